@@ -1,0 +1,1 @@
+"""The HTTP API: routes, query parsing and the shapes of its answers."""

@@ -1,0 +1,1 @@
+"""Realistic traffic with known totals, and a local SES that publishes signed events."""

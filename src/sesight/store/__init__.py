@@ -1,0 +1,1 @@
+"""Where records, totals and suppressions are kept: one contract, several databases."""
