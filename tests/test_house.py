@@ -1,0 +1,143 @@
+"""The rules of the house that no linter knows; import directions are in pyproject.toml."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOUSE = ROOT / "src" / "sesight"
+MODULES = sorted(HOUSE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+# Standard modules that reach outside the process or differ from one run to the next.
+IMPURE = {
+    *{"asyncio", "concurrent", "ctypes", "fcntl", "fileinput", "getpass", "glob", "http", "io"},
+    *{"logging", "mmap", "multiprocessing", "os", "pathlib", "platform", "random", "resource"},
+    *{"secrets", "select", "selectors", "shutil", "signal", "smtplib", "socket", "socketserver"},
+    *{"sqlite3", "ssl", "subprocess", "sys", "syslog", "tempfile", "threading", "time"},
+    *{"urllib.error", "urllib.request"},
+}
+ALLOWED = {*sys.stdlib_module_names, "msgspec", "sesight.domain"}
+CLOCK_READERS = {"now", "utcnow", "today"}
+
+by_path = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+by_test_file = pytest.mark.parametrize(
+    "path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests"))
+)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    """Return every module that a module imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def named(modules: set[str], names: set[str]) -> set[str]:
+    """Return those of the modules that are in a package or module of these names."""
+    return {
+        module for module in modules if any(f"{module}.".startswith(f"{name}.") for name in names)
+    }
+
+
+def words(path: Path) -> Iterator[str]:
+    """Yield every name and attribute a module's code uses."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name
+
+
+def calls(path: Path) -> set[str]:
+    """Return the names of the methods a module calls."""
+    return {
+        node.func.attr
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+
+def is_in(path: Path, folder: str) -> bool:
+    return path.is_relative_to(HOUSE / folder)
+
+
+@by_path
+def test_name(path: Path) -> None:
+    """A file is named after what it holds, not after its being useful."""
+    assert path.stem not in {"utils", "helpers", "common", "manager", "base"}
+
+
+@by_path
+def test_nothing_left_to_do(path: Path) -> None:
+    """What is not done is in no file: it is an issue or a decision, or it is done."""
+    assert re.findall(r"\b(?:TODO|FIXME|XXX)\b", path.read_text(encoding="utf-8")) == []
+
+
+@by_path
+def test_responsibility(path: Path) -> None:
+    """Every module and package says what it is responsible for, in a sentence."""
+    sentence = (ast.get_docstring(parsed(path)) or "").split("\n\n")[0]
+    assert sentence.endswith((".", ":"))
+
+
+@by_path
+def test_environment(path: Path) -> None:
+    """Only settings.py reads the environment."""
+    read = {"environ", "environb", "getenv", "getenvb"} & set(words(path))
+    assert path == HOUSE / "settings.py" or read == set()
+
+
+@by_path
+def test_sqlite(path: Path) -> None:
+    """Only store/ knows SQLite."""
+    assert is_in(path, "store") or named(imports(path), {"sqlite3"}) == set()
+
+
+@by_path
+def test_domain_is_pure(path: Path) -> None:
+    """The domain imports the pure part of the standard library, msgspec and itself."""
+    found = imports(path)
+    impure = named(found, IMPURE) | (found - named(found, ALLOWED))
+    assert not is_in(path, "domain") or impure == set()
+
+
+@by_path
+def test_domain_has_no_clock(path: Path) -> None:
+    """The domain is told the time, it never asks."""
+    assert not is_in(path, "domain") or CLOCK_READERS & calls(path) == set()
+
+
+@by_test_file
+def test_tests_are_sentences(path: Path) -> None:
+    """Every test says in a sentence what must be true."""
+    silent = [
+        node.name
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_every_folder_is_a_package() -> None:
+    """Every folder of code has an __init__.py to say what it is."""
+    bare = {path.parent for path in MODULES if not (path.parent / "__init__.py").exists()}
+    assert bare == set()
