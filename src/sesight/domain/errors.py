@@ -1,0 +1,50 @@
+"""One small tree of errors, named for what the reader can do next."""
+
+from __future__ import annotations
+
+
+class SesightError(Exception):
+    """The root: every error Sesight raises on purpose. Its text is a sentence for a person."""
+
+
+class SettingsError(SesightError):
+    """The settings or the command are wrong: change them and start again."""
+
+
+class StoreUnavailable(SesightError):
+    """The store cannot take or give anything now: try again later, nothing was lost."""
+
+
+class StoreTooNew(SettingsError):
+    """The store was written by a newer Sesight: upgrade this one."""
+
+
+class InvalidRequest(SesightError):
+    """The question makes no sense as asked: change it."""
+
+
+class NotFound(SesightError):
+    """There is no such thing."""
+
+
+class DetailExpired(SesightError):
+    """The thing existed; its detail is past retention and only its totals are kept."""
+
+
+class Unreadable(SesightError):
+    """A body could not be understood. `reason` is the code it is counted and quarantined under."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the code beside the sentence."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class Untrusted(SesightError):
+    """A notification failed a proof. `reason` is the code it is counted under, `status` the answer."""
+
+    def __init__(self, reason: str, message: str, status: int = 403) -> None:
+        """Keep the code and the HTTP status beside the sentence."""
+        super().__init__(message)
+        self.reason = reason
+        self.status = status

@@ -1,0 +1,68 @@
+"""Whose mailbox a recipient has: from SES's tag, else a known domain, else what the server said."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sesight.domain.event import Bounce, Delivery, DeliveryDelay
+
+if TYPE_CHECKING:
+    from sesight.domain.record import Record
+
+MAILBOXES = ("gmail", "microsoft", "yahoo", "apple", "gmx", "proton", "other")
+"""The mailbox providers told apart."""
+
+REPORTING = frozenset(MAILBOXES) - {"gmail"}
+"""Mailboxes that report complaints to SES; Gmail sends none (facts: ses.md §1.4)."""
+
+_ISP = re.compile(
+    r"(?P<gmail>gmail|google)|(?P<microsoft>microsoft|hotmail|outlook|live|msn|office ?365)"
+    r"|(?P<yahoo>yahoo|aol)|(?P<apple>apple|icloud|me\.com|mac\.com)"
+    r"|(?P<gmx>gmx|web\.de)|(?P<proton>proton)",
+    re.I,
+)
+
+_DOMAINS = {
+    domain: mailbox
+    for mailbox, domains in {
+        "gmail": "gmail.com googlemail.com",
+        "microsoft": "outlook.com hotmail.com live.com msn.com passport.com hotmail.co.uk "
+        "hotmail.fr hotmail.de hotmail.it hotmail.es live.co.uk live.fr outlook.de outlook.fr",
+        "yahoo": "yahoo.com ymail.com rocketmail.com aol.com aim.com yahoo.co.uk yahoo.fr "
+        "yahoo.de yahoo.it yahoo.es yahoo.co.in yahoo.ca yahoo.com.br sky.com",
+        "apple": "icloud.com me.com mac.com",
+        "gmx": "gmx.de gmx.net gmx.com gmx.at gmx.ch web.de",
+        "proton": "proton.me protonmail.com protonmail.ch pm.me",
+    }.items()
+    for domain in domains.split()
+}
+
+_SERVER = re.compile(
+    r"(?P<gmail>gsmtp|\bgoogle\.com)|(?P<microsoft>outlook\.com|\bhotmail\b|office365)"
+    r"|(?P<yahoo>yahoodns|\byahoo\.)|(?P<apple>icloud\.com|mail\.me\.com)"
+    r"|(?P<gmx>\bgmx\.|kundenserver|\bweb\.de)|(?P<proton>protonmail|proton\.ch)",
+    re.I,
+)
+
+
+@lru_cache(1_024)
+def _of_isp(isp: str) -> str:
+    found = _ISP.search(isp)
+    return (found.lastgroup if found else None) or "other"
+
+
+def mailbox_of(record: Record) -> str:
+    """Return the mailbox provider of a record's recipient, one of `MAILBOXES`."""
+    if record.identity.isp is not None:
+        return _of_isp(record.identity.isp)
+    known = _DOMAINS.get(record.recipient.rpartition("@")[2])
+    if known is not None:
+        return known
+    for held in record.timeline:
+        if isinstance(held, (Delivery, Bounce, DeliveryDelay)) and (held.reply or held.mta):
+            said = _SERVER.search(f"{held.reply} {held.mta}")
+            if said is not None:
+                return said.lastgroup or "other"
+    return "other"

@@ -1,0 +1,179 @@
+"""What became of a message for a recipient: the outcome and the facts beside it, derived."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from sesight.domain.engagement import Verdict, Who, verdicts
+from sesight.domain.event import (
+    Accepted,
+    Bounce,
+    Click,
+    Complaint,
+    Delivery,
+    DeliveryDelay,
+    Open,
+    Reject,
+    RenderingFailure,
+    Subscription,
+)
+
+if TYPE_CHECKING:
+    from sesight.domain.record import Record
+
+
+class Outcome(IntEnum):
+    """A recipient's delivery state; of those that hold, the highest is the outcome."""
+
+    ACCEPTED = 0
+    SENT = 1
+    DELAYED = 2
+    DELIVERED = 3
+    SOFT_BOUNCED = 4
+    SUPPRESSED = 5
+    BOUNCED = 6
+    FAILED = 7
+    REJECTED = 8
+
+    @property
+    def word(self) -> str:
+        """Return the outcome as the API writes it."""
+        return self.name.lower()
+
+
+PENDING = frozenset({Outcome.ACCEPTED, Outcome.SENT, Outcome.DELAYED})
+"""Outcomes that are not final; together `pending` in totals."""
+
+NOT_DELIVERED = frozenset(
+    {
+        Outcome.SOFT_BOUNCED,
+        Outcome.SUPPRESSED,
+        Outcome.BOUNCED,
+        Outcome.FAILED,
+        Outcome.REJECTED,
+    }
+)
+"""The group `not_delivered` of the message log."""
+
+SUPPRESSION_SUB_TYPES = frozenset(
+    {
+        "OnAccountSuppressionList",
+        "OnTenantSuppressionList",
+        "EmailValidationSuppressed",
+        "UnsubscribedRecipient",
+    }
+)
+"""Sub types by which SES says that it did not attempt to send."""
+
+
+def bounce_outcome(bounce: Bounce) -> Outcome | None:
+    """Return the outcome a bounce stands for; None for an auto-reply, which is no bounce."""
+    if bounce.sub_type in SUPPRESSION_SUB_TYPES:
+        return Outcome.SUPPRESSED
+    if bounce.kind == "Permanent":
+        temporary = bounce.status is not None and bounce.status.startswith("4")
+        return Outcome.SOFT_BOUNCED if temporary else Outcome.BOUNCED
+    if is_auto_reply(bounce):
+        return None
+    return Outcome.SOFT_BOUNCED
+
+
+def is_auto_reply(bounce: Bounce) -> bool:
+    """Return whether it is an out-of-office answer: Transient/General without a delivery report."""
+    return (
+        bounce.kind == "Transient"
+        and bounce.sub_type in (None, "General")
+        and not bounce.reported
+    )
+
+
+def is_complaint(complaint: Complaint) -> bool:
+    """Return whether somebody complained: not a correction, nor a send that SES suppressed."""
+    return complaint.kind != "not-spam" and complaint.sub_type not in SUPPRESSION_SUB_TYPES
+
+
+class Facts(Struct, frozen=True, gc=False):
+    """What a record says, derived in one pass over its timeline. Times are epoch ms or None."""
+
+    outcome: Outcome
+    sent: bool
+    reached: bool
+    delayed_at: int | None
+    delivered_at: int | None
+    auto_replied: bool
+    complained_at: int | None
+    unsubscribed_at: int | None
+    decisive: Bounce | Complaint | Reject | RenderingFailure | None
+    engagements: tuple[tuple[Open | Click, Verdict], ...]
+
+
+def facts(record: Record) -> Facts:
+    """Derive what a record says."""
+    outcome = Outcome.ACCEPTED
+    sent = reached = auto_replied = False
+    delayed_at = delivered_at = complained_at = unsubscribed_at = None
+    decisive: Bounce | Complaint | Reject | RenderingFailure | None = None
+    engaged = False
+    for held in record.timeline:
+        kind = type(held)
+        found = Outcome.SENT
+        if kind is Accepted:
+            continue
+        sent = True
+        if kind is Delivery:
+            found = Outcome.DELIVERED
+            reached = True
+            if delivered_at is None:
+                delivered_at = held.at
+        elif kind is Open or kind is Click:
+            engaged = True
+        elif kind is DeliveryDelay:
+            found = Outcome.DELAYED
+            if delayed_at is None:
+                delayed_at = held.at
+        elif kind is Bounce:
+            bounced = bounce_outcome(held)
+            if bounced is None:
+                auto_replied = True
+            else:
+                found = bounced
+        elif kind is Complaint:
+            if held.sub_type in SUPPRESSION_SUB_TYPES:
+                found = Outcome.SUPPRESSED
+            elif is_complaint(held):
+                reached = True
+                if complained_at is None:
+                    complained_at = held.at
+        elif kind is Subscription:
+            if held.left:
+                reached = True
+                if unsubscribed_at is None:
+                    unsubscribed_at = held.at
+        elif kind is Reject:
+            found = Outcome.REJECTED
+        elif kind is RenderingFailure:
+            found = Outcome.FAILED
+        if found > outcome:
+            outcome = found
+            if found > Outcome.DELIVERED:
+                decisive = held
+    engagements = verdicts(record) if engaged else ()
+    if not reached:
+        reached = any(said.who is not Who.MACHINE for _, said in engagements)
+    if reached and outcome < Outcome.DELIVERED:
+        outcome = Outcome.DELIVERED
+    return Facts(
+        outcome,
+        sent,
+        reached,
+        delayed_at,
+        delivered_at,
+        auto_replied,
+        complained_at,
+        unsubscribed_at,
+        decisive,
+        engagements,
+    )

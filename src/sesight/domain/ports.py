@@ -1,0 +1,219 @@
+"""What the inside asks of the outside: stores, clocks. Adapters implement these; `app` chooses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+
+from sesight.domain.record import Record
+from sesight.domain.suppression import Suppression
+from sesight.domain.tally import RollupKey, Rollups
+
+Clock = Callable[[], int]
+"""Returns now, epoch milliseconds UTC."""
+
+
+class Key(NamedTuple):
+    """What a record is known by."""
+
+    message_id: str
+    recipient: str
+
+
+class Quarantined(Struct, frozen=True, gc=False, array_like=True):
+    """A trusted body that was not understood or not routed, with the reason's code and a sentence.
+
+    `id` is a hash of the body, so that one body is kept once. `message_id` is known for `unrouted`
+    and `unknown-set`; `name` is the configuration set of the latter; `event` the event already read
+    (msgpack of `sesight.domain.event.Event`), by which the body is folded later.
+    """
+
+    id: str
+    reason: str
+    detail: str
+    body: bytes
+    at: int
+    message_id: str | None = None
+    name: str | None = None
+    event: bytes | None = None
+
+
+class Card(Struct, frozen=True, gc=False, array_like=True):
+    """A campaign's identity and times, kept for ever. Joined field by field (least text; first and
+    last times), so the order of events does not matter."""
+
+    stream: str
+    campaign: str
+    name: str | None = None
+    provider: str = "ses"
+    sender: str | None = None
+    subject: str | None = None
+    template: str | None = None
+    first_sent_at: int | None = None
+    last_sent_at: int | None = None
+    last_event_at: int | None = None
+
+
+class Changes(Struct):
+    """What one batch does to a store, committed whole (or, where a store cannot, per record).
+
+    `records` maps to the record after (the one before is what the view gave; None: it is new).
+    `rollups` holds one increment per counter of each row; a store that derives rollups from its own
+    change feed ignores them. `released` are ids of quarantined bodies now folded in or given up.
+    """
+
+    records: dict[Key, Record]
+    suppressions: dict[tuple[str, str], Suppression]
+    rollups: Rollups
+    cards: dict[tuple[str, str], Card]
+    quarantined: list[Quarantined]
+    released: list[str]
+    newest_at: int | None = None
+
+
+class View(Protocol):
+    """What a batch may read before it decides, inside the same transaction."""
+
+    def records(self, message_ids: Collection[str]) -> dict[str, list[Record]]:
+        """Return every record of each of the messages (missing ones are left out)."""
+        ...
+
+    def suppressions(
+        self, wanted: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], Suppression]:
+        """Return the items of the (stream, address)es that have one."""
+        ...
+
+    def of_address(self, stream: str, address: str) -> Iterable[Record]:
+        """Return the records the address has in the stream."""
+        ...
+
+    def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
+        """Return quarantined bodies with the reason `unrouted` for any of the messages."""
+        ...
+
+    def room(self, reason: str) -> int:
+        """Return how many more bodies of this reason the quarantine takes."""
+        ...
+
+
+class Page(Struct):
+    """One page of records, newest send first. `cursor` continues after the last one looked at, None
+    at the end; `searched_to` is the send time (ms) the search got to when it stopped early."""
+
+    records: list[Record]
+    cursor: str | None
+    searched_to: int | None
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which records a page is of. Times are epoch ms, half-open, of the send.
+
+    `outcomes` are outcome words, or facts of `ATTENTION` such as complained; `event` is an
+    EventType's value that the record must have; `after`/`before` are cursors of a page.
+    """
+
+    streams: tuple[str, ...]
+    campaign: str | None = None
+    address: str | None = None
+    month: int | None = None
+    provider: str | None = None
+    event: str | None = None
+    outcomes: tuple[str, ...] = ()
+    since: int | None = None
+    until: int | None = None
+
+
+class Row(NamedTuple):
+    """One rollup row: its key and its counters in the order of `COUNTERS`."""
+
+    key: RollupKey
+    counts: Sequence[int]
+
+
+class Store(Protocol):
+    """Everything Sesight keeps. Any method raises `StoreUnavailable` when the store is away."""
+
+    def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
+        """Run `fold` over a view and commit what it returns; durable when this returns.
+
+        `fold` is pure but for the view and may be called again after a conflict, for part of the
+        records. Returns the keys that could not be stored now (always none where a store commits
+        a batch as one).
+        """
+        ...
+
+    def messages(self, wanted: Filter, limit: int, cursor: str | None, now: int) -> Page:
+        """Return a page of records; those past retention at `now` are never in it.
+
+        Raises InvalidRequest for a cursor that is not of this filter.
+        """
+        ...
+
+    def message(self, message_id: str, now: int) -> list[Record]:
+        """Return all records of one message that are still held, `*` last."""
+        ...
+
+    def rollups(
+        self,
+        family: str,
+        stream: str,
+        campaign: str = "",
+        since: int | None = None,
+        until: int | None = None,
+        dimension: str | None = None,
+    ) -> list[Row]:
+        """Return rows of one family and scope, buckets half-open; `dimension` None: all, "": none."""
+        ...
+
+    def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
+        """Return every card with its campaign's totals (the sum of its day rows)."""
+        ...
+
+    def card(self, stream: str, campaign: str) -> Card | None:
+        """Return one card."""
+        ...
+
+    def suppression(self, stream: str, address: str) -> Suppression | None:
+        """Return one item."""
+        ...
+
+    def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:
+        """Return quarantined bodies, newest first."""
+        ...
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Return how many bodies are quarantined, by reason."""
+        ...
+
+    def newest_at(self) -> int | None:
+        """Return when the newest applied event was taken in."""
+        ...
+
+    def first_day(self) -> int | None:
+        """Return the first UTC send day (number) the store ever held, None while it is empty."""
+        ...
+
+    def held_days(self, stream: str, now: int) -> Iterable[int]:
+        """Return the send days (numbers) of which records are still held."""
+        ...
+
+    def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
+        """Yield every record sent on a UTC day, expired or not, for recount and reclassify."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until rollups agree with all commits answered so far."""
+        ...
+
+    def sweep(self, now: int, limit: int) -> int:
+        """Remove up to `limit` expired records (their totals stay) and old quarantined bodies;
+        return how many records went."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything held."""
+        ...
+

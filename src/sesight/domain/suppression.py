@@ -1,0 +1,327 @@
+"""Whom a stream must not send to: which event suppresses which address, where and for how long.
+
+An item is a join of causes and removals, so that the order of events does not matter; whether it is
+active is derived. It does not expire with the events that caused it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sesight.domain.event import Bounce, Complaint, Event, Report, Subscription
+from sesight.domain.outcome import Outcome, bounce_outcome, is_complaint
+from sesight.domain.text import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sesight.domain.stream import Stream
+
+
+class Scope(StrEnum):
+    """How far a cause reaches: into a row of each stream's table."""
+
+    STREAM = "stream"
+    MARKETING = "marketing"
+    ALL = "all"
+
+
+class Reason(StrEnum):
+    """Why an address is suppressed; the earlier in this list, the sooner it is the one shown."""
+
+    COMPLAINT = "complaint"
+    """Its owner marked a message as spam."""
+    COMPLAINT_CANDIDATE = "complaint-candidate"
+    """It is one of several addresses of which one complained."""
+    UNSUBSCRIBED = "unsubscribed"
+    """Its owner unsubscribed."""
+    BOUNCED = "bounced"
+    """A message bounced permanently because of the address."""
+    ACCOUNT_LIST = "account-list"
+    """SES did not send because the address is on a suppression list of the account or tenant."""
+    VALIDATION = "validation"
+    """SES predicted that the address is bad: a prediction, easily undone."""
+    MANUAL = "manual"
+    """Somebody added it."""
+    IMPORT = "import"
+    """It came with an import."""
+    SOFT_BOUNCES = "soft-bounces"
+    """Several messages soft-bounced over days, nothing was delivered meanwhile."""
+    BLOCKED = "blocked"
+    """We or the message were refused for good, not the address: a short pause."""
+
+
+_PRIORITY = {reason: n for n, reason in enumerate(Reason)}
+
+BY_BOUNCE = frozenset(
+    {
+        Reason.BOUNCED,
+        Reason.ACCOUNT_LIST,
+        Reason.VALIDATION,
+        Reason.SOFT_BOUNCES,
+        Reason.BLOCKED,
+    }
+)
+"""Reasons that a removal lifts for every message sent before it."""
+
+CAUSES_KEPT = 32
+"""Causes kept of an item, the latest ones of the soft bounces and of all others."""
+
+SOFT_MESSAGES = 3
+SOFT_DAYS = 3
+SOFT_SPAN = 7 * DAY
+SOFT_WINDOW = 30 * DAY
+
+
+class Cause(Struct, frozen=True, gc=False, array_like=True):
+    """One thing that speaks for suppressing an address. `sent_at` is its message's, `until` when a
+    temporary one ends (ms), `scope` how far it reached when it was spread."""
+
+    at: int
+    id: str
+    reason: str
+    sent_at: int
+    scope: str = Scope.STREAM
+    message_id: str | None = None
+    campaign: str | None = None
+    stream: str | None = None
+    detail: str | None = None
+    until: int | None = None
+
+
+class Removal(Struct, frozen=True, gc=False, array_like=True):
+    """One lifting of an item: the causes it names never return."""
+
+    at: int
+    id: str
+    lifts: tuple[str, ...] = ()
+    note: str | None = None
+
+
+class Suppression(Struct, frozen=True, gc=False, array_like=True):
+    """All that is known of one address in one stream. `good_at` is the latest delivery or human
+    engagement (kept while soft bounces are); `counted` is the (UTC day it began, reason) under
+    which the item counts as active, None while it does not."""
+
+    stream: str
+    address: str
+    causes: tuple[Cause, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    good_at: int | None = None
+    spelling: str | None = None
+    counted: tuple[int, str] | None = None
+
+
+class Active(Struct, frozen=True):
+    """Why an item blocks now: the cause shown, since when, and until when (None: for good)."""
+
+    cause: Cause
+    since: int
+    until: int | None
+
+
+class SuppressionPolicy(Struct, frozen=True):
+    """The settings of suppression: how far each kind of cause reaches, and how long pauses last."""
+
+    bounced: Scope = Scope.ALL
+    complaint: Scope = Scope.MARKETING
+    unsubscribed: Scope = Scope.STREAM
+    blocked_days: int = 7
+    soft_days: int = 90
+
+
+def causes_of(
+    event: Event, report: Report, stream: Stream, campaign: str, policy: SuppressionPolicy
+) -> Iterator[tuple[str, Cause]]:
+    """Yield the (address, cause)s of one report to one recipient."""
+    held = report.occurrence
+    if isinstance(held, Bounce):
+        found = _of_bounce(held, stream, policy)
+        if found is None or not report.mailable:
+            return
+        reason, scope, until = found
+        addresses: tuple[str, ...] = (report.recipient,)
+        detail = held.reply or held.sub_type
+    elif isinstance(held, Complaint):
+        scope, until, detail = policy.complaint, None, held.kind
+        addresses = held.candidates or (report.recipient,)
+        if not is_complaint(held):
+            if held.sub_type not in _LISTED:
+                return
+            reason, scope = _LISTED[held.sub_type], policy.bounced
+        else:
+            reason = Reason.COMPLAINT_CANDIDATE if held.candidates else Reason.COMPLAINT
+    elif isinstance(held, Subscription):
+        if not held.left or not _leaves(held.left, stream):
+            return
+        reason, scope, until = Reason.UNSUBSCRIBED, policy.unsubscribed, None
+        addresses, detail = (report.recipient,), held.contact_list
+    else:
+        return
+    for address in addresses:
+        if "@" in address:
+            yield (
+                address,
+                Cause(
+                    held.at,
+                    f"{reason}:{event.message_id}:{held.at}",
+                    reason,
+                    event.identity.sent_at,
+                    scope,
+                    event.message_id,
+                    campaign,
+                    stream.id,
+                    detail,
+                    until,
+                ),
+            )
+
+
+def _leaves(left: tuple[str, ...], stream: Stream) -> bool:
+    return stream.topic is None or "*" in left or stream.topic in left
+
+
+_LISTED = {
+    "OnAccountSuppressionList": Reason.ACCOUNT_LIST,
+    "OnTenantSuppressionList": Reason.ACCOUNT_LIST,
+    "EmailValidationSuppressed": Reason.VALIDATION,
+    "UnsubscribedRecipient": Reason.UNSUBSCRIBED,
+}
+_ADDRESS_REFUSED = frozenset({"5.1.1", "5.1.2", "5.1.10", "5.4.4"})
+_SOFT_STATUSES = ("4.1.", "4.2.", "5.1.", "5.2.")
+
+
+def _of_bounce(
+    bounce: Bounce, stream: Stream, policy: SuppressionPolicy
+) -> tuple[Reason, Scope, int | None] | None:
+    status = bounce.status or ""
+    sub_type = bounce.sub_type
+    if sub_type in _LISTED:
+        reason = _LISTED[sub_type]
+        return reason, policy.unsubscribed if reason is Reason.UNSUBSCRIBED else policy.bounced, None
+    if bounce.kind == "Permanent" and not status.startswith("4"):
+        if status.startswith(("5.7.", "5.6.")) or status == "5.3.4":
+            return Reason.BLOCKED, Scope.STREAM, bounce.at + policy.blocked_days * DAY
+        return Reason.BOUNCED, policy.bounced, None
+    if bounce.kind == "Transient" and status in _ADDRESS_REFUSED:
+        return Reason.BOUNCED, policy.bounced, None
+    speaks_of_address = sub_type == "MailboxFull" or (
+        sub_type in (None, "General") and status.startswith(_SOFT_STATUSES)
+    )
+    if (
+        stream.soft_bounces
+        and speaks_of_address
+        and bounce_outcome(bounce) is Outcome.SOFT_BOUNCED
+    ):
+        return Reason.SOFT_BOUNCES, Scope.STREAM, None
+    return None
+
+
+def spread(scope: str, stream: str, streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Yield the streams in whose tables a cause of one stream is kept."""
+    for each in streams.values():
+        if (
+            each.id == stream
+            or scope == Scope.ALL
+            or (scope == Scope.MARKETING and each.marketing)
+        ):
+            yield each.id
+
+
+def with_cause(item: Suppression | None, stream: str, address: str, cause: Cause) -> Suppression:
+    """Return the item with a cause joined in; the same object if it was known."""
+    if item is None:
+        return Suppression(stream, address, (cause,))
+    held = {known.id: known for known in item.causes}
+    known = held.get(cause.id)
+    if known == cause:
+        return item
+    held[cause.id] = cause if known is None else min(known, cause, key=_order)
+    causes = _latest(held.values())
+    return item if causes == item.causes else replace(item, causes=causes)
+
+
+def with_removal(item: Suppression, removal: Removal) -> Suppression:
+    """Return the item with a removal joined in."""
+    if removal in item.removals:
+        return item
+    removals = sorted((*item.removals, removal), key=lambda held: (held.at, held.id))
+    return replace(item, removals=tuple(removals[-CAUSES_KEPT:]))
+
+
+def with_good(item: Suppression, at: int) -> Suppression:
+    """Return the item with a delivery or human engagement joined in."""
+    if item.good_at is not None and item.good_at >= at:
+        return item
+    return replace(item, good_at=at)
+
+
+def _order(cause: Cause) -> tuple[str, ...]:
+    return tuple(str(value) for value in (cause.at, cause.id, cause.scope, cause.detail))
+
+
+def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    ordered = sorted(causes, key=lambda held: (held.at, held.id))
+    soft = [held for held in ordered if held.reason == Reason.SOFT_BOUNCES][-CAUSES_KEPT:]
+    other = [held for held in ordered if held.reason != Reason.SOFT_BOUNCES][-CAUSES_KEPT:]
+    return tuple(sorted((*soft, *other), key=lambda held: (held.at, held.id)))
+
+
+def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
+    """Return whether a removal holds against a cause.
+
+    A named cause never returns; an unnamed one that bounced does if its message was sent at the
+    time of the removal or after; an unnamed complaint or unsubscribe always does.
+    """
+    return any(
+        cause.id in removal.lifts
+        or (cause.reason in BY_BOUNCE and cause.sent_at < removal.at)
+        for removal in removals
+    )
+
+
+def active(item: Suppression, now: int, policy: SuppressionPolicy) -> Active | None:
+    """Return why the item blocks at `now` (epoch ms), or None."""
+    standing = [held for held in item.causes if not is_lifted(held, item.removals)]
+    blocking = [
+        held
+        for held in standing
+        if held.reason != Reason.SOFT_BOUNCES and (held.until is None or held.until > now)
+    ]
+    soft = _escalated([held for held in standing if held.reason == Reason.SOFT_BOUNCES], item)
+    if soft is not None:
+        until = soft.at + policy.soft_days * DAY
+        if until > now:
+            blocking.append(replace(soft, until=until))
+    if not blocking:
+        return None
+    cause = min(blocking, key=lambda held: (_PRIORITY[Reason(held.reason)], held.at, held.id))
+    lasting = any(held.until is None for held in blocking)
+    until = None if lasting else max(held.until or 0 for held in blocking)
+    return Active(cause, min(held.at for held in blocking), until)
+
+
+def _escalated(causes: list[Cause], item: Suppression) -> Cause | None:
+    """Return the latest soft bounce by which the address has soft-bounced too often, or None."""
+    good_at = item.good_at
+    counted = [held for held in causes if good_at is None or held.at > good_at]
+    for last in range(len(counted) - 1, SOFT_MESSAGES - 2, -1):
+        window = [held for held in counted[: last + 1] if counted[last].at - held.at <= SOFT_WINDOW]
+        if (
+            counted[last].at - window[0].at >= SOFT_SPAN
+            and len({held.message_id for held in window}) >= SOFT_MESSAGES
+            and len({held.at // DAY for held in window}) >= SOFT_DAYS
+        ):
+            return counted[last]
+    return None
+
+
+def counted(item: Suppression, now: int, policy: SuppressionPolicy) -> Suppression:
+    """Return the item with `counted` brought up to date."""
+    blocking = active(item, now, policy)
+    under = None if blocking is None else (blocking.since // DAY, blocking.cause.reason)
+    return item if under == item.counted else replace(item, counted=under)

@@ -1,0 +1,513 @@
+"""What a record counts as, the change of it, and the rollup rows a change lands in.
+
+Totals are the sum of tallies. A record keeps the tally it was counted as, so that a commit adds
+`tally after` less `tally before` and any change of rules moves totals only through records.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from operator import add, mul, sub
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
+
+from sesight.domain.engagement import RULES_VERSION, Who
+from sesight.domain.event import Click, EventType
+from sesight.domain.mailbox import mailbox_of
+from sesight.domain.outcome import PENDING, Facts, Outcome, facts
+from sesight.domain.reason import reason_of
+from sesight.domain.text import DAY, HOUR, day_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sesight.domain.record import Record
+    from sesight.domain.stream import Stream
+
+OUTCOMES = ("delivered", "softBounced", "bounced", "suppressed", "rejected", "failed", "pending")
+"""Outcome counters: exclusive, they sum to `recipients`."""
+
+FACTS = (
+    "sent",
+    "attempted",
+    "reached",
+    "everDelayed",
+    "autoReplied",
+    "complained",
+    "unsubscribed",
+    "opened",
+    "humanOpened",
+    "unknownOpened",
+    "machineOnlyOpened",
+    "clicked",
+    "humanClicked",
+    "unknownClicked",
+    "machineOnlyClicked",
+    "capped",
+)
+"""Counters of records for which something holds; `capped`: its events were too many to keep all."""
+
+EVENTS = (
+    "opens",
+    "clicks",
+    "machineOpens",
+    "machineClicks",
+    "unattributedOpens",
+    "unattributedClicks",
+)
+"""Counters of events, at most 32 of a type a record."""
+
+COUNTERS = ("recipients", *OUTCOMES, *FACTS, *EVENTS)
+"""Every counter, in the order of a rollup row."""
+
+DIMENSIONED = frozenset(
+    {
+        "sent",
+        "attempted",
+        "delivered",
+        "reached",
+        "everDelayed",
+        "softBounced",
+        "bounced",
+        "complained",
+        "humanOpened",
+        "humanClicked",
+    }
+)
+"""Counters of a row with a dimension."""
+
+BY_HOUR = frozenset({"recipients", "sent", *OUTCOMES})
+"""Counters of an hour row."""
+
+BY_ATTEMPT = frozenset({"recipients", "sent", "delivered"})
+"""Counters of a month row by attempt."""
+
+LAST_AGE = 72
+"""The age bucket of everything later than 71 hours after the send."""
+
+_AT = {name: n for n, name in enumerate(COUNTERS)}
+_ZERO = (0,) * len(COUNTERS)
+_BIT = {name: 1 << n for n, name in enumerate(FACTS)}
+_CLASS = {
+    Outcome.DELIVERED: "delivered",
+    Outcome.SOFT_BOUNCED: "softBounced",
+    Outcome.BOUNCED: "bounced",
+    Outcome.SUPPRESSED: "suppressed",
+    Outcome.REJECTED: "rejected",
+    Outcome.FAILED: "failed",
+    **dict.fromkeys(PENDING, "pending"),
+}
+
+
+class Family(StrEnum):
+    """A set of rollup rows of one shape."""
+
+    DAY = "day"
+    HOUR = "hour"
+    AGE = "age"
+    LINK = "link"
+    MONTH = "month"
+    SUPPRESSED = "suppressed"
+
+
+class RollupKey(NamedTuple):
+    """One wide row. `campaign` is empty for a stream's row; `bucket` is a UTC day or hour number, an
+    age in hours, a month (year * 12 + month - 1) or 0; `dimension` and `value` are empty for none."""
+
+    family: str
+    stream: str
+    campaign: str
+    bucket: int
+    dimension: str
+    value: str
+
+
+Rollups = dict[RollupKey, list[int]]
+"""Changes of rollup rows: counters in the order of `COUNTERS`."""
+
+
+class Place(Struct, frozen=True, gc=False, array_like=True):
+    """Under which heads a record counts."""
+
+    stream: str
+    campaign: str
+    day: int
+    mailbox: str
+    sender_domain: str | None = None
+    template: str | None = None
+    month: int | None = None
+    attempt: str | None = None
+    reason: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class LinkTally(Struct, frozen=True, gc=False, array_like=True):
+    """Clicks of one link by one recipient; `human` is 1 if a person clicked it."""
+
+    link: str
+    human: int
+    clicks: int
+    machine_clicks: int
+
+
+class Tally(Struct, frozen=True, gc=False, array_like=True):
+    """What one record counts as. `place` None: it counts nowhere (a test recipient).
+
+    `facts` has a bit for each of `FACTS`; `events` is empty or holds the counters of `EVENTS`;
+    `ages` holds the age in hours of the first delivery, human open, machine-only open and human
+    click, empty when there is none of them.
+    """
+
+    rules: int
+    place: Place | None = None
+    hour: int = 0
+    outcome: int = -1
+    facts: int = 0
+    events: tuple[int, ...] = ()
+    ages: tuple[int | None, ...] = ()
+    links: tuple[LinkTally, ...] = ()
+
+
+class Counting(Struct, frozen=True):
+    """What the settings say of counting: the streams by id, up to three tags to break campaigns down
+    by, and recipients that never count (addresses, or domains starting with `@`)."""
+
+    streams: dict[str, Stream]
+    tags: tuple[str, ...] = ()
+    test_recipients: frozenset[str] = frozenset({"@simulator.amazonses.com"})
+    rules: int = RULES_VERSION
+
+    def is_test(self, address: str) -> bool:
+        """Return whether an address is for tests: it never counts and never suppresses."""
+        domain = address[address.rfind("@") :]
+        return domain in self.test_recipients or address in self.test_recipients
+
+
+def tally_of(record: Record, counting: Counting) -> Tally:
+    """Return what a record counts as."""
+    if counting.is_test(record.recipient):
+        return Tally(counting.rules)
+    said = facts(record)
+    place = _place(record, said, counting)
+    hour = record.identity.sent_at // HOUR % 24
+    if record.nobody:
+        return _unattributed(record, said, place, hour, counting.rules)
+    if not said.engagements or not said.reached:
+        bits = _bits(said, record.capped)
+        ages = _ages(record, said.delivered_at, None, None, None)
+        return Tally(counting.rules, place, hour, said.outcome, bits, (), ages)
+    return _engaged(record, said, place, hour, counting.rules)
+
+
+def _place(record: Record, said: Facts, counting: Counting) -> Place:
+    identity = record.identity
+    stream = counting.streams.get(record.stream)
+    month = attempt = None
+    if stream is not None and stream.months:
+        month = _month(record.tag("campaign_month"), identity.sent_at)
+        attempt = "first" if record.tag("campaign_attempt") in (None, "1") else "resend"
+    sender = identity.sender
+    return Place(
+        record.stream,
+        record.campaign,
+        identity.sent_at // DAY,
+        mailbox_of(record),
+        sender.rpartition("@")[2] if sender else None,
+        identity.template,
+        month,
+        attempt,
+        reason_of(said),
+        tuple([pair for pair in identity.tags if pair[0] in counting.tags])
+        if counting.tags
+        else (),
+    )
+
+
+def month_number(name: str) -> int | None:
+    """Read YYYY-MM as year * 12 + month - 1; None if it is no month."""
+    year, dash, month = name.partition("-")
+    if dash and len(year) == 4 and len(month) == 2 and (year + month).isdecimal():  # noqa: PLR2004
+        number = int(month)
+        if 1 <= number <= 12:  # noqa: PLR2004
+            return int(year) * 12 + number - 1
+    return None
+
+
+def month_name(number: int) -> str:
+    """Write a month number as YYYY-MM."""
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+
+
+@lru_cache(4_096)
+def _month_of_day(day: int) -> int:
+    return month_number(day_name(day)[:7]) or 0
+
+
+def _month(tag: str | None, sent_at: int) -> int:
+    named = month_number(tag) if tag else None
+    return named if named is not None else _month_of_day(sent_at // DAY)
+
+
+def _bits(said: Facts, capped: int) -> int:
+    bits = 0
+    if said.sent:
+        bits = _BIT["sent"]
+        if said.outcome not in _UNATTEMPTED:
+            bits |= _BIT["attempted"]
+    if said.reached:
+        bits |= _BIT["reached"]
+    if said.delayed_at is not None:
+        bits |= _BIT["everDelayed"]
+    if said.auto_replied:
+        bits |= _BIT["autoReplied"]
+    if said.complained_at is not None:
+        bits |= _BIT["complained"]
+    if said.unsubscribed_at is not None:
+        bits |= _BIT["unsubscribed"]
+    if capped:
+        bits |= _BIT["capped"]
+    return bits
+
+
+_UNATTEMPTED = frozenset({Outcome.SUPPRESSED, Outcome.REJECTED, Outcome.FAILED})
+
+
+def _age(at: int | None, sent_at: int) -> int | None:
+    if at is None:
+        return None
+    return min(max((at - sent_at) // HOUR, 0), LAST_AGE)
+
+
+def _ages(
+    record: Record,
+    delivered: int | None,
+    human_open: int | None,
+    machine_open: int | None,
+    human_click: int | None,
+) -> tuple[int | None, ...]:
+    if delivered is human_open is machine_open is human_click is None:
+        return ()
+    sent_at = record.identity.sent_at
+    return (
+        _age(delivered, sent_at),
+        _age(human_open, sent_at),
+        _age(machine_open, sent_at),
+        _age(human_click, sent_at),
+    )
+
+
+def _earlier(one: int | None, other: int) -> int:
+    return other if one is None or other < one else one
+
+
+def _engaged(record: Record, said: Facts, place: Place, hour: int, rules: int) -> Tally:
+    opens = clicks = machine_opens = machine_clicks = 0
+    human_open = unknown_open = machine_open = None
+    human_click = unknown_click = machine_click = None
+    links: dict[str, list[int]] = {}
+    for held, verdict in said.engagements:
+        who = verdict.who
+        at = held.at
+        if isinstance(held, Click):
+            clicks += 1
+            of_link = links.setdefault(held.link or "~unreadable", [0, 0, 0])
+            of_link[1] += 1
+            if who is Who.HUMAN:
+                human_click = _earlier(human_click, at)
+                of_link[0] = 1
+            elif who is Who.UNKNOWN:
+                unknown_click = _earlier(unknown_click, at)
+            else:
+                machine_clicks += 1
+                of_link[2] += 1
+                machine_click = _earlier(machine_click, at)
+        else:
+            opens += 1
+            if who is Who.MACHINE:
+                machine_opens += 1
+        # a click implies an open of its own class
+        if who is Who.HUMAN:
+            human_open = _earlier(human_open, at)
+        elif who is Who.UNKNOWN:
+            unknown_open = _earlier(unknown_open, at)
+        else:
+            machine_open = _earlier(machine_open, at)
+    bits = _bits(said, record.capped)
+    bits |= _best("Opened", "opened", human_open, unknown_open, machine_open)
+    bits |= _best("Clicked", "clicked", human_click, unknown_click, machine_click)
+    machine_only = machine_open if human_open is None and unknown_open is None else None
+    return Tally(
+        rules,
+        place,
+        hour,
+        said.outcome,
+        bits,
+        (opens, clicks, machine_opens, machine_clicks, 0, 0),
+        _ages(record, said.delivered_at, human_open, machine_only, human_click),
+        tuple([LinkTally(link, *counts) for link, counts in sorted(links.items())]),
+    )
+
+
+def _best(
+    suffix: str, any_name: str, human: int | None, unknown: int | None, machine: int | None
+) -> int:
+    if human is not None:
+        return _BIT[any_name] | _BIT[f"human{suffix}"]
+    if unknown is not None:
+        return _BIT[any_name] | _BIT[f"unknown{suffix}"]
+    if machine is not None:
+        return _BIT[any_name] | _BIT[f"machineOnly{suffix}"]
+    return 0
+
+
+def _unattributed(record: Record, said: Facts, place: Place, hour: int, rules: int) -> Tally:
+    """Count what belongs to a message and to nobody: opens, clicks, and one complaint."""
+    opens = sum(held.type is EventType.OPEN for held in record.timeline)
+    clicks = sum(held.type is EventType.CLICK for held in record.timeline)
+    bits = _BIT["complained"] if said.complained_at is not None else 0
+    if record.capped:
+        bits |= _BIT["capped"]
+    return Tally(rules, place, hour, -1, bits, (0, 0, 0, 0, opens, clicks))
+
+
+@lru_cache(4_096)
+def _flags(outcome: int, bits: int) -> tuple[int, ...]:
+    counts = [0] * len(COUNTERS)
+    if outcome >= 0:
+        counts[_AT["recipients"]] = 1
+        counts[_AT[_CLASS[Outcome(outcome)]]] = 1
+    for name, bit in _BIT.items():
+        if bits & bit:
+            counts[_AT[name]] = 1
+    return tuple(counts)
+
+
+_EVENTS_AT = len(COUNTERS) - len(EVENTS)
+
+
+def counts(tally: Tally) -> tuple[int, ...]:
+    """Return the counters of a tally, in the order of `COUNTERS`."""
+    flags = _flags(tally.outcome, tally.facts)
+    return flags[:_EVENTS_AT] + tally.events if tally.events else flags
+
+
+class Deltas:
+    """The changes of one batch: a sum per head, expanded to one increment per rollup row."""
+
+    def __init__(self) -> None:
+        """Start with no change."""
+        self._heads: dict[tuple[Place, int], list[int]] = {}
+        self._ages: dict[tuple[str, str, int], list[int]] = {}
+        self._links: dict[tuple[str, str, str], list[int]] = {}
+
+    def add(self, before: Tally | None, after: Tally) -> None:
+        """Add the difference that one record's change makes."""
+        if before is None or before.place is None:
+            self._apply(after, 1)
+        elif before.place == after.place and before.hour == after.hour:
+            if (
+                before.outcome != after.outcome
+                or before.facts != after.facts
+                or before.events != after.events
+            ):
+                self._sum(after, list(map(sub, counts(after), counts(before))))
+            if before.ages != after.ages:
+                self._add_ages(before, -1)
+                self._add_ages(after, 1)
+            if before.links != after.links:
+                self._add_links(before, -1)
+                self._add_links(after, 1)
+        else:
+            self._apply(before, -1)
+            self._apply(after, 1)
+
+    def _apply(self, tally: Tally, sign: int) -> None:
+        if tally.place is None:
+            return
+        counted = counts(tally)
+        self._sum(tally, counted if sign > 0 else [-n for n in counted])
+        if tally.ages:
+            self._add_ages(tally, sign)
+        if tally.links:
+            self._add_links(tally, sign)
+
+    def _sum(self, tally: Tally, change: tuple[int, ...] | list[int]) -> None:
+        assert tally.place is not None  # noqa: S101 - callers have looked
+        head = (tally.place, tally.hour)
+        held = self._heads.get(head)
+        self._heads[head] = list(change) if held is None else list(map(add, held, change))
+
+    def _add_ages(self, tally: Tally, sign: int) -> None:
+        place = tally.place
+        assert place is not None  # noqa: S101 - callers have looked
+        for counter, age in zip(_AGED, tally.ages, strict=False):
+            if age is not None:
+                key = (place.stream, place.campaign, age)
+                row = self._ages.get(key)
+                if row is None:
+                    row = self._ages[key] = list(_ZERO)
+                row[counter] += sign
+
+    def _add_links(self, tally: Tally, sign: int) -> None:
+        place = tally.place
+        assert place is not None  # noqa: S101 - callers have looked
+        for of_link in tally.links:
+            key = (place.stream, place.campaign, of_link.link)
+            row = self._links.get(key)
+            if row is None:
+                row = self._links[key] = list(_ZERO)
+            row[_AT["humanClicked"]] += sign * of_link.human
+            row[_AT["clicks"]] += sign * of_link.clicks
+            row[_AT["machineClicks"]] += sign * of_link.machine_clicks
+
+    def rows(self) -> Rollups:
+        """Return one increment per rollup row that changes."""
+        rows: Rollups = {}
+        for (place, hour), change in self._heads.items():
+            for key, kept in _rows_of(place, hour):
+                masked = change if kept is None else list(map(mul, change, kept))
+                held = rows.get(key)
+                rows[key] = list(masked) if held is None else list(map(add, held, masked))
+        for (stream, campaign, age), change in self._ages.items():
+            rows[RollupKey(Family.AGE, stream, campaign, age, "", "")] = change
+        for (stream, campaign, link), change in self._links.items():
+            rows[RollupKey(Family.LINK, stream, campaign, 0, "link", link)] = change
+        return {key: change for key, change in rows.items() if any(change)}
+
+
+
+def _mask(names: frozenset[str]) -> tuple[int, ...]:
+    return tuple(int(name in names) for name in COUNTERS)
+
+
+_AGED = tuple(_AT[n] for n in ("delivered", "humanOpened", "machineOnlyOpened", "humanClicked"))
+_BY_DIMENSION = _mask(DIMENSIONED)
+_BY_HOUR = _mask(BY_HOUR)
+_BY_REASON = _mask(frozenset({"recipients"}))
+_BY_ATTEMPT = _mask(BY_ATTEMPT)
+
+
+def _rows_of(place: Place, hour: int) -> Iterator[tuple[RollupKey, tuple[int, ...] | None]]:
+    """Yield every row a place counts in, with the mask of counters kept there (None: all)."""
+    stream, campaign, day = place.stream, place.campaign, place.day
+    yield RollupKey(Family.DAY, stream, "", day, "", ""), None
+    yield RollupKey(Family.DAY, stream, campaign, day, "", ""), None
+    yield RollupKey(Family.HOUR, stream, "", day * 24 + hour, "", ""), _BY_HOUR
+    for scope in ("", campaign):
+        yield RollupKey(Family.DAY, stream, scope, day, "mailbox", place.mailbox), _BY_DIMENSION
+    if place.sender_domain is not None:
+        key = RollupKey(Family.DAY, stream, "", day, "senderDomain", place.sender_domain)
+        yield key, _BY_DIMENSION
+    if place.template is not None:
+        yield RollupKey(Family.DAY, stream, "", day, "template", place.template), _BY_DIMENSION
+    if place.reason is not None:
+        yield RollupKey(Family.DAY, stream, campaign, day, "reason", place.reason), _BY_REASON
+    for name, value in place.tags:
+        yield RollupKey(Family.DAY, stream, campaign, day, f"tag:{name}", value), _BY_DIMENSION
+    if place.month is not None:
+        yield RollupKey(Family.MONTH, stream, "", place.month, "", ""), None
+        if place.attempt is not None:
+            key = RollupKey(Family.MONTH, stream, "", place.month, "attempt", place.attempt)
+            yield key, _BY_ATTEMPT

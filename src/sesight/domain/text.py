@@ -1,0 +1,184 @@
+"""Strings from outside, made safe and short: cleaned text, times, addresses, links, networks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from email.utils import parseaddr
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import IPv4Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+LONG = 512
+"""Characters kept of a long text (a diagnostic, a user agent, a link)."""
+
+SHORT = 256
+"""Characters kept of a name (a tag, a subject, a status); SES allows 256 in a tag."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LATEST = 253_402_300_800_000  # the year 10000, exclusive: what datetime can print
+_CACHED = 8_192
+
+
+def clean(value: object, limit: int = SHORT) -> str | None:
+    """Return the text without control characters and lone surrogates, cut to `limit` characters.
+
+    A cut text keeps a hash of the whole, so that two long ones never meet. None for what is no
+    text; numbers and booleans become text.
+    """
+    if type(value) is not str:
+        if value is None or isinstance(value, (dict, list, bytes)):
+            return None
+        value = str(value)
+    if not value.isprintable() and _CONTROL.search(value):
+        value = _CONTROL.sub(" ", value).strip()
+    if len(value) > limit:
+        mark = blake2b(value.encode(), digest_size=8).hexdigest()
+        value = f"{value[: limit - 17]}~{mark}"
+    return value
+
+
+@lru_cache(_CACHED)
+def _minute(text: str) -> int:
+    return (datetime.fromisoformat(text).replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+
+
+def instant(value: object) -> tuple[int, str | None] | None:
+    """Read a time in any form SES has used, as (epoch ms, None or "zoneless"); None if unreadable.
+
+    The forms are listed in docs/ses-analytics-pipeline.md. Fractions are cut to milliseconds.
+    """
+    if type(value) is not str:
+        return None
+    if len(value) == 24 and value[23] == "Z" and value[10] == "T" and value[19] == ".":  # noqa: PLR2004 - SES's usual form
+        seconds, fraction = value[17:19], value[20:23]
+        if value[16] == ":" and seconds < "60" and (seconds + fraction).isdecimal():
+            try:
+                return _minute(value[:16]) + int(seconds) * 1000 + int(fraction), None
+            except ValueError:
+                return None
+    return _odd_instant(value)
+
+
+def _odd_instant(value: str) -> tuple[int, str | None] | None:
+    text = value.strip()
+    if " +" in text or " -" in text:
+        text = text.replace(" +", "+").replace(" -", "-")
+    if len(text) < 16:  # noqa: PLR2004 - a date alone is no time
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        flag = None if moment.tzinfo else "zoneless"
+        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError):
+        return None
+    millis = at // _MILLISECOND
+    return (millis, flag) if 0 <= millis < _LATEST else None
+
+
+_PLAIN = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+\.[a-z0-9-]+")
+
+
+def address(value: object) -> tuple[str, str | None, bool]:
+    """Normalise a mailbox as (address, spelling if it differs, mailable).
+
+    The address is the bare mailbox, lower-cased, its domain in A-labels. What does not parse is
+    kept as cleaned text and is not mailable.
+    """
+    if type(value) is str:
+        lowered = value.lower()
+        if len(value) <= SHORT and _PLAIN.fullmatch(lowered):
+            return lowered, (value if lowered != value else None), True
+    return _odd_address(clean(value) or "")
+
+
+@lru_cache(_CACHED)
+def _odd_address(text: str) -> tuple[str, str | None, bool]:
+    bare = parseaddr(text)[1].strip() if "<" in text or " " in text else text.strip()
+    local, _, domain = (bare or text).rpartition("@")
+    local = local.strip("<> ")
+    labels = [_a_label(label) for label in domain.strip("<>. ").split(".")]
+    quoted = local.startswith('"') or any(c in local for c in ' "(),:;<>[]\\')
+    if not local or quoted or len(labels) < 2 or not all(labels):  # noqa: PLR2004 - a domain has two labels
+        return text or "(empty)", None, False
+    found = f"{local.lower()}@{'.'.join(labels)}"
+    spelling = f"{local}@{domain.strip('<>. ')}"
+    return found, (spelling if spelling != found else None), True
+
+
+def _a_label(label: str) -> str:
+    """Encode one domain label as RFC 5891 does for a valid one: NFC, lower case, Punycode."""
+    label = unicodedata.normalize("NFC", label).lower()
+    if label.isascii():
+        return label if re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", label) else ""
+    try:
+        return "xn--" + label.encode("punycode").decode("ascii")
+    except UnicodeError:
+        return ""
+
+
+@lru_cache(_CACHED)
+def network(value: str) -> str | None:
+    """Return the network an address is in, cut to /24 (IPv4) or /48 (IPv6); None if it is no address."""
+    try:
+        found = ip_address(value.split(",", 1)[0].strip().split("%", 1)[0])
+    except ValueError:
+        return None
+    bits = 24 if isinstance(found, IPv4Address) else 48
+    return str(ip_network((found, bits), strict=False).network_address)
+
+
+_TOKEN = re.compile(r"^(?=.*\d)[A-Za-z0-9_.~=+-]{16,}$|^\d{6,}$|^[0-9a-fA-F-]{32,}$|@|%40|^.{64,}$")
+
+
+@lru_cache(_CACHED)
+def link_key(link: str) -> str:
+    """Return what a link is counted under: scheme, host and path, without query and fragment.
+
+    Path parts that look like tokens become `{id}`; only the scheme is kept of what is not http(s).
+    """
+    try:
+        parts = urlsplit(link.strip())
+        host = parts.hostname
+        port = parts.port
+    except ValueError:
+        return "~unreadable"
+    if parts.scheme not in ("http", "https") or not host:
+        return f"{parts.scheme}:" if parts.scheme else "~unreadable"
+    path = "/".join("{id}" if _TOKEN.search(part) else part for part in parts.path.split("/"))
+    return clean(f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", LONG) or "~unreadable"
+
+
+def tie(message_id: str, recipient: str) -> int:
+    """Return 15 bits that order the records of one millisecond, the same in every store."""
+    digest = blake2b(f"{message_id}\n{recipient}".encode(), digest_size=2).digest()
+    return int.from_bytes(digest) >> 1
+
+
+def iso(millis: int | None) -> str | None:
+    """Write a time as ISO-8601 UTC with milliseconds and `Z`."""
+    if millis is None:
+        return None
+    moment = _EPOCH + timedelta(milliseconds=millis)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+
+
+DAY = 86_400_000
+"""Milliseconds in a day."""
+
+HOUR = 3_600_000
+"""Milliseconds in an hour."""
+
+
+def day_name(day: int) -> str:
+    """Write a day number (days since the epoch, UTC) as YYYY-MM-DD."""
+    return (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
+
+
+def day_number(name: str) -> int:
+    """Read YYYY-MM-DD as a day number. Raises ValueError."""
+    return (datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC) - _EPOCH).days
