@@ -1,0 +1,178 @@
+"""Envelopes: open whatever HTTP, SQS, Lambda, EventBridge, Firehose or a file hands over.
+
+An opened envelope holds one SES body not yet read, or says that there is none. Envelopes may be
+nested (SNS in SQS in a Lambda record); the depth is bounded.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from sesight.domain.errors import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BODY = 1_048_576
+"""Bytes of one body; SQS and SNS allow no more."""
+
+MAX_DEPTH = 4
+"""Envelopes within envelopes."""
+
+MAX_ITEMS = 10_000
+"""Items of one envelope; SQS hands Lambda at most 10,000."""
+
+VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
+"""What SES publishes, as plain text, when an event destination is made."""
+
+
+class Envelope(Struct, frozen=True, gc=False):
+    """One body of one delivery. `origin` is the outermost transport; `item` its id there (an SQS
+    message id, a stream record's), by which a failure is reported. `nothing` says, as a code, why
+    there is no event in it; then `body` is empty."""
+
+    origin: str
+    body: bytes
+    item: str | None = None
+    nothing: str | None = None
+
+
+class _Outer(Struct):
+    """The fields that tell envelopes apart."""
+
+    mail: msgspec.Raw | None = None
+    event_type: Any = msgspec.field(default=None, name="eventType")
+    notification_type: Any = msgspec.field(default=None, name="notificationType")
+    type: Any = msgspec.field(default=None, name="Type")
+    message: Any = msgspec.field(default=None, name="Message")
+    records: Any = msgspec.field(default=None, name="Records")
+    firehose: Any = msgspec.field(default=None, name="records")
+    messages: Any = msgspec.field(default=None, name="Messages")
+    detail_type: Any = msgspec.field(default=None, name="detail-type")
+    detail: msgspec.Raw | None = None
+    source: Any = None
+    alarm: Any = msgspec.field(default=None, name="AlarmName")
+
+
+_decode = msgspec.json.Decoder(_Outer).decode
+_EVENT_STARTS = (b'{"eventType":', b'{"notificationType":"B', b'{"notificationType":"C')
+
+
+def open_envelope(data: bytes, origin: str, item: str | None = None) -> Iterator[Envelope]:
+    """Yield the bodies in one delivery. Raises Unreadable for what is no envelope of ours."""
+    yield from _open(data, origin, item, MAX_DEPTH)
+
+
+def _open(data: bytes, origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
+    if len(data) > MAX_BODY and depth < MAX_DEPTH:
+        raise Unreadable("too-large", f"The body is larger than {MAX_BODY} bytes.")
+    if data.startswith(_EVENT_STARTS):
+        yield Envelope(origin, data, item)
+        return
+    try:
+        outer = _decode(data)
+    except msgspec.ValidationError:
+        raise Unreadable("not-an-event", "The body is JSON, but no object.") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        if data.strip().decode("utf-8", "replace") == VALIDATION:
+            yield Envelope(origin, b"", item, "validation")
+            return
+        raise Unreadable("not-json", f"The body is not JSON: {error}") from None
+    if depth == 0:
+        raise Unreadable("too-deep", f"More than {MAX_DEPTH} envelopes within each other.")
+    yield from _sort(outer, data, origin, item, depth)
+
+
+def _sort(
+    outer: _Outer, data: bytes, origin: str, item: str | None, depth: int
+) -> Iterator[Envelope]:
+    if outer.mail is not None or outer.event_type is not None or outer.notification_type is not None:
+        yield Envelope(origin, data, item)
+    elif outer.type is not None and isinstance(outer.message, str):
+        yield from open_notification(str(outer.type), outer.message, origin, item, depth)
+    elif outer.detail_type is not None:
+        yield from _eventbridge(outer, origin, item, depth)
+    elif isinstance(outer.records, list):
+        yield from _records(outer.records, origin, item, depth)
+    elif isinstance(outer.messages, list):
+        for message in outer.messages[:MAX_ITEMS]:
+            if isinstance(message, dict):
+                yield from _text(message.get("Body"), "sqs", _name(message, "MessageId"), depth)
+    elif isinstance(outer.firehose, list):
+        for record in outer.firehose[:MAX_ITEMS]:
+            if isinstance(record, dict):
+                packed = record.get("data")
+                try:
+                    body = b64decode(packed, validate=True) if isinstance(packed, str) else b""
+                except ValueError:
+                    raise Unreadable("malformed", "A Firehose record is not base64.") from None
+                yield from _open(body, "firehose", _name(record, "recordId"), depth - 1)
+    elif outer.alarm is not None:
+        yield Envelope(origin, b"", item, "foreign")
+    else:
+        raise Unreadable("not-an-event", "The body is no SES event and no envelope of one.")
+
+
+def open_notification(
+    kind: str, message: str, origin: str, item: str | None = None, depth: int = MAX_DEPTH
+) -> Iterator[Envelope]:
+    """Yield the bodies in an SNS message of a kind: Notification or one of the confirmations."""
+    if kind != "Notification":
+        yield Envelope(origin, b"", item, "confirmation")
+        return
+    text = message.strip()
+    if not text.startswith(("{", "[")):
+        # people publish to topics by hand, and SES says hello in plain text
+        yield Envelope(origin, b"", item, "validation" if text == VALIDATION else "plain-text")
+        return
+    yield from _text(message, origin, item, depth)
+
+
+def _text(value: object, origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
+    if not isinstance(value, str):
+        raise Unreadable("malformed", "An envelope holds no text where its body should be.")
+    yield from _open(value.encode("utf-8", "replace"), origin, item, depth - 1)
+
+
+def _eventbridge(outer: _Outer, origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
+    ours = (
+        outer.source == "aws.ses"
+        and isinstance(outer.detail_type, str)
+        and outer.detail_type.startswith("Email ")
+    )
+    if not ours:
+        yield Envelope(origin, b"", item, "foreign")
+    elif outer.detail is None:
+        raise Unreadable("malformed", "An EventBridge event has no `detail`.")
+    else:
+        # an item is what the transport reports failures by: EventBridge itself has none
+        yield from _open(bytes(outer.detail), origin, item, depth - 1)
+
+
+def _records(
+    records: list[Any], origin: str, item: str | None, depth: int
+) -> Iterator[Envelope]:
+    for record in records[:MAX_ITEMS]:
+        if not isinstance(record, dict):
+            raise Unreadable("malformed", "An event source's record is no object.")
+        sns = record.get("Sns")
+        if isinstance(sns, dict):
+            kind, message = str(sns.get("Type")), sns.get("Message")
+            if not isinstance(message, str):
+                raise Unreadable("malformed", "An SNS record has no Message.")
+            yield from open_notification(kind, message, "sns", _name(sns, "MessageId"), depth)
+        elif "body" in record:
+            yield from _text(record["body"], "sqs", _name(record, "messageId"), depth)
+        elif "s3" in record or str(record.get("eventSource", "")).startswith("aws:"):
+            yield Envelope(origin, b"", item, "foreign")
+        else:
+            raise Unreadable("malformed", "A record of no event source that is known.")
+
+
+def _name(record: dict[str, Any], key: str) -> str | None:
+    value = record.get(key)
+    return value if isinstance(value, str) else None

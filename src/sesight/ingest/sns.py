@@ -1,0 +1,260 @@
+"""SNS over HTTP: is a notification truly from one of our topics, and unaltered?
+
+The string to sign and the fields are AWS's:
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+The host of the certificate follows from the allow-listed topic, so nothing a sender writes decides
+where we fetch. Untrusted bytes are counted by reason and never kept.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from msgspec import Struct
+
+from sesight.domain.errors import Untrusted
+from sesight.domain.text import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+MAX_BODY = 400_000
+"""Bytes of a request: an SNS message is at most 262,144 bytes before JSON escapes it once more."""
+
+STALE_MS = 3_600_000
+"""A subscription confirmation older than this is refused: SNS retries for an hour at most."""
+
+TEST_ACCOUNT = "000000000000"
+"""An account AWS never issues: the only one whose topics may have a pinned certificate."""
+
+_SUFFIXES = {
+    "aws": "amazonaws.com",
+    "aws-us-gov": "amazonaws.com",
+    "aws-cn": "amazonaws.com.cn",
+    "aws-eusc": "amazonaws.eu",
+    "aws-iso": "c2s.ic.gov",
+    "aws-iso-b": "sc2s.sgov.gov",
+    "aws-iso-e": "cloud.adc-e.uk",
+    "aws-iso-f": "csp.hci.ic.gov",
+}
+"""DNS suffixes by partition, from botocore's endpoints."""
+
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[0-9A-Za-z]{1,64}\.pem")
+_TOPIC = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<name>[A-Za-z0-9_.-]{1,256})"
+)
+_SIGNED = {
+    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": (
+        "Message",
+        "MessageId",
+        "SubscribeURL",
+        "Timestamp",
+        "Token",
+        "TopicArn",
+        "Type",
+    ),
+}
+_SIGNED["UnsubscribeConfirmation"] = _SIGNED["SubscriptionConfirmation"]
+_HASHES = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - SNS signs version 1 with SHA-1
+_PADDING = PKCS1v15()
+
+
+class Topic(Struct, frozen=True):
+    """A topic on the allow-list. `versions` are the signature versions taken from it."""
+
+    arn: str
+    partition: str
+    region: str
+    account: str
+    pinned: RSAPublicKey | None = None
+    versions: frozenset[str] = frozenset({"1", "2"})
+
+    @property
+    def host(self) -> str:
+        """Return the only host whose certificates and confirmations count for the topic."""
+        return f"sns.{self.region}.{_SUFFIXES[self.partition]}"
+
+
+def topic(arn: str, pinned: RSAPublicKey | None = None, versions: frozenset[str] | None = None) -> Topic:
+    """Read a topic's ARN. Raises ValueError with a sentence for a person."""
+    parts = _TOPIC.fullmatch(arn)
+    if parts is None or parts["partition"] not in _SUFFIXES or not _REGION.fullmatch(parts["region"]):
+        message = f"{arn!r} is no ARN of an SNS topic (arn:aws:sns:REGION:ACCOUNT:NAME)."
+        raise ValueError(message)
+    if pinned is not None and parts["account"] != TEST_ACCOUNT:
+        message = (
+            f"A pinned certificate is taken for topics of account {TEST_ACCOUNT} only, "
+            f"not for {arn}: remove certificate_file."
+        )
+        raise ValueError(message)
+    return Topic(
+        arn,
+        parts["partition"],
+        parts["region"],
+        parts["account"],
+        pinned,
+        versions or frozenset({"1", "2"}),
+    )
+
+
+class Certificates(Protocol):
+    """Where signing keys come from."""
+
+    def key(self, url: str) -> RSAPublicKey:
+        """Return the key of the certificate at a URL already found genuine.
+
+        Raises Untrusted if it is no certificate to be trusted, StoreUnavailable-like
+        `CertificateUnavailable` if it cannot be had now.
+        """
+        ...
+
+
+class Notification(Struct):
+    """The fields of an SNS HTTP body; Subject is signed if the key is there at all."""
+
+    type: Any = msgspec.field(default=None, name="Type")
+    message_id: Any = msgspec.field(default=None, name="MessageId")
+    topic_arn: Any = msgspec.field(default=None, name="TopicArn")
+    subject: Any = msgspec.field(default=None, name="Subject")
+    message: Any = msgspec.field(default=None, name="Message")
+    timestamp: Any = msgspec.field(default=None, name="Timestamp")
+    version: Any = msgspec.field(default=None, name="SignatureVersion")
+    signature: Any = msgspec.field(default=None, name="Signature")
+    certificate_url: Any = msgspec.field(default=None, name="SigningCertURL")
+    subscribe_url: Any = msgspec.field(default=None, name="SubscribeURL")
+    token: Any = msgspec.field(default=None, name="Token")
+
+
+_decode = msgspec.json.Decoder(Notification).decode
+_ATTRIBUTES = {
+    "Message": "message",
+    "MessageId": "message_id",
+    "Subject": "subject",
+    "SubscribeURL": "subscribe_url",
+    "Timestamp": "timestamp",
+    "Token": "token",
+    "TopicArn": "topic_arn",
+    "Type": "type",
+}
+
+
+def parse(body: bytes, headers: Mapping[str, str]) -> Notification:
+    """Read an SNS body and hold it against its own headers. Raises Untrusted (400, 413)."""
+    if len(body) > MAX_BODY:
+        raise Untrusted("too-large", f"More than {MAX_BODY} bytes.", 413)
+    if headers.get("x-amz-sns-rawdelivery", "").lower() == "true":
+        raise Untrusted(
+            "raw-delivery",
+            "Raw message delivery carries no signature: switch it off for this subscription.",
+            400,
+        )
+    try:
+        found = _decode(body[3:] if body.startswith(b"\xef\xbb\xbf") else body)
+    except msgspec.ValidationError:
+        raise Untrusted("malformed", "The body is no JSON object.", 400) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise Untrusted("not-json", "The body is not JSON.", 400) from None
+    needed = (found.type, found.message_id, found.topic_arn, found.message, found.timestamp)
+    if not all(type(value) is str for value in needed):
+        raise Untrusted("malformed", "A field of an SNS message is missing or no text.", 400)
+    if found.subject is not None and type(found.subject) is not str:
+        raise Untrusted("malformed", "Subject is no text.", 400)
+    if found.type not in _SIGNED:
+        raise Untrusted("unknown-type", "No type of message that SNS sends.", 400)
+    for header, value in (
+        ("x-amz-sns-message-type", found.type),
+        ("x-amz-sns-topic-arn", found.topic_arn),
+        ("x-amz-sns-message-id", found.message_id),
+    ):
+        said = headers.get(header)
+        if said is not None and said != value:
+            raise Untrusted("header-mismatch", f"{header} differs from the body.", 400)
+    return found
+
+
+def verify(found: Notification, topics: Mapping[str, Topic], certificates: Certificates) -> Topic:
+    """Check that a notification is from a topic of ours and unaltered; return the topic.
+
+    Raises Untrusted with the reason. The allow-list comes first: a valid signature alone only
+    proves that some topic on earth sent it.
+    """
+    ours = topics.get(found.topic_arn)
+    if ours is None:
+        raise Untrusted("foreign-topic", "The topic is not on the allow-list.")
+    version = found.version
+    if type(version) is not str or version not in _HASHES:
+        raise Untrusted("signature-version", "SignatureVersion is neither 1 nor 2.")
+    if version not in ours.versions:
+        raise Untrusted("signature-version", f"The topic's version {version} is not accepted.")
+    try:
+        signature = b64decode(found.signature, validate=True)
+        signed = string_to_sign(found)
+    except (TypeError, ValueError, Base64Error, UnicodeError):
+        raise Untrusted("malformed", "The signature or a signed field is no text.", 400) from None
+    key = ours.pinned or certificates.key(_certificate_url(found.certificate_url, ours))
+    try:
+        key.verify(signature, signed, _PADDING, _HASHES[version])
+    except InvalidSignature:
+        raise Untrusted("signature", "The signature does not match.") from None
+    return ours
+
+
+def string_to_sign(found: Notification) -> bytes:
+    """Return what SNS signs: each field's name and value on a line of its own, sorted by name.
+
+    Values are the decoded ones, exactly. Subject is left out only where it is absent. Raises
+    TypeError if a field that is signed is no text.
+    """
+    lines = []
+    for name in _SIGNED[found.type]:
+        value = getattr(found, _ATTRIBUTES[name])
+        if value is None and name == "Subject":
+            continue
+        lines.append(name + "\n" + value + "\n")
+    return "".join(lines).encode()
+
+
+def _certificate_url(url: object, ours: Topic) -> str:
+    """Return the URL if it is one SNS would name for this topic, by equality and never by pattern
+    of the host: `sns.s3.amazonaws.com` is somebody's bucket."""
+    if isinstance(url, str) and len(url) < 512:  # noqa: PLR2004 - SNS's are about 100
+        prefix = f"https://{ours.host}"
+        if url.startswith(prefix) and _CERTIFICATE_PATH.fullmatch(url[len(prefix) :]):
+            return url
+    raise Untrusted("certificate-url", "SigningCertURL is not SNS's for this topic.")
+
+
+def confirmation_url(found: Notification, ours: Topic, now: int) -> str:
+    """Return the URL that confirms a subscription, strictly checked. Raises Untrusted."""
+    at = instant(found.timestamp)
+    if at is None or abs(now - at[0]) > STALE_MS:
+        raise Untrusted("stale-confirmation", "The subscription confirmation is over an hour old.")
+    try:
+        url = urlsplit(found.subscribe_url)
+        asked = parse_qs(url.query, strict_parsing=True, max_num_fields=8)
+        genuine = (
+            url.scheme == "https"
+            and url.netloc == ours.host
+            and url.path in ("", "/")
+            and not url.fragment
+            and asked.get("Action") == ["ConfirmSubscription"]
+            and asked.get("TopicArn") == [ours.arn]
+            and asked.get("Token") == [found.token]
+        )
+    except (ValueError, TypeError, AttributeError):
+        genuine = False
+    if not genuine:
+        raise Untrusted("subscribe-url", "SubscribeURL does not confirm this topic.")
+    return str(found.subscribe_url)
