@@ -94,7 +94,7 @@ def test_nothing_left_to_do(path: Path) -> None:
 def test_responsibility(path: Path) -> None:
     """Every module and package says what it is responsible for, in a sentence."""
     sentence = (ast.get_docstring(parsed(path)) or "").split("\n\n")[0]
-    assert sentence.endswith((".", ":"))
+    assert sentence.endswith((".", ":", "?"))
 
 
 @by_path
