@@ -51,30 +51,50 @@ GMAIL_PREFETCH = (
 )
 
 _MACHINES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
-    ("scanner", "Barracuda", re.compile(r"barracuda", re.I)),
-    ("scanner", "Mimecast", re.compile(r"mimecast", re.I)),
-    ("scanner", "Proofpoint", re.compile(r"proofpoint", re.I)),
-    ("scanner", "security scanner", re.compile(r"trendmicro|forcepoint|sophos|ironport|fireeye", re.I)),
-    ("preview", "Microsoft preview", re.compile(r"bingpreview|skypeuripreview", re.I)),
-    ("script", "headless browser", re.compile(r"headlesschrome|phantomjs|puppeteer|playwright", re.I)),
+    ("scanner", "Barracuda", re.compile(r"barracuda", re.IGNORECASE)),
+    ("scanner", "Mimecast", re.compile(r"mimecast", re.IGNORECASE)),
+    ("scanner", "Proofpoint", re.compile(r"proofpoint", re.IGNORECASE)),
+    (
+        "scanner",
+        "security scanner",
+        re.compile(r"trendmicro|forcepoint|sophos|ironport|fireeye", re.IGNORECASE),
+    ),
+    ("preview", "Microsoft preview", re.compile(r"bingpreview|skypeuripreview", re.IGNORECASE)),
+    (
+        "script",
+        "headless browser",
+        re.compile(r"headlesschrome|phantomjs|puppeteer|playwright", re.IGNORECASE),
+    ),
     (
         "script",
         "script",
         re.compile(
             r"python-requests|python-urllib|aiohttp|httpx|go-http-client|okhttp|\bcurl/|\bwget/"
             r"|libwww-perl|java/\d|apache-httpclient|node-fetch|axios/|guzzlehttp|ruby$",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
-    ("crawler", "crawler", re.compile(r"bot\b|crawl|spider|preview|scanner|monitoring", re.I)),
+    (
+        "crawler",
+        "crawler",
+        re.compile(r"bot\b|crawl|spider|preview|scanner|monitoring", re.IGNORECASE),
+    ),
 )
 
 _PEOPLE: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("gmail-proxy", "Gmail", re.compile(r"via ggpht\.com GoogleImageProxy")),
     ("yahoo-proxy", "Yahoo Mail", re.compile(r"YahooMailProxy")),
-    ("client", "Outlook", re.compile(r"Microsoft Outlook|Outlook-iOS|Outlook-Android|ms-office; MSOffice")),
+    (
+        "client",
+        "Outlook",
+        re.compile(r"Microsoft Outlook|Outlook-iOS|Outlook-Android|ms-office; MSOffice"),
+    ),
     ("client", "Thunderbird", re.compile(r"Thunderbird/")),
-    ("client", "Apple Mail", re.compile(r"AppleWebKit/[\d.]+ \(KHTML, like Gecko\)(?: Mobile/\w+)?$")),
+    (
+        "client",
+        "Apple Mail",
+        re.compile(r"AppleWebKit/[\d.]+ \(KHTML, like Gecko\)(?: Mobile/\w+)?$"),
+    ),
     ("browser", "Edge", re.compile(r"AppleWebKit/.*\bEdg(?:e|A|iOS)?/")),
     ("browser", "Opera", re.compile(r"AppleWebKit/.*\bOPR/")),
     ("browser", "Samsung Internet", re.compile(r"AppleWebKit/.*\bSamsungBrowser/")),
@@ -134,14 +154,14 @@ def verdicts(record: Record) -> tuple[tuple[Open | Click, Verdict], ...]:
     opens: list[Open] = []
     clicks: list[Click] = []
     for held in record.timeline:
-        kind = type(held)
-        if kind is Open:
+        if isinstance(held, Open):
             opens.append(held)
-        elif kind is Click:
+        elif isinstance(held, Click):
             clicks.append(held)
-        elif kind is Delivery and delivered_at is None:
+        elif isinstance(held, Delivery) and delivered_at is None:
             delivered_at = held.at
     if not opens and not clicks:
         return ()
     same = tuple(clicks)
-    return tuple([(held, verdict(held, delivered_at, same)) for held in (*opens, *clicks)])
+    engagements: list[Open | Click] = [*opens, *clicks]
+    return tuple([(held, verdict(held, delivered_at, same)) for held in engagements])

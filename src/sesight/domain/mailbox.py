@@ -21,7 +21,7 @@ _ISP = re.compile(
     r"(?P<gmail>gmail|google)|(?P<microsoft>microsoft|hotmail|outlook|live|msn|office ?365)"
     r"|(?P<yahoo>yahoo|aol)|(?P<apple>apple|icloud|me\.com|mac\.com)"
     r"|(?P<gmx>gmx|web\.de)|(?P<proton>proton)",
-    re.I,
+    re.IGNORECASE,
 )
 
 _DOMAINS = {
@@ -43,7 +43,7 @@ _SERVER = re.compile(
     r"(?P<gmail>gsmtp|\bgoogle\.com)|(?P<microsoft>outlook\.com|\bhotmail\b|office365)"
     r"|(?P<yahoo>yahoodns|\byahoo\.)|(?P<apple>icloud\.com|mail\.me\.com)"
     r"|(?P<gmx>\bgmx\.|kundenserver|\bweb\.de)|(?P<proton>protonmail|proton\.ch)",
-    re.I,
+    re.IGNORECASE,
 )
 
 

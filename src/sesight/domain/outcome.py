@@ -84,9 +84,7 @@ def bounce_outcome(bounce: Bounce) -> Outcome | None:
 def is_auto_reply(bounce: Bounce) -> bool:
     """Return whether it is an out-of-office answer: Transient/General without a delivery report."""
     return (
-        bounce.kind == "Transient"
-        and bounce.sub_type in (None, "General")
-        and not bounce.reported
+        bounce.kind == "Transient" and bounce.sub_type in (None, "General") and not bounce.reported
     )
 
 
@@ -118,47 +116,46 @@ def facts(record: Record) -> Facts:
     decisive: Bounce | Complaint | Reject | RenderingFailure | None = None
     engaged = False
     for held in record.timeline:
-        kind = type(held)
         found = Outcome.SENT
-        if kind is Accepted:
+        if isinstance(held, Accepted):
             continue
         sent = True
-        if kind is Delivery:
+        if isinstance(held, Delivery):
             found = Outcome.DELIVERED
             reached = True
             if delivered_at is None:
                 delivered_at = held.at
-        elif kind is Open or kind is Click:
+        elif isinstance(held, (Open, Click)):
             engaged = True
-        elif kind is DeliveryDelay:
+        elif isinstance(held, DeliveryDelay):
             found = Outcome.DELAYED
             if delayed_at is None:
                 delayed_at = held.at
-        elif kind is Bounce:
+        elif isinstance(held, Bounce):
             bounced = bounce_outcome(held)
             if bounced is None:
                 auto_replied = True
             else:
                 found = bounced
-        elif kind is Complaint:
+        elif isinstance(held, Complaint):
             if held.sub_type in SUPPRESSION_SUB_TYPES:
                 found = Outcome.SUPPRESSED
             elif is_complaint(held):
                 reached = True
                 if complained_at is None:
                     complained_at = held.at
-        elif kind is Subscription:
+        elif isinstance(held, Subscription):
             if held.left:
                 reached = True
                 if unsubscribed_at is None:
                     unsubscribed_at = held.at
-        elif kind is Reject:
+        elif isinstance(held, Reject):
             found = Outcome.REJECTED
-        elif kind is RenderingFailure:
+        elif isinstance(held, RenderingFailure):
             found = Outcome.FAILED
         if found > outcome:
             outcome = found
-            if found > Outcome.DELIVERED:
+            if isinstance(held, (Bounce, Complaint, Reject, RenderingFailure)):
                 decisive = held
     engagements = verdicts(record) if engaged else ()
     if not reached:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from sesight.domain.record import Record
+from sesight.domain.record import Record, least
 from sesight.domain.suppression import Suppression
 from sesight.domain.tally import RollupKey, Rollups
 
@@ -42,7 +42,8 @@ class Quarantined(Struct, frozen=True, gc=False, array_like=True):
 
 class Card(Struct, frozen=True, gc=False, array_like=True):
     """A campaign's identity and times, kept for ever. Joined field by field (least text; first and
-    last times), so the order of events does not matter."""
+    last times), so the order of events does not matter.
+    """
 
     stream: str
     campaign: str
@@ -54,6 +55,25 @@ class Card(Struct, frozen=True, gc=False, array_like=True):
     first_sent_at: int | None = None
     last_sent_at: int | None = None
     last_event_at: int | None = None
+
+    def joined(self, other: Card) -> Card:
+        """Return what both say of the campaign."""
+        return Card(
+            self.stream,
+            self.campaign,
+            least(self.name, other.name),
+            min(self.provider, other.provider),
+            least(self.sender, other.sender),
+            least(self.subject, other.subject),
+            least(self.template, other.template),
+            least(self.first_sent_at, other.first_sent_at),
+            _most(self.last_sent_at, other.last_sent_at),
+            _most(self.last_event_at, other.last_event_at),
+        )
+
+
+def _most(one: int | None, other: int | None) -> int | None:
+    return other if one is None or (other is not None and other > one) else one
 
 
 class Changes(Struct):
@@ -101,7 +121,8 @@ class View(Protocol):
 
 class Page(Struct):
     """One page of records, newest send first. `cursor` continues after the last one looked at, None
-    at the end; `searched_to` is the send time (ms) the search got to when it stopped early."""
+    at the end; `searched_to` is the send time (ms) the search got to when it stopped early.
+    """
 
     records: list[Record]
     cursor: str | None
@@ -210,10 +231,10 @@ class Store(Protocol):
 
     def sweep(self, now: int, limit: int) -> int:
         """Remove up to `limit` expired records (their totals stay) and old quarantined bodies;
-        return how many records went."""
+        return how many records went.
+        """
         ...
 
     def close(self) -> None:
         """Let go of everything held."""
         ...
-

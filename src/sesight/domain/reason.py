@@ -88,6 +88,6 @@ def _of_bounce(bounce: Bounce) -> str:
         return named
     status = bounce.status or ""
     for part, code in _STATUSES:
-        if status == part or (part[0] == "." and status[1:].startswith(part)) :
+        if status == part or (part[0] == "." and status[1:].startswith(part)):
             return code
     return _KINDS.get(bounce.kind or "", OTHER)

@@ -99,7 +99,7 @@ def fold(record: Record | None, event: Event, report: Report, stream: str) -> Re
         identity = join_identity(identity, event.identity)
     spelling = record.spelling
     if spelling != report.spelling:
-        spelling = _lesser(spelling, report.spelling)
+        spelling = least(spelling, report.spelling)
     if (
         timeline is record.timeline
         and capped == record.capped
@@ -156,7 +156,8 @@ def _cap(
     timeline: tuple[AnyOccurrence, ...], capped: int, kind: EventType
 ) -> tuple[tuple[AnyOccurrence, ...], int]:
     """Leave out the middle of a type that has too many. What is kept never depends on the order
-    of arrival: an occurrence among the first or last 16 of all was so of every part of them."""
+    of arrival: an occurrence among the first or last 16 of all was so of every part of them.
+    """
     first = bisect_left(timeline, _RANK[kind], key=lambda held: _RANK[held.type])
     last = bisect_left(timeline, _RANK[kind] + 1, key=lambda held: _RANK[held.type])
     if last - first <= 2 * KEPT:
@@ -166,11 +167,11 @@ def _cap(
 
 def _join(one: AnyOccurrence, other: AnyOccurrence) -> AnyOccurrence:
     """Join two reports of one occurrence field by field."""
-    fields = [_lesser(a, b) for a, b in zip(astuple(one), astuple(other), strict=True)]
+    fields = [least(a, b) for a, b in zip(astuple(one), astuple(other), strict=True)]
     return type(one)(*fields)
 
 
-def _lesser(one: Any, other: Any) -> Any:
+def least(one: Any, other: Any) -> Any:
     """Return the value of two that wins: any before none, then the lesser."""
     if one is None:
         return other
@@ -186,11 +187,11 @@ def join_identity(one: Identity, other: Identity) -> Identity:
         tags = tuple(sorted({*tags, *other.tags})[:TAGS_KEPT])
     return Identity(
         min(one.sent_at, other.sent_at),
-        _lesser(one.sender, other.sender),
-        _lesser(one.subject, other.subject),
-        _lesser(one.template, other.template),
-        _lesser(one.send_id, other.send_id),
-        _lesser(one.isp, other.isp),
+        least(one.sender, other.sender),
+        least(one.subject, other.subject),
+        least(one.template, other.template),
+        least(one.send_id, other.send_id),
+        least(one.isp, other.isp),
         tags,
         min(one.provider, other.provider),
     )

@@ -10,7 +10,8 @@ from msgspec import Struct
 class Stream(Struct, frozen=True):
     """A kind of mail. `months`: its campaigns are months (statements); `soft_bounces`: repeated soft
     bounces suppress; `tracked`: opens and clicks are recorded; `topic`: the contact-list topic that stands
-    for the stream, None if leaving any topic leaves the stream."""
+    for the stream, None if leaving any topic leaves the stream.
+    """
 
     id: str
     label: str

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sesight.domain.event import Bounce, Complaint, Event, Report, Subscription
+from sesight.domain.engagement import Who, verdicts
+from sesight.domain.event import Bounce, Complaint, Delivery, Event, Report, Subscription
 from sesight.domain.outcome import Outcome, bounce_outcome, is_complaint
 from sesight.domain.text import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from sesight.domain.record import Record
     from sesight.domain.stream import Stream
 
 
@@ -79,7 +81,8 @@ SOFT_WINDOW = 30 * DAY
 
 class Cause(Struct, frozen=True, gc=False, array_like=True):
     """One thing that speaks for suppressing an address. `sent_at` is its message's, `until` when a
-    temporary one ends (ms), `scope` how far it reached when it was spread."""
+    temporary one ends (ms), `scope` how far it reached when it was spread.
+    """
 
     at: int
     id: str
@@ -105,7 +108,8 @@ class Removal(Struct, frozen=True, gc=False, array_like=True):
 class Suppression(Struct, frozen=True, gc=False, array_like=True):
     """All that is known of one address in one stream. `good_at` is the latest delivery or human
     engagement (kept while soft bounces are); `counted` is the (UTC day it began, reason) under
-    which the item counts as active, None while it does not."""
+    which the item counts as active, None while it does not.
+    """
 
     stream: str
     address: str
@@ -202,7 +206,11 @@ def _of_bounce(
     sub_type = bounce.sub_type
     if sub_type in _LISTED:
         reason = _LISTED[sub_type]
-        return reason, policy.unsubscribed if reason is Reason.UNSUBSCRIBED else policy.bounced, None
+        return (
+            reason,
+            policy.unsubscribed if reason is Reason.UNSUBSCRIBED else policy.bounced,
+            None,
+        )
     if bounce.kind == "Permanent" and not status.startswith("4"):
         if status.startswith(("5.7.", "5.6.")) or status == "5.3.4":
             return Reason.BLOCKED, Scope.STREAM, bounce.at + policy.blocked_days * DAY
@@ -212,11 +220,7 @@ def _of_bounce(
     speaks_of_address = sub_type == "MailboxFull" or (
         sub_type in (None, "General") and status.startswith(_SOFT_STATUSES)
     )
-    if (
-        stream.soft_bounces
-        and speaks_of_address
-        and bounce_outcome(bounce) is Outcome.SOFT_BOUNCED
-    ):
+    if stream.soft_bounces and speaks_of_address and bounce_outcome(bounce) is Outcome.SOFT_BOUNCED:
         return Reason.SOFT_BOUNCES, Scope.STREAM, None
     return None
 
@@ -224,11 +228,7 @@ def _of_bounce(
 def spread(scope: str, stream: str, streams: Mapping[str, Stream]) -> Iterator[str]:
     """Yield the streams in whose tables a cause of one stream is kept."""
     for each in streams.values():
-        if (
-            each.id == stream
-            or scope == Scope.ALL
-            or (scope == Scope.MARKETING and each.marketing)
-        ):
+        if each.id == stream or scope == Scope.ALL or (scope == Scope.MARKETING and each.marketing):
             yield each.id
 
 
@@ -253,11 +253,17 @@ def with_removal(item: Suppression, removal: Removal) -> Suppression:
     return replace(item, removals=tuple(removals[-CAUSES_KEPT:]))
 
 
-def with_good(item: Suppression, at: int) -> Suppression:
-    """Return the item with a delivery or human engagement joined in."""
-    if item.good_at is not None and item.good_at >= at:
-        return item
-    return replace(item, good_at=at)
+def with_good(item: Suppression, records: Iterable[Record]) -> Suppression:
+    """Return the item with the deliveries and human engagements of the address's records joined in."""
+    good_at = item.good_at
+    for record in records:
+        for held in record.timeline:
+            if type(held) is Delivery and (good_at is None or held.at > good_at):
+                good_at = held.at
+        for held, said in verdicts(record):
+            if said.who is Who.HUMAN and (good_at is None or held.at > good_at):
+                good_at = held.at
+    return item if good_at == item.good_at else replace(item, good_at=good_at)
 
 
 def _order(cause: Cause) -> tuple[str, ...]:
@@ -278,8 +284,7 @@ def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
     time of the removal or after; an unnamed complaint or unsubscribe always does.
     """
     return any(
-        cause.id in removal.lifts
-        or (cause.reason in BY_BOUNCE and cause.sent_at < removal.at)
+        cause.id in removal.lifts or (cause.reason in BY_BOUNCE and cause.sent_at < removal.at)
         for removal in removals
     )
 
@@ -301,8 +306,8 @@ def active(item: Suppression, now: int, policy: SuppressionPolicy) -> Active | N
         return None
     cause = min(blocking, key=lambda held: (_PRIORITY[Reason(held.reason)], held.at, held.id))
     lasting = any(held.until is None for held in blocking)
-    until = None if lasting else max(held.until or 0 for held in blocking)
-    return Active(cause, min(held.at for held in blocking), until)
+    ends = None if lasting else max(held.until or 0 for held in blocking)
+    return Active(cause, min(held.at for held in blocking), ends)
 
 
 def _escalated(causes: list[Cause], item: Suppression) -> Cause | None:

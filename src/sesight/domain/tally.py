@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sesight.domain.record import Record
     from sesight.domain.stream import Stream
+    from sesight.domain.suppression import Suppression
 
 OUTCOMES = ("delivered", "softBounced", "bounced", "suppressed", "rejected", "failed", "pending")
 """Outcome counters: exclusive, they sum to `recipients`."""
@@ -101,6 +102,10 @@ _CLASS = {
 }
 
 
+REACHED = _BIT["reached"]
+"""The bit of `Tally.facts` for `reached`."""
+
+
 class Family(StrEnum):
     """A set of rollup rows of one shape."""
 
@@ -114,7 +119,8 @@ class Family(StrEnum):
 
 class RollupKey(NamedTuple):
     """One wide row. `campaign` is empty for a stream's row; `bucket` is a UTC day or hour number, an
-    age in hours, a month (year * 12 + month - 1) or 0; `dimension` and `value` are empty for none."""
+    age in hours, a month (year * 12 + month - 1) or 0; `dimension` and `value` are empty for none.
+    """
 
     family: str
     stream: str
@@ -172,7 +178,8 @@ class Tally(Struct, frozen=True, gc=False, array_like=True):
 
 class Counting(Struct, frozen=True):
     """What the settings say of counting: the streams by id, up to three tags to break campaigns down
-    by, and recipients that never count (addresses, or domains starting with `@`)."""
+    by, and recipients that never count (addresses, or domains starting with `@`).
+    """
 
     streams: dict[str, Stream]
     tags: tuple[str, ...] = ()
@@ -228,9 +235,9 @@ def _place(record: Record, said: Facts, counting: Counting) -> Place:
 def month_number(name: str) -> int | None:
     """Read YYYY-MM as year * 12 + month - 1; None if it is no month."""
     year, dash, month = name.partition("-")
-    if dash and len(year) == 4 and len(month) == 2 and (year + month).isdecimal():  # noqa: PLR2004
+    if dash and len(year) == 4 and len(month) == 2 and (year + month).isdecimal():
         number = int(month)
-        if 1 <= number <= 12:  # noqa: PLR2004
+        if 1 <= number <= 12:
             return int(year) * 12 + number - 1
     return None
 
@@ -477,7 +484,6 @@ class Deltas:
         return {key: change for key, change in rows.items() if any(change)}
 
 
-
 def _mask(names: frozenset[str]) -> tuple[int, ...]:
     return tuple(int(name in names) for name in COUNTERS)
 
@@ -511,3 +517,15 @@ def _rows_of(place: Place, hour: int) -> Iterator[tuple[RollupKey, tuple[int, ..
         if place.attempt is not None:
             key = RollupKey(Family.MONTH, stream, "", place.month, "attempt", place.attempt)
             yield key, _BY_ATTEMPT
+
+
+def add_suppressed(rollups: Rollups, before: Suppression | None, after: Suppression | None) -> None:
+    """Add to rollup rows what an item's change does to the count of suppressed addresses, which is
+    kept under the day an item became active and its reason (counter `recipients`).
+    """
+    for item, sign in ((before, -1), (after, 1)):
+        if item is not None and item.counted is not None:
+            day, reason = item.counted
+            key = RollupKey(Family.SUPPRESSED, item.stream, "", day, "reason", reason)
+            row = rollups.setdefault(key, list(_ZERO))
+            row[_AT["recipients"]] += sign

@@ -54,7 +54,7 @@ def instant(value: object) -> tuple[int, str | None] | None:
     """
     if type(value) is not str:
         return None
-    if len(value) == 24 and value[23] == "Z" and value[10] == "T" and value[19] == ".":  # noqa: PLR2004 - SES's usual form
+    if len(value) == 24 and value[23] == "Z" and value[10] == "T" and value[19] == ".":
         seconds, fraction = value[17:19], value[20:23]
         if value[16] == ":" and seconds < "60" and (seconds + fraction).isdecimal():
             try:
@@ -68,7 +68,7 @@ def _odd_instant(value: str) -> tuple[int, str | None] | None:
     text = value.strip()
     if " +" in text or " -" in text:
         text = text.replace(" +", "+").replace(" -", "-")
-    if len(text) < 16:  # noqa: PLR2004 - a date alone is no time
+    if len(text) < 16:
         return None
     try:
         moment = datetime.fromisoformat(text)
@@ -103,7 +103,7 @@ def _odd_address(text: str) -> tuple[str, str | None, bool]:
     local = local.strip("<> ")
     labels = [_a_label(label) for label in domain.strip("<>. ").split(".")]
     quoted = local.startswith('"') or any(c in local for c in ' "(),:;<>[]\\')
-    if not local or quoted or len(labels) < 2 or not all(labels):  # noqa: PLR2004 - a domain has two labels
+    if not local or quoted or len(labels) < 2 or not all(labels):
         return text or "(empty)", None, False
     found = f"{local.lower()}@{'.'.join(labels)}"
     spelling = f"{local}@{domain.strip('<>. ')}"
@@ -150,7 +150,9 @@ def link_key(link: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         return f"{parts.scheme}:" if parts.scheme else "~unreadable"
     path = "/".join("{id}" if _TOKEN.search(part) else part for part in parts.path.split("/"))
-    return clean(f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", LONG) or "~unreadable"
+    return (
+        clean(f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", LONG) or "~unreadable"
+    )
 
 
 def tie(message_id: str, recipient: str) -> int:

@@ -33,7 +33,8 @@ VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
 class Envelope(Struct, frozen=True, gc=False):
     """One body of one delivery. `origin` is the outermost transport; `item` its id there (an SQS
     message id, a stream record's), by which a failure is reported. `nothing` says, as a code, why
-    there is no event in it; then `body` is empty."""
+    there is no event in it; then `body` is empty.
+    """
 
     origin: str
     body: bytes
@@ -90,7 +91,11 @@ def _open(data: bytes, origin: str, item: str | None, depth: int) -> Iterator[En
 def _sort(
     outer: _Outer, data: bytes, origin: str, item: str | None, depth: int
 ) -> Iterator[Envelope]:
-    if outer.mail is not None or outer.event_type is not None or outer.notification_type is not None:
+    if (
+        outer.mail is not None
+        or outer.event_type is not None
+        or outer.notification_type is not None
+    ):
         yield Envelope(origin, data, item)
     elif outer.type is not None and isinstance(outer.message, str):
         yield from open_notification(str(outer.type), outer.message, origin, item, depth)
@@ -153,9 +158,7 @@ def _eventbridge(outer: _Outer, origin: str, item: str | None, depth: int) -> It
         yield from _open(bytes(outer.detail), origin, item, depth - 1)
 
 
-def _records(
-    records: list[Any], origin: str, item: str | None, depth: int
-) -> Iterator[Envelope]:
+def _records(records: list[Any], origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
     for record in records[:MAX_ITEMS]:
         if not isinstance(record, dict):
             raise Unreadable("malformed", "An event source's record is no object.")

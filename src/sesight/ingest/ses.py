@@ -163,12 +163,12 @@ def _sent_at(mail: _Mail) -> int:
     if found is not None:
         return found[0]
     named = mail.message_id
-    if isinstance(named, str) and len(named) > 16 and named[16] == "-":  # noqa: PLR2004 - facts: stack.md §3
+    if isinstance(named, str) and len(named) > 16 and named[16] == "-":
         try:
             at = int(named[4:16], 16)
         except ValueError:
             at = 0
-        if 946_684_800_000 < at < 4_102_444_800_000:  # noqa: PLR2004 - 2000 to 2100
+        if 946_684_800_000 < at < 4_102_444_800_000:
             return at
     raise Unreadable("no-send-time", "`mail.timestamp` is missing or no time.")
 

@@ -1,4 +1,4 @@
-"""SNS over HTTP: is a notification truly from one of our topics, and unaltered?
+"""SNS over HTTP: tell whether a notification is from one of our topics, and unaltered.
 
 The string to sign and the fields are AWS's:
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
@@ -87,10 +87,16 @@ class Topic(Struct, frozen=True):
         return f"sns.{self.region}.{_SUFFIXES[self.partition]}"
 
 
-def topic(arn: str, pinned: RSAPublicKey | None = None, versions: frozenset[str] | None = None) -> Topic:
+def topic(
+    arn: str, pinned: RSAPublicKey | None = None, versions: frozenset[str] | None = None
+) -> Topic:
     """Read a topic's ARN. Raises ValueError with a sentence for a person."""
     parts = _TOPIC.fullmatch(arn)
-    if parts is None or parts["partition"] not in _SUFFIXES or not _REGION.fullmatch(parts["region"]):
+    if (
+        parts is None
+        or parts["partition"] not in _SUFFIXES
+        or not _REGION.fullmatch(parts["region"])
+    ):
         message = f"{arn!r} is no ARN of an SNS topic (arn:aws:sns:REGION:ACCOUNT:NAME)."
         raise ValueError(message)
     if pinned is not None and parts["account"] != TEST_ACCOUNT:
@@ -228,8 +234,9 @@ def string_to_sign(found: Notification) -> bytes:
 
 def _certificate_url(url: object, ours: Topic) -> str:
     """Return the URL if it is one SNS would name for this topic, by equality and never by pattern
-    of the host: `sns.s3.amazonaws.com` is somebody's bucket."""
-    if isinstance(url, str) and len(url) < 512:  # noqa: PLR2004 - SNS's are about 100
+    of the host: `sns.s3.amazonaws.com` is somebody's bucket.
+    """
+    if isinstance(url, str) and len(url) < 512:
         prefix = f"https://{ours.host}"
         if url.startswith(prefix) and _CERTIFICATE_PATH.fullmatch(url[len(prefix) :]):
             return url

@@ -1,0 +1,456 @@
+"""Rollup rows -> totals, rates, series, breakdowns. Every formula and denominator, once.
+
+The only place that divides. Rows come in per `Source` (one stream, or one campaign); several
+sources are merged by adding counters, never by averaging rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import sqrt
+from operator import add
+from typing import Literal, NamedTuple, TypeVar
+
+from msgspec import Struct, convert
+
+from sesight.domain.mailbox import REPORTING
+from sesight.domain.ports import Row
+from sesight.domain.reason import OTHER, REASONS
+from sesight.domain.tally import (
+    BY_ATTEMPT,
+    BY_HOUR,
+    COUNTERS,
+    DIMENSIONED,
+    LAST_AGE,
+    Family,
+    RollupKey,
+)
+from sesight.domain.text import HOUR, day_name, iso
+
+Step = Literal["hour", "day", "week", "age"]
+"""What the buckets of a series are."""
+
+RATES = {
+    "delivery": ("delivered", "attempted"),
+    "bounce": ("bounced", "attempted"),
+    "softBounce": ("softBounced", "attempted"),
+    "delay": ("everDelayed", "sent"),
+    "complaint": ("complained", "reached"),
+    "complaintReporting": ("complained", "reached"),
+    "unsubscribe": ("unsubscribed", "reached"),
+    "open": ("humanOpened", "reached"),
+    "machineOpen": ("machineOnlyOpened", "reached"),
+    "click": ("humanClicked", "reached"),
+    "clickToOpen": ("humanClicked", "humanOpened"),
+}
+"""Every rate with its numerator and denominator."""
+
+TRACKED_RATES = frozenset({"open", "machineOpen", "click", "clickToOpen"})
+"""Rates over streams that track opens and clicks only."""
+
+REPORTING_RATE = "complaintReporting"
+"""The rate over mailboxes that report complaints only, from the rows by mailbox."""
+
+TOP = 100
+"""Rows of a breakdown; the rest are added up in `~other`."""
+
+LABELS = {
+    "mailbox": {
+        "gmail": "Gmail",
+        "microsoft": "Microsoft",
+        "yahoo": "Yahoo and AOL",
+        "apple": "Apple iCloud",
+        "gmx": "GMX and WEB.DE",
+        "proton": "Proton",
+        "other": "Other mailboxes",
+    },
+    "reason": REASONS,
+    "attempt": {"first": "First attempt", "resend": "Resent"},
+}
+"""What people call the values of a dimension; other values are called what they are."""
+
+_AT = {name: n for n, name in enumerate(COUNTERS)}
+_BY_LINK = frozenset({"humanClicked", "clicks", "machineClicks"})
+_BY_AGE = frozenset({"delivered", "humanOpened", "machineOnlyOpened", "humanClicked"})
+_UNATTEMPTED = ("suppressed", "rejected", "failed")
+_SHOWN = tuple(name for name in COUNTERS if name != "capped")
+_BOUNDED = {
+    "opens": ("opens", "machineOpens"),
+    "clicks": ("clicks", "machineClicks"),
+    "unattributedOpens": ("unattributedOpens",),
+    "unattributedClicks": ("unattributedClicks",),
+}
+_AGES = LAST_AGE + 1
+_Z95 = 1.959963984540054
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Rate(Struct, frozen=True):
+    """One rate with what it is made of; the value is 0 to 1, null where nothing can be said."""
+
+    value: float | None
+    numerator: int
+    denominator: int
+
+
+class Totals(Struct, frozen=True, rename="camel"):
+    """Every counter (DESIGN §10): recipients unless it counts events. `atLeast` names the counters
+    of events that are lower bounds, since some recipient had more than are kept.
+    """
+
+    recipients: int
+    delivered: int
+    soft_bounced: int
+    bounced: int
+    suppressed: int
+    rejected: int
+    failed: int
+    pending: int
+    sent: int
+    attempted: int
+    reached: int
+    ever_delayed: int
+    auto_replied: int
+    complained: int
+    unsubscribed: int
+    opened: int
+    human_opened: int
+    unknown_opened: int
+    machine_only_opened: int
+    clicked: int
+    human_clicked: int
+    unknown_clicked: int
+    machine_only_clicked: int
+    opens: int
+    clicks: int
+    machine_opens: int
+    machine_clicks: int
+    unattributed_opens: int
+    unattributed_clicks: int
+    at_least: list[str]
+
+
+class Period(Struct, frozen=True):
+    """The figures of one span of time."""
+
+    totals: Totals
+    rates: dict[str, Rate]
+
+
+class Part(Struct, frozen=True):
+    """The figures of one value of a dimension; `totals` has the counters kept for it."""
+
+    totals: dict[str, int]
+    rates: dict[str, Rate]
+
+
+class Slice(Struct, frozen=True):
+    """One row of a breakdown. `previous` is the same of the period before, null without one."""
+
+    key: str
+    label: str
+    totals: dict[str, int]
+    rates: dict[str, Rate]
+    previous: Part | None
+
+
+class Series(Struct, frozen=True, rename="camel"):
+    """Figures per bucket, contiguous, never cumulative: `counts` and values of `rates` line up with
+    `buckets`. A bucket is a UTC day, the Monday of a week, an hour's ISO time, or an age in hours
+    since each message's own send ("72": later). From `partialFrom` on they are unfinished.
+    """
+
+    by: Step
+    buckets: list[str]
+    partial_from: str | None
+    counts: dict[str, list[int]]
+    rates: dict[str, list[float | None]]
+
+
+class Stats(Struct, frozen=True):
+    """Figures, in the one shape all answers have. `previous` is of the equal span just before."""
+
+    totals: Totals
+    rates: dict[str, Rate]
+    previous: Period | None
+    series: Series | None
+    breakdowns: dict[str, list[Slice]]
+
+
+class Source(NamedTuple):
+    """The rollup rows of one stream or campaign, and whether it tracks opens and clicks."""
+
+    rows: Sequence[Row]
+    tracked: bool = True
+
+
+class Axis(NamedTuple):
+    """The buckets of a series: numbers of `by` (UTC days also for weeks), `first` to before `end`.
+
+    `partial` is the first number that is unfinished, None if all are finished.
+    """
+
+    by: Step
+    first: int
+    end: int
+    partial: int | None = None
+
+
+class _Sum:
+    """Counters added up: of all, of streams that track, and of mailboxes that report complaints."""
+
+    __slots__ = ("every", "reporting", "tracked")
+
+    def __init__(self) -> None:
+        self.every: list[int] = [0] * len(COUNTERS)
+        self.tracked: list[int] = [0] * len(COUNTERS)
+        self.reporting: list[int] | None = None
+
+    def add(self, counts: Iterable[int], *, tracked: bool) -> None:
+        counts = tuple(counts)
+        self.every = list(map(add, self.every, counts))
+        if tracked:
+            self.tracked = list(map(add, self.tracked, counts))
+
+    def add_reporting(self, counts: Iterable[int]) -> None:
+        self.reporting = list(map(add, self.reporting or [0] * len(COUNTERS), counts))
+
+    def join(self, other: _Sum) -> None:
+        self.every = list(map(add, self.every, other.every))
+        self.tracked = list(map(add, self.tracked, other.tracked))
+
+
+def divide(numerator: int, denominator: int) -> Rate:
+    """Return the rate of two counts; null over 0, and never over 1.
+
+    More complaints than reached recipients can be known only where nobody in particular complained
+    (the record `*`, which is no recipient).
+    """
+    value = min(numerator / denominator, 1.0) if denominator > 0 else None
+    return Rate(value, numerator, denominator)
+
+
+def interval(numerator: int, denominator: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a rate: where it may truly lie; (0, 1) over nothing."""
+    if denominator <= 0:
+        return 0.0, 1.0
+    share = min(numerator / denominator, 1.0)
+    square = _Z95 * _Z95 / denominator
+    centre = share + square / 2
+    spread = _Z95 * sqrt((share * (1 - share) + square / 4) / denominator)
+    return max((centre - spread) / (1 + square), 0.0), min((centre + spread) / (1 + square), 1.0)
+
+
+def kept(family: str, dimension: str) -> frozenset[str]:
+    """Return the counters that rows of a family and dimension keep."""
+    if family == Family.HOUR:
+        return BY_HOUR | {"attempted"}
+    if family == Family.AGE:
+        return _BY_AGE
+    if family == Family.LINK:
+        return _BY_LINK
+    if dimension == "reason":
+        return frozenset({"recipients"})
+    if dimension == "attempt":
+        return BY_ATTEMPT
+    return DIMENSIONED if dimension else frozenset(_SHOWN)
+
+
+def totals_of(counts: Sequence[int]) -> Totals:
+    """Return a row's counters (in the order of `COUNTERS`) by their names."""
+    at_least: list[str] = []
+    if counts[_AT["capped"]] > 0:
+        for name, bounded in _BOUNDED.items():
+            if counts[_AT[name]] > 0:
+                at_least += bounded
+    named = {name: counts[_AT[name]] for name in _SHOWN}
+    return convert({**named, "atLeast": at_least}, Totals)
+
+
+def counts_of(rows: Iterable[Row], dimension: str = "") -> list[int]:
+    """Return the sum of the rows of a dimension, in the order of `COUNTERS`."""
+    counts = [0] * len(COUNTERS)
+    for row in rows:
+        if row.key.dimension == dimension:
+            counts = list(map(add, counts, row.counts))
+    return counts
+
+
+def rates_of(counts: Sequence[int], *, tracked: bool = True) -> dict[str, Rate]:
+    """Return the rates of one sum of counters, but `complaintReporting`, which needs more rows."""
+    held = _Sum()
+    held.add(counts, tracked=tracked)
+    return _rates(held, frozenset(_SHOWN))
+
+
+def _rates(held: _Sum, names: frozenset[str]) -> dict[str, Rate]:
+    rates = {}
+    for name, (numerator, denominator) in RATES.items():
+        if numerator not in names or denominator not in names:
+            continue
+        counts: Sequence[int] | None = held.tracked if name in TRACKED_RATES else held.every
+        if name == REPORTING_RATE:
+            counts = held.reporting
+        if counts is not None:
+            rates[name] = divide(counts[_AT[numerator]], counts[_AT[denominator]])
+    return rates
+
+
+def _part(held: _Sum, names: frozenset[str]) -> Part:
+    totals = {name: held.every[_AT[name]] for name in COUNTERS if name in names}
+    return Part(totals, _rates(held, names))
+
+
+def _grouped(
+    sources: Iterable[Source], dimension: str, by: Callable[[RollupKey], K]
+) -> dict[K, _Sum]:
+    sums: dict[K, _Sum] = {}
+    for source in sources:
+        for key, counts in source.rows:
+            if key.dimension == dimension:
+                held = sums.setdefault(by(key), _Sum())
+                held.add(counts, tracked=source.tracked)
+            elif not dimension and key.dimension == "mailbox":
+                held = sums.setdefault(by(key), _Sum())
+                # gmail's row too, as zeros: then nobody reports, which is not the same as unknown
+                held.add_reporting(counts if key.value in REPORTING else [0] * len(COUNTERS))
+    return sums
+
+
+def period(sources: Sequence[Source]) -> Period:
+    """Return the figures of rows without a dimension; rows by mailbox add `complaintReporting`."""
+    held = _grouped(sources, "", lambda _: None).get(None) or _Sum()
+    return Period(totals_of(held.every), _rates(held, frozenset(_SHOWN)))
+
+
+def monday(day: int) -> int:
+    """Return the Monday of the week a UTC day (number) is in; day 0 was a Thursday."""
+    return day - (day + 3) % 7
+
+
+def _bucket(by: Step, number: int) -> int:
+    return monday(number) if by == "week" else number
+
+
+def bucket_name(by: Step, number: int) -> str:
+    """Write a bucket's number as answers do."""
+    if by == "age":
+        return str(number)
+    if by == "hour":
+        return iso(number * HOUR) or ""
+    return day_name(_bucket(by, number))
+
+
+def ages(last_sent_at: int | None, now: int) -> Axis:
+    """Return the axis of hours since the send; those that the last message (ms) has not lived are
+    unfinished, and "72" (everything later) always is.
+    """
+    lived = 0 if last_sent_at is None else (now - last_sent_at) // HOUR
+    return Axis("age", 0, _AGES, min(max(lived, 0), LAST_AGE))
+
+
+def series(sources: Sequence[Source], axis: Axis) -> Series:
+    """Return the figures per bucket of an axis, from rows of its family (weeks: of days)."""
+    by = axis.by
+    step = 7 if by == "week" else 1
+    numbers = range(_bucket(by, axis.first), axis.end, step)
+    family = {"hour": Family.HOUR, "age": Family.AGE}.get(by, Family.DAY)
+    names = kept(family, "")
+    sums = _grouped(sources, "", lambda key: _bucket(by, key.bucket))
+    if by == "hour":
+        for held in sums.values():
+            _derive_attempted(held.every)
+    held_in_order = [sums.get(number) or _Sum() for number in numbers]
+    rates: dict[str, list[float | None]] = {}
+    if by != "age":
+        reports = any(held.reporting is not None for held in held_in_order)
+        for held in held_in_order:
+            if reports and held.reporting is None:
+                held.add_reporting([0] * len(COUNTERS))
+            for name, rate in _rates(held, names).items():
+                rates.setdefault(name, []).append(rate.value)
+    partial = None if axis.partial is None else _bucket(by, axis.partial)
+    begun = partial is not None and any(number >= partial for number in numbers)
+    return Series(
+        by,
+        [bucket_name(by, number) for number in numbers],
+        bucket_name(by, max(partial, numbers[0])) if begun and partial is not None else None,
+        {
+            name: [held.every[_AT[name]] for held in held_in_order]
+            for name in COUNTERS
+            if name in names
+        },
+        rates,
+    )
+
+
+def _derive_attempted(counts: list[int]) -> None:
+    """Fill in what hour rows do not keep: the sent less those that SES did not try."""
+    untried = sum(counts[_AT[name]] for name in _UNATTEMPTED)
+    counts[_AT["attempted"]] = counts[_AT["sent"]] - untried
+
+
+def breakdown(
+    sources: Sequence[Source],
+    previous: Sequence[Source] | None,
+    dimension: str,
+    top: int = TOP,
+) -> list[Slice]:
+    """Return the values of a dimension, the largest first, those beyond `top` added up in `~other`.
+
+    A value counts by what was sent to it, a reason by its recipients, a link by its clicks.
+    """
+    family = Family.LINK if dimension == "link" else Family.DAY
+    names = kept(family, dimension)
+    sums = _grouped(sources, dimension, lambda key: key.value)
+    weight = _AT[next(name for name in ("sent", "recipients", "clicks") if name in names)]
+    ordered = sorted(sums, key=lambda value: (-sums[value].every[weight], value))
+    shown = [value for value in ordered if value != OTHER][:top]
+    before = None if previous is None else _grouped(previous, dimension, lambda key: key.value)
+    slices = [_slice(dimension, value, sums, before, (value,), names) for value in shown]
+    rest = sums.keys() - set(shown)
+    if rest:
+        gone = (before.keys() - set(shown)) if before is not None else set()
+        slices.append(_slice(dimension, OTHER, sums, before, sorted(rest | gone), names))
+    return slices
+
+
+def _slice(
+    dimension: str,
+    value: str,
+    now: dict[str, _Sum],
+    before: dict[str, _Sum] | None,
+    values: Iterable[str],
+    names: frozenset[str],
+) -> Slice:
+    values = tuple(values)
+    current = _part(_joined(now, values), names)
+    earlier = None if before is None else _part(_joined(before, values), names)
+    label = "Other" if value == OTHER else LABELS.get(dimension, {}).get(value, value)
+    return Slice(value, label, current.totals, current.rates, earlier)
+
+
+def _joined(sums: dict[str, _Sum], values: Iterable[str]) -> _Sum:
+    held = _Sum()
+    for value in values:
+        if value in sums:
+            held.join(sums[value])
+    return held
+
+
+def stats(
+    sources: Sequence[Source],
+    previous: Sequence[Source] | None,
+    over_time: Series | None,
+    dimensions: Iterable[str],
+) -> Stats:
+    """Return the figures of day or month rows, with a series and a breakdown by each dimension."""
+    now = period(sources)
+    return Stats(
+        now.totals,
+        now.rates,
+        None if previous is None else period(previous),
+        over_time,
+        {dimension: breakdown(sources, previous, dimension) for dimension in dimensions},
+    )

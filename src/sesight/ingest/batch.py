@@ -1,0 +1,341 @@
+"""One batch on its way through the pipeline: its records, suppressions and dispositions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sesight.domain.event import (
+    Accepted,
+    Click,
+    Delivery,
+    DeliveryDelay,
+    Disposition,
+    Event,
+    Open,
+    Reject,
+    RenderingFailure,
+    Report,
+    Send,
+    campaign_of,
+)
+from sesight.domain.ports import Card, Changes, Key, Quarantined, View
+from sesight.domain.record import Record, fold
+from sesight.domain.suppression import (
+    Cause,
+    Reason,
+    Suppression,
+    SuppressionPolicy,
+    causes_of,
+    counted,
+    spread,
+    with_cause,
+    with_good,
+)
+from sesight.domain.tally import REACHED, Counting, Deltas, add_suppressed, tally_of
+from sesight.domain.text import DAY
+from sesight.ingest.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """What the settings say of intake.
+
+    `expires_at` gives the end of a UTC send day's retention (ms; None: kept for ever). `backfill`
+    is the first send day of the store before the replay began: events of earlier days are taken
+    though they are past retention. `accounts` empty means any account.
+    """
+
+    counting: Counting
+    suppression: SuppressionPolicy
+    expires_at: Callable[[int], int | None]
+    ignore_sets: frozenset[str] = frozenset()
+    accounts: frozenset[str] = frozenset()
+    backfill: int | None = None
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """Return the stream of each configuration set."""
+        return {each.configuration_set: each.id for each in self.counting.streams.values()}
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+_HARMLESS = frozenset(
+    {Accepted, Send, Delivery, DeliveryDelay, Open, Click, Reject, RenderingFailure}
+)
+"""Occurrences that suppress nobody."""
+
+
+class Processed(Struct, gc=False):
+    """What became of one reading: its disposition, the reason where there is one, where it was
+    counted, and the records it concerns.
+    """
+
+    reading: Reading
+    disposition: Disposition
+    reason: str | None = None
+    stream: str | None = None
+    campaign: str | None = None
+    keys: tuple[Key, ...] = ()
+
+
+class Batch:
+    """One batch within one transaction. The steps are called in the order of the walk."""
+
+    def __init__(self, view: View, rules: Rules, now: int) -> None:
+        """Start with nothing read."""
+        self._view = view
+        self._rules = rules
+        self._now = now
+        self._sets = rules.sets
+        self._readings: Sequence[Reading] = ()
+        self._done: list[Processed | None] = []
+        self._unrouted: list[tuple[int, Event]] = []
+        self._records: dict[Key, Record] = {}
+        self._stored: dict[Key, Record] = {}
+        self._streams: dict[str, str] = {}
+        self._touched: dict[Key, None] = {}
+        self._new: list[str] = []
+        self._causes: dict[tuple[str, str], list[Cause]] = {}
+        self._spellings: dict[str, str] = {}
+        self._items: dict[tuple[str, str], Suppression] = {}
+        self._quarantined: dict[str, Quarantined] = {}
+        self._room: dict[str, int] = {}
+        self._released: list[str] = []
+        self._held: dict[tuple[str, str], Suppression] = {}
+        self._cards: dict[tuple[str, str], Card] = {}
+        self._deltas = Deltas()
+
+    # -- the steps -------------------------------------------------------------------------------
+
+    def load(self, readings: Sequence[Reading]) -> None:
+        """Load the records of every message the batch speaks of."""
+        self._readings = readings
+        self._done = [None] * len(readings)
+        wanted = {reading.event.message_id for reading in readings if reading.event is not None}
+        for records in self._view.records(wanted).values():
+            self._remember(records)
+
+    def _remember(self, records: Iterable[Record]) -> None:
+        for record in records:
+            key = Key(record.message_id, record.recipient)
+            self._records[key] = record
+            self._stored[key] = record
+            self._streams[record.message_id] = record.stream
+
+    def fold_routed(self) -> None:
+        """Fold every event whose configuration set names its stream; answer what is no event."""
+        for n, reading in enumerate(self._readings):
+            event = reading.event
+            if event is None:
+                self._done[n] = self._without_event(reading)
+                continue
+            named = reading.stream or self._sets.get(event.configuration_set or "")
+            if named is not None:
+                self._done[n] = self._fold(reading, event, named)
+            elif event.configuration_set is None:
+                self._unrouted.append((n, event))
+            elif event.configuration_set in self._rules.ignore_sets:
+                self._done[n] = Processed(reading, Disposition.IGNORED, "ignored-set")
+            else:
+                self._done[n] = self._quarantine(reading, "unknown-set", event)
+
+    def fold_unrouted(self) -> None:
+        """Fold events without a configuration set into the record their message has, if any."""
+        for n, event in self._unrouted:
+            reading = self._readings[n]
+            stream = self._streams.get(event.message_id)
+            if stream is None:
+                self._done[n] = self._quarantine(reading, "unrouted", event)
+            else:
+                self._done[n] = self._fold(reading, event, stream)
+
+    def fold_awaiting(self) -> None:
+        """Fold quarantined events that waited for a message which now has appeared."""
+        for waiting in self._view.awaiting(self._new) if self._new else ():
+            if waiting.event is not None and waiting.message_id in self._streams:
+                event = _decode_event(waiting.event)
+                self._fold(Reading("quarantine", event), event, self._streams[event.message_id])
+                self._released.append(waiting.id)
+
+    def tally(self) -> None:
+        """Count every changed record once, as the difference to what it was counted as."""
+        counting = self._rules.counting
+        for key in self._touched:
+            record = self._records[key]
+            before = self._stored.get(key)
+            tally = tally_of(record, counting)
+            if record.tally != tally:
+                self._deltas.add(None if before is None else before.tally, tally)
+                record = replace(record, tally=tally)
+                self._records[key] = record
+            if tally.place is not None:
+                self._join_card(tally.place.campaign, record)
+
+    def suppress(self) -> None:
+        """Join what the batch says of addresses into their suppression items."""
+        good: dict[tuple[str, str], list[Record]] = {}
+        for key in self._touched:
+            record = self._records[key]
+            if (
+                record.tally is not None
+                and record.tally.facts & REACHED
+                and self._rules.counting.streams[record.stream].soft_bounces
+            ):
+                good.setdefault((record.stream, record.recipient), []).append(record)
+        self._held = held = self._view.suppressions({*self._causes, *good})
+        for place in {*self._causes, *(place for place in good if place in held)}:
+            item = before = held.get(place)
+            for cause in self._causes.get(place, ()):
+                item = with_cause(item, *place, cause)
+            if item is None:
+                continue
+            if _is_soft(item):
+                if before is None or not _is_soft(before):
+                    item = with_good(item, self._view.of_address(*place))
+                item = with_good(item, good.get(place, ()))
+            if item.spelling is None and item.address in self._spellings:
+                item = replace(item, spelling=self._spellings[item.address])
+            item = counted(item, self._now, self._rules.suppression)
+            if item != before:
+                self._items[place] = item
+
+    def changes(self) -> Changes:
+        """Return everything to commit: one increment per counter of each rollup row."""
+        rollups = self._deltas.rows()
+        for place, item in self._items.items():
+            add_suppressed(rollups, self._held.get(place), item)
+        records = {key: self._records[key] for key in self._touched}
+        return Changes(
+            records,
+            self._items,
+            rollups,
+            self._cards,
+            list(self._quarantined.values()),
+            self._released,
+            self._now if records else None,
+        )
+
+    def answers(self, lost: set[Key]) -> list[Processed]:
+        """Return what became of each reading, given the keys that could not be stored."""
+        done = [each for each in self._done if each is not None]
+        for each in done if lost else ():
+            if not lost.isdisjoint(each.keys):
+                each.disposition, each.reason = Disposition.REFUSED, "store"
+        return done
+
+    # -- one event -------------------------------------------------------------------------------
+
+    def _without_event(self, reading: Reading) -> Processed:
+        if reading.confirmed:
+            return Processed(reading, Disposition.CONFIRMED, reading.nothing)
+        if reading.nothing is not None:
+            return Processed(reading, Disposition.IGNORED, reading.nothing)
+        return self._quarantine(reading, reading.unreadable or "malformed", None)
+
+    def _fold(self, reading: Reading, event: Event, stream: str) -> Processed:
+        rules = self._rules
+        if rules.accounts and event.account is not None and event.account not in rules.accounts:
+            return self._quarantine(reading, "unknown-account", event)
+        day = event.identity.sent_at // DAY
+        expires_at = rules.expires_at(day)
+        late = expires_at is not None and expires_at <= self._now
+        if late and (rules.backfill is None or day >= rules.backfill):
+            for report in event.reports:
+                self._note_causes(event, report, stream, campaign_of(event.identity.tags))
+            return Processed(reading, Disposition.EXPIRED, None, stream)
+        disposition = Disposition.DUPLICATE
+        keys = []
+        campaign = None
+        for report in event.reports:
+            key = Key(event.message_id, report.recipient)
+            keys.append(key)
+            before = self._records.get(key)
+            after = fold(before, event, report, before.stream if before is not None else stream)
+            campaign = after.campaign
+            if after is not before:
+                if before is None:
+                    disposition = Disposition.CREATED
+                    self._meet(event.message_id, stream)
+                elif disposition is Disposition.DUPLICATE:
+                    disposition = Disposition.UPDATED
+                self._records[key] = after
+                self._touched[key] = None
+            self._note_causes(event, report, stream, campaign)
+        return Processed(reading, disposition, None, stream, campaign, tuple(keys))
+
+    def _meet(self, message_id: str, stream: str) -> None:
+        if message_id not in self._streams:
+            self._streams[message_id] = stream
+            self._new.append(message_id)
+
+    def _note_causes(self, event: Event, report: Report, stream: str, campaign: str) -> None:
+        if type(report.occurrence) in _HARMLESS or self._rules.counting.is_test(report.recipient):
+            return
+        counting = self._rules.counting
+        for address, cause in causes_of(
+            event, report, counting.streams[stream], campaign, self._rules.suppression
+        ):
+            if counting.is_test(address):
+                continue
+            if report.spelling is not None and address == report.recipient:
+                self._spellings[address] = report.spelling
+            for each in spread(cause.scope, stream, counting.streams):
+                self._causes.setdefault((each, address), []).append(cause)
+
+    def _quarantine(self, reading: Reading, reason: str, event: Event | None) -> Processed:
+        """Keep a body; what was not understood is refused when there is no room, never dropped."""
+        fingerprint = reading.fingerprint
+        if fingerprint not in self._quarantined:
+            room = self._room.get(reason)
+            if room is None:
+                room = self._view.room(reason)
+            if room <= 0:
+                full = Disposition.REFUSED if event is None else Disposition.QUARANTINED
+                return Processed(reading, full, "quarantine-full" if event is None else reason)
+            self._room[reason] = room - 1
+            self._quarantined[fingerprint] = Quarantined(
+                fingerprint,
+                reason,
+                reading.detail or _WHY.get(reason, ""),
+                reading.body,
+                self._now,
+                event.message_id if event is not None else None,
+                event.configuration_set if event is not None else None,
+                _encode(event) if event is not None else None,
+            )
+        return Processed(reading, Disposition.QUARANTINED, reason)
+
+    def _join_card(self, campaign: str, record: Record) -> None:
+        identity = record.identity
+        found = Card(
+            record.stream,
+            campaign,
+            record.tag("campaign_name"),
+            identity.provider,
+            identity.sender,
+            identity.subject,
+            identity.template,
+            identity.sent_at,
+            identity.sent_at,
+            max([held.at for held in record.timeline]),
+        )
+        held = self._cards.get((record.stream, campaign))
+        self._cards[record.stream, campaign] = found if held is None else held.joined(found)
+
+
+_WHY = {
+    "unrouted": "The event names no configuration set and its message is not known yet.",
+    "unknown-set": "No stream in the settings has the event's configuration set.",
+    "unknown-account": "The event is of an account that the settings do not name.",
+}
+
+
+def _is_soft(item: Suppression) -> bool:
+    return any(cause.reason == Reason.SOFT_BOUNCES for cause in item.causes)

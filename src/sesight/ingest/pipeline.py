@@ -1,0 +1,55 @@
+"""The pipeline: the one path from readings to committed records, for every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sesight.ingest.batch import Batch, Processed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sesight.domain.ports import Changes, Clock, Store, View
+    from sesight.ingest.batch import Rules
+    from sesight.ingest.reading import Reading
+
+
+Observer = Callable[[list[Processed]], None]
+"""Told of every batch after its commit: the log and the metrics."""
+
+
+class Pipeline:
+    """Folds batches of readings into a store. One batch at a time; safe to call from any thread."""
+
+    def __init__(self, store: Store, rules: Rules, clock: Clock, observer: Observer) -> None:
+        """Keep the adapters: a store, the rules of counting and routing, a clock, an observer."""
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._observe = observer
+
+    def process(self, readings: Sequence[Reading]) -> list[Processed]:
+        """Take in one batch: load, fold event by event, tally once a record, commit, answer.
+
+        Returns what became of each reading, in their order. When this returns, everything not
+        `refused` is durable. Raises StoreUnavailable if nothing of the batch could be stored.
+        """
+        now = self._clock()
+        batch: Batch
+
+        def fold(view: View) -> Changes:
+            nonlocal batch
+            batch = Batch(view, self._rules, now)
+            batch.load(readings)
+            batch.fold_routed()
+            batch.fold_unrouted()
+            batch.fold_awaiting()
+            batch.tally()
+            batch.suppress()
+            return batch.changes()
+
+        lost = self._store.transact(fold)
+        processed = batch.answers(lost)
+        self._observe(processed)
+        return processed

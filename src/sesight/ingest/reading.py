@@ -1,0 +1,92 @@
+"""Readings: what was read from one body, an event or the reason why there is none."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from sesight.domain.errors import Unreadable
+from sesight.domain.event import Event
+from sesight.ingest.envelope import Envelope, open_envelope
+from sesight.ingest.ses import read_event
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+class Reading(Struct, frozen=True, gc=False, array_like=True):
+    """One body as read. Exactly one of `event`, `nothing` (a code: why no event is in it) and
+    `unreadable` (the code it is quarantined under) is set. `body` is empty where it cannot be
+    needed any more; `item` is the transport's id of it, `stream` one the operator named.
+    """
+
+    origin: str
+    event: Event | None = None
+    nothing: str | None = None
+    unreadable: str | None = None
+    detail: str = ""
+    body: bytes = b""
+    item: str | None = None
+    stream: str | None = None
+    confirmed: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what the body is known by in the quarantine."""
+        return blake2b(self.body, digest_size=16).hexdigest()
+
+
+def read(
+    data: bytes,
+    origin: str,
+    item: str | None = None,
+    *,
+    known_sets: Collection[str] = (),
+    stream: str | None = None,
+) -> list[Reading]:
+    """Open an envelope and read everything in it. Never raises for what the bytes hold.
+
+    The body of an event whose configuration set is known is let go: it will not be quarantined.
+    """
+    readings: list[Reading] = []
+    try:
+        readings.extend(
+            _read_one(envelope, known_sets, stream)
+            for envelope in open_envelope(data, origin, item)
+        )
+    except Unreadable as error:
+        readings.append(
+            Reading(
+                origin,
+                unreadable=error.reason,
+                detail=str(error),
+                body=data,
+                item=item,
+                stream=stream,
+            )
+        )
+    return readings
+
+
+def read_envelopes(envelopes: Iterator[Envelope], known_sets: Collection[str]) -> list[Reading]:
+    """Read bodies already opened. Never raises for what they hold."""
+    return [_read_one(envelope, known_sets, None) for envelope in envelopes]
+
+
+def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | None) -> Reading:
+    origin, body, item = envelope.origin, envelope.body, envelope.item
+    if envelope.nothing is not None:
+        return Reading(origin, nothing=envelope.nothing, item=item)
+    try:
+        event = read_event(body)
+    except Unreadable as error:
+        return Reading(
+            origin, unreadable=error.reason, detail=str(error), body=body, item=item, stream=stream
+        )
+    if event is None:
+        return Reading(origin, nothing="setup-message", item=item)
+    if stream is not None or event.configuration_set in known_sets:
+        body = b""
+    return Reading(origin, event=event, body=body, item=item, stream=stream)
