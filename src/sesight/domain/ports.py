@@ -121,12 +121,14 @@ class View(Protocol):
 
 class Page(Struct):
     """One page of records, newest send first. `cursor` continues after the last one looked at, None
-    at the end; `searched_to` is the send time (ms) the search got to when it stopped early.
+    at the end; `searched_to` is the send time (ms) the search got to when it stopped early; `newer`
+    is the cursor from which `messages(…, newer=True)` gives what comes before the first one.
     """
 
     records: list[Record]
     cursor: str | None
     searched_to: int | None
+    newer: str | None = None
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -166,10 +168,13 @@ class Store(Protocol):
         """
         ...
 
-    def messages(self, wanted: Filter, limit: int, cursor: str | None, now: int) -> Page:
+    def messages(
+        self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+    ) -> Page:
         """Return a page of records; those past retention at `now` are never in it.
 
-        Raises InvalidRequest for a cursor that is not of this filter.
+        `newer`: the rows next above the cursor (a page's `newer`), newest first all the same.
+        Raises InvalidRequest for a cursor that is not of this filter and for unknown words.
         """
         ...
 
@@ -207,6 +212,18 @@ class Store(Protocol):
 
     def quarantine_counts(self) -> dict[str, int]:
         """Return how many bodies are quarantined, by reason."""
+        ...
+
+    def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
+        """Return items that count as active and whose time to block is over at `now`."""
+        ...
+
+    def repair(self, rollups: Rollups) -> None:
+        """Add increments that a recount found missing, in one transaction."""
+        ...
+
+    def expires_at(self, day: int) -> int | None:
+        """Return when (epoch ms) the records sent on a UTC day expire, None for never."""
         ...
 
     def newest_at(self) -> int | None:

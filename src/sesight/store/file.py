@@ -1,0 +1,154 @@
+"""The SQLite file: how it is opened, made, recognised and brought up to this version."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
+
+APPLICATION_ID = 0x53455349
+"""Says "SESI" in the header of every file of ours."""
+
+VERSION = 1
+"""The version of schema.sql, in the header as user_version."""
+
+_HERE = Path(__file__).parent
+MIGRATIONS = _HERE / "migrations"
+
+PAGE_SIZE = 8_192
+CACHE_KIB = 65_536
+READER_CACHE_KIB = 16_384
+AUTOCHECKPOINT = 20_000
+"""Pages of WAL (160 MB) after which a commit copies them into the file: rare, since it is slow."""
+
+WAL_KEPT = 64 << 20
+"""Bytes of WAL left on disk after it was copied."""
+
+_DURABILITY = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what SQLite says of locks, disks and files into `StoreUnavailable`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(f"The store cannot be used now: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is sqlite3.DatabaseError:  # its subclasses are mistakes of ours
+            raise StoreUnavailable(f"The store's file cannot be read: {error}.") from error
+        raise
+
+
+def connect(path: Path, busy_timeout_ms: int, *, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
+    """Return a connection in autocommit mode that any thread may use, one at a time."""
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Connection:
+    """Return the connection that writes; the file is made or migrated first.
+
+    Raises SettingsError for a file of something else, StoreTooNew for one of a later version,
+    StoreUnavailable when it cannot be opened.
+    """
+    if durability not in _DURABILITY:
+        raise SettingsError(f"Durability {durability!r}: say full, normal or off.")
+    if not path.parent.is_dir():
+        raise SettingsError(f"There is no folder {path.parent} for the store {path.name}.")
+    with translated():
+        connection = connect(path, busy_timeout_ms)
+    try:
+        with translated():
+            _recognise(connection, path)
+            connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT}")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
+            connection.execute(f"PRAGMA synchronous = {_DURABILITY[durability]}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
+    """Return a connection that cannot write."""
+    connection = connect(path, busy_timeout_ms, cache_kib=READER_CACHE_KIB)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        marks = _marks(connection)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise SettingsError(f"{path} is not a Sesight store: {error}.") from error
+    if marks == (0, 0) and _tables(connection) == 0:
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        _run(connection, (_HERE / "schema.sql").read_text("utf-8"), 0, VERSION)
+        marks = _marks(connection)
+    application, version = marks
+    if application != APPLICATION_ID:
+        raise SettingsError(
+            f"{path} is an SQLite database of something else. Name another file for the store."
+        )
+    if version > VERSION:
+        raise StoreTooNew(
+            f"{path} was written by a newer Sesight (store version {version}, this one knows "
+            f"{VERSION}). Upgrade Sesight."
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    migrate(connection, MIGRATIONS, VERSION)
+
+
+def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
+
+
+def _tables(connection: sqlite3.Connection) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(count)
+
+
+def migrate(connection: sqlite3.Connection, folder: Path, version: int) -> None:
+    """Run the numbered files that lead from the file's version to `version`, each whole or not."""
+    steps = {int(step.name[:4]): step for step in folder.glob("[0-9][0-9][0-9][0-9]-*.sql")}
+    for number in range(_marks(connection)[1] + 1, version + 1):
+        _run(connection, steps[number].read_text("utf-8"), number - 1, number)
+
+
+def _run(connection: sqlite3.Connection, script: str, before: int, after: int) -> None:
+    """Run a script in one transaction, unless another process was faster."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _marks(connection)[1] == before:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {after}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script, one by one: executescript would commit before it."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,98 @@
+"""Suppressions and the quarantine: the two lists that are kept beside the records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from sesight.domain.ports import Quarantined
+from sesight.domain.suppression import Suppression, SuppressionPolicy, active
+from sesight.store.view import read_quarantined, read_suppression
+
+_encode = msgspec.msgpack.Encoder().encode
+
+QUARANTINE_MS = 30 * 86_400_000
+"""How long a body stays in the quarantine."""
+
+
+def put_suppressions(
+    connection: sqlite3.Connection,
+    items: Iterable[Suppression],
+    now: int,
+    policy: SuppressionPolicy,
+) -> None:
+    """Store items, with columns that say in words what the body holds.
+
+    `until` is when a counted item stops to block by itself; an item that already has is due at 0.
+    """
+    rows = []
+    for item in items:
+        blocking = active(item, now, policy) if item.counted is not None else None
+        until = 0 if item.counted is not None else None
+        if blocking is not None:
+            until = blocking.until
+        times = [cause.at for cause in item.causes]
+        rows.append(
+            (
+                item.stream,
+                item.address,
+                item.spelling or item.address,
+                blocking.cause.scope if blocking is not None else None,
+                item.counted is not None,
+                item.counted[1] if item.counted is not None else None,
+                min(times, default=None),
+                max(times, default=None),
+                until,
+                item.removals[-1].note if item.removals else None,
+                _encode(item),
+            )
+        )
+    connection.executemany(
+        "INSERT OR REPLACE INTO suppression (stream, address, email, scope, active, reason, "
+        f"firstAt, lastAt, until, note, body) VALUES ({', '.join('?' * 11)})",
+        rows,
+    )
+
+
+def suppression(connection: sqlite3.Connection, stream: str, address: str) -> Suppression | None:
+    """Return one item."""
+    found = connection.execute(
+        "SELECT body FROM suppression WHERE stream = ? AND address = ?", (stream, address)
+    ).fetchone()
+    return read_suppression(found[0]) if found else None
+
+
+def suppressions_due(connection: sqlite3.Connection, now: int, limit: int) -> list[Suppression]:
+    """Return counted items whose time to block is over, the longest over first."""
+    return [
+        read_suppression(body)
+        for (body,) in connection.execute(
+            "SELECT body FROM suppression WHERE until <= ? ORDER BY until LIMIT ?", (now, limit)
+        )
+    ]
+
+
+def put_quarantined(connection: sqlite3.Connection, bodies: Iterable[Quarantined]) -> None:
+    """Store bodies; one that is there already stays as it is."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO quarantine (id, reason, at, size, message_id, body) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (held.id, held.reason, held.at, len(packed), held.message_id, packed)
+            for held in bodies
+            for packed in (_encode(held),)
+        ],
+    )
+
+
+def quarantine(connection: sqlite3.Connection, limit: int, reason: str | None) -> list[Quarantined]:
+    """Return quarantined bodies, newest first."""
+    where, bound = ("WHERE reason = ? ", (reason, limit)) if reason else ("", (limit,))
+    return [
+        read_quarantined(body)
+        for (body,) in connection.execute(
+            f"SELECT body FROM quarantine {where}ORDER BY at DESC, id LIMIT ?", bound
+        )
+    ]

@@ -1,0 +1,385 @@
+"""The SQLite store: one writer, many readers, one file."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, LifoQueue
+from threading import RLock
+from typing import NamedTuple
+
+from sesight.domain.errors import StoreUnavailable
+from sesight.domain.event import EVERYBODY
+from sesight.domain.ports import (
+    Card,
+    Changes,
+    Clock,
+    Filter,
+    Key,
+    Page,
+    Quarantined,
+    Row,
+    View,
+)
+from sesight.domain.record import Record
+from sesight.domain.suppression import Suppression, SuppressionPolicy
+from sesight.domain.tally import Rollups
+from sesight.domain.text import DAY
+from sesight.store import lists, pages, retention, sweeping, totals
+from sesight.store.file import open_reader, open_writer, translated
+from sesight.store.messageid import pack
+from sesight.store.numbers import Numbers, reading
+from sesight.store.packing import Values, decode
+from sesight.store.retention import Setting
+from sesight.store.rowid import first_id, sent_of, stream_of
+from sesight.store.view import SqliteView
+from sesight.store.writing import write_records
+
+READERS_KEPT = 8
+"""Idle reading connections kept open."""
+
+DAY_CHUNK = 500
+"""Records read at a time, so that a long walk holds no snapshot while its caller works."""
+
+
+class Reader(NamedTuple):
+    """A connection that reads, with the shared values it has seen."""
+
+    connection: sqlite3.Connection
+    values: Values
+
+
+def wall_clock() -> int:
+    """Return now, epoch milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """`sesight.domain.ports.Store` in one SQLite file. Any thread may use it; writes take turns."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        retention_days: int = 90,
+        policy: SuppressionPolicy | None = None,
+        clock: Clock = wall_clock,
+        durability: str = "full",
+        busy_timeout_ms: int = 5_000,
+    ) -> None:
+        """Open or make the file; `durability` is full, normal (may lose the last commits at a
+        power failure) or off. Raises SettingsError, StoreTooNew, StoreUnavailable.
+        """
+        self._path = path
+        self._policy = SuppressionPolicy() if policy is None else policy
+        self._clock = clock
+        self._durability = durability
+        self._busy_timeout_ms = busy_timeout_ms
+        self._lock = RLock()
+        self._readers: LifoQueue[Reader] = LifoQueue(READERS_KEPT)
+        self._closed = False
+        self._writer: sqlite3.Connection | None = None
+        self._numbers: Numbers
+        self._open()
+        self._settings = self._remember_retention(retention_days)
+
+    # Connections
+
+    def _open(self) -> sqlite3.Connection:
+        writer = open_writer(self._path, self._busy_timeout_ms, self._durability)
+        self._writer = writer
+        self._numbers = Numbers(writer)
+        return writer
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the one transaction that may write; it is committed, or nothing happened."""
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("The store is closed.")
+            with translated():
+                connection = self._open() if self._writer is None else self._writer
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    self._numbers.begin()
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    self._numbers.forget()
+                    self._roll_back(connection)
+                    raise
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """Leave no transaction open, by a new connection if nothing else helps."""
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._writer = None
+            connection.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        """Lend a reading connection within one snapshot."""
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
+        with translated():
+            try:
+                reader = self._readers.get_nowait()
+            except Empty:
+                connection = open_reader(self._path, self._busy_timeout_ms)
+                reader = Reader(connection, reading(connection))
+            try:
+                reader.connection.execute("BEGIN")
+                yield reader
+                reader.connection.execute("COMMIT")
+            except BaseException:
+                reader.connection.close()
+                raise
+            if self._closed or self._readers.full():
+                reader.connection.close()
+            else:
+                self._readers.put_nowait(reader)
+
+    def close(self) -> None:
+        """Copy the WAL into the file and let go of everything held."""
+        with self._lock:
+            self._closed = True
+            while True:
+                try:
+                    self._readers.get_nowait().connection.close()
+                except Empty:
+                    break
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    # Writing
+
+    def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
+        """Run `fold` over a view and commit what it returns, whole; durable when this returns."""
+        with self._writing() as connection:
+            numbers = self._numbers
+            view = SqliteView(connection, numbers)
+            changes = fold(view)
+            if changes.records:
+                first_day = write_records(connection, numbers, view, changes.records)
+                if first_day is not None:
+                    _note(connection, "first_day", first_day, "min")
+            if changes.suppressions:
+                lists.put_suppressions(
+                    connection, changes.suppressions.values(), self._clock(), self._policy
+                )
+            if changes.rollups:
+                totals.add(connection, numbers, changes.rollups)
+            if changes.cards:
+                totals.join_cards(connection, numbers, changes.cards.values())
+            if changes.quarantined:
+                lists.put_quarantined(connection, changes.quarantined)
+            if changes.released:
+                connection.executemany(
+                    "DELETE FROM quarantine WHERE id = ?", [(gone,) for gone in changes.released]
+                )
+            if changes.newest_at is not None:
+                _note(connection, "newest_at", changes.newest_at, "max")
+        return set()
+
+    def repair(self, rollups: Rollups) -> None:
+        """Add increments to rollup rows in one transaction."""
+        with self._writing() as connection:
+            totals.add(connection, self._numbers, rollups)
+
+    def sweep(self, now: int, limit: int) -> int:
+        """Remove up to `limit` expired records and what has outlived its use beside them."""
+        with self._writing() as connection:
+            return sweeping.sweep(connection, now, limit, retention.live_from(self._settings, now))
+
+    def settle(self) -> None:
+        """Do nothing: rollups are committed with their records."""
+
+    def idle(self) -> None:
+        """Copy what no reader still needs from the WAL into the file: for a quiet moment."""
+        with self._lock, translated():
+            if self._writer is not None:
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    # Reading
+
+    def messages(
+        self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+    ) -> Page:
+        """Return a page of records; see the port."""
+        live_from = retention.live_from(self._settings, now) * DAY
+        with self._reading() as (connection, values):
+            return pages.page(connection, values, wanted, limit, cursor, live_from, newer=newer)
+
+    def message(self, message_id: str, now: int) -> list[Record]:
+        """Return all records of one message that are still held, `*` last."""
+        live_from = retention.live_from(self._settings, now) * DAY
+        packed = pack(message_id)
+        with self._reading() as (connection, values):
+            streams = dict(connection.execute("SELECT no, id FROM stream"))
+            records = [
+                decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values)[0]
+                for rowid, key, body in connection.execute(
+                    "SELECT id, message, body FROM record WHERE message = ?", (packed[0],)
+                )
+            ]
+        found = [
+            record
+            for record in records
+            if record.message_id == message_id and record.identity.sent_at >= live_from
+        ]
+        return sorted(found, key=lambda record: (record.recipient == EVERYBODY, record.recipient))
+
+    def rollups(
+        self,
+        family: str,
+        stream: str,
+        campaign: str = "",
+        since: int | None = None,
+        until: int | None = None,
+        dimension: str | None = None,
+    ) -> list[Row]:
+        """Return rows of one family and scope; see the port."""
+        with self._reading() as (connection, _):
+            return totals.rows(connection, family, stream, campaign, since, until, dimension)
+
+    def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
+        """Return every card with its campaign's totals."""
+        with self._reading() as (connection, _):
+            return totals.cards(connection, streams)
+
+    def card(self, stream: str, campaign: str) -> Card | None:
+        """Return one card."""
+        with self._reading() as (connection, _):
+            return totals.card(connection, stream, campaign)
+
+    def suppression(self, stream: str, address: str) -> Suppression | None:
+        """Return one item."""
+        with self._reading() as (connection, _):
+            return lists.suppression(connection, stream, address)
+
+    def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
+        """Return counted items whose time to block is over at `now`."""
+        with self._reading() as (connection, _):
+            return lists.suppressions_due(connection, now, limit)
+
+    def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:
+        """Return quarantined bodies, newest first."""
+        with self._reading() as (connection, _):
+            return lists.quarantine(connection, limit, reason)
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Return how many bodies are quarantined, by reason."""
+        with self._reading() as (connection, _):
+            return dict(
+                connection.execute("SELECT reason, count(*) FROM quarantine GROUP BY reason")
+            )
+
+    def newest_at(self) -> int | None:
+        """Return when the newest applied event was taken in."""
+        return self._noted("newest_at")
+
+    def first_day(self) -> int | None:
+        """Return the first UTC send day the store ever held."""
+        return self._noted("first_day")
+
+    def held_days(self, stream: str, now: int) -> list[int]:
+        """Return the send days of which records are held and not expired, in order."""
+        day = retention.live_from(self._settings, now)
+        days = []
+        with self._reading() as (connection, _):
+            number = totals.find_stream(connection, stream)
+            while number is not None:
+                (found,) = connection.execute(
+                    "SELECT min(id) FROM record WHERE id >= ? AND id < ?",
+                    (first_id(number, day * DAY), first_id(number + 1, 0)),
+                ).fetchone()
+                if found is None:
+                    break
+                day = sent_of(found) // DAY
+                days.append(day)
+                day += 1
+        return days
+
+    def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
+        """Yield every record sent on a UTC day, expired or not."""
+        low: int | None = None
+        while True:
+            with self._reading() as (connection, values):
+                number = totals.find_stream(connection, stream)
+                if number is None:
+                    return
+                if low is None:
+                    low = first_id(number, day * DAY)
+                rows = connection.execute(
+                    "SELECT id, message, body FROM record WHERE id >= ? AND id < ? "
+                    "ORDER BY id LIMIT ?",
+                    (low, first_id(number, (day + 1) * DAY), DAY_CHUNK),
+                ).fetchall()
+                records = [
+                    decode(key, body, sent_of(rowid), stream, values)[0]
+                    for rowid, key, body in rows
+                ]
+            yield from records
+            if len(rows) < DAY_CHUNK:
+                return
+            low = rows[-1][0] + 1
+
+    # Retention
+
+    def expires_at(self, day: int) -> int | None:
+        """Return when (epoch ms) the records sent on a UTC day expire, None for never."""
+        return retention.expires_at(self._settings, day)
+
+    def _remember_retention(self, days: int) -> list[Setting]:
+        """Return every retention setting there was, the one of now the last."""
+        read = "SELECT from_day, days FROM retention ORDER BY no"
+        with self._writing() as connection:
+            settings = [Setting(*row) for row in connection.execute(read)]
+            if not settings or settings[-1].days != days:
+                settings.append(Setting(self._clock() // DAY, days))
+                connection.execute(
+                    "INSERT INTO retention (from_day, days) VALUES (?, ?)", settings[-1]
+                )
+        return settings
+
+    # The file
+
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Copy the store to a new file while it is used; `progress` hears (pages left, of)."""
+        with self._reading() as (connection, _):
+            connection.execute("COMMIT")
+            target = sqlite3.connect(path)
+            try:
+                connection.backup(
+                    target,
+                    pages=1_000,
+                    progress=(lambda _, left, of: progress(left, of)) if progress else None,
+                )
+            finally:
+                target.close()
+            connection.execute("BEGIN")
+
+    def integrity(self) -> list[str]:
+        """Return what SQLite finds wrong with the file, nothing when it is sound."""
+        with self._reading() as (connection, _):
+            found = [line for (line,) in connection.execute("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+    def _noted(self, name: str) -> int | None:
+        with self._reading() as (connection, _):
+            found = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+
+def _note(connection: sqlite3.Connection, name: str, value: int, how: str) -> None:
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?, ?) "
+        f"ON CONFLICT (name) DO UPDATE SET value = {how}(value, excluded.value)",
+        (name, value),
+    )

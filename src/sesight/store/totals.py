@@ -1,0 +1,220 @@
+"""Rollups and cards: sums that outlive the records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from sesight.domain.ports import Card, Row
+from sesight.domain.tally import (
+    BY_ATTEMPT,
+    BY_HOUR,
+    COUNTERS,
+    DIMENSIONED,
+    Family,
+    RollupKey,
+    Rollups,
+)
+from sesight.store.numbers import Numbers
+
+TOTAL = 0
+"""The family of a campaign's running total."""
+
+FAMILIES = {family: number for number, family in enumerate(Family, start=1)}
+"""Each family with its number in a row."""
+_KEY = ("family", "scope", "dimension", "value", "bucket")
+_AT = {name: n for n, name in enumerate(COUNTERS)}
+_COUNTS = ", ".join(COUNTERS)
+
+
+def _columns(names: Iterable[str]) -> tuple[int, ...]:
+    return tuple(sorted(_AT[name] for name in names))
+
+
+_ALL = tuple(range(len(COUNTERS)))
+_USUAL: dict[tuple[str, bool], tuple[int, ...]] = {
+    (Family.HOUR, False): _columns(BY_HOUR),
+    (Family.AGE, False): _columns(
+        ("delivered", "humanOpened", "machineOnlyOpened", "humanClicked")
+    ),
+    (Family.DAY, True): _columns(DIMENSIONED),
+    (Family.LINK, True): _columns(("humanClicked", "clicks", "machineClicks")),
+    (Family.MONTH, True): _columns(BY_ATTEMPT),
+    (Family.SUPPRESSED, True): _columns(("recipients",)),
+}
+"""The counters that rows of a kind usually have, by family and whether there is a dimension: fewer
+columns make a faster statement."""
+
+
+@cache
+def _upsert(columns: tuple[int, ...]) -> str:
+    names = [COUNTERS[at] for at in columns]
+    marks = ", ".join("?" * (len(_KEY) + len(names)))
+    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
+    return (
+        f"INSERT INTO rollup ({', '.join((*_KEY, *names))}) VALUES ({marks}) "
+        f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {added}"
+    )
+
+
+def add(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> None:
+    """Add increments to the rows, and those of campaigns' day rows to the campaign's total."""
+    batches: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
+    totals: dict[int, list[int]] = {}
+    for key, counts in rollups.items():
+        family, stream, campaign, bucket, dimension, value = key
+        if campaign:
+            scope = numbers.campaign(stream, campaign)
+            if family == Family.DAY and not dimension:
+                held = totals.get(scope)
+                totals[scope] = (
+                    list(counts)
+                    if held is None
+                    else [one + other for one, other in zip(held, counts, strict=True)]
+                )
+        else:
+            scope = -numbers.stream(stream)
+        columns = _USUAL.get((family, bool(dimension)), _ALL)
+        some = [counts[at] for at in columns]
+        if len(some) < len(counts) and sum(map(bool, some)) != sum(map(bool, counts)):
+            columns, some = _ALL, counts
+        row = (FAMILIES[Family(family)], scope, dimension, value, bucket, *some)
+        if columns in batches:
+            batches[columns].append(row)
+        else:
+            batches[columns] = [row]
+    if totals:
+        batches.setdefault(_ALL, []).extend(
+            (TOTAL, scope, "", "", 0, *counts) for scope, counts in totals.items()
+        )
+    for columns, rows in batches.items():
+        rows.sort(key=_by_key)
+        connection.executemany(_upsert(columns), rows)
+
+
+def _by_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row[:5]
+
+
+def rows(
+    connection: sqlite3.Connection,
+    family: str,
+    stream: str,
+    campaign: str,
+    since: int | None,
+    until: int | None,
+    dimension: str | None,
+) -> list[Row]:
+    """Return rows of one family and scope in order of their key; see the port."""
+    scope = (
+        find_campaign(connection, stream, campaign) if campaign else find_stream(connection, stream)
+    )
+    if scope is None or family not in FAMILIES:
+        return []
+    wanted = "family = ? AND scope = ?"
+    bound: list[Any] = [FAMILIES[Family(family)], scope if campaign else -scope]
+    if dimension is not None:
+        wanted += " AND dimension = ?"
+        bound.append(dimension)
+    if since is not None:
+        wanted += " AND bucket >= ?"
+        bound.append(since)
+    if until is not None:
+        wanted += " AND bucket < ?"
+        bound.append(until)
+    found = connection.execute(
+        f"SELECT bucket, dimension, value, {_COUNTS} FROM rollup WHERE {wanted} "
+        "ORDER BY dimension, value, bucket",
+        bound,
+    ).fetchall()
+    return [
+        Row(RollupKey(family, stream, campaign, row[0], row[1], row[2]), row[3:]) for row in found
+    ]
+
+
+def find_stream(connection: sqlite3.Connection, stream: str) -> int | None:
+    """Return the number of a stream, None if there is none."""
+    found = connection.execute("SELECT no FROM stream WHERE id = ?", (stream,)).fetchone()
+    return found[0] if found else None
+
+
+def find_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> int | None:
+    """Return the number of a campaign, None if there is none."""
+    found = connection.execute(
+        "SELECT c.id FROM campaign c JOIN stream s ON s.no = c.stream WHERE s.id = ? AND c.name = ?",
+        (stream, campaign),
+    ).fetchone()
+    return found[0] if found else None
+
+
+_CARD = ("name", "provider", "sender", "subject", "template")
+_TIMES = ("first_sent_at", "last_sent_at", "last_event_at")
+
+
+def _joined(name: str, how: str) -> str:
+    """Write the join of one field of a card: any value beats none."""
+    return f"{name} = coalesce({how}(card.{name}, excluded.{name}), card.{name}, excluded.{name})"
+
+
+_JOIN = (
+    f"INSERT INTO card (campaign, {', '.join(_CARD + _TIMES)}) "
+    f"VALUES ({', '.join('?' * (1 + len(_CARD + _TIMES)))}) ON CONFLICT (campaign) DO UPDATE SET "
+    + ", ".join(
+        [_joined(name, "min") for name in (*_CARD, "first_sent_at")]
+        + [_joined(name, "max") for name in ("last_sent_at", "last_event_at")]
+    )
+)
+
+
+def join_cards(connection: sqlite3.Connection, numbers: Numbers, cards: Iterable[Card]) -> None:
+    """Join cards into those stored."""
+    connection.executemany(
+        _JOIN,
+        [
+            (
+                numbers.campaign(card.stream, card.campaign),
+                card.name,
+                card.provider,
+                card.sender,
+                card.subject,
+                card.template,
+                card.first_sent_at,
+                card.last_sent_at,
+                card.last_event_at,
+            )
+            for card in cards
+        ],
+    )
+
+
+_CARD_COLUMNS = ", ".join(f"card.{name}" for name in _CARD + _TIMES)
+_NONE = (0,) * len(COUNTERS)
+
+
+def cards(
+    connection: sqlite3.Connection, streams: Collection[str]
+) -> list[tuple[Card, Sequence[int]]]:
+    """Return every card of the streams with its campaign's totals."""
+    marks = ",".join("?" * len(streams))
+    found = connection.execute(
+        f"SELECT stream.id, campaign.name, {_CARD_COLUMNS}, "
+        + ", ".join(f"rollup.{name}" for name in COUNTERS)
+        + " FROM stream JOIN campaign ON campaign.stream = stream.no "
+        "JOIN card ON card.campaign = campaign.id "
+        f"LEFT JOIN rollup ON rollup.family = {TOTAL} AND rollup.scope = campaign.id "
+        "AND rollup.dimension = '' AND rollup.value = '' AND rollup.bucket = 0 "
+        f"WHERE stream.id IN ({marks}) ORDER BY campaign.id",
+        tuple(streams),
+    ).fetchall()
+    return [(Card(*row[:10]), row[10:] if row[10] is not None else _NONE) for row in found]
+
+
+def card(connection: sqlite3.Connection, stream: str, campaign: str) -> Card | None:
+    """Return one card."""
+    found = connection.execute(
+        f"SELECT {_CARD_COLUMNS} FROM card WHERE campaign = ?",
+        (find_campaign(connection, stream, campaign),),
+    ).fetchone()
+    return Card(stream, campaign, *found) if found else None
