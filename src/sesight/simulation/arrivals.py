@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 from heapq import heappush
 
+import msgspec
+
 from sesight.simulation import bodies, people
 from sesight.simulation.bodies import Mark, stamp
 from sesight.simulation.campaigns import Batch
@@ -15,25 +17,22 @@ REPEAT = 32
 """Added to a mark in the heap: this arrival repeats another one."""
 
 
-class Message:
+class Message(msgspec.Struct, eq=False, gc=False):
     """One message, while events of it are still to come."""
 
-    __slots__ = ("args", "batch", "left", "network", "parts", "seen", "sent")
-
-    def __init__(self, batch: Batch, sent: int, args: tuple[bytes, ...]) -> None:
-        self.batch = batch
-        self.sent = sent
-        """When SES accepted it, epoch ms."""
-        self.args = args
-        """The arguments of `Heads.full`."""
-        self.network = b""
-        """The tags SES adds after delivery."""
-        self.left = 0
-        """Events (not their repetitions) that have not arrived."""
-        self.seen = 0
-        """Truth's notes on a message to one recipient, or on what no recipient can be named for."""
-        self.parts: list[int] | None = None
-        """Truth's notes on each recipient of several; None: there is one."""
+    batch: Batch
+    sent: int
+    """When SES accepted it, epoch ms."""
+    args: tuple[bytes, ...]
+    """The arguments of `Heads.full`."""
+    network: bytes = b""
+    """The tags SES adds after delivery."""
+    left: int = 0
+    """Events (not their repetitions) that have not arrived."""
+    seen: int = 0
+    """Truth's notes on a message to one recipient, or on what no recipient can be named for."""
+    parts: list[int] | None = None
+    """Truth's notes on each recipient of several; None: there is one."""
 
 
 Pending = tuple[int, int, Message, int, int, bytes]

@@ -67,6 +67,7 @@ PREFIX = tuple(b'{"eventType":"%b",' % _EVENT_TYPES[mark] for mark in Mark)
 """By mark: how a body of that event begins."""
 
 _DATES: dict[int, bytes] = {}
+_HEADER_DATES: dict[int, bytes] = {}
 _MINUTES = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(1440))
 _SECONDS = tuple(b"%02d.%03dZ" % divmod(ms, 1000) for ms in range(60_000))
 _WEEKDAYS = (b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed")
@@ -99,15 +100,16 @@ def stamp(ms: int) -> bytes:
     return date + _MINUTES[minute] + _SECONDS[ms]
 
 
-def date_header(ms: int, iso: bytes) -> bytes:
-    """An epoch-ms time, whose stamp is `iso`, as an RFC 5322 date."""
-    return b"%b, %b %b %b %b +0000" % (
-        _WEEKDAYS[ms // DAY % 7],
-        iso[8:10],
-        _MONTHS[int(iso[5:7]) - 1],
-        iso[:4],
-        iso[11:19],
-    )
+def date_header(ms: int) -> bytes:
+    """An epoch-ms time as an RFC 5322 date."""
+    day, ms = divmod(ms, DAY)
+    minute, ms = divmod(ms, MINUTE)
+    date = _HEADER_DATES.get(day)
+    if date is None:
+        year, month, of_month = civil(day)
+        date = b"%b, %02d %b %04d " % (_WEEKDAYS[day % 7], of_month, _MONTHS[month - 1], year)
+        _HEADER_DATES[day] = date
+    return date + _MINUTES[minute] + _SECONDS[ms][:2] + b" +0000"
 
 
 def text(value: str) -> bytes:

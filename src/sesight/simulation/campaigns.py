@@ -98,16 +98,15 @@ class Calendar:
         outreach = round(plan.messages * plan.outreach_share)
         finance = plan.messages - outreach
         self.audience = {OUTREACH: max(50, outreach // 4), FINANCE: max(50, finance // 5)}
-        limit = plan.campaigns
-        if limit is None:
-            limit = max(2, min(round(plan.messages / 1500), 40 + plan.days * 4))
         mailings = self._finance_mailings()
-        share = 0 if not finance else limit if not outreach else max(1, limit // 4)
-        mailings = mailings[: min(share, finance)]
-        if finance and not mailings:
-            outreach, finance = plan.messages, 0
-        self._plan_finance(finance, mailings)
-        self._plan_outreach(outreach, max(1, limit - len(mailings)))
+        if plan.campaigns is None:
+            share = max(1, finance // 50)
+            others = max(min(6, outreach // 100), min(outreach // 1500, 40 + plan.days * 4))
+        else:
+            share = plan.campaigns if not outreach else max(1, plan.campaigns // 4)
+            others = plan.campaigns - min(share, len(mailings), finance)
+        self._plan_finance(finance, mailings[: min(share, finance)])
+        self._plan_outreach(outreach, max(1, others))
         self.segments.sort(key=lambda segment: segment.start)
 
     def sends(self) -> Iterator[tuple[int, int, Batch]]:

@@ -27,7 +27,7 @@ class Odds:
         self.hard = self.suppressed + 0.014 * cold
         self.soft = self.hard + 0.007 * cold
         self.undetermined = self.soft + 0.0003 * cold
-        self.refused_after_scan = self.undetermined + 0.0006 * cold
+        self.refused_after_scan = self.undetermined + 0.0006 * cold * plan.machines
         self.delayed = self.refused_after_scan + 0.012 * plan.bounces
         self.troubled = self.delayed
         """Above this, the message is delivered at once."""
@@ -52,19 +52,18 @@ class Lives(Groups):
     def begin(self, batch: Batch, number: int, sent: int) -> None:
         """Send message `number` of a batch at `sent` (ms): put all its events into the heap."""
         who = people.person((batch.first_person + number) % batch.people, self.salt)
-        bits = self.bits(192)
-        random_hex = b"%032x" % (bits & (1 << 128) - 1)
-        ident = b"0102%012x-%b-%b-%b-%b-%b-000000" % (
+        bits = self.bits(176)
+        ident = b"0102%012x-%08x-%04x-%04x-%04x-%012x-000000" % (
             sent,
-            random_hex[:8],
-            random_hex[8:12],
-            random_hex[12:16],
-            random_hex[16:20],
-            random_hex[20:],
+            bits & 0xFFFFFFFF,
+            bits >> 32 & 0xFFFF,
+            bits >> 48 & 0xFFFF,
+            bits >> 64 & 0xFFFF,
+            bits >> 80 & 0xFFFFFFFFFFFF,
         )
-        send_id = b"%012x" % (bits >> 128 & 0xFFFFFFFFFFFF)
+        send_id = b"%012x" % (bits >> 128)
         iso = stamp(sent)
-        date = date_header(sent, iso)
+        date = date_header(sent)
         draw = self.uniform()
         if draw < self.plan.multi_recipient:
             self.several(batch, number, sent, (iso, ident, date, send_id))

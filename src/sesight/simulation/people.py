@@ -7,6 +7,8 @@ size takes no memory. All addresses, domains and IPs are those reserved for docu
 import random
 from typing import NamedTuple
 
+import msgspec
+
 from sesight.simulation.plan import DAY, HOUR, MINUTE, SECOND
 
 _MASK = (1 << 64) - 1
@@ -147,7 +149,7 @@ IPS = (_V4 + _V6)[:1018]
 MTAS = tuple(b"203.0.113.%d" % host for host in range(1, 255))
 
 
-class Person(NamedTuple):
+class Person(msgspec.Struct, frozen=True, gc=False):
     """One person: the address, and dispositions that stay the same from mail to mail."""
 
     address: bytes

@@ -31,7 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     messages: int = 100_000
     """Messages sent, exactly; a message has about 2.6 events."""
     campaigns: int | None = None
-    """Campaigns of both streams together; None gives about one per 1,500 messages."""
+    """Campaigns of both streams together, but one of each stream that has messages at the least;
+    None gives about one per 1,500 messages."""
     outreach_share: float = 0.7
     """Share of the messages in the stream `outreach`; the others are `finance`."""
     duplicates: float = 0.01

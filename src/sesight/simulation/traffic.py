@@ -11,6 +11,8 @@ Memory holds only what is still to come: the heap of pending events.
 import random
 from collections.abc import Callable, Iterator
 from heapq import heappop
+from itertools import chain
+from math import ceil
 
 from sesight.simulation.arrivals import REPEAT, Message, Pending
 from sesight.simulation.bodies import PREFIX, Mark
@@ -52,19 +54,26 @@ class Traffic:
 
         The truth is whole when the iterator is exhausted.
         """
-        heap, truth, end = self.heap, self.truth, self.plan.end
-        lives = Lives(self.plan, random.Random(f"sesight lives {self.plan.seed}"), heap)
-        begin = lives.begin
-        for sent, number, batch in self.calendar.sends():
-            while heap and heap[0][0] <= sent:
-                yield self._arrive(heappop(heap), truth)
-            begin(batch, number, sent)
-        while heap and heap[0][0] <= end:
-            yield self._arrive(heappop(heap), truth)
+        heap, truth = self.heap, self.truth
+        begin = Lives(self.plan, random.Random(f"sesight lives {self.plan.seed}"), heap).begin
+        end = (self.plan.end + 1, 0, None)
+        for sent, number, batch in chain(self.calendar.sends(), (end,)):
+            while heap and heap[0][0] < sent:
+                at, _, message, mark, who, tail = heappop(heap)
+                if mark >= REPEAT:
+                    mark -= REPEAT
+                    if truth is not None:
+                        truth.duplicates += 1
+                elif truth is not None:
+                    truth.note(message, mark, who)
+                yield SimulatedEvent(at, body(message, mark, tail))
+            if batch is not None:
+                begin(batch, number, sent)
         if truth is not None:
             # What has begun and is not over counts as it stands.
-            for message in {id(entry[2]): entry[2] for entry in heap if entry[2].left}.values():
-                truth.fold(message)
+            for message in {id(entry[2]): entry[2] for entry in heap}.values():
+                if message.left:
+                    truth.fold(message)
         self._finished = True
 
     def live(self, rate: float = 1.0, clock: Callable[[], int] = now_ms) -> "Live":
@@ -72,21 +81,6 @@ class Traffic:
         if not self._finished:
             raise RuntimeError("read history() to its end before asking for what follows it")
         return Live(self, rate, clock)
-
-    def _arrive(self, entry: Pending, truth: Truth | None) -> SimulatedEvent:
-        at, _, message, mark, who, tail = entry
-        if truth is None:
-            return SimulatedEvent(at, body(message, mark & 31, tail))
-        truth.events += 1
-        if mark >= REPEAT:
-            truth.duplicates += 1
-            mark -= REPEAT
-        else:
-            truth.note(message, mark, who)
-            message.left -= 1
-            if not message.left:
-                truth.fold(message)
-        return SimulatedEvent(at, body(message, mark, tail))
 
 
 class Live:
@@ -115,7 +109,7 @@ class Live:
         while self._next <= now:
             batch = self._batches[0 if self._random.random() < self._share else 1]
             self._number += 1
-            self._lives.begin(batch, self._number, int(self._next))
+            self._lives.begin(batch, self._number, ceil(self._next))
             self._wait()
         events = []
         while self.heap and self.heap[0][0] <= now:

@@ -4,7 +4,6 @@ The generator tells what each event that arrived says (a `Mark`); what a recipie
 follows from the set of marks alone, by DESIGN.md §3 and §10. Repetitions are not told.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -106,10 +105,11 @@ def counted(flags: int) -> tuple[str, ...]:
 class _Row:
     """What the messages of one campaign and send day come to."""
 
-    __slots__ = ("candidates", "engagement", "recipients", "unattributed")
+    __slots__ = ("campaign", "candidates", "engagement", "recipients", "unattributed")
 
-    def __init__(self) -> None:
-        self.recipients: Counter[int] = Counter()
+    def __init__(self, campaign: Campaign) -> None:
+        self.campaign = campaign
+        self.recipients: dict[int, int] = {}
         """Recipients by the marks seen of them."""
         self.engagement = [0, 0, 0, 0]
         """opens, clicks, machineOpens, machineClicks of reached recipients."""
@@ -135,23 +135,27 @@ class Truth:
     def __init__(self) -> None:
         self.plan: Plan | None = None
         self.events = 0
-        """Arrivals, repetitions included."""
+        """Events that arrived, repetitions not counted."""
         self.duplicates = 0
-        """Of these, repetitions."""
+        """Repetitions that arrived."""
         self.ambiguous = dict.fromkeys(("recipients", "opens", "clicks"), 0)
         """Of class unknown, and why: ordinary browsers 1 to 4 s after the delivery."""
-        self._rows: dict[tuple[str, str, int], _Row] = {}
-        self._campaigns: dict[tuple[str, str], Campaign] = {}
+        self._rows: dict[tuple[int, int], _Row] = {}
+        """By the campaign's number (inverted: of its untagged mail) and the day of the send."""
 
     def note(self, message: Message, mark: int, who: int) -> None:
-        """Take down what an event says of the recipients `who` (a bit each)."""
+        """Take down what an event says of the recipients `who` (a bit each), the first time."""
+        self.events += 1
         parts = message.parts
         if parts is None or mark in _UNATTRIBUTED:
             message.seen = (message.seen | _FLAGS[mark]) + _COUNTS[mark]
-            return
-        for place in range(len(parts)):
-            if who >> place & 1:
-                parts[place] |= _FLAGS[mark]
+        else:
+            for place in range(len(parts)):
+                if who >> place & 1:
+                    parts[place] |= _FLAGS[mark]
+        message.left -= 1
+        if not message.left:
+            self.fold(message)
 
     def fold(self, message: Message) -> None:
         """Count a message of which nothing more will arrive."""
@@ -159,14 +163,16 @@ class Truth:
         flags = seen & _ALL_FLAGS
         row = self._row(message, flags)
         if message.parts is not None:
-            row.recipients.update(flags for flags in message.parts if flags)
+            for part in message.parts:
+                if part:
+                    row.recipients[part] = row.recipients.get(part, 0) + 1
             row.unattributed[0] += seen >> _OPENS & 255
             row.unattributed[1] += seen >> _CLICKS & 255
             row.candidates += flags >> Mark.CANDIDATES & 1
             return
         if not flags:
             return
-        row.recipients[flags] += 1
+        row.recipients[flags] = row.recipients.get(flags, 0) + 1
         if seen >> 32 and "reached" in counted(flags):
             engagement = row.engagement
             engagement[0] += seen >> _OPENS & 255
@@ -180,32 +186,31 @@ class Truth:
 
     def _row(self, message: Message, flags: int) -> _Row:
         campaign = message.batch.campaign
-        ident = campaign.id
+        day = message.sent // DAY
+        number = campaign.number
         if flags == _FLAGS[Mark.FAILURE]:
-            ident = UNTAGGED  # the one event without campaign tags came alone
+            number = ~number  # the one event without campaign tags came alone
             campaign = campaign._replace(id=UNTAGGED, name=UNTAGGED, tag=UNTAGGED)
-        key = (campaign.stream, ident, message.sent // DAY)
-        row = self._rows.get(key)
+        row = self._rows.get((number, day))
         if row is None:
-            row = self._rows[key] = _Row()
-            self._campaigns.setdefault(key[:2], campaign)
+            row = self._rows[number, day] = _Row(campaign)
         return row
 
     def document(self) -> dict[str, Any]:
         """All totals as plain JSON values; sums of days are campaigns and streams."""
         streams: dict[str, Any] = {}
-        for (stream, ident, day), row in sorted(self._rows.items()):
+        for (_, day), row in sorted(self._rows.items()):
             totals = row.totals()
             if not any(totals.values()):
                 continue
             date = stamp(day * DAY)[:10].decode()
-            whole = streams.setdefault(stream, {"totals": {}, "days": {}, "campaigns": {}})
-            campaign = self._campaigns[stream, ident]
+            campaign = row.campaign
+            whole = streams.setdefault(campaign.stream, {"totals": {}, "days": {}, "campaigns": {}})
             part = whole["campaigns"].setdefault(
-                ident, {"name": campaign.name, "tag": campaign.tag, "totals": {}, "days": {}}
+                campaign.id, {"name": campaign.name, "tag": campaign.tag, "totals": {}, "days": {}}
             )
-            part["days"][date] = totals
-            whole["days"][date] = _sum((whole["days"].get(date, {}), totals))
+            for place in part, whole:
+                place["days"][date] = _sum((place["days"].get(date, {}), totals))
         for whole in streams.values():
             whole["days"] = dict(sorted(whole["days"].items()))
             whole["totals"] = _sum(whole["days"].values())
@@ -213,7 +218,7 @@ class Truth:
                 part["totals"] = _sum(part["days"].values())
         return {
             "plan": None if self.plan is None else msgspec.to_builtins(self.plan),
-            "events": self.events,
+            "events": self.events + self.duplicates,
             "duplicates": self.duplicates,
             "streams": streams,
             "ambiguous": dict(self.ambiguous),
