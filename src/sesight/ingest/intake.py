@@ -1,0 +1,291 @@
+"""Intake over HTTP: proofs in bounded threads, a bounded queue, one writer with group commit.
+
+A notification is answered only after the commit that holds it. Verifiers and the writer drain
+whatever waits, so that under load a batch grows by itself and the price of a commit is shared.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+
+from sesight.domain.errors import StoreUnavailable, Untrusted
+from sesight.domain.event import Disposition
+from sesight.ingest.certificates import CertificateNeeded, CertificateUnavailable
+from sesight.ingest.envelope import open_notification
+from sesight.ingest.reading import Reading, read_envelopes
+from sesight.ingest.sns import Notification, Topic, confirmation_url, parse, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sesight.domain.ports import Clock
+    from sesight.ingest.certificates import Certificates
+    from sesight.ingest.pipeline import Pipeline
+
+_log = logging.getLogger(__name__)
+
+ORIGIN = "http"
+"""The origin of readings taken in here."""
+
+DRAIN = 1_024
+"""Requests that the writer commits at once."""
+
+VERIFY_AT_ONCE = 16
+"""Requests a verifier takes at once; the others get theirs meanwhile."""
+
+IDLE_SECONDS = 5.0
+"""Without work for so long, the writer tidies up: checkpoints and the sweep."""
+
+
+class Answer(Struct, frozen=True):
+    """The HTTP status of a notification, and the code of the reason where it is not 200."""
+
+    status: int
+    reason: str = ""
+
+
+TAKEN = Answer(200)
+BUSY = Answer(503, "busy")
+
+
+class _Request(Struct):
+    body: bytes
+    headers: Mapping[str, str]
+    answer: Callable[[Answer], None]
+
+
+Answers = list[tuple[Callable[[Answer], None], Answer]]
+"""Answers of one batch, each with whom to tell."""
+
+
+class Intake:
+    """Takes notifications in. `submit` never waits and may be called from any thread."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        topics: Mapping[str, Topic],
+        certificates: Certificates,
+        *,
+        confirm: Callable[[str], object],
+        deliver: Callable[[Answers], None],
+        refused: Callable[[str, int], None],
+        tidy: Callable[[], None],
+        known_sets: Collection[str],
+        clock: Clock,
+        limit: int = 2_048,
+        verifiers: int = 2,
+    ) -> None:
+        """Keep the adapters.
+
+        `confirm` fetches a checked confirmation URL; `deliver` hands a batch of answers back to the
+        loop; `refused` counts (reason, status); `tidy` runs when there is nothing to do; `limit`
+        bounds the requests under way, beyond it the answer is 503.
+        """
+        self._pipeline = pipeline
+        self._topics = topics
+        self._certificates = certificates
+        self._confirm = confirm
+        self._deliver = deliver
+        self._refused = refused
+        self._tidy = tidy
+        self._known_sets = known_sets
+        self._clock = clock
+        self._limit = limit
+        self._under_way = 0
+        self._counting = threading.Lock()
+        self._untrusted: SimpleQueue[_Request | None] = SimpleQueue()
+        self._slow: SimpleQueue[tuple[_Request, str] | None] = SimpleQueue()
+        self._trusted: SimpleQueue[tuple[_Request, list[Reading]] | None] = SimpleQueue()
+        self._stopping = False
+        self._verifiers = [
+            threading.Thread(target=self._verify, name=f"verifier-{n}") for n in range(verifiers)
+        ]
+        self._fetcher = threading.Thread(target=self._fetch, name="certificates")
+        self._writer = threading.Thread(target=self._write, name="writer")
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in (*self._verifiers, self._fetcher, self._writer):
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what was taken, then stop the threads."""
+        self._stopping = True
+        for _ in self._verifiers:
+            self._untrusted.put(None)
+        for thread in self._verifiers:
+            thread.join()
+        self._slow.put(None)
+        self._fetcher.join()
+        self._trusted.put(None)
+        self._writer.join()
+
+    @property
+    def depth(self) -> int:
+        """Return how many requests are under way."""
+        return self._under_way
+
+    def submit(
+        self, body: bytes, headers: Mapping[str, str], answer: Callable[[Answer], None]
+    ) -> bool:
+        """Take one request; `answer` is called later. False if there is no room (say 503)."""
+        with self._counting:
+            if self._under_way >= self._limit or self._stopping:
+                return False
+            self._under_way += 1
+        self._untrusted.put(_Request(body, headers, answer))
+        return True
+
+    # -- verifiers -------------------------------------------------------------------------------
+
+    def _verify(self) -> None:
+        while True:
+            batch = _drain(self._untrusted, VERIFY_AT_ONCE)
+            answers: Answers = []
+            for request in batch:
+                if request is None:
+                    self._finish(answers)
+                    return
+                answer = self._prove(request)
+                if answer is not None:
+                    answers.append((request.answer, answer))
+            self._finish(answers)
+
+    def _prove(self, request: _Request) -> Answer | None:
+        """Pass a request on to the writer if it is genuine, else return its answer."""
+        try:
+            found = parse(request.body, request.headers)
+            topic = verify(found, self._topics, self._certificates)
+            self._pass_on(request, found, topic)
+        except Untrusted as error:
+            return self._refuse(error.reason, error.status)
+        except CertificateNeeded:
+            found_url = parse(request.body, request.headers).certificate_url
+            if self._slow.qsize() >= 64:
+                return self._refuse("certificate-queue", 503)
+            self._slow.put((request, found_url))
+        except CertificateUnavailable:
+            return self._refuse("certificate-unavailable", 503)
+        except Exception:  # noqa: BLE001 - refused, named and logged below
+            # a bug in a proof refuses one request; the thread serves the others
+            _log.exception("a notification could not be checked; its sender will try again")
+            return self._refuse("internal", 500)
+        return None
+
+    def _pass_on(self, request: _Request, found: Notification, topic: Topic) -> None:
+        if found.type == "Notification":
+            readings = read_envelopes(
+                open_notification(found.type, found.message, ORIGIN), self._known_sets
+            )
+        elif found.type == "SubscriptionConfirmation":
+            url = confirmation_url(found, topic, self._clock())
+            if topic.pinned is None:
+                self._slow.put((request, url))
+                return
+            readings = [Reading(ORIGIN, nothing="subscription", confirmed=True)]
+        else:
+            # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
+            readings = [Reading(ORIGIN, nothing="unsubscribed-topic")]
+        self._trusted.put((request, readings))
+
+    def _refuse(self, reason: str, status: int) -> Answer:
+        self._refused(reason, status)
+        return Answer(status, reason)
+
+    # -- what may take seconds -------------------------------------------------------------------
+
+    def _fetch(self) -> None:
+        while (job := self._slow.get()) is not None:
+            request, url = job
+            try:
+                if url.endswith(".pem"):
+                    self._certificates.fetch(url)
+                    answer = self._prove(request)
+                else:
+                    answer = self._confirm_subscription(request, url)
+            except Untrusted as error:
+                answer = self._refuse(error.reason, error.status)
+            except CertificateUnavailable:
+                answer = self._refuse("certificate-unavailable", 503)
+            if answer is not None:
+                self._finish([(request.answer, answer)])
+
+    def _confirm_subscription(self, request: _Request, url: str) -> Answer | None:
+        try:
+            self._confirm(url)
+        except (OSError, ValueError):
+            return self._refuse("confirmation-failed", 503)
+        reading = Reading(ORIGIN, nothing="subscription", confirmed=True)
+        self._trusted.put((request, [reading]))
+        return None
+
+    # -- the writer ------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        while True:
+            try:
+                batch = _drain(self._trusted, DRAIN, IDLE_SECONDS)
+            except Empty:
+                self._tidy()
+                continue
+            last = batch[-1] is None
+            taken = [job for job in batch if job is not None]
+            if taken:
+                self._commit(taken)
+            if last:
+                return
+
+    def _commit(self, taken: list[tuple[_Request, list[Reading]]]) -> None:
+        readings = [reading for _, of_request in taken for reading in of_request]
+        answers: Answers = []
+        try:
+            done = iter(self._pipeline.process(readings))
+        except StoreUnavailable:
+            answers = [(request.answer, self._refuse("store", 503)) for request, _ in taken]
+        except Exception:  # noqa: BLE001 - refused, named and logged below
+            # a bug must not take the other requests of the batch with it, nor the writer
+            if len(taken) > 1:
+                for one in taken:
+                    self._commit([one])
+                return
+            _log.exception("an event could not be processed; its sender will try again")
+            answers = [(taken[0][0].answer, self._refuse("internal", 500))]
+        else:
+            for request, of_request in taken:
+                refused = [
+                    each.reason or "store"
+                    for each in (next(done) for _ in of_request)
+                    if each.disposition is Disposition.REFUSED
+                ]
+                if refused:
+                    answers.append((request.answer, self._refuse(refused[0], 503)))
+                else:
+                    answers.append((request.answer, TAKEN))
+        self._finish(answers)
+
+    def _finish(self, answers: Answers) -> None:
+        if answers:
+            with self._counting:
+                self._under_way -= len(answers)
+            self._deliver(answers)
+
+
+T = TypeVar("T")
+
+
+def _drain(queue: SimpleQueue[T], most: int, timeout: float | None = None) -> list[T]:
+    """Wait for one, then take all that is there, at most `most`. Raises Empty after `timeout` s."""
+    found = [queue.get(timeout=timeout)]
+    try:
+        while len(found) < most and found[-1] is not None:
+            found.append(queue.get_nowait())
+    except Empty:
+        pass
+    return found

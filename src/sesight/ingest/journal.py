@@ -1,0 +1,89 @@
+"""The journal: one structured line for each processed event. Its fields are contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from sesight.domain.event import UNTAGGED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sesight.domain.ports import Clock
+    from sesight.ingest.batch import Processed
+
+LINE = "SES_EVENT_PROCESSED"
+"""The message of every line."""
+
+
+class Line(Struct, frozen=True, rename="camel"):
+    """A line: no address, link, subject or IP. Times are epoch ms; `lag_ms` from event to intake."""
+
+    message: str
+    disposition: str
+    stream: str | None
+    event_type: str | None
+    message_id: str | None
+    recipient_id: str | None
+    recipient_domain: str | None
+    campaign: str | None
+    missing_campaign_tag: bool
+    source: str
+    sent_at: int | None
+    event_at: int | None
+    lag_ms: int | None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """Writes lines, one write a batch."""
+
+    def __init__(
+        self, write: Callable[[bytes], object], recipient_id: Callable[[str], str], clock: Clock
+    ) -> None:
+        """Keep where to write, how to name a recipient without its address, and the clock."""
+        self._write = write
+        self._recipient_id = recipient_id
+        self._clock = clock
+
+    def record(self, processed: list[Processed]) -> None:
+        """Write a line for each event of a batch."""
+        now = self._clock()
+        lines = [self.line(each, now) for each in processed]
+        self._write(b"\n".join([*lines, b""]))
+
+    def line(self, each: Processed, now: int) -> bytes:
+        """Return the line of one event."""
+        event = each.reading.event
+        if event is None:
+            return _encode(
+                Line(
+                    LINE, each.disposition, each.stream, None, None, None, None, None,
+                    False, each.reading.origin, None, None, None,
+                )
+            )  # fmt: skip
+        report = event.reports[0]
+        address = report.recipient if len(event.reports) == 1 and "@" in report.recipient else None
+        at = report.occurrence.at
+        return _encode(
+            Line(
+                LINE,
+                each.disposition,
+                each.stream,
+                event.type,
+                event.message_id,
+                self._recipient_id(address) if address is not None else None,
+                address.rpartition("@")[2][:64] if address is not None else None,
+                each.campaign[:64] if each.campaign is not None else None,
+                each.campaign == UNTAGGED,
+                each.reading.origin,
+                event.identity.sent_at,
+                at,
+                now - at,
+            )
+        )

@@ -1,0 +1,108 @@
+"""What intake counts, for Prometheus, and the health of it in words."""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from sesight.domain.event import UNTAGGED, Disposition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sesight.domain.ports import Clock
+    from sesight.ingest.batch import Processed
+
+
+class Metrics:
+    """The metrics of one process. Names are contract: docs/metrics.md is generated from them."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Start every metric at nothing, in a registry of its own."""
+        self._clock = clock
+        self.registry = registry = CollectorRegistry()
+        self.events = Counter(
+            "sesight_events",
+            "Events and envelopes taken in, by what became of them.",
+            ["disposition", "type", "stream"],
+            registry=registry,
+        )
+        self.missing_tag = Counter(
+            "sesight_missing_campaign_tag",
+            "Events without a campaign tag.",
+            ["stream"],
+            registry=registry,
+        )
+        self.quarantined = Counter(
+            "sesight_quarantined",
+            "Bodies quarantined, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.refusals = Counter(
+            "sesight_refusals",
+            "Requests refused, by reason and HTTP status.",
+            ["reason", "status"],
+            registry=registry,
+        )
+        self.depth = Gauge(
+            "sesight_queue_depth", "Requests under way in intake.", registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "sesight_commit_seconds",
+            "Time from the start of a batch to its commit.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "sesight_batch_events",
+            "Events of one batch.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+            registry=registry,
+        )
+        self.newest_age = Gauge(
+            "sesight_newest_event_age_seconds",
+            "Time since the newest event was taken in.",
+            registry=registry,
+        )
+
+    def count(self, processed: list[Processed]) -> None:
+        """Count one batch."""
+        dispositions: Count[tuple[str, str, str]] = Count()
+        quarantined: Count[str] = Count()
+        untagged: Count[str] = Count()
+        for each in processed:
+            event = each.reading.event
+            kind = event.type.value if event is not None else "none"
+            dispositions[each.disposition.value, kind, each.stream or "none"] += 1
+            if each.disposition is Disposition.QUARANTINED:
+                quarantined[each.reason or "unknown"] += 1
+            elif each.campaign == UNTAGGED:
+                untagged[each.stream or "none"] += 1
+        for labels, n in dispositions.items():
+            self.events.labels(*labels).inc(n)
+        for reason, n in quarantined.items():
+            self.quarantined.labels(reason).inc(n)
+        for stream, n in untagged.items():
+            self.missing_tag.labels(stream).inc(n)
+        self.batch_size.observe(len(processed))
+
+    def refuse(self, reason: str, status: int) -> None:
+        """Count one refused request."""
+        self.refusals.labels(reason, str(status)).inc()
+
+    def watch(self, depth: Callable[[], int], newest_at: Callable[[], int | None]) -> None:
+        """Read these two when somebody asks."""
+        self.depth.set_function(depth)
+
+        def age() -> float:
+            at = newest_at()
+            return float("nan") if at is None else (self._clock() - at) / 1000
+
+        self.newest_age.set_function(age)
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus's text format."""
+        return generate_latest(self.registry)

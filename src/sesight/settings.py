@@ -1,0 +1,253 @@
+"""Settings: the only reader of files and of the environment.
+
+Settings come from a TOML file; any of them also as `SESIGHT_` and its name in capitals, sections
+joined by an underscore (`SESIGHT_STORE_URL`), which wins over the file. Lists and tables are
+written there as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from msgspec import Struct, field
+
+from sesight.domain.errors import SettingsError
+from sesight.domain.stream import FINANCE, OUTREACH, Stream
+from sesight.domain.suppression import SuppressionPolicy
+from sesight.domain.tally import Counting
+from sesight.ingest.sns import Topic, topic
+
+PREFIX = "SESIGHT_"
+DEFAULT_FILE = "sesight.toml"
+
+
+class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where records are kept, and for how long."""
+
+    url: str = "sqlite:///sesight.db"
+    """`sqlite:///PATH` or `dynamodb://REGION`."""
+    retention_days: int = 90
+    """Days a record is kept after its send day; 0 keeps for ever. Totals are kept for ever."""
+    busy_timeout_ms: int = 5_000
+    """How long to wait for another process that is writing."""
+
+
+class TopicSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """An SNS topic to take notifications from."""
+
+    arn: str
+    """The topic's full ARN."""
+    certificate_file: str | None = None
+    """A pinned certificate (PEM), for simulated topics of account 000000000000 only."""
+    signature_versions: list[str] = field(default_factory=lambda: ["1", "2"])
+    """Signature versions taken: ["2"] once the topic signs with SHA-256."""
+
+
+class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the server listens."""
+
+    host: str = "127.0.0.1"
+    """The API listener's address."""
+    port: int = 8025
+    """The API listener's port; 0 takes a free one."""
+    intake: str | None = None
+    """HOST:PORT of a public listener that knows only the intake routes and GET /health."""
+    allowed_hosts: list[str] = field(default_factory=list)
+    """Host names the API answers to, beside loopback."""
+
+
+class IntakeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is taken in, and how much at once."""
+
+    ignore_sets: list[str] = field(default_factory=list)
+    """Configuration sets whose events are ignored."""
+    accounts: list[str] = field(default_factory=list)
+    """AWS accounts whose events are taken; empty takes any."""
+    limit: int = 2_048
+    """Requests under way at most; beyond it the answer is 503."""
+    verifiers: int = 2
+    """Threads that check signatures."""
+    log_events: bool = True
+    """Whether the server writes a SES_EVENT_PROCESSED line for each event."""
+
+
+class CountingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What counts, and what figures are broken down by."""
+
+    tags: list[str] = field(
+        default_factory=lambda: ["campaign_type", "campaign_step", "campaign_variant"]
+    )
+    """Up to three tags that campaigns are broken down by."""
+    test_recipients: list[str] = field(default_factory=lambda: ["@simulator.amazonses.com"])
+    """Addresses, or domains with a leading @, that never count and never suppress."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    region: str | None = None
+    """The AWS region shown; by default that of the first topic."""
+    recipient_key: str | None = None
+    """64 hex digits under which recipient ids are made; by default kept in a file by the store."""
+    store: StoreSettings = StoreSettings()
+    server: ServerSettings = ServerSettings()
+    intake: IntakeSettings = IntakeSettings()
+    counting: CountingSettings = CountingSettings()
+    suppression: SuppressionPolicy = SuppressionPolicy()
+    topics: list[TopicSettings] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=lambda: [OUTREACH, FINANCE])
+
+    @property
+    def rules_of_counting(self) -> Counting:
+        """Return what the domain needs to know of counting."""
+        return Counting(
+            {each.id: each for each in self.streams},
+            tuple(self.counting.tags),
+            frozenset(self.counting.test_recipients),
+        )
+
+
+def load(file: str | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings: the file (default `SESIGHT_CONFIG`, else sesight.toml if it is there), the
+    environment, then `overrides` (names with dots). Raises SettingsError that says what to change.
+    """
+    named = file or os.environ.get(f"{PREFIX}CONFIG")
+    path = Path(named or DEFAULT_FILE)
+    raw: dict[str, Any] = {}
+    if named or path.exists():
+        try:
+            raw = msgspec.toml.decode(path.read_bytes())
+        except OSError as error:
+            raise SettingsError(f"The settings file {path} cannot be read: {error}.") from None
+        except msgspec.DecodeError as error:
+            raise SettingsError(f"The settings file {path} is not TOML: {error}.") from None
+    for keys, value in (*_from_environment(), *_from_overrides(overrides or {})):
+        section = raw
+        for key in keys[:-1]:
+            section = section.setdefault(key, {})
+        section[keys[-1]] = value
+    for each in raw.get("topics", ()) if isinstance(raw.get("topics"), list) else ():
+        if isinstance(each, dict) and isinstance(each.get("certificate_file"), str):
+            each["certificate_file"] = str(path.parent / each["certificate_file"])
+    try:
+        settings = msgspec.convert(raw, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"The settings in {path} are wrong: {error}.") from None
+    _check(settings)
+    return settings
+
+
+def _from_overrides(overrides: dict[str, Any]) -> list[tuple[list[str], Any]]:
+    return [(name.split("."), value) for name, value in overrides.items() if value is not None]
+
+
+def _from_environment() -> list[tuple[list[str], Any]]:
+    found: list[tuple[list[str], Any]] = []
+    for name, keys, structured in _names(Settings, []):
+        text = os.environ.get(PREFIX + name)
+        if text is None:
+            continue
+        if structured:
+            try:
+                found.append((keys, msgspec.json.decode(text)))
+            except msgspec.DecodeError:
+                raise SettingsError(f"{PREFIX}{name} holds no JSON: {text!r}.") from None
+        else:
+            found.append((keys, text))
+    return found
+
+
+def _names(of: type[Struct], keys: list[str]) -> list[tuple[str, list[str], bool]]:
+    """Return (name, keys, whether it is written as JSON) of every setting that a variable can give."""
+    names: list[tuple[str, list[str], bool]] = []
+    for each in msgspec.structs.fields(of):
+        below = [*keys, each.name]
+        if isinstance(each.type, type) and issubclass(each.type, Struct):
+            names.extend(_names(each.type, below))
+        else:
+            structured = getattr(each.type, "__origin__", None) is list
+            names.append(("_".join(below).upper(), below, structured))
+    return names
+
+
+def environment_names() -> list[str]:
+    """Return the name of every environment variable that gives a setting."""
+    return [PREFIX + name for name, _, _ in _names(Settings, [])]
+
+
+def _check(settings: Settings) -> None:
+    if len(settings.counting.tags) > 3:
+        raise SettingsError("counting.tags names more than three tags: choose three.")
+    if not settings.streams:
+        raise SettingsError("There is no stream: name at least one in [[streams]].")
+    for what in ("id", "configuration_set"):
+        named = [getattr(each, what) for each in settings.streams]
+        if len(set(named)) < len(named):
+            raise SettingsError(f"Two streams have the same {what}: give each its own.")
+    for each in settings.streams:
+        if not each.id.replace("-", "").replace("_", "").isalnum():
+            raise SettingsError(
+                f"The stream id {each.id!r} has other than letters, digits, - or _."
+            )
+
+
+def topics(settings: Settings) -> dict[str, Topic]:
+    """Return the allow-list of topics. Raises SettingsError for a bad ARN or certificate."""
+    found = {}
+    for each in settings.topics:
+        try:
+            pinned = _pinned(each.certificate_file) if each.certificate_file else None
+            found[each.arn] = topic(each.arn, pinned, frozenset(each.signature_versions))
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    return found
+
+
+def _pinned(file: str) -> RSAPublicKey:
+    try:
+        key = x509.load_pem_x509_certificate(Path(file).read_bytes()).public_key()
+    except OSError as error:
+        raise SettingsError(f"The certificate {file} cannot be read: {error}.") from None
+    except ValueError:
+        raise SettingsError(f"{file} is no certificate in PEM.") from None
+    if not isinstance(key, RSAPublicKey):
+        raise SettingsError(f"The certificate {file} holds no RSA key.")
+    return key
+
+
+def recipient_key(settings: Settings) -> bytes:
+    """Return the key that recipient ids are made under, 32 bytes; made and kept (mode 0600) beside
+    an SQLite store when there is none. Raises SettingsError if it cannot be had.
+    """
+    if settings.recipient_key is not None:
+        return _key(settings.recipient_key, "recipient_key")
+    _, _, path = settings.store.url.partition("sqlite:///")
+    if not path:
+        raise SettingsError("recipient_key is not set: give 64 hex digits.")
+    file = Path(f"{path}.key")
+    try:
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return _key(file.read_text().strip(), str(file))
+        with os.fdopen(handle, "w") as out:
+            out.write(secrets.token_hex(32) + "\n")
+        return _key(file.read_text().strip(), str(file))
+    except OSError as error:
+        raise SettingsError(f"The recipient key {file} cannot be read or made: {error}.") from None
+
+
+def _key(text: str, where: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise SettingsError(f"{where} does not hold 64 hex digits.")
+    return key
