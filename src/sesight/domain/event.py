@@ -271,7 +271,7 @@ def campaign_of(tags: tuple[tuple[str, str], ...]) -> str:
     """Return the campaign that sorted tags name: the least value of the first campaign tag present."""
     for wanted in CAMPAIGN_TAGS:
         for name, value in tags:
-            if name == wanted:
+            if name == wanted and value:  # an empty name would be the stream's own row
                 return value
     return UNTAGGED
 

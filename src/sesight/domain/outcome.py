@@ -155,7 +155,9 @@ def facts(record: Record) -> Facts:
             found = Outcome.FAILED
         if found > outcome:
             outcome = found
-            if isinstance(held, (Bounce, Complaint, Reject, RenderingFailure)):
+            if found in NOT_DELIVERED and isinstance(
+                held, (Bounce, Complaint, Reject, RenderingFailure)
+            ):
                 decisive = held
     engagements = verdicts(record) if engaged else ()
     if not reached:

@@ -58,9 +58,10 @@ def instant(value: object) -> tuple[int, str | None] | None:
         seconds, fraction = value[17:19], value[20:23]
         if value[16] == ":" and seconds < "60" and (seconds + fraction).isdecimal():
             try:
-                return _minute(value[:16]) + int(seconds) * 1000 + int(fraction), None
+                millis = _minute(value[:16]) + int(seconds) * 1000 + int(fraction)
             except ValueError:
                 return None
+            return (millis, None) if millis >= 0 else None
     return _odd_instant(value)
 
 
