@@ -10,12 +10,21 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from sesight.domain.engagement import Who, verdicts
-from sesight.domain.event import Bounce, Complaint, Delivery, Event, Report, Subscription
+from sesight.domain.event import (
+    UNTAGGED,
+    Bounce,
+    Complaint,
+    Delivery,
+    Event,
+    Report,
+    Subscription,
+)
 from sesight.domain.outcome import Outcome, bounce_outcome, is_complaint
-from sesight.domain.text import DAY
+from sesight.domain.record import least
+from sesight.domain.text import DAY, address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -71,7 +80,7 @@ BY_BOUNCE = frozenset(
 """Reasons that a removal lifts for every message sent before it."""
 
 CAUSES_KEPT = 32
-"""Causes kept of an item, the latest ones of the soft bounces and of all others."""
+"""Causes kept of an item, the latest ones of each reason: bounces never push out a complaint."""
 
 SOFT_MESSAGES = 3
 SOFT_DAYS = 3
@@ -141,11 +150,17 @@ class SuppressionPolicy(Struct, frozen=True):
 def causes_of(
     event: Event, report: Report, stream: Stream, campaign: str, policy: SuppressionPolicy
 ) -> Iterator[tuple[str, Cause]]:
-    """Yield the (address, cause)s of one report to one recipient."""
+    """Yield the (address, cause)s of one report to one recipient.
+
+    A cause is made of its event alone (`campaign` too is what the event itself says), so that it
+    does not depend on what was known when the event came.
+    """
     held = report.occurrence
+    if not report.mailable:
+        return
     if isinstance(held, Bounce):
         found = _of_bounce(held, stream, policy)
-        if found is None or not report.mailable:
+        if found is None:
             return
         reason, scope, until = found
         addresses: tuple[str, ...] = (report.recipient,)
@@ -156,7 +171,7 @@ def causes_of(
         if not is_complaint(held):
             if held.sub_type not in _LISTED:
                 return
-            reason, scope = _LISTED[held.sub_type], policy.bounced
+            reason, scope = _listed(held.sub_type, policy)
         else:
             reason = Reason.COMPLAINT_CANDIDATE if held.candidates else Reason.COMPLAINT
     elif isinstance(held, Subscription):
@@ -166,10 +181,11 @@ def causes_of(
         addresses, detail = (report.recipient,), held.contact_list
     else:
         return
-    for address in addresses:
-        if "@" in address:
+    for suppressed in addresses:
+        # a complaint's candidates come without a word on whether they parse
+        if "@" in suppressed and address(suppressed)[2]:
             yield (
-                address,
+                suppressed,
                 Cause(
                     held.at,
                     f"{reason}:{event.message_id}:{held.at}",
@@ -177,7 +193,7 @@ def causes_of(
                     event.identity.sent_at,
                     scope,
                     event.message_id,
-                    campaign,
+                    None if campaign == UNTAGGED else campaign,
                     stream.id,
                     detail,
                     until,
@@ -199,18 +215,18 @@ _ADDRESS_REFUSED = frozenset({"5.1.1", "5.1.2", "5.1.10", "5.4.4"})
 _SOFT_STATUSES = ("4.1.", "4.2.", "5.1.", "5.2.")
 
 
+def _listed(sub_type: str, policy: SuppressionPolicy) -> tuple[Reason, Scope]:
+    reason = _LISTED[sub_type]
+    return reason, policy.unsubscribed if reason is Reason.UNSUBSCRIBED else policy.bounced
+
+
 def _of_bounce(
     bounce: Bounce, stream: Stream, policy: SuppressionPolicy
 ) -> tuple[Reason, Scope, int | None] | None:
     status = bounce.status or ""
     sub_type = bounce.sub_type
     if sub_type in _LISTED:
-        reason = _LISTED[sub_type]
-        return (
-            reason,
-            policy.unsubscribed if reason is Reason.UNSUBSCRIBED else policy.bounced,
-            None,
-        )
+        return *_listed(sub_type, policy), None
     if bounce.kind == "Permanent" and not status.startswith("4"):
         if status.startswith(("5.7.", "5.6.")) or status == "5.3.4":
             return Reason.BLOCKED, Scope.STREAM, bounce.at + policy.blocked_days * DAY
@@ -233,14 +249,18 @@ def spread(scope: str, stream: str, streams: Mapping[str, Stream]) -> Iterator[s
 
 
 def with_cause(item: Suppression | None, stream: str, address: str, cause: Cause) -> Suppression:
-    """Return the item with a cause joined in; the same object if it was known."""
+    """Return the item with a cause joined in; the same object if it was known.
+
+    Two reports of one cause are joined field by field, as two of one occurrence are: of scopes the
+    widest wins, which is also the least.
+    """
     if item is None:
         return Suppression(stream, address, (cause,))
     held = {known.id: known for known in item.causes}
     known = held.get(cause.id)
     if known == cause:
         return item
-    held[cause.id] = cause if known is None else min(known, cause, key=_order)
+    held[cause.id] = cause if known is None else Cause(*map(least, astuple(known), astuple(cause)))
     causes = _latest(held.values())
     return item if causes == item.causes else replace(item, causes=causes)
 
@@ -253,28 +273,42 @@ def with_removal(item: Suppression, removal: Removal) -> Suppression:
     return replace(item, removals=tuple(removals[-CAUSES_KEPT:]))
 
 
-def with_good(item: Suppression, records: Iterable[Record]) -> Suppression:
-    """Return the item with the deliveries and human engagements of the address's records joined in."""
-    good_at = item.good_at
-    for record in records:
-        for held in record.timeline:
-            if type(held) is Delivery and (good_at is None or held.at > good_at):
-                good_at = held.at
-        for held, said in verdicts(record):
-            if said.who is Who.HUMAN and (good_at is None or held.at > good_at):
-                good_at = held.at
-    return item if good_at == item.good_at else replace(item, good_at=good_at)
+def with_good(item: Suppression, before: Iterable[Record], after: Iterable[Record]) -> Suppression:
+    """Return the item with `good_at` brought up to date: the latest delivery or human engagement of
+    the address's records, given those held before a batch and those held after it.
+
+    It can become earlier: the Delivery that shows an open to be too soon may come after the open.
+    What is later than all records held before is of records that have expired since, and stays.
+    """
+    was, now = _good_of(before), _good_of(after)
+    known = item.good_at
+    if known is not None and (was is None or known > was):
+        now = known if now is None else max(known, now)
+    return item if now == known else replace(item, good_at=now)
 
 
-def _order(cause: Cause) -> tuple[str, ...]:
-    return tuple(str(value) for value in (cause.at, cause.id, cause.scope, cause.detail))
+def _good_of(records: Iterable[Record]) -> int | None:
+    times = [
+        held.at for record in records for held in record.timeline if isinstance(held, Delivery)
+    ]
+    times += [
+        held.at for record in records for held, said in verdicts(record) if said.who is Who.HUMAN
+    ]
+    return max(times, default=None)
 
 
 def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     ordered = sorted(causes, key=lambda held: (held.at, held.id))
-    soft = [held for held in ordered if held.reason == Reason.SOFT_BOUNCES][-CAUSES_KEPT:]
-    other = [held for held in ordered if held.reason != Reason.SOFT_BOUNCES][-CAUSES_KEPT:]
-    return tuple(sorted((*soft, *other), key=lambda held: (held.at, held.id)))
+    if len(ordered) <= CAUSES_KEPT:
+        return tuple(ordered)
+    left = dict.fromkeys(Reason, CAUSES_KEPT)
+    kept = []
+    for held in reversed(ordered):
+        reason = Reason(held.reason)
+        if left[reason] > 0:
+            left[reason] -= 1
+            kept.append(held)
+    return tuple(reversed(kept))
 
 
 def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:

@@ -23,7 +23,8 @@ from sesight.domain.event import (
     campaign_of,
 )
 from sesight.domain.ports import Card, Changes, Key, Quarantined, View
-from sesight.domain.record import Record, fold
+from sesight.domain.record import Record, fold, least
+from sesight.domain.stream import Stream
 from sesight.domain.suppression import (
     Cause,
     Reason,
@@ -62,6 +63,13 @@ class Rules(Struct, frozen=True, kw_only=True):
     def sets(self) -> dict[str, str]:
         """Return the stream of each configuration set."""
         return {each.configuration_set: each.id for each in self.counting.streams.values()}
+
+    @property
+    def known_sets(self) -> frozenset[str]:
+        """Return the configuration sets whose events are sure not to be quarantined, so that
+        reading lets their bodies go: none while the account decides too.
+        """
+        return frozenset() if self.accounts else frozenset(self.sets)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -137,14 +145,21 @@ class Batch:
                 self._done[n] = self._without_event(reading)
                 continue
             named = reading.stream or self._sets.get(event.configuration_set or "")
-            if named is not None:
+            ignored = named is None and event.configuration_set in self._rules.ignore_sets
+            if ignored:
+                self._done[n] = Processed(reading, Disposition.IGNORED, "ignored-set")
+            elif self._is_foreign(event):
+                self._done[n] = self._quarantine(reading, "unknown-account", event)
+            elif named is not None:
                 self._done[n] = self._fold(reading, event, named)
             elif event.configuration_set is None:
                 self._unrouted.append((n, event))
-            elif event.configuration_set in self._rules.ignore_sets:
-                self._done[n] = Processed(reading, Disposition.IGNORED, "ignored-set")
             else:
                 self._done[n] = self._quarantine(reading, "unknown-set", event)
+
+    def _is_foreign(self, event: Event) -> bool:
+        accounts = self._rules.accounts
+        return bool(accounts) and event.account is not None and event.account not in accounts
 
     def fold_unrouted(self) -> None:
         """Fold events without a configuration set into the record their message has, if any."""
@@ -180,15 +195,13 @@ class Batch:
 
     def suppress(self) -> None:
         """Join what the batch says of addresses into their suppression items."""
-        good: dict[tuple[str, str], list[Record]] = {}
+        good: dict[tuple[str, str], dict[Key, Record]] = {}
+        streams = self._rules.counting.streams
         for key in self._touched:
             record = self._records[key]
-            if (
-                record.tally is not None
-                and record.tally.facts & REACHED
-                and self._rules.counting.streams[record.stream].soft_bounces
-            ):
-                good.setdefault((record.stream, record.recipient), []).append(record)
+            of = streams.get(record.stream)
+            if of is not None and of.soft_bounces and self._is_good(key):
+                good.setdefault((record.stream, record.recipient), {})[key] = record
         self._held = held = self._view.suppressions({*self._causes, *good})
         for place in {*self._causes, *(place for place in good if place in held)}:
             item = before = held.get(place)
@@ -197,14 +210,24 @@ class Batch:
             if item is None:
                 continue
             if _is_soft(item):
-                if before is None or not _is_soft(before):
-                    item = with_good(item, self._view.of_address(*place))
-                item = with_good(item, good.get(place, ()))
-            if item.spelling is None and item.address in self._spellings:
-                item = replace(item, spelling=self._spellings[item.address])
+                known = {
+                    Key(each.message_id, each.recipient): each
+                    for each in self._view.of_address(*place)
+                }
+                now = {**known, **good.get(place, {})}
+                item = with_good(item, known.values(), now.values())
+            spelling = least(item.spelling, self._spellings.get(item.address))
+            if spelling != item.spelling:
+                item = replace(item, spelling=spelling)
             item = counted(item, self._now, self._rules.suppression)
             if item != before:
                 self._items[place] = item
+
+    def _is_good(self, key: Key) -> bool:
+        """Return whether a touched record was or is one of a message that reached somebody."""
+        was, now = self._stored.get(key), self._records[key].tally
+        before = None if was is None else was.tally
+        return any(tally is not None and tally.facts & REACHED for tally in (before, now))
 
     def changes(self) -> Changes:
         """Return everything to commit: one increment per counter of each rollup row."""
@@ -241,14 +264,12 @@ class Batch:
 
     def _fold(self, reading: Reading, event: Event, stream: str) -> Processed:
         rules = self._rules
-        if rules.accounts and event.account is not None and event.account not in rules.accounts:
-            return self._quarantine(reading, "unknown-account", event)
         day = event.identity.sent_at // DAY
         expires_at = rules.expires_at(day)
         late = expires_at is not None and expires_at <= self._now
         if late and (rules.backfill is None or day >= rules.backfill):
             for report in event.reports:
-                self._note_causes(event, report, stream, campaign_of(event.identity.tags))
+                self._note_causes(event, report, stream)
             return Processed(reading, Disposition.EXPIRED, None, stream)
         disposition = Disposition.DUPLICATE
         keys = []
@@ -267,7 +288,7 @@ class Batch:
                     disposition = Disposition.UPDATED
                 self._records[key] = after
                 self._touched[key] = None
-            self._note_causes(event, report, stream, campaign)
+            self._note_causes(event, report, stream)
         return Processed(reading, disposition, None, stream, campaign, tuple(keys))
 
     def _meet(self, message_id: str, stream: str) -> None:
@@ -275,17 +296,18 @@ class Batch:
             self._streams[message_id] = stream
             self._new.append(message_id)
 
-    def _note_causes(self, event: Event, report: Report, stream: str, campaign: str) -> None:
+    def _note_causes(self, event: Event, report: Report, stream: str) -> None:
         if type(report.occurrence) in _HARMLESS or self._rules.counting.is_test(report.recipient):
             return
         counting = self._rules.counting
-        for address, cause in causes_of(
-            event, report, counting.streams[stream], campaign, self._rules.suppression
-        ):
+        # what a stream that the settings name no more was like, nobody knows: the wider reading
+        of = counting.streams.get(stream) or Stream(stream, stream, "marketing", "")
+        campaign = campaign_of(event.identity.tags)
+        for address, cause in causes_of(event, report, of, campaign, self._rules.suppression):
             if counting.is_test(address):
                 continue
             if report.spelling is not None and address == report.recipient:
-                self._spellings[address] = report.spelling
+                self._spellings[address] = least(self._spellings.get(address), report.spelling)
             for each in spread(cause.scope, stream, counting.streams):
                 self._causes.setdefault((each, address), []).append(cause)
 
