@@ -1,7 +1,8 @@
 """Envelopes: open whatever HTTP, SQS, Lambda, EventBridge, Firehose or a file hands over.
 
-An opened envelope holds one SES body not yet read, or says that there is none. Envelopes may be
-nested (SNS in SQS in a Lambda record); the depth is bounded.
+An opened envelope holds one SES body not yet read, or says that there is none, or why it cannot be
+opened: one bad item of a batch never hides the others. Envelopes may be nested (SNS in SQS in a
+Lambda record); the depth is bounded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from sesight.domain.errors import Unreadable
+from sesight.ingest.mending import mended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +35,16 @@ VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
 class Envelope(Struct, frozen=True, gc=False):
     """One body of one delivery. `origin` is the outermost transport; `item` its id there (an SQS
     message id, a stream record's), by which a failure is reported. `nothing` says, as a code, why
-    there is no event in it; then `body` is empty.
+    there is no event in it; then `body` is empty. `unreadable` is the code of why it could not be
+    opened, `detail` the sentence; then `body` is all there is.
     """
 
     origin: str
     body: bytes
     item: str | None = None
     nothing: str | None = None
+    unreadable: str | None = None
+    detail: str = ""
 
 
 class _Outer(Struct):
@@ -60,12 +65,23 @@ class _Outer(Struct):
 
 
 _decode = msgspec.json.Decoder(_Outer).decode
+_encode = msgspec.json.Encoder().encode
 _EVENT_STARTS = (b'{"eventType":', b'{"notificationType":"B', b'{"notificationType":"C')
 
 
 def open_envelope(data: bytes, origin: str, item: str | None = None) -> Iterator[Envelope]:
-    """Yield the bodies in one delivery. Raises Unreadable for what is no envelope of ours."""
-    yield from _open(data, origin, item, MAX_DEPTH)
+    """Yield the bodies in one delivery. Never raises for what the bytes hold."""
+    yield from _kept(_open(data, origin, item, MAX_DEPTH), data, origin, item)
+
+
+def _kept(
+    opened: Iterator[Envelope], body: bytes, origin: str, item: str | None
+) -> Iterator[Envelope]:
+    """Yield what was opened; where it cannot be, the body with the reason why."""
+    try:
+        yield from opened
+    except Unreadable as error:
+        yield Envelope(origin, body, item, None, error.reason, str(error))
 
 
 def _open(data: bytes, origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
@@ -82,7 +98,11 @@ def _open(data: bytes, origin: str, item: str | None, depth: int) -> Iterator[En
         if data.strip().decode("utf-8", "replace") == VALIDATION:
             yield Envelope(origin, b"", item, "validation")
             return
-        raise Unreadable("not-json", f"The body is not JSON: {error}") from None
+        better = mended(data)
+        if better is None:
+            raise Unreadable("not-json", f"The body is not JSON: {error}") from None
+        yield from _open(better, origin, item, depth)
+        return
     if depth == 0:
         raise Unreadable("too-deep", f"More than {MAX_DEPTH} envelopes within each other.")
     yield from _sort(outer, data, origin, item, depth)
@@ -104,18 +124,11 @@ def _sort(
     elif isinstance(outer.records, list):
         yield from _records(outer.records, origin, item, depth)
     elif isinstance(outer.messages, list):
-        for message in outer.messages[:MAX_ITEMS]:
-            if isinstance(message, dict):
-                yield from _text(message.get("Body"), "sqs", _name(message, "MessageId"), depth)
+        for message in _bounded(outer.messages):
+            yield from _item(message, "Body", "sqs", "MessageId", depth)
     elif isinstance(outer.firehose, list):
-        for record in outer.firehose[:MAX_ITEMS]:
-            if isinstance(record, dict):
-                packed = record.get("data")
-                try:
-                    body = b64decode(packed, validate=True) if isinstance(packed, str) else b""
-                except ValueError:
-                    raise Unreadable("malformed", "A Firehose record is not base64.") from None
-                yield from _open(body, "firehose", _name(record, "recordId"), depth - 1)
+        for record in _bounded(outer.firehose):
+            yield from _packed(record, depth)
     elif outer.alarm is not None:
         yield Envelope(origin, b"", item, "foreign")
     else:
@@ -125,7 +138,16 @@ def _sort(
 def open_notification(
     kind: str, message: str, origin: str, item: str | None = None, depth: int = MAX_DEPTH
 ) -> Iterator[Envelope]:
-    """Yield the bodies in an SNS message of a kind: Notification or one of the confirmations."""
+    """Yield the bodies in an SNS message of a kind: Notification or one of the confirmations.
+    Never raises for what the message holds.
+    """
+    opened = _notification(kind, message, origin, item, depth)
+    yield from _kept(opened, message.encode("utf-8", "replace"), origin, item)
+
+
+def _notification(
+    kind: str, message: str, origin: str, item: str | None, depth: int
+) -> Iterator[Envelope]:
     if kind != "Notification":
         yield Envelope(origin, b"", item, "confirmation")
         return
@@ -135,6 +157,37 @@ def open_notification(
         yield Envelope(origin, b"", item, "validation" if text == VALIDATION else "plain-text")
         return
     yield from _text(message, origin, item, depth)
+
+
+def _bounded(items: list[Any]) -> list[Any]:
+    if len(items) > MAX_ITEMS:
+        raise Unreadable("too-many-items", f"The envelope holds more than {MAX_ITEMS} items.")
+    return items
+
+
+def _item(record: object, text: str, origin: str, name: str, depth: int) -> Iterator[Envelope]:
+    """Open one item of a batch, whose body is its field `text` and whose id its field `name`."""
+    if not isinstance(record, dict):
+        record = {text: record}
+    body = record.get(text)
+    whole = body.encode("utf-8", "replace") if isinstance(body, str) else _encode(record)
+    item = _name(record, name)
+    yield from _kept(_text(body, origin, item, depth), whole, origin, item)
+
+
+def _packed(record: object, depth: int) -> Iterator[Envelope]:
+    """Open one record of Firehose, whose body is base64."""
+    packed = record.get("data") if isinstance(record, dict) else None
+    item = _name(record, "recordId") if isinstance(record, dict) else None
+    try:
+        body = b64decode(packed, validate=True) if isinstance(packed, str) else None
+    except ValueError:
+        body = None
+    if body is None:
+        detail = "A Firehose record holds no base64."
+        yield Envelope("firehose", _encode(record), item, None, "malformed", detail)
+    else:
+        yield from _kept(_open(body, "firehose", item, depth - 1), body, "firehose", item)
 
 
 def _text(value: object, origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
@@ -159,21 +212,26 @@ def _eventbridge(outer: _Outer, origin: str, item: str | None, depth: int) -> It
 
 
 def _records(records: list[Any], origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
-    for record in records[:MAX_ITEMS]:
-        if not isinstance(record, dict):
-            raise Unreadable("malformed", "An event source's record is no object.")
-        sns = record.get("Sns")
-        if isinstance(sns, dict):
-            kind, message = str(sns.get("Type")), sns.get("Message")
-            if not isinstance(message, str):
-                raise Unreadable("malformed", "An SNS record has no Message.")
-            yield from open_notification(kind, message, "sns", _name(sns, "MessageId"), depth)
-        elif "body" in record:
-            yield from _text(record["body"], "sqs", _name(record, "messageId"), depth)
-        elif "s3" in record or str(record.get("eventSource", "")).startswith("aws:"):
-            yield Envelope(origin, b"", item, "foreign")
+    for record in _bounded(records):
+        if isinstance(record, dict) and "body" in record:
+            yield from _item(record, "body", "sqs", "messageId", depth)
         else:
-            raise Unreadable("malformed", "A record of no event source that is known.")
+            yield from _kept(_record(record, origin, item, depth), _encode(record), origin, item)
+
+
+def _record(record: object, origin: str, item: str | None, depth: int) -> Iterator[Envelope]:
+    if not isinstance(record, dict):
+        raise Unreadable("malformed", "An event source's record is no object.")
+    sns = record.get("Sns")
+    if isinstance(sns, dict):
+        kind, message = sns.get("Type"), sns.get("Message")
+        if not isinstance(message, str):
+            raise Unreadable("malformed", "An SNS record has no Message.")
+        yield from open_notification(str(kind), message, "sns", _name(sns, "MessageId"), depth)
+    elif "s3" in record or str(record.get("eventSource", "")).startswith("aws:"):
+        yield Envelope(origin, b"", item, "foreign")
+    else:
+        raise Unreadable("malformed", "A record of no event source that is known.")
 
 
 def _name(record: dict[str, Any], key: str) -> str | None:

@@ -48,26 +48,12 @@ def read(
 ) -> list[Reading]:
     """Open an envelope and read everything in it. Never raises for what the bytes hold.
 
-    The body of an event whose configuration set is known is let go: it will not be quarantined.
+    The body of an event whose configuration set is known is let go: it will not be quarantined
+    (`Rules.known_sets`).
     """
-    readings: list[Reading] = []
-    try:
-        readings.extend(
-            _read_one(envelope, known_sets, stream)
-            for envelope in open_envelope(data, origin, item)
-        )
-    except Unreadable as error:
-        readings.append(
-            Reading(
-                origin,
-                unreadable=error.reason,
-                detail=str(error),
-                body=data,
-                item=item,
-                stream=stream,
-            )
-        )
-    return readings
+    return [
+        _read_one(envelope, known_sets, stream) for envelope in open_envelope(data, origin, item)
+    ]
 
 
 def read_envelopes(envelopes: Iterator[Envelope], known_sets: Collection[str]) -> list[Reading]:
@@ -79,6 +65,15 @@ def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | Non
     origin, body, item = envelope.origin, envelope.body, envelope.item
     if envelope.nothing is not None:
         return Reading(origin, nothing=envelope.nothing, item=item)
+    if envelope.unreadable is not None:
+        return Reading(
+            origin,
+            unreadable=envelope.unreadable,
+            detail=envelope.detail,
+            body=body,
+            item=item,
+            stream=stream,
+        )
     try:
         event = read_event(body)
     except Unreadable as error:
@@ -87,6 +82,6 @@ def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | Non
         )
     if event is None:
         return Reading(origin, nothing="setup-message", item=item)
-    if stream is not None or event.configuration_set in known_sets:
+    if event.configuration_set in known_sets:
         body = b""
     return Reading(origin, event=event, body=body, item=item, stream=stream)
