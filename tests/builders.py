@@ -166,6 +166,12 @@ def folded(told: Iterable[Told], known: Iterable[Record] = ()) -> dict[Key, Reco
     return {key: _counted(record) for key, record in records.items()}
 
 
+def record(*told: Told) -> Record:
+    """Return the only record that the events make, counted."""
+    [only] = folded(told).values()
+    return only
+
+
 def _counted(record: Record) -> Record:
     tally = tally_of(record, COUNTING)
     return Record(
@@ -203,21 +209,17 @@ def fill(store: Store, told: Iterable[Told], newest_at: int = NOW) -> None:
             assert record.tally is not None
             known = before.get(key)
             deltas.add(None if known is None else known.tally, record.tally)
-            times = [occurrence.at for occurrence in record.timeline]
-            cards[record.stream, record.campaign] = _card(
-                cards.get((record.stream, record.campaign)), record, max(times)
-            )
+            card = _card(record)
+            of = (record.stream, record.campaign)
+            cards[of] = cards[of].joined(card) if of in cards else card
         return Changes(after, _suppressions(view, told), deltas.rows(), cards, [], [], newest_at)
 
     assert store.transact(change) == set()
     store.settle()
 
 
-def _card(card: Card | None, record: Record, last_event_at: int) -> Card:
+def _card(record: Record) -> Card:
     who = record.identity
-    first = [who.sent_at, *([card.first_sent_at] if card and card.first_sent_at else [])]
-    last = [who.sent_at, *([card.last_sent_at] if card and card.last_sent_at else [])]
-    events = [last_event_at, *([card.last_event_at] if card and card.last_event_at else [])]
     return Card(
         record.stream,
         record.campaign,
@@ -226,9 +228,9 @@ def _card(card: Card | None, record: Record, last_event_at: int) -> Card:
         who.sender,
         who.subject,
         who.template,
-        min(first),
-        max(last),
-        max(events),
+        who.sent_at,
+        who.sent_at,
+        max(occurrence.at for occurrence in record.timeline),
     )
 
 

@@ -1,0 +1,76 @@
+"""What every read carries beside its data, and the shape of lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from sesight.api.services import IntakeState, Services
+from sesight.domain.text import DAY, iso
+
+
+class Missing(Struct, frozen=True, rename="camel", kw_only=True):
+    """A part of the answer that is not there: which, why (a code), what the answer covers `of` all
+    (recipients), and from when on.
+    """
+
+    part: str
+    reason: str
+    as_of: str | None = None
+    covered: int | None = None
+    of: int | None = None
+
+
+class Meta(Struct, frozen=True, rename="camel", kw_only=True):
+    """How far the answer can be trusted. `newestEventAt` is when the newest event was taken in;
+    records sent before `detailFrom` are no longer kept one by one (null: all are); `simulated`: of
+    made-up traffic; `partial` names what is missing.
+    """
+
+    provider: str
+    streams: list[str]
+    generated_at: str
+    newest_event_at: str | None
+    intake: IntakeState
+    retention_days: int
+    detail_from: str | None
+    simulated: bool
+    partial: list[Missing]
+
+
+class Total(Struct, frozen=True):
+    """How many recipients the list has; not `exact` where it also has rows that are no recipient's,
+    which are not in the value.
+    """
+
+    value: int
+    exact: bool
+
+
+def detail_from(services: Services) -> int | None:
+    """Return the send time (ms) from which on records are held, None if all are."""
+    if not services.retention.days:
+        return None
+    return services.retention.live_from(services.clock()) * DAY
+
+
+def meta_of(
+    services: Services,
+    streams: Sequence[str],
+    *,
+    provider: str | None = None,
+    partial: Sequence[Missing] = (),
+) -> Meta:
+    """Return the meta of an answer over the streams."""
+    return Meta(
+        provider=provider or services.provider,
+        streams=list(streams),
+        generated_at=iso(services.clock()) or "",
+        newest_event_at=iso(services.store.newest_at()),
+        intake=services.intake().state,
+        retention_days=services.retention.days,
+        detail_from=iso(detail_from(services)),
+        simulated=services.simulated,
+        partial=list(partial),
+    )

@@ -1,0 +1,85 @@
+"""The API as an ASGI application: every route, one error shape, one gate before it all."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import Litestar, Response, get
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ControllerRouterHandler
+
+from sesight.api import openapi
+from sesight.api.campaigns import campaign_figures, campaigns
+from sesight.api.gate import Gate
+from sesight.api.messages import message, messages, tracking_routes
+from sesight.api.months import month_routes
+from sesight.api.operations import health, intake_health, metrics, provider, quarantine
+from sesight.api.overview import overview
+from sesight.api.parameters import only_known
+from sesight.api.problem import answer
+from sesight.api.recipients import lookup, recipient
+from sesight.api.services import Services
+
+BODY_LIMIT = 1_000_000
+"""Bytes of a request body that are read."""
+
+
+def create_api(services: Services) -> Litestar:
+    """Return the API over the services. `POST {base}/ses/events` is not in it: a server puts its raw
+    route in front.
+    """
+    handlers = routes_of(services)
+    served: list[ControllerRouterHandler] = [*handlers, *_documents(services, handlers)]
+    app = Litestar(
+        served,
+        path=services.base_path,
+        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        exception_handlers={Exception: answer},
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=BODY_LIMIT,
+    )
+    # Litestar's own middleware does not see requests that match no route; the gate must.
+    app.asgi_handler = Gate(app.asgi_handler, services)
+    return app
+
+
+def routes_of(services: Services) -> list[HTTPRouteHandler]:
+    """Return the handlers of every documented route."""
+    streams = services.counting.streams
+    own = [routes for routes in services.routes if routes.stream in streams]
+    return [
+        overview,
+        messages,
+        message,
+        *[handler for routes in own for handler in tracking_routes(routes)],
+        campaigns,
+        campaign_figures,
+        *[month_routes(routes) for routes in own if streams[routes.stream].months],
+        lookup,
+        recipient,
+        provider,
+        health,
+        intake_health,
+        metrics,
+        quarantine,
+    ]
+
+
+def _documents(services: Services, handlers: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """Return the routes of the API's own description, written once."""
+    schema = openapi.document(services, handlers)
+    as_json = msgspec.json.format(msgspec.json.encode(schema), indent=1)
+    as_page = openapi.page(schema)
+
+    @get("/openapi.json", sync_to_thread=False, guards=[only_known])
+    def openapi_json() -> Response[bytes]:
+        """The OpenAPI document."""
+        return Response(as_json, media_type="application/json")
+
+    @get("/docs", sync_to_thread=False, guards=[only_known])
+    def docs() -> Response[str]:
+        """The OpenAPI document to read."""
+        return Response(as_page, media_type="text/html")
+
+    return [openapi_json, docs]

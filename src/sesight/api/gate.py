@@ -1,0 +1,100 @@
+"""The outermost layer: which hosts and proxies are answered, and headers every answer has."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from sesight.api.problem import MEDIA_TYPE, problem
+from sesight.api.services import Services
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Hosts that are this machine; a page elsewhere cannot get a browser to say one of these
+for its own name, which is what DNS rebinding would need."""
+
+PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"via")
+"""Headers by which a request shows that somebody else passed it on."""
+
+_PROXIED = (
+    "The request came through a proxy (it has a {} header), and this API has no access keys yet: "
+    "make one with `sesight keys add` first."
+)
+
+SECURITY = (
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class Gate:
+    """ASGI middleware before routing, so that paths nobody knows are held to it too."""
+
+    def __init__(self, inner: ASGIApp, services: Services) -> None:
+        """Stand before `inner`."""
+        self._inner = inner
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse with a problem."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._inner(scope, receive, send)
+            return
+        request_id = self._services.new_request_id()
+        _writable(scope)["sesight_request_id"] = request_id
+        extra = [*SECURITY, (b"x-request-id", request_id.encode())]
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), *extra]
+                if not any(name.lower() == b"cache-control" for name, _ in headers):
+                    # answers hold personal data, and a browser keeps a 410 for ever unless told
+                    headers.append((b"cache-control", b"no-store"))
+                message["headers"] = headers
+            await send(message)
+
+        refusal = self._refusal(dict(scope["headers"]))
+        if refusal is None:
+            await self._inner(scope, receive, dressed)
+            return
+        found = problem(*refusal, request_id)
+        body = msgspec.json.encode(found)
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await dressed({"type": "http.response.start", "status": found.status, "headers": headers})
+        await dressed({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _refusal(self, headers: dict[bytes, bytes]) -> tuple[str, str] | None:
+        """Return the problem type and sentence of a request that is not for us, else None."""
+        host = host_name(headers.get(b"host", b"").decode("latin-1"))
+        if host not in LOOPBACK and host not in self._services.hosts:
+            return (
+                "misdirected",
+                f"This API answers to localhost and to the hosts in its settings, not to {host!r}.",
+            )
+        passed_on = next((name for name in PROXY_HEADERS if name in headers), None)
+        if passed_on is not None and not self._services.api_keys_exist():
+            return (
+                "forbidden",
+                _PROXIED.format(passed_on.decode()),
+            )
+        return None
+
+
+def _writable(scope: Scope) -> MutableMapping[str, Any]:
+    return scope  # type: ignore[return-value]  # ASGI lets a server's scope carry more
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header, in lower case and without its port."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name.partition("]")[0] + "]"
+    return name.partition(":")[0]

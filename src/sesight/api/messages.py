@@ -1,0 +1,380 @@
+"""The message log and its fixed forms (tracking data of a stream), and one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+from msgspec.structs import fields
+
+from sesight.api.answers import Meta, Missing, Total, detail_from, meta_of
+from sesight.api.csv_file import csv_answer, file_name
+from sesight.api.figures import Days, detail_of, first_live_day, totals_over
+from sesight.api.operation import read
+from sesight.api.parameters import (
+    DEFAULT_LIMIT,
+    Campaign,
+    Cursor,
+    Email,
+    EventName,
+    Format,
+    From,
+    Limit,
+    Month,
+    Outcomes,
+    Provider,
+    Range,
+    Recipient,
+    StreamIds,
+    To,
+    one_of,
+    read_event,
+    read_month,
+    read_outcomes,
+    read_range,
+    read_streams,
+)
+from sesight.api.problem import CampaignExpired, InvalidParameter
+from sesight.api.recipient_id import decode
+from sesight.api.records import MessageRecord, message_record
+from sesight.api.services import Given, Services, StreamRoutes
+from sesight.domain.errors import InvalidRequest, NotFound
+from sesight.domain.ports import Card, Filter, Page
+from sesight.domain.record import Record
+from sesight.domain.stats import Totals
+from sesight.domain.text import DAY, address, day_name, iso
+
+EXPORT_PAGE = 500
+"""Records read at a time for a file."""
+
+COLUMNS = tuple(field.encode_name for field in fields(MessageRecord))
+"""Columns of the CSV form, in order."""
+
+_COUNTED = {
+    "delivered": ("delivered",),
+    "soft_bounced": ("soft_bounced",),
+    "bounced": ("bounced",),
+    "suppressed": ("suppressed",),
+    "rejected": ("rejected",),
+    "failed": ("failed",),
+    "not_delivered": ("soft_bounced", "bounced", "suppressed", "rejected", "failed"),
+    "pending": ("pending",),
+}
+"""Outcome words that totals count, with the totals' fields."""
+
+_NEWER = "n."
+_OLDER = "o."
+
+
+class MessageList(Struct, frozen=True, rename="camel", kw_only=True):
+    """Records, newest send first. `newerCursor` gives what came in above this page since. A page may
+    be short (then `searchedTo` says how far back it got); the end is only where `nextCursor` is null.
+    """
+
+    data: list[MessageRecord]
+    total: Total | None
+    next_cursor: str | None
+    newer_cursor: str | None
+    searched_to: str | None
+    meta: Meta
+
+
+class MessageAnswer(Struct, frozen=True, rename="camel", kw_only=True):
+    """One message with a record for each recipient still held, `*` last."""
+
+    message_id: str
+    data: list[MessageRecord]
+    meta: Meta
+
+
+class Asked(NamedTuple):
+    """A question of the message log, read."""
+
+    wanted: Filter
+    range: Range
+    limit: int | None
+    cursor: str | None
+    format: str
+
+
+def _asked(
+    services: Services,
+    streams: tuple[str, ...],
+    limit: int | None,
+    cursor: str | None,
+    form: str,
+    **given: str | None,
+) -> Asked:
+    """Read the parameters of a list. Raises InvalidParameter."""
+    within = read_range(given["since"], given["until"])
+    recipient = given.get("recipient")
+    to = None if recipient is None else decode(recipient, services.recipient_key)
+    if (email := given.get("email")) is not None:
+        named, _, mailable = address(email)
+        if not mailable:
+            raise InvalidParameter("email", f"email: {email!r} is no address.")
+        to = named
+    wanted = Filter(
+        streams=streams,
+        campaign=given["campaign"],
+        address=to,
+        month=read_month(given["month"]),
+        provider=one_of("provider", given["provider"], ("ses", "legacy")),
+        event=read_event(given["event"]),
+        outcomes=read_outcomes(given["outcome"]),
+        since=within.since,
+        until=within.until,
+    )
+    return Asked(wanted, within, limit, cursor, form)
+
+
+@read("/messages")
+def messages(
+    services: Given,
+    stream: StreamIds = None,
+    provider: Provider = None,
+    campaign: Campaign = None,
+    recipient: Recipient = None,
+    month: Month = None,
+    event: EventName = None,
+    outcome: Outcomes = None,
+    since: From = None,
+    until: To = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    form: Format = "json",
+) -> Response[MessageList]:
+    """The message log: one record per message and recipient, with its timeline, newest send first."""
+    asked = _asked(
+        services,
+        read_streams(services, stream),
+        limit,
+        cursor,
+        form,
+        provider=provider,
+        campaign=campaign,
+        recipient=recipient,
+        month=month,
+        event=event,
+        outcome=outcome,
+        since=since,
+        until=until,
+    )
+    return _answer(services, asked, services.provider)
+
+
+def tracking_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
+    """Return the tracking-data routes of a stream: of SES, and of the legacy provider if it has one."""
+    found = [_tracking(routes.stream, routes.tracking, "ses")]
+    if routes.legacy:
+        found.append(_tracking(routes.stream, f"/{routes.prefix}/tracking-data", "legacy"))
+    return found
+
+
+def _tracking(stream: str, path: str, provider: str) -> HTTPRouteHandler:
+    @read(path, operation_id=f"tracking_{stream}_{provider}", summary=f"Tracking data: {stream}")
+    def tracking_data(
+        services: Given,
+        campaign: Campaign = None,
+        recipient: Recipient = None,
+        email: Email = None,
+        month: Month = None,
+        event: EventName = None,
+        outcome: Outcomes = None,
+        since: From = None,
+        until: To = None,
+        limit: Limit = None,
+        cursor: Cursor = None,
+        form: Format = "json",
+    ) -> Response[MessageList]:
+        """The message log with the stream and the provider fixed; `email` finds an address."""
+        asked = _asked(
+            services,
+            (stream,),
+            limit,
+            cursor,
+            form,
+            provider=provider,
+            campaign=campaign,
+            recipient=recipient,
+            email=email,
+            month=month,
+            event=event,
+            outcome=outcome,
+            since=since,
+            until=until,
+        )
+        return _answer(services, asked, provider)
+
+    return tracking_data
+
+
+@read("/messages/{message_id:str}")
+def message(services: Given, message_id: str) -> MessageAnswer:
+    """One message, with all its recipients."""
+    records = services.store.message(message_id, services.clock())
+    if not records:
+        raise NotFound(
+            f"No message {message_id!r} is held. Messages are kept one by one for "
+            f"{services.retention.days or 'any number of'} days."
+        )
+    return MessageAnswer(
+        message_id=message_id,
+        data=[message_record(record, services) for record in records],
+        meta=meta_of(services, sorted({record.stream for record in records})),
+    )
+
+
+def _answer(services: Services, asked: Asked, provider: str) -> Response[MessageList]:
+    """Answer a question of the message log. Raises NotFound, CampaignExpired."""
+    cards = _cards(services, asked.wanted)
+    if asked.format == "csv":
+        return _file(services, asked)
+    page = _page(services, asked.wanted, asked.limit or DEFAULT_LIMIT, asked.cursor)
+    return Response(
+        MessageList(
+            data=[message_record(record, services) for record in page.records],
+            total=_total(services, asked, cards),
+            next_cursor=None if page.cursor is None else _OLDER + page.cursor,
+            newer_cursor=None if page.newer is None else _NEWER + page.newer,
+            searched_to=iso(page.searched_to),
+            meta=meta_of(
+                services,
+                asked.wanted.streams,
+                provider=provider,
+                partial=_expired_part(services, asked),
+            ),
+        )
+    )
+
+
+def _page(services: Services, wanted: Filter, limit: int, cursor: str | None) -> Page:
+    now = services.clock()
+    if cursor is None:
+        return services.store.messages(wanted, limit, None, now)
+    if not cursor.startswith((_NEWER, _OLDER)):
+        raise InvalidParameter("cursor", "cursor: this is no cursor of an answer.")
+    newer = cursor.startswith(_NEWER)
+    try:
+        return services.store.messages(wanted, limit, cursor[len(_NEWER) :], now, newer=newer)
+    except InvalidRequest as error:
+        raise InvalidParameter("cursor", str(error)) from error
+
+
+def _cards(services: Services, wanted: Filter) -> list[Card]:
+    """Return the cards of the campaign asked for. Raises NotFound without one, CampaignExpired when
+    nothing of it is held one by one.
+    """
+    if wanted.campaign is None:
+        return []
+    found = [services.store.card(stream, wanted.campaign) for stream in wanted.streams]
+    cards = [card for card in found if card is not None]
+    if not cards:
+        raise NotFound(f"There is no campaign with the id {wanted.campaign!r}.")
+    details = [detail_of(services, card, 0) for card in cards]
+    if all(detail.state == "expired" for detail in details):
+        newest = max(range(len(cards)), key=lambda n: cards[n].last_sent_at or 0)
+        card, until = cards[newest], details[newest].until
+        raise CampaignExpired(
+            f"Recipient detail is kept for {services.retention.days} days. This campaign was last "
+            f"sent on {day_name((card.last_sent_at or 0) // DAY)}, so its recipient history is "
+            "gone. Its totals are kept.",
+            stream=card.stream,
+            campaign=card.campaign,
+            firstSentAt=iso(card.first_sent_at),
+            lastSentAt=iso(card.last_sent_at),
+            expiredAt=until,
+            retentionDays=services.retention.days,
+        )
+    return cards
+
+
+def _total(services: Services, asked: Asked, cards: list[Card]) -> Total | None:
+    """Return how many recipients the list has, where totals tell: whole days, all or a campaign, all
+    or outcomes that are counted.
+    """
+    wanted = asked.wanted
+    by_row = (wanted.address, wanted.month, wanted.event)
+    if any(given is not None for given in by_row) or not asked.range.whole_days:
+        return None
+    if wanted.provider is not None and not _all_from(services, wanted.provider, cards):
+        return None
+    if not set(wanted.outcomes) <= _COUNTED.keys():
+        return None
+    totals = _held_totals(services, wanted)
+    if wanted.outcomes:
+        counted = {name for word in wanted.outcomes for name in _COUNTED[word]}
+        return Total(sum(getattr(totals, name) for name in counted), exact=True)
+    nobody = totals.unattributed_opens or totals.unattributed_clicks
+    return Total(totals.recipients, exact=not nobody)
+
+
+def _all_from(services: Services, provider: str, cards: list[Card]) -> bool:
+    """Return whether asking for the provider leaves nothing out."""
+    return services.providers == (provider,) or (
+        bool(cards) and all(card.provider == provider for card in cards) and provider == "ses"
+    )
+
+
+def _held_totals(services: Services, wanted: Filter) -> Totals:
+    """Return the totals of the send days that are asked for and still held."""
+    first = max(first_live_day(services), (wanted.since or 0) // DAY)
+    end = services.clock() // DAY + 2 if wanted.until is None else wanted.until // DAY
+    return totals_over(services, wanted.streams, Days(first, end), wanted.campaign or "")
+
+
+def _expired_part(services: Services, asked: Asked) -> list[Missing]:
+    """Return the part of the asked span that is past retention, if anything was sent in it."""
+    held_from = detail_from(services)
+    since = asked.range.since
+    if held_from is None or (since is None and asked.wanted.campaign is None):
+        return []
+    first = (since or 0) // DAY
+    if first * DAY >= held_from:
+        return []
+    campaign = asked.wanted.campaign or ""
+    gone = totals_over(services, asked.wanted.streams, Days(first, held_from // DAY), campaign)
+    if not gone.recipients:
+        return []
+    held = _held_totals(services, asked.wanted).recipients
+    return [
+        Missing(
+            part="messages",
+            reason="detail-expired",
+            as_of=iso(held_from),
+            covered=held,
+            of=held + gone.recipients,
+        )
+    ]
+
+
+def _file(services: Services, asked: Asked) -> Response[Any]:
+    ends = (
+        None if asked.range.since is None else day_name(asked.range.since // DAY),
+        None if asked.range.until is None else day_name((asked.range.until - 1) // DAY),
+    )
+    rows = (message_record(record, services) for record in _records(services, asked))
+    return csv_answer(file_name("messages", _told(services, asked), ends), COLUMNS, rows)
+
+
+def _told(services: Services, asked: Asked) -> tuple[str, ...]:
+    streams = asked.wanted.streams
+    return ("all",) if streams == tuple(services.counting.streams) else streams
+
+
+def _records(services: Services, asked: Asked) -> Iterator[Record]:
+    """Yield the records of a page, or without a limit those of as many pages as a file may hold."""
+    if asked.limit is not None:
+        yield from _page(services, asked.wanted, asked.limit, asked.cursor).records
+        return
+    left, cursor = services.csv_rows, asked.cursor
+    while left > 0:
+        page = _page(services, asked.wanted, min(left, EXPORT_PAGE), cursor)
+        yield from page.records
+        if page.cursor is None:
+            return
+        left -= len(page.records)
+        cursor = _OLDER + page.cursor

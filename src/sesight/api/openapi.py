@@ -1,0 +1,107 @@
+"""The OpenAPI document, generated from the routes, and a page of it that loads nothing from outside.
+
+Litestar writes what it would do by itself; here the errors become ours: every operation may answer
+with a Problem, none with Litestar's own 400.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+
+from sesight.api.csv_file import MEDIA_TYPE as CSV
+from sesight.api.problem import KINDS, MEDIA_TYPE, Problem
+from sesight.api.services import Services
+
+_ABOUT = (
+    "Email analytics for Amazon SES that you own. Times are ISO-8601 UTC with milliseconds; absent "
+    "facts are null; every rate has its numerator and denominator."
+)
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes: the same for the same code and settings."""
+    config = OpenAPIConfig(
+        title="Sesight",
+        version=services.version,
+        description=_ABOUT,
+        use_handler_docstrings=True,
+    )
+    app = Litestar(
+        handlers,
+        path=services.base_path,
+        openapi_config=config,
+        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        logging_config=None,
+    )
+    schema: dict[str, Any] = app.openapi_schema.to_schema()
+    (_, components) = msgspec.json.schema_components(
+        [Problem], ref_template="#/components/schemas/{name}"
+    )
+    schema["components"]["schemas"].update(components)
+    schema["paths"] = {_camel(path): methods for path, methods in schema["paths"].items()}
+    for path in schema["paths"].values():
+        for method in _METHODS:
+            if method in path:
+                _amend(path[method])
+    ordered: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema, order="sorted"))
+    return ordered
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+
+
+def _amend(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["name"] = _camel(parameter["name"])
+    responses = operation["responses"]
+    responses.pop("400", None)
+    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    responses["default"] = {
+        "description": f"A problem; its `type` is one of {', '.join(KINDS)}.",
+        "content": problem,
+    }
+    if any(parameter["name"] == "format" for parameter in operation.get("parameters", ())):
+        responses["200"]["content"][CSV] = {"schema": {"type": "string"}}
+
+
+def page(schema: dict[str, Any]) -> str:
+    """Return an HTML page that lists every operation with its parameters: no script, no style."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width, initial-scale=1'>",
+        "<title>Sesight API</title><main><h1>Sesight API</h1>",
+        f"<p>{escape(_ABOUT)}</p><p>For machines: <a href='openapi.json'>openapi.json</a></p>",
+    ]
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            if method in _METHODS:
+                parts += _operation(method, path, operation)
+    return "".join([*parts, "</main></html>"])
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
+    parts = [
+        f"<h2 id='{escape(operation['operationId'])}'><code>{method.upper()} {escape(path)}</code></h2>",
+        f"<p>{escape(operation.get('description', ''))}</p>",
+    ]
+    if operation.get("parameters"):
+        parts.append("<table><thead><tr><th>Parameter<th>In<th>What</tr></thead><tbody>")
+        parts += [
+            f"<tr><td><code>{escape(each['name'])}</code><td>{escape(each['in'])}"
+            f"<td>{escape(each.get('description') or '')}</tr>"
+            for each in operation["parameters"]
+        ]
+        parts.append("</tbody></table>")
+    return parts

@@ -1,0 +1,173 @@
+"""What keeps the service running: provider, health, metrics, quarantine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from litestar import Response, get
+from litestar.params import Parameter
+from msgspec import Struct
+
+from sesight.api.answers import Meta, Total, meta_of
+from sesight.api.operation import read
+from sesight.api.parameters import DEFAULT_LIMIT, Limit, only_known
+from sesight.api.services import Given, IntakeState
+from sesight.domain.text import iso
+
+METRICS_TYPE = "text/plain; version=0.0.4"
+
+
+class StreamInfo(Struct, frozen=True, rename="camel", kw_only=True):
+    """A stream: whether it has statement months, whether opens and clicks are recorded, and where
+    its tracking data is.
+    """
+
+    id: str
+    label: str
+    kind: Literal["marketing", "transactional"]
+    months: bool
+    tracked: bool
+    tracking_path: str | None
+
+
+class ProviderInfo(Struct, frozen=True, rename="camel", kw_only=True):
+    """Who sends, and what there is to ask for."""
+
+    provider: str
+    region: str | None
+    providers: list[str]
+    streams: list[StreamInfo]
+    retention_days: int
+    version: str
+    meta: Meta
+
+
+class Health(Struct, frozen=True):
+    """The process is alive and answers; nothing more."""
+
+    status: Literal["ok"]
+
+
+class IntakeHealth(Struct, frozen=True, rename="camel", kw_only=True):
+    """Whether intake is working. `sentences` for people; dispositions and refusals by reason since the start
+    of the process; `waiting` is the length of the queue, null where there is none.
+    """
+
+    state: IntakeState
+    sentences: list[str]
+    newest_event_at: str | None
+    dispositions: dict[str, int]
+    refusals: dict[str, int]
+    waiting: int | None
+    quarantined: dict[str, int]
+    meta: Meta
+
+
+class QuarantineEntry(Struct, frozen=True, rename="camel", kw_only=True):
+    """A trusted body that was not understood or not routed. Its text is on the server only
+    (`sesight quarantine show ID`), since it may hold addresses.
+    """
+
+    id: str
+    reason: str
+    detail: str
+    at: str
+    bytes: int
+    message_id: str | None
+    name: str | None
+
+
+class QuarantineList(Struct, frozen=True, rename="camel", kw_only=True):
+    """Quarantined bodies, newest first; `total` is of the reason asked for."""
+
+    data: list[QuarantineEntry]
+    total: Total | None
+    next_cursor: str | None
+    newer_cursor: str | None
+    searched_to: str | None
+    meta: Meta
+
+
+@read("/provider")
+def provider(services: Given) -> ProviderInfo:
+    """Who sends, from where, over which streams: what a page asks first."""
+    paths = {routes.stream: routes.tracking for routes in services.routes}
+    streams = services.counting.streams
+    return ProviderInfo(
+        provider=services.provider,
+        region=services.region,
+        providers=list(services.providers),
+        streams=[
+            StreamInfo(
+                id=stream.id,
+                label=stream.label,
+                kind=stream.kind,
+                months=stream.months,
+                tracked=stream.tracked,
+                tracking_path=paths.get(stream.id),
+            )
+            for stream in streams.values()
+        ],
+        retention_days=services.retention.days,
+        version=services.version,
+        meta=meta_of(services, list(streams)),
+    )
+
+
+@get("/health", sync_to_thread=False, guards=[only_known], operation_id="health")
+def health() -> Health:
+    """Alive. It asks nothing of the store."""
+    return Health("ok")
+
+
+@read("/health/intake")
+def intake_health(services: Given) -> IntakeHealth:
+    """Whether intake is working, in words and counts."""
+    found = services.intake()
+    return IntakeHealth(
+        state=found.state,
+        sentences=found.sentences,
+        newest_event_at=iso(services.store.newest_at()),
+        dispositions=found.dispositions,
+        refusals=found.refusals,
+        waiting=found.waiting,
+        quarantined=services.store.quarantine_counts(),
+        meta=meta_of(services, list(services.counting.streams)),
+    )
+
+
+@read("/metrics", media_type=METRICS_TYPE)
+def metrics(services: Given) -> Response[bytes]:
+    """Prometheus metrics, in its text format."""
+    return Response(services.metrics(), media_type=METRICS_TYPE)
+
+
+@read("/quarantine")
+def quarantine(
+    services: Given,
+    reason: Annotated[str | None, Parameter(description="Only bodies of this reason.")] = None,
+    limit: Limit = None,
+) -> QuarantineList:
+    """What was trusted but not understood, and why."""
+    counts = services.store.quarantine_counts()
+    found = services.store.quarantine(limit or DEFAULT_LIMIT, reason)
+    total = counts.get(reason, 0) if reason is not None else sum(counts.values())
+    return QuarantineList(
+        data=[
+            QuarantineEntry(
+                id=held.id,
+                reason=held.reason,
+                detail=held.detail,
+                at=iso(held.at) or "",
+                bytes=len(held.body),
+                message_id=held.message_id,
+                name=held.name,
+            )
+            for held in found
+        ],
+        total=Total(total, exact=True),
+        next_cursor=None,
+        newer_cursor=None,
+        searched_to=None,
+        meta=meta_of(services, list(services.counting.streams)),
+    )

@@ -1,0 +1,209 @@
+"""What a request may ask: the parameters by name, and their strict reading."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.params import DependencyKwarg, Parameter, ParameterKwarg
+
+from sesight.api.problem import InvalidParameter
+from sesight.api.services import Services
+from sesight.domain.event import EventType
+from sesight.domain.outcome import Outcome
+from sesight.domain.tally import month_number
+from sesight.domain.text import DAY, day_number, instant
+
+GROUPS = ("not_delivered", "pending")
+"""Words for several outcomes."""
+
+OUTCOME_WORDS = (
+    *[outcome.word for outcome in Outcome],
+    *GROUPS,
+    "complained",
+    "unsubscribed",
+)
+"""What `outcome` may be: outcomes, groups of them, and facts beside them."""
+
+StreamIds = Annotated[
+    str | None,
+    Parameter(
+        query="stream", description="Stream ids, separated by commas; all of them if absent."
+    ),
+]
+From = Annotated[
+    str | None,
+    Parameter(
+        query="from",
+        description="Send time from which on: a date (that whole UTC day) or an instant (included).",
+    ),
+]
+To = Annotated[
+    str | None,
+    Parameter(
+        query="to",
+        description="Send time up to which: a date (that whole UTC day) or an instant (excluded).",
+    ),
+]
+Limit = Annotated[
+    int | None, Parameter(ge=1, le=500, description="Rows on a page, 1 to 500; 100 if absent.")
+]
+Cursor = Annotated[
+    str | None,
+    Parameter(description="`nextCursor` or `newerCursor` of an answer to the same question."),
+]
+Format = Annotated[
+    Literal["json", "csv"],
+    Parameter(
+        query="format",
+        description="`csv`: the same rows as a file; without a `limit`, up to 10,000 from the cursor on.",
+    ),
+]
+Campaign = Annotated[str | None, Parameter(description="Campaign id, `~untagged` for none.")]
+Provider = Annotated[str | None, Parameter(description="Who sent: `ses` or `legacy`.")]
+Recipient = Annotated[str | None, Parameter(description="Recipient id (`r_…`), never an address.")]
+Month = Annotated[str | None, Parameter(description="Statement month, YYYY-MM.")]
+EventName = Annotated[
+    str | None, Parameter(query="event", description="An event the record has: Send, Delivery …")
+]
+Outcomes = Annotated[
+    str | None,
+    Parameter(
+        query="outcome",
+        description=f"Outcomes, separated by commas, any of: {', '.join(OUTCOME_WORDS)}.",
+    ),
+]
+Email = Annotated[str | None, Parameter(description="Address of the recipient.")]
+
+
+DEFAULT_LIMIT = 100
+"""Rows on a page when no limit is given."""
+
+
+class Range(NamedTuple):
+    """Send times asked for, epoch ms, half-open; None: open."""
+
+    since: int | None
+    until: int | None
+
+    @property
+    def whole_days(self) -> bool:
+        """Return whether both ends are at midnight UTC."""
+        return all(end is None or end % DAY == 0 for end in self)
+
+
+@lru_cache(128)
+def known_parameters(handler: BaseRouteHandler) -> tuple[str, ...]:
+    """Return the names of the query parameters a handler takes."""
+    path = {part.name for part in _path_parts(handler)}
+    names = []
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        kwarg = field.kwarg_definition
+        if isinstance(kwarg, DependencyKwarg) or name in path or name in ("request", "data"):
+            continue
+        queried = kwarg.query if isinstance(kwarg, ParameterKwarg) else None
+        names.append(queried or name)
+    return tuple(sorted(names))
+
+
+class _PathPart(NamedTuple):
+    name: str
+
+
+def _path_parts(handler: BaseRouteHandler) -> list[_PathPart]:
+    parts = [part for path in handler.paths for part in path.split("/")]
+    return [_PathPart(part[1:].partition(":")[0]) for part in parts if part.startswith("{")]
+
+
+def only_known(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuse parameters that the route does not take, or that are given twice (a guard)."""
+    allowed = known_parameters(handler)
+    given = connection.query_params
+    for name in given:
+        if name not in allowed:
+            raise InvalidParameter(
+                name, f"There is no parameter {name!r} here.", allowed=list(allowed)
+            )
+        if len(given.getall(name)) > 1:
+            raise InvalidParameter(name, f"The parameter {name!r} is given more than once.")
+
+
+def read_streams(services: Services, text: str | None) -> tuple[str, ...]:
+    """Return the streams asked for, in the order of the settings. Raises InvalidParameter."""
+    known = tuple(services.counting.streams)
+    if text is None:
+        return known
+    return tuple(_listed("stream", text, known))
+
+
+def read_outcomes(text: str | None) -> tuple[str, ...]:
+    """Return the outcome words asked for. Raises InvalidParameter."""
+    return () if text is None else tuple(_listed("outcome", text, OUTCOME_WORDS))
+
+
+def _listed(parameter: str, text: str, known: tuple[str, ...]) -> list[str]:
+    wanted = [word.strip() for word in text.split(",")]
+    for word in wanted:
+        if word not in known:
+            raise InvalidParameter(
+                parameter, f"{parameter}: there is no {word!r}.", allowed=list(known)
+            )
+    return [word for word in known if word in wanted]
+
+
+def one_of(parameter: str, text: str | None, known: tuple[str, ...]) -> str | None:
+    """Return the word if it is one of the known. Raises InvalidParameter."""
+    if text is not None and text not in known:
+        raise InvalidParameter(
+            parameter, f"{parameter}: there is no {text!r}.", allowed=list(known)
+        )
+    return text
+
+
+def read_event(text: str | None) -> str | None:
+    """Return the event type asked for. Raises InvalidParameter."""
+    return one_of("event", text, tuple(kind.value for kind in EventType))
+
+
+def read_month(text: str | None) -> int | None:
+    """Return the month asked for, as a number. Raises InvalidParameter."""
+    if text is None:
+        return None
+    month = month_number(text)
+    if month is None:
+        raise InvalidParameter("month", f"month: {text!r} is no month; write YYYY-MM.")
+    return month
+
+
+def read_range(since: str | None, until: str | None) -> Range:
+    """Return the send times asked for. Raises InvalidParameter."""
+    found = Range(_moment("from", since, 0), _moment("to", until, DAY))
+    if found.since is not None and found.until is not None and found.since >= found.until:
+        raise InvalidParameter("to", "The end (`to`) is not after the beginning (`from`).")
+    return found
+
+
+_MOMENT = "write a date (2026-11-24) or an instant with its zone (2026-11-24T09:00:00Z)"
+_LAST_DAY = 2_932_000  # in the year 9997: what can still be written as a date, with room to add
+
+
+def _moment(parameter: str, text: str | None, whole_day: int) -> int | None:
+    if text is None:
+        return None
+    at: int | None = None
+    if len(text) == len("2026-11-24"):
+        try:
+            day = day_number(text)
+        except ValueError:
+            day = -1
+        if 0 <= day <= _LAST_DAY:
+            at = day * DAY + whole_day
+    else:
+        read = instant(text)
+        if read is not None and read[1] is None and read[0] <= _LAST_DAY * DAY:
+            at = read[0]
+    if at is None:
+        raise InvalidParameter(parameter, f"{parameter}: {text!r} is no time; {_MOMENT}.")
+    return at

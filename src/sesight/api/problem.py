@@ -1,0 +1,137 @@
+"""Every refusal and failure, in one shape: RFC 9457 problem details with a type that never changes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from msgspec import UNSET, Struct, UnsetType, convert
+
+from sesight.domain.errors import (
+    DetailExpired,
+    InvalidRequest,
+    NotFound,
+    SesightError,
+    StoreUnavailable,
+)
+
+log = logging.getLogger("sesight.api")
+
+MEDIA_TYPE = "application/problem+json"
+
+KINDS = {
+    "bad-request": (400, "The request could not be read"),
+    "unauthenticated": (401, "Who you are is not known"),
+    "forbidden": (403, "You may not do this"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "This path does not answer this method"),
+    "conflict": (409, "It is in another state than you think"),
+    "detail-expired": (410, "The detail is past retention; its totals are kept"),
+    "too-large": (413, "The request is too large"),
+    "unsupported-media-type": (415, "The body is of a kind that is not read here"),
+    "misdirected": (421, "This server does not answer for that host"),
+    "invalid-request": (422, "The request makes no sense as asked"),
+    "rate-limited": (429, "Too many requests"),
+    "failed": (500, "Sesight failed"),
+    "unavailable": (503, "The store cannot be read now"),
+}
+"""Every type of problem, with its HTTP status and title."""
+
+RETRY_AFTER = 5
+"""Seconds after which to ask again when the store was away."""
+
+_BY_STATUS = {status: kind for kind, (status, _) in KINDS.items()}
+_BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
+    (InvalidRequest, "invalid-request"),
+    (NotFound, "not-found"),
+    (DetailExpired, "detail-expired"),
+    (StoreUnavailable, "unavailable"),
+)
+
+
+class Problem(Struct, frozen=True, rename="camel", kw_only=True):
+    """What went wrong: `type` for programs, `detail` for people. A wrong parameter is named beside
+    those or the values that are allowed; expired detail says of what, from when to when.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    parameter: str | UnsetType = UNSET
+    allowed: list[str] | UnsetType = UNSET
+    stream: str | UnsetType = UNSET
+    campaign: str | UnsetType = UNSET
+    first_sent_at: str | UnsetType | None = UNSET
+    last_sent_at: str | UnsetType | None = UNSET
+    expired_at: str | UnsetType | None = UNSET
+    retention_days: int | UnsetType = UNSET
+
+
+class InvalidParameter(InvalidRequest):
+    """One parameter is wrong, or not known; `allowed` lists what would do."""
+
+    def __init__(self, parameter: str, message: str, allowed: list[str] | None = None) -> None:
+        """Keep the parameter beside the sentence."""
+        super().__init__(message)
+        self.more: dict[str, Any] = {"parameter": parameter}
+        if allowed is not None:
+            self.more["allowed"] = allowed
+
+
+class CampaignExpired(DetailExpired):
+    """The detail of a campaign is gone; `more` says of which and when."""
+
+    def __init__(self, message: str, **more: Any) -> None:
+        """Keep the facts (camelCase members of Problem) beside the sentence."""
+        super().__init__(message)
+        self.more = more
+
+
+def problem(kind: str, detail: str, request_id: str, more: dict[str, Any] | None = None) -> Problem:
+    """Return a problem of one of `KINDS`."""
+    status, title = KINDS[kind]
+    about = {"type": kind, "title": title, "status": status, "detail": detail}
+    return convert({**about, "requestId": request_id, **(more or {})}, Problem)
+
+
+def request_id_of(request: Request[Any, Any, Any]) -> str:
+    """Return the id the gate gave the request."""
+    return str(request.scope.get("sesight_request_id", ""))
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Turn any exception into its problem; what is not ours is logged and says nothing of itself."""
+    request_id = request_id_of(request)
+    headers: dict[str, str] = {}
+    more: dict[str, Any] = getattr(error, "more", {})
+    kind = next((kind for known, kind in _BY_ERROR if isinstance(error, known)), None)
+    detail = str(error)
+    if kind is None and isinstance(error, ValidationException):
+        kind, (detail, more) = "invalid-request", _of_validation(error)
+    elif kind is None and isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
+        kind = _BY_STATUS[error.status_code]
+        detail = f"{error.detail}: {request.method} {request.url.path}"
+        headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
+    if kind is None or kind == "failed":
+        kind = "failed"
+        detail = f"This is our fault. The log knows more under request id {request_id}."
+        log.error("API_FAILED %s %s", request_id, request.url.path, exc_info=error)
+    elif kind == "unavailable":
+        headers["retry-after"] = str(RETRY_AFTER)
+        log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
+    if isinstance(error, SesightError) and kind == "unavailable":
+        detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
+    found = problem(kind, detail, request_id, more)
+    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _of_validation(error: ValidationException) -> tuple[str, dict[str, Any]]:
+    """Return the sentence and the parameter of the first thing Litestar found wrong."""
+    wrong = next((each for each in error.extra or () if isinstance(each, dict)), {})
+    key = str(wrong.get("key", ""))
+    said = str(wrong.get("message", error.detail))
+    return (f"{key}: {said}." if key else f"{said}."), {"parameter": key} if key else {}

@@ -1,0 +1,208 @@
+"""One person over all streams and providers: may we mail them, and what happened so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import add
+
+from msgspec import Struct
+
+from sesight.api.answers import Meta, meta_of
+from sesight.api.operation import ask, read
+from sesight.api.parameters import StreamIds, read_streams
+from sesight.api.problem import InvalidParameter
+from sesight.api.recipient_id import decode, encode
+from sesight.api.records import MessageRecord, message_record
+from sesight.api.services import Given, Services
+from sesight.domain.ports import Filter
+from sesight.domain.record import Record
+from sesight.domain.stats import Totals, totals_of
+from sesight.domain.suppression import Active, Cause, Removal, Suppression, active, is_lifted
+from sesight.domain.tally import COUNTERS, counts, tally_of
+from sesight.domain.text import address, iso
+
+RECORDS = 500
+"""Records of one person in an answer; older ones are in the message log (`recipient=`)."""
+
+
+class Lookup(Struct, frozen=True):
+    """Whom to look up."""
+
+    address: str
+
+
+class CauseSource(Struct, frozen=True, rename="camel", kw_only=True):
+    """Where a cause came from."""
+
+    stream: str | None
+    campaign: str | None
+    message_id: str | None
+    detail: str | None
+
+
+class Mailable(Struct, frozen=True, kw_only=True):
+    """Whether a stream may mail the person; if not, why, how far that reaches, since and until when
+    (null: for good).
+    """
+
+    stream: str
+    allowed: bool
+    reason: str | None
+    scope: str | None
+    since: str | None
+    until: str | None
+    source: CauseSource | None
+
+
+class CauseEntry(Struct, frozen=True, kw_only=True):
+    """One thing that spoke for suppressing the address; `lifted` by a removal."""
+
+    at: str
+    reason: str
+    scope: str
+    until: str | None
+    lifted: bool
+    source: CauseSource
+
+
+class RemovalEntry(Struct, frozen=True, kw_only=True):
+    """One lifting of the suppression."""
+
+    at: str
+    lifts: list[str]
+    note: str | None
+
+
+class SuppressionEntry(Struct, frozen=True, kw_only=True):
+    """All that is known of the address, or its domain, in one stream's list, with its history."""
+
+    stream: str
+    address: str
+    active: bool
+    causes: list[CauseEntry]
+    removals: list[RemovalEntry]
+
+
+class Person(Struct, frozen=True, rename="camel", kw_only=True):
+    """One person. `counts` are over `data`, the newest records still held; `nextCursor` continues
+    them in the message log with `recipient`.
+    """
+
+    recipient_id: str
+    address: str
+    known: bool
+    mailable: list[Mailable]
+    counts: Totals
+    first_sent_at: str | None
+    last_sent_at: str | None
+    suppressions: list[SuppressionEntry]
+    data: list[MessageRecord]
+    next_cursor: str | None
+    meta: Meta
+
+
+@ask("/recipients/lookup")
+def lookup(services: Given, data: Lookup) -> Person:
+    """Find a person by address, which stays out of addresses and logs by being in the body."""
+    named, _, mailable = address(data.address)
+    if not mailable:
+        raise InvalidParameter("address", f"address: {data.address!r} is no address.")
+    return _person(services, named, tuple(services.counting.streams))
+
+
+@read("/recipients/{rid:str}")
+def recipient(services: Given, rid: str, stream: StreamIds = None) -> Person:
+    """One person: may each stream mail them, suppressions with history, counts and records."""
+    named = decode(rid, services.recipient_key)
+    return _person(services, named, read_streams(services, stream))
+
+
+def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
+    wanted = Filter(streams=streams, address=named)
+    page = services.store.messages(wanted, RECORDS, None, services.clock())
+    items = [
+        (stream, [item for key in keys if (item := services.store.suppression(stream, key))])
+        for stream in streams
+        for keys in [(named, named[named.rindex("@") :])]
+    ]
+    sent = [record.sent_at for record in page.records]
+    return Person(
+        recipient_id=encode(named, services.recipient_key),
+        address=named,
+        known=bool(page.records) or any(held for _, held in items),
+        mailable=[_mailable(services, stream, held) for stream, held in items],
+        counts=_counts(services, page.records),
+        first_sent_at=iso(min(sent, default=None)),
+        last_sent_at=iso(max(sent, default=None)),
+        suppressions=[_entry(services, item) for _, held in items for item in held],
+        data=[message_record(record, services) for record in page.records],
+        next_cursor=None if page.cursor is None else f"o.{page.cursor}",
+        meta=meta_of(services, streams),
+    )
+
+
+def _mailable(services: Services, stream: str, items: Iterable[Suppression]) -> Mailable:
+    """Say whether the address is free in a stream: neither it nor its domain blocks."""
+    now = services.clock()
+    blocks = [found for item in items if (found := active(item, now, services.policy)) is not None]
+    if not blocks:
+        return Mailable(
+            stream=stream,
+            allowed=True,
+            reason=None,
+            scope=None,
+            since=None,
+            until=None,
+            source=None,
+        )
+    worst: Active = blocks[0]
+    return Mailable(
+        stream=stream,
+        allowed=False,
+        reason=worst.cause.reason,
+        scope=worst.cause.scope,
+        since=iso(worst.since),
+        until=iso(worst.until),
+        source=_source(worst.cause),
+    )
+
+
+def _source(cause: Cause) -> CauseSource:
+    return CauseSource(
+        stream=cause.stream,
+        campaign=cause.campaign,
+        message_id=cause.message_id,
+        detail=cause.detail,
+    )
+
+
+def _entry(services: Services, item: Suppression) -> SuppressionEntry:
+    return SuppressionEntry(
+        stream=item.stream,
+        address=item.address,
+        active=active(item, services.clock(), services.policy) is not None,
+        causes=[_cause(cause, item.removals) for cause in item.causes],
+        removals=[
+            RemovalEntry(at=iso(held.at) or "", lifts=list(held.lifts), note=held.note)
+            for held in item.removals
+        ],
+    )
+
+
+def _cause(cause: Cause, removals: tuple[Removal, ...]) -> CauseEntry:
+    return CauseEntry(
+        at=iso(cause.at) or "",
+        reason=cause.reason,
+        scope=cause.scope,
+        until=iso(cause.until),
+        lifted=is_lifted(cause, removals),
+        source=_source(cause),
+    )
+
+
+def _counts(services: Services, records: Iterable[Record]) -> Totals:
+    total = [0] * len(COUNTERS)
+    for record in records:
+        tally = record.tally or tally_of(record, services.counting)
+        total = list(map(add, total, counts(tally)))
+    return totals_of(total)

@@ -1,0 +1,107 @@
+"""What the API is given when it is made: the store, the clock, the settings' facts, no more."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from litestar.params import Dependency
+from msgspec import Struct
+
+from sesight.domain.ports import Clock, Store
+from sesight.domain.suppression import SuppressionPolicy
+from sesight.domain.tally import Counting
+from sesight.domain.text import DAY
+
+IntakeState = Literal["ok", "late", "quiet"]
+"""Is intake working? late: something waits or is refused; quiet: nothing came, as expected or not."""
+
+
+class Intake(Struct, frozen=True, kw_only=True):
+    """How intake is: `sentences` tell a person, `dispositions` and `refusals` count since the start."""
+
+    state: IntakeState = "quiet"
+    sentences: list[str] = []
+    dispositions: dict[str, int] = {}
+    refusals: dict[str, int] = {}
+    waiting: int | None = None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long records are held. `days` 0: for ever; `live_from(now ms)` is the first UTC day held,
+    `expires_at(UTC day)` when the records sent that day expire (ms), None for never.
+    """
+
+    days: int
+    live_from: Callable[[int], int]
+    expires_at: Callable[[int], int | None]
+
+    @classmethod
+    def of(cls, days: int) -> Retention:
+        """Return a retention that never changed: gone at 00:00 UTC after send day + `days`."""
+        return cls(
+            days,
+            lambda now: now // DAY - days if days else 0,
+            lambda day: (day + days + 1) * DAY if days else None,
+        )
+
+
+@dataclass(frozen=True)
+class StreamRoutes:
+    """Where a stream's own routes are: `/{prefix}/tracking-data`; with a legacy provider that path
+    is the provider's, and SES's is `/{prefix}/tracking-data-ses`.
+    """
+
+    stream: str
+    prefix: str
+    legacy: bool = False
+
+    @property
+    def tracking(self) -> str:
+        """Return the path of the stream's tracking data from SES."""
+        return f"/{self.prefix}/tracking-data{'-ses' if self.legacy else ''}"
+
+
+OWN_ROUTES = (
+    StreamRoutes("outreach", "outreach", legacy=True),
+    StreamRoutes("finance", "financial"),
+)
+"""The routes of the two streams that Sesight comes with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
+    loopback ones that a request may be for; `intake` and `metrics` are asked at each request.
+    """
+
+    store: Store
+    counting: Counting
+    clock: Clock
+    recipient_key: bytes
+    retention: Retention = field(default_factory=lambda: Retention.of(90))
+    policy: SuppressionPolicy = field(default_factory=SuppressionPolicy)
+    intake: Callable[[], Intake] = Intake
+    metrics: Callable[[], bytes] = bytes
+    routes: tuple[StreamRoutes, ...] = OWN_ROUTES
+    version: str = "0.1.0"
+    region: str | None = None
+    provider: str = "ses"
+    providers: tuple[str, ...] = ("ses",)
+    simulated: bool = False
+    hosts: frozenset[str] = frozenset()
+    api_keys_exist: Callable[[], bool] = lambda: False
+    base_path: str = "/api"
+    csv_rows: int = 10_000
+    new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
+
+    def tracked(self, stream: str) -> bool:
+        """Return whether opens and clicks of the stream are recorded."""
+        return self.counting.streams[stream].tracked
+
+
+Given = Annotated[Services, Dependency(skip_validation=True)]
+"""The services, as a handler asks for them."""

@@ -1,0 +1,64 @@
+"""An API over a real store, at noon of 24 November 2026."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from sesight.api.application import create_api
+from sesight.api.services import Intake, Services
+from sesight.store import open_store
+from tests.builders import COUNTING, NOW, POLICY
+
+Client = TestClient[Litestar]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    store = open_store(f"sqlite:///{tmp_path}/sesight.db", clock=lambda: NOW, durability="normal")
+    ids = iter(f"{n:016x}" for n in range(1, 1_000_000))
+    yield Services(
+        store=store,
+        counting=COUNTING,
+        policy=POLICY,
+        clock=lambda: NOW,
+        recipient_key=bytes(range(64)),
+        intake=lambda: Intake(state="ok", sentences=["Intake is working."]),
+        metrics=lambda: b"# HELP sesight_up Up.\n",
+        region="eu-west-1",
+        providers=("ses", "legacy"),
+        hosts=frozenset({"sesight.example.com"}),
+        new_request_id=lambda: next(ids),
+    )
+    store.close()
+
+
+@pytest.fixture
+def store(services: Services) -> Any:
+    return services.store
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Services], Client]]:
+    """Make clients of APIs over changed services."""
+    opened: list[Client] = []
+
+    def made(services: Services) -> Client:
+        client = TestClient(
+            create_api(services), base_url="http://127.0.0.1", raise_server_exceptions=False
+        )
+        client.__enter__()
+        opened.append(client)
+        return client
+
+    yield made
+    for client in opened:
+        client.__exit__()
+
+
+@pytest.fixture
+def api(services: Services, serve: Callable[[Services], Client]) -> Client:
+    return serve(services)
