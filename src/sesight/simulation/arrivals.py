@@ -27,6 +27,8 @@ class Message(msgspec.Struct, eq=False, gc=False):
     """The arguments of `Heads.full`."""
     network: bytes = b""
     """The tags SES adds after delivery."""
+    head: bytes = b""
+    """`Heads.full` filled in, between the send and the next event."""
     left: int = 0
     """Events (not their repetitions) that have not arrived."""
     seen: int = 0

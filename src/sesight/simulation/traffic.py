@@ -27,13 +27,18 @@ __all__ = ["Live", "Plan", "SimulatedEvent", "Traffic", "Truth", "generate"]
 def body(message: Message, mark: int, tail: bytes) -> bytes:
     """The event as SES would send it: JSON in UTF-8."""
     args = message.args
-    heads = message.batch.heads
-    if mark == Mark.DELAY:  # comes without headers
-        head = heads.brief % (args[0], args[1], args[2], args[5])
+    if mark == Mark.SEND:
+        # Most often a delivery is next: its head is kept, but no longer, for the memory's sake.
+        head = message.head = message.batch.heads.full % args
+    elif mark == Mark.DELAY:  # comes without headers
+        head = message.batch.heads.brief % (args[0], args[1], args[2], args[5])
     elif mark == Mark.FAILURE:  # comes without any tag but the configuration set
-        head = heads.bare % args[:3]
+        head = message.batch.heads.bare % args[:3]
+    elif message.head:
+        head = message.head
+        message.head = b""
     else:
-        head = heads.full % args
+        head = message.batch.heads.full % args
     return PREFIX[mark] + head + tail
 
 
