@@ -77,7 +77,8 @@ _MACHINES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     (
         "crawler",
         "crawler",
-        re.compile(r"bot\b|crawl|spider|preview|scanner|monitoring", re.IGNORECASE),
+        # Cubot makes telephones
+        re.compile(r"(?<!cu)bot\b|crawl|spider|preview|scanner|monitoring", re.IGNORECASE),
     ),
 )
 

@@ -80,27 +80,29 @@ class Occurrence(Struct, frozen=True, gc=False, array_like=True):
     """None: the provider's own time. "sent": it had none, `at` is the send time. "zoneless": UTC assumed."""
 
     type: ClassVar[EventType]
+    RANK: ClassVar[int]
+    """The type's place on a timeline."""
     KEY: ClassVar[tuple[str, ...]] = ()
 
     @property
     def key(self) -> tuple[tuple[bool, str], ...]:
         """Return what tells this occurrence from another of its type at the same time."""
-        return tuple([(value is not None, value or "") for value in self._key_values()])
-
-    def _key_values(self) -> list[str | None]:
-        return [getattr(self, name) for name in self.KEY]
+        values = [getattr(self, name) for name in self.KEY]
+        return tuple([(value is not None, value or "") for value in values])
 
 
 class Accepted(Occurrence, frozen=True, gc=False, tag=0):
     """The message was handed over by our own sender."""
 
     type = EventType.ACCEPTED
+    RANK = 0
 
 
 class Send(Occurrence, frozen=True, gc=False, tag=1):
     """The provider accepted the message; its time is the send time."""
 
     type = EventType.SEND
+    RANK = 1
 
 
 class DeliveryDelay(Occurrence, frozen=True, gc=False, tag=2):
@@ -113,6 +115,7 @@ class DeliveryDelay(Occurrence, frozen=True, gc=False, tag=2):
     until: int | None = None
 
     type = EventType.DELIVERY_DELAY
+    RANK = 2
 
 
 class Delivery(Occurrence, frozen=True, gc=False, tag=3):
@@ -123,6 +126,7 @@ class Delivery(Occurrence, frozen=True, gc=False, tag=3):
     millis: int | None = None
 
     type = EventType.DELIVERY
+    RANK = 3
 
 
 class Bounce(Occurrence, frozen=True, gc=False, tag=4):
@@ -137,6 +141,7 @@ class Bounce(Occurrence, frozen=True, gc=False, tag=4):
     final: str | None = None
 
     type = EventType.BOUNCE
+    RANK = 4
     KEY = ("kind", "sub_type")
 
     @property
@@ -154,6 +159,7 @@ class Complaint(Occurrence, frozen=True, gc=False, tag=5):
     candidates: tuple[str, ...] | None = None
 
     type = EventType.COMPLAINT
+    RANK = 5
 
 
 class Open(Occurrence, frozen=True, gc=False, tag=6):
@@ -164,6 +170,7 @@ class Open(Occurrence, frozen=True, gc=False, tag=6):
     bot: str | None = None
 
     type = EventType.OPEN
+    RANK = 6
     KEY = ("agent", "ip")
 
 
@@ -176,6 +183,7 @@ class Click(Occurrence, frozen=True, gc=False, tag=7):
     link: str | None = None
 
     type = EventType.CLICK
+    RANK = 7
     KEY = ("link", "agent", "ip")
 
 
@@ -187,6 +195,7 @@ class Subscription(Occurrence, frozen=True, gc=False, tag=8):
     source: str | None = None
 
     type = EventType.SUBSCRIPTION
+    RANK = 8
     KEY = ("contact_list",)
 
 
@@ -196,6 +205,7 @@ class Reject(Occurrence, frozen=True, gc=False, tag=9):
     reason: str | None = None
 
     type = EventType.REJECT
+    RANK = 9
 
 
 class RenderingFailure(Occurrence, frozen=True, gc=False, tag=10):
@@ -205,6 +215,7 @@ class RenderingFailure(Occurrence, frozen=True, gc=False, tag=10):
     template: str | None = None
 
     type = EventType.RENDERING_FAILURE
+    RANK = 10
 
 
 AnyOccurrence = (

@@ -33,7 +33,6 @@ KEPT = 16
 
 TYPES = tuple(EventType)
 _BIT = {kind: 1 << n for n, kind in enumerate(TYPES)}
-_RANK = {kind: n for n, kind in enumerate(TYPES)}
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -134,37 +133,41 @@ def _add(
     kind = type(new)
     at = new.at
     for n, held in enumerate(timeline):
-        if held.at == at and type(held) is kind and held.key == new.key:
-            if held == new:
-                return timeline, capped
-            joined = _join(held, new)
+        if held.at == at and type(held) is kind and (held == new or held.key == new.key):
+            joined = new if held == new else _join(held, new)
             if joined == held:
                 return timeline, capped
             return (*timeline[:n], joined, *timeline[n + 1 :]), capped
-    place = bisect_left(timeline, _order(new), key=_order)
-    grown = (*timeline[:place], new, *timeline[place:])
-    if len(grown) > 2 * KEPT:
-        grown, capped = _cap(grown, capped, new.type)
-        if grown == timeline:  # the new one itself is in the middle: nothing was learnt
-            return timeline, capped
-    return grown, capped
+    last = timeline[-1]
+    if new.RANK > last.RANK or (new.RANK == last.RANK and at > last.at):
+        timeline = (*timeline, new)
+    else:
+        place = bisect_left(timeline, _order(new), key=_order)
+        timeline = (*timeline[:place], new, *timeline[place:])
+    if len(timeline) > 2 * KEPT:
+        timeline, capped = _cap(timeline, capped, new)
+    return timeline, capped
 
 
 def _order(occurrence: AnyOccurrence) -> tuple[int, int, tuple[tuple[bool, str], ...]]:
-    return _RANK[occurrence.type], occurrence.at, occurrence.key
+    return occurrence.RANK, occurrence.at, occurrence.key
 
 
 def _cap(
-    timeline: tuple[AnyOccurrence, ...], capped: int, kind: EventType
+    timeline: tuple[AnyOccurrence, ...], capped: int, new: AnyOccurrence
 ) -> tuple[tuple[AnyOccurrence, ...], int]:
     """Leave out the middle of a type that has too many. What is kept never depends on the order
     of arrival: an occurrence among the first or last 16 of all was so of every part of them.
     """
-    first = bisect_left(timeline, _RANK[kind], key=lambda held: _RANK[held.type])
-    last = bisect_left(timeline, _RANK[kind] + 1, key=lambda held: _RANK[held.type])
+    first = bisect_left(timeline, new.RANK, key=_rank)
+    last = bisect_left(timeline, new.RANK + 1, key=_rank)
     if last - first <= 2 * KEPT:
         return timeline, capped
-    return timeline[: first + KEPT] + timeline[last - KEPT :], capped | _BIT[kind]
+    return timeline[: first + KEPT] + timeline[last - KEPT :], capped | _BIT[new.type]
+
+
+def _rank(occurrence: AnyOccurrence) -> int:
+    return occurrence.RANK
 
 
 def _join(one: AnyOccurrence, other: AnyOccurrence) -> AnyOccurrence:

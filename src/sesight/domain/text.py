@@ -30,11 +30,14 @@ def clean(value: object, limit: int = SHORT) -> str | None:
     A cut text keeps a hash of the whole, so that two long ones never meet. None for what is no
     text; numbers and booleans become text.
     """
-    if type(value) is not str:
+    if type(value) is str:
+        if len(value) <= limit and value.isprintable():
+            return value
+    else:
         if value is None or isinstance(value, (dict, list, bytes)):
             return None
         value = str(value)
-    if not value.isprintable() and _CONTROL.search(value):
+    if _CONTROL.search(value):
         value = _CONTROL.sub(" ", value).strip()
     if len(value) > limit:
         mark = blake2b(value.encode(), digest_size=8).hexdigest()

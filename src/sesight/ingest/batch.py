@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sesight.domain.event import (
+    UNTAGGED,
     Accepted,
     Click,
     Delivery,
@@ -41,7 +42,7 @@ from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -115,6 +116,7 @@ class Batch:
         self._items: dict[tuple[str, str], Suppression] = {}
         self._quarantined: dict[str, Quarantined] = {}
         self._room: dict[str, int] = {}
+        self._late: dict[int, bool] = {}
         self._released: list[str] = []
         self._held: dict[tuple[str, str], Suppression] = {}
         self._cards: dict[tuple[str, str], Card] = {}
@@ -229,12 +231,31 @@ class Batch:
         before = None if was is None else was.tally
         return any(tally is not None and tally.facts & REACHED for tally in (before, now))
 
+    def recall(self, message_ids: Collection[str]) -> None:
+        """Load records to tally again by today's rules; what counts as before is not written."""
+        for records in self._view.records(message_ids).values():
+            self._remember(records)
+        self._touched = dict.fromkeys(self._records)
+
+    def recount_suppressions(self, places: Collection[tuple[str, str]]) -> None:
+        """Count items again, of which a temporary cause has ended."""
+        self._held = self._view.suppressions(places)
+        for place, item in self._held.items():
+            settled = counted(item, self._now, self._rules.suppression)
+            if settled != item:
+                self._items[place] = settled
+
     def changes(self) -> Changes:
         """Return everything to commit: one increment per counter of each rollup row."""
         rollups = self._deltas.rows()
         for place, item in self._items.items():
             add_suppressed(rollups, self._held.get(place), item)
-        records = {key: self._records[key] for key in self._touched}
+        stored = self._stored
+        records = {
+            key: record
+            for key, record in ((key, self._records[key]) for key in self._touched)
+            if record is not stored.get(key)
+        }
         return Changes(
             records,
             self._items,
@@ -263,23 +284,20 @@ class Batch:
         return self._quarantine(reading, reading.unreadable or "malformed", None)
 
     def _fold(self, reading: Reading, event: Event, stream: str) -> Processed:
-        rules = self._rules
-        day = event.identity.sent_at // DAY
-        expires_at = rules.expires_at(day)
-        late = expires_at is not None and expires_at <= self._now
-        if late and (rules.backfill is None or day >= rules.backfill):
+        if self._is_late(event.identity.sent_at // DAY):
             for report in event.reports:
                 self._note_causes(event, report, stream)
             return Processed(reading, Disposition.EXPIRED, None, stream)
         disposition = Disposition.DUPLICATE
         keys = []
-        campaign = None
+        campaign = campaign_of(event.identity.tags)
         for report in event.reports:
             key = Key(event.message_id, report.recipient)
             keys.append(key)
             before = self._records.get(key)
             after = fold(before, event, report, before.stream if before is not None else stream)
-            campaign = after.campaign
+            if campaign == UNTAGGED:
+                campaign = after.campaign
             if after is not before:
                 if before is None:
                     disposition = Disposition.CREATED
@@ -288,8 +306,20 @@ class Batch:
                     disposition = Disposition.UPDATED
                 self._records[key] = after
                 self._touched[key] = None
-            self._note_causes(event, report, stream)
+            if type(report.occurrence) not in _HARMLESS:
+                self._note_causes(event, report, stream)
         return Processed(reading, disposition, None, stream, campaign, tuple(keys))
+
+    def _is_late(self, day: int) -> bool:
+        """Return whether the records of a send day are past retention and not to be taken."""
+        late = self._late.get(day)
+        if late is None:
+            rules = self._rules
+            expires_at = rules.expires_at(day)
+            late = expires_at is not None and expires_at <= self._now
+            late = late and (rules.backfill is None or day >= rules.backfill)
+            self._late[day] = late
+        return late
 
     def _meet(self, message_id: str, stream: str) -> None:
         if message_id not in self._streams:
@@ -297,8 +327,6 @@ class Batch:
             self._new.append(message_id)
 
     def _note_causes(self, event: Event, report: Report, stream: str) -> None:
-        if type(report.occurrence) in _HARMLESS or self._rules.counting.is_test(report.recipient):
-            return
         counting = self._rules.counting
         # what a stream that the settings name no more was like, nobody knows: the wider reading
         of = counting.streams.get(stream) or Stream(stream, stream, "marketing", "")
@@ -335,7 +363,9 @@ class Batch:
         return Processed(reading, Disposition.QUARANTINED, reason)
 
     def _join_card(self, campaign: str, record: Record) -> None:
+        """Join a record into its campaign's card; what the batch has said already costs no join."""
         identity = record.identity
+        sent_at = identity.sent_at
         found = Card(
             record.stream,
             campaign,
@@ -344,8 +374,8 @@ class Batch:
             identity.sender,
             identity.subject,
             identity.template,
-            identity.sent_at,
-            identity.sent_at,
+            sent_at,
+            sent_at,
             max([held.at for held in record.timeline]),
         )
         held = self._cards.get((record.stream, campaign))

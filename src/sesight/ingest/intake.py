@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
@@ -41,6 +42,9 @@ VERIFY_AT_ONCE = 16
 
 IDLE_SECONDS = 5.0
 """Without work for so long, the writer tidies up: checkpoints and the sweep."""
+
+BUSY_SECONDS = 60.0
+"""With work all the time, it tidies up this often."""
 
 
 class Answer(Struct, frozen=True):
@@ -229,17 +233,19 @@ class Intake:
     # -- the writer ------------------------------------------------------------------------------
 
     def _write(self) -> None:
+        tidied = monotonic()
         while True:
             try:
                 batch = _drain(self._trusted, DRAIN, IDLE_SECONDS)
             except Empty:
-                self._tidy()
-                continue
-            last = batch[-1] is None
+                batch = []
             taken = [job for job in batch if job is not None]
             if taken:
                 self._commit(taken)
-            if last:
+            if not batch or monotonic() - tidied > BUSY_SECONDS:
+                self._tidy()
+                tidied = monotonic()
+            if batch and batch[-1] is None:
                 return
 
     def _commit(self, taken: list[tuple[_Request, list[Reading]]]) -> None:

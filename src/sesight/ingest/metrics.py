@@ -23,6 +23,9 @@ class Metrics:
         """Start every metric at nothing, in a registry of its own."""
         self._clock = clock
         self.registry = registry = CollectorRegistry()
+        self.dispositions: Count[str] = Count()
+        self.refused: Count[str] = Count()
+        self.refused_at: int | None = None
         self.events = Counter(
             "sesight_events",
             "Events and envelopes taken in, by what became of them.",
@@ -82,6 +85,7 @@ class Metrics:
             elif each.campaign == UNTAGGED:
                 untagged[each.stream or "none"] += 1
         for labels, n in dispositions.items():
+            self.dispositions[labels[0]] += n
             self.events.labels(*labels).inc(n)
         for reason, n in quarantined.items():
             self.quarantined.labels(reason).inc(n)
@@ -92,6 +96,9 @@ class Metrics:
     def refuse(self, reason: str, status: int) -> None:
         """Count one refused request."""
         self.refusals.labels(reason, str(status)).inc()
+        self.refused[reason] += 1
+        if status >= 500:
+            self.refused_at = self._clock()
 
     def watch(self, depth: Callable[[], int], newest_at: Callable[[], int | None]) -> None:
         """Read these two when somebody asks."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sesight.ingest.batch import Batch, Processed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sesight.domain.ports import Changes, Clock, Store, View
     from sesight.ingest.batch import Rules
@@ -53,3 +53,32 @@ class Pipeline:
         processed = batch.answers(lost)
         self._observe(processed)
         return processed
+
+    def lapse(self, places: Sequence[tuple[str, str]]) -> None:
+        """Recount suppressions, by (stream, address), of which a temporary one has ended."""
+        now = self._clock()
+
+        def fold(view: View) -> Changes:
+            batch = Batch(view, self._rules, now)
+            batch.recount_suppressions(places)
+            return batch.changes()
+
+        self._store.transact(fold)
+
+    def reclassify(self, message_ids: Collection[str]) -> int:
+        """Tally records again by today's rules and settings; return how many counted otherwise."""
+        now = self._clock()
+        moved = 0
+
+        def fold(view: View) -> Changes:
+            nonlocal moved
+            batch = Batch(view, self._rules, now)
+            batch.recall(message_ids)
+            batch.tally()
+            changes = batch.changes()
+            changes.newest_at = None
+            moved = len(changes.records)
+            return changes
+
+        self._store.transact(fold)
+        return moved

@@ -10,6 +10,7 @@ from msgspec import Struct
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
 from sesight.ingest.envelope import Envelope, open_envelope
+from sesight.ingest.mending import mended
 from sesight.ingest.ses import read_event
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | Non
             stream=stream,
         )
     try:
-        event = read_event(body)
+        event = _event_in(body)
     except Unreadable as error:
         return Reading(
             origin, unreadable=error.reason, detail=str(error), body=body, item=item, stream=stream
@@ -85,3 +86,13 @@ def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | Non
     if event.configuration_set in known_sets:
         body = b""
     return Reading(origin, event=event, body=body, item=item, stream=stream)
+
+
+def _event_in(body: bytes) -> Event | None:
+    try:
+        return read_event(body)
+    except Unreadable as error:
+        better = mended(body) if error.reason == "not-json" else None
+        if better is None:
+            raise
+    return read_event(better)

@@ -7,6 +7,7 @@ Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,27 +40,32 @@ if TYPE_CHECKING:
 MAX_RECIPIENTS = 100
 """Recipients read from one event; SES allows 50 a message."""
 
-_RAW = Raw(b"null")
 _NONE: dict[str, Any] = {}
 _LONGEST_DELIVERY = 14 * DAY
 
 
-class _Mail(Struct, rename="camel"):
+class _CommonHeaders(Struct, gc=False):
+    subject: Any = None
+
+
+class _Mail(Struct, rename="camel", gc=False):
     timestamp: Any = None
     source: Any = None
     message_id: Any = None
     destination: Any = None
     sending_account_id: Any = None
-    headers: Raw = _RAW
-    common_headers: Raw = _RAW
+    common_headers: _CommonHeaders | None = None
     tags: Any = None
 
 
-class _CommonHeaders(Struct):
-    subject: Any = None
+class _OddMail(_Mail, rename="camel", gc=False):
+    """The same, for bodies whose commonHeaders are missing or of another shape."""
+
+    common_headers: Raw = Raw(b"null")  # type: ignore[assignment]
+    headers: Any = None
 
 
-class _Body(Struct, rename="camel"):
+class _Body(Struct, rename="camel", gc=False):
     event_type: Any = None
     notification_type: Any = None
     mail: _Mail | None = None
@@ -75,8 +81,12 @@ class _Body(Struct, rename="camel"):
     subscription: Any = None
 
 
+class _OddBody(_Body, rename="camel", gc=False):
+    mail: _OddMail | None = None
+
+
 _decode = msgspec.json.Decoder(_Body).decode
-_decode_common = msgspec.json.Decoder(_CommonHeaders).decode
+_decode_odd = msgspec.json.Decoder(_OddBody).decode
 
 Destination = tuple[str, str | None, bool]
 """A normalised mailbox: address, spelling where it differs, mailable."""
@@ -90,10 +100,25 @@ def read_event(body: bytes | str) -> Event | None:
     """
     try:
         decoded = _decode(body)
+        if decoded.mail is not None and decoded.mail.common_headers is None:
+            decoded = _decode_odd(body)
+    except msgspec.ValidationError:
+        return _read_odd(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise Unreadable("not-json", f"The body is not JSON: {error}") from None
+    return _read(decoded)
+
+
+def _read_odd(body: bytes | str) -> Event | None:
+    try:
+        return _read(_decode_odd(body))
     except msgspec.ValidationError as error:
         raise Unreadable("malformed", f"The body has the wrong shape: {error}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise Unreadable("not-json", f"The body is not JSON: {error}") from None
+
+
+def _read(decoded: _Body) -> Event | None:
     named = decoded.event_type if decoded.event_type is not None else decoded.notification_type
     if decoded.mail is None:
         if decoded.notification_type == "AmazonSnsSubscriptionSucceeded":
@@ -119,35 +144,53 @@ def _event(
 ) -> Event:
     tags: tuple[tuple[str, str], ...] = ()
     configuration_set = isp = send_id = None
-    if type(mail.tags) is dict and mail.tags:
-        pairs = []
-        for name, values in mail.tags.items():
-            if name[:4] == "ses:":
-                if name == "ses:configuration-set":
-                    configuration_set = _first(values)
-                elif name == "ses:recipient-isp":
-                    isp = _first(values)
-            elif name == "send_id":
-                send_id = _first(values)
-            elif type(values) is list and len(values) == 1 and type(values[0]) is str:
-                pairs.append((clean(name) or "", clean(values[0]) or ""))
-            else:
-                pairs.extend((clean(name) or "", value) for value in _strings(values))
-        pairs.sort()
-        tags = tuple(pairs if len(pairs) == 1 else sorted(set(pairs))[:TAGS_KEPT])
+    held = mail.tags
+    if type(held) is dict:
+        configuration_set = _first(held.get("ses:configuration-set"))
+        isp = _first(held.get("ses:recipient-isp"))
+        send_id = _first(held.get("send_id"))
+        tags = _tags(held)
     source = mail.source
     identity = Identity(
         sent_at,
-        address(source)[0] if source is not None else None,
+        _sender(source) if type(source) is str else None,
         _subject(mail),
         template,
         send_id,
         isp,
         tags,
     )
+    account = mail.sending_account_id
     return Event(
-        _message_id(mail), identity, reports, configuration_set, clean(mail.sending_account_id)
+        _message_id(mail),
+        identity,
+        reports,
+        configuration_set,
+        account if account is None else clean(account),
     )
+
+
+@lru_cache(1_024)
+def _sender(source: str) -> str:
+    return address(source)[0]
+
+
+def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the sender's own tags as sorted pairs; SES's own are kept apart, send_id has a field."""
+    pairs: list[tuple[str, str]] = []
+    for name, values in held.items():
+        if name[:4] == "ses:" or name == "send_id":
+            continue
+        if type(values) is list and len(values) == 1 and type(values[0]) is str:
+            pairs.append(_pair(name, values[0]))
+        else:
+            pairs.extend(_pair(name, value) for value in _strings(values))
+    return tuple(sorted(set(pairs))[:TAGS_KEPT])
+
+
+@lru_cache(8_192)
+def _pair(name: str, value: str) -> tuple[str, str]:
+    return clean(name) or "", clean(value) or ""
 
 
 def _message_id(mail: _Mail) -> str:
@@ -174,6 +217,8 @@ def _sent_at(mail: _Mail) -> int:
 
 
 def _first(values: object) -> str | None:
+    if type(values) is list and len(values) == 1:
+        return clean(values[0])
     found = _strings(values)
     return min(found) if found else None
 
@@ -187,19 +232,20 @@ def _strings(values: object) -> list[str]:
 
 
 def _subject(mail: _Mail) -> str | None:
-    common = bytes(mail.common_headers)
-    if common != b"null":
-        try:
-            return clean(_decode_common(common).subject)
-        except msgspec.DecodeError:
-            return None
-    headers = bytes(mail.headers)
-    return None if headers == b"null" else _header(headers, "subject")
+    if not isinstance(mail, _OddMail):
+        common = mail.common_headers
+        return None if common is None else clean(common.subject)
+    try:
+        odd = msgspec.json.decode(bytes(mail.common_headers))
+    except msgspec.DecodeError:
+        odd = None
+    subject = clean(odd.get("subject")) if isinstance(odd, dict) else None
+    return subject if subject is not None else _header(mail.headers, "subject")
 
 
-def _header(headers: bytes, wanted: str) -> str | None:
+def _header(headers: object, wanted: str) -> str | None:
     """Return the first header of a name, whatever its case; names repeat."""
-    for header in _items(msgspec.json.decode(headers)):
+    for header in _items(headers):
         name = header.get("name")
         if isinstance(name, str) and name.lower() == wanted:
             return clean(header.get("value"))

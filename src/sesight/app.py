@@ -1,0 +1,278 @@
+"""The app: the only place where adapters are chosen and put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from sesight import __version__
+from sesight.api.application import create_api
+from sesight.api.recipient_id import encode
+from sesight.api.services import Intake as IntakeHealth
+from sesight.api.services import Retention, Services
+from sesight.domain.text import DAY
+from sesight.ingest.batch import Processed, Rules
+from sesight.ingest.certificates import Certificates, get
+from sesight.ingest.intake import Answers, Intake
+from sesight.ingest.journal import Journal
+from sesight.ingest.metrics import Metrics
+from sesight.ingest.pipeline import Pipeline
+from sesight.settings import Settings, recipient_key, topics
+from sesight.store import open_store
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+    from sesight.domain.ports import Clock
+
+QUIET_MS = 15 * 60_000
+"""Without an event for so long, intake is called quiet."""
+
+SWEEP_MS = 10 * 60_000
+"""Expired records are swept this often, at most."""
+
+SWEEP_ROWS = 5_000
+"""Records swept at once, so that requests never wait long behind a sweep."""
+
+
+def now_ms() -> int:
+    """Return now, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class App:
+    """Everything one process needs, put together from settings. Close it when done."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = now_ms,
+        durability: str = "full",
+        backfill: bool = False,
+        journal: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """Open the store and build the pipeline.
+
+        `journal` takes the lines of processed events; `backfill` takes events of send days before
+        the store's first. Raises SettingsError, StoreTooNew, StoreUnavailable.
+        """
+        self.settings = settings
+        self.clock = clock
+        self.counting = settings.rules_of_counting
+        self.topics = topics(settings)
+        self.store = open_store(
+            settings.store.url,
+            retention_days=settings.store.retention_days,
+            policy=settings.suppression,
+            clock=clock,
+            durability=durability,
+            busy_timeout_ms=settings.store.busy_timeout_ms,
+        )
+        self.recipient_key = recipient_key(settings)
+        self.metrics = Metrics(clock)
+        self.rules = Rules(
+            counting=self.counting,
+            suppression=settings.suppression,
+            expires_at=self.store.expires_at,
+            ignore_sets=frozenset(settings.intake.ignore_sets),
+            accounts=frozenset(settings.intake.accounts),
+            backfill=self._first_day() if backfill else None,
+        )
+        observers: list[Callable[[list[Processed]], None]] = [self.metrics.count]
+        if journal is not None:
+            lines = Journal(journal, self.recipient_id, clock)
+            observers.append(lines.record)
+        self.pipeline = Pipeline(self.store, self.rules, clock, _each(observers))
+        self.intake: Intake | None = None
+        self._swept_at = clock()
+
+    def _first_day(self) -> int:
+        first = self.store.first_day()
+        return self.clock() // DAY if first is None else first
+
+    @property
+    def known_sets(self) -> frozenset[str]:
+        """Return the configuration sets that the streams have."""
+        return frozenset(self.rules.sets)
+
+    def recipient_id(self, address: str) -> str:
+        """Return the id by which an address is named in public."""
+        return encode(address, self.recipient_key)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    # -- taking in -------------------------------------------------------------------------------
+
+    def start_intake(self, deliver: Callable[[Answers], None]) -> Intake:
+        """Start the threads that take notifications in; `deliver` gets each batch's answers."""
+        settings = self.settings.intake
+        intake = Intake(
+            self.pipeline,
+            self.topics,
+            Certificates(get, lambda: datetime.now(UTC)),
+            confirm=get,
+            deliver=deliver,
+            refused=self.metrics.refuse,
+            tidy=self.tidy,
+            known_sets=self.known_sets,
+            clock=self.clock,
+            limit=settings.limit,
+            verifiers=settings.verifiers,
+        )
+        self.metrics.watch(lambda: intake.depth, self.store.newest_at)
+        self.intake = intake
+        intake.start()
+        return intake
+
+    def tidy(self) -> None:
+        """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended."""
+        now = self.clock()
+        if now - self._swept_at >= SWEEP_MS:
+            if self.store.sweep(now, SWEEP_ROWS) < SWEEP_ROWS:
+                self._swept_at = now
+            due = self.store.suppressions_due(now, SWEEP_ROWS)
+            if due:
+                self.pipeline.lapse([(item.stream, item.address) for item in due])
+        self.store.idle()
+
+    def health(self) -> IntakeHealth:
+        """Return how intake is."""
+        now = self.clock()
+        newest = self.store.newest_at()
+        metrics = self.metrics
+        waiting = self.intake.depth if self.intake is not None else None
+        sentences = []
+        state: Any = "ok"
+        if newest is None:
+            state, said = "quiet", "No event has been taken in yet."
+            sentences.append(said)
+        elif now - newest > QUIET_MS:
+            state = "quiet"
+            sentences.append(
+                f"The newest event was taken in {(now - newest) // 60_000} minutes ago."
+            )
+        if metrics.refused_at is not None and now - metrics.refused_at < 60_000:
+            state = "late"
+            sentences.append(
+                "Requests were refused within the last minute; their senders try again."
+            )
+        if waiting is not None and waiting > self.settings.intake.limit // 2:
+            state = "late"
+            sentences.append(f"{waiting} requests wait to be stored.")
+        for reason, n in sorted(self.store.quarantine_counts().items()):
+            sentences.append(_QUARANTINE.get(reason, _NOT_UNDERSTOOD).format(n=n, reason=reason))
+        return IntakeHealth(
+            state=state,
+            sentences=sentences,
+            dispositions=dict(metrics.dispositions),
+            refusals=dict(metrics.refused),
+            waiting=waiting,
+        )
+
+    # -- answering -------------------------------------------------------------------------------
+
+    def services(self) -> Services:
+        """Return what the API reads."""
+        store, settings = self.store, self.settings
+        region = settings.region
+        if region is None and self.topics:
+            region = next(iter(self.topics.values())).region
+        days = settings.store.retention_days
+
+        def live_from(now: int) -> int:
+            return next(iter(sorted(self._held_from(now, days))), now // DAY)
+
+        return Services(
+            store=store,
+            counting=self.counting,
+            clock=self.clock,
+            recipient_key=self.recipient_key,
+            retention=Retention(days, live_from, store.expires_at),
+            policy=settings.suppression,
+            intake=self.health,
+            metrics=self.metrics.text,
+            version=__version__,
+            region=region,
+            simulated=any(each.pinned is not None for each in self.topics.values()),
+            hosts=frozenset(settings.server.allowed_hosts),
+        )
+
+    def _held_from(self, now: int, days: int) -> Iterable[int]:
+        """Yield the send days, oldest first, that are not expired: one is enough."""
+        today = now // DAY
+        day = today - days if days else 0
+        while day <= today:
+            expires_at = self.store.expires_at(day)
+            if expires_at is None or expires_at > now:
+                yield day
+                return
+            day += 1
+
+    def api(self) -> Litestar:
+        """Return the HTTP API."""
+        return create_api(self.services())
+
+    def ask(self, path: str, query: dict[str, Any]) -> tuple[int, bytes]:
+        """Ask the API a question in this process; return status and body, as HTTP would."""
+        return asyncio.run(_ask(self.api(), path, query))
+
+
+_QUARANTINE = {
+    "unrouted": "{n} events wait for their message: they name no configuration set.",
+    "unknown-set": (
+        "{n} events are of configuration sets that no stream has: "
+        "add a stream or list the sets in intake.ignore_sets, then `sesight quarantine retry`."
+    ),
+    "unknown-account": "{n} events are of AWS accounts that intake.accounts does not name.",
+}
+_NOT_UNDERSTOOD = "{n} bodies were not understood ({reason}): see `sesight quarantine list`."
+
+
+def _each(
+    observers: list[Callable[[list[Processed]], None]],
+) -> Callable[[list[Processed]], None]:
+    def observe(processed: list[Processed]) -> None:
+        for each in observers:
+            each(processed)
+
+    return observe
+
+
+async def _ask(api: Litestar, path: str, query: dict[str, Any]) -> tuple[int, bytes]:
+    given = {name: value for name, value in query.items() if value is not None}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": urlencode(given).encode(),
+        "root_path": "",
+        "headers": [(b"host", b"localhost"), (b"accept", b"application/json")],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+    status, body = 500, b""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        nonlocal status, body
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        elif message["type"] == "http.response.body":
+            body += message.get("body", b"")
+
+    await api(scope, receive, send)  # type: ignore[arg-type]
+    return status, body

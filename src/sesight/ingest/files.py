@@ -1,0 +1,152 @@
+"""Files of envelopes: NDJSON, JSON, gzip, zstd, folders and standard input -> bodies, with progress."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from sesight.domain.errors import SettingsError
+from sesight.ingest.envelope import MAX_BODY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDINGS = (".json", ".ndjson", ".jsonl", ".log")
+"""Files of a folder that are read, also with .gz or .zst behind; Firehose's have no ending at all."""
+
+MAX_DOCUMENT = 64 * MAX_BODY
+"""Bytes of a file that is one JSON document over several lines."""
+
+STANDARD_INPUT = "-"
+
+
+class Source(Struct, frozen=True):
+    """One file to read; `size` is its bytes on disk, None where nobody knows."""
+
+    path: str
+    size: int | None
+
+
+class Progress(Struct):
+    """How far reading is: bytes read on disk, of all sources so far."""
+
+    done: int = 0
+
+
+def sources(paths: list[str]) -> list[Source]:
+    """Return the files that paths name: files, folders (by ending, in order of name) or `-`.
+
+    Raises SettingsError for a path that is not there, or a folder with nothing to read.
+    """
+    found: list[Source] = []
+    for each in paths:
+        path = Path(each)
+        if each == STANDARD_INPUT:
+            found.append(Source(each, None))
+        elif path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_ours(file))
+            if not inside:
+                raise SettingsError(
+                    f"The folder {each} holds no file to read ({', '.join(ENDINGS)})."
+                )
+            found.extend(Source(str(file), file.stat().st_size) for file in inside)
+        elif path.is_file():
+            found.append(Source(each, path.stat().st_size))
+        else:
+            raise SettingsError(f"There is no file {each}.")
+    return found
+
+
+def _is_ours(file: Path) -> bool:
+    name = file.name.removesuffix(".gz").removesuffix(".zst")
+    return not name.startswith(".") and (name.endswith(ENDINGS) or "." not in name)
+
+
+def bodies(found: list[Source], progress: Progress) -> Iterator[bytes]:
+    """Yield one body after the other of all sources: one a line, or a whole document.
+
+    Raises SettingsError for a file that cannot be read or is cut off.
+    """
+    before = 0
+    for source in found:
+        try:
+            with _raw(source) as raw:
+                for n, body in enumerate(_bodies(_plain(raw))):
+                    if n % 1_024 == 0:
+                        progress.done = before + _position(raw)
+                    yield body
+        except (OSError, EOFError, zstandard.ZstdError) as error:
+            raise SettingsError(f"{source.path} cannot be read to its end: {error}.") from None
+        before += source.size or 0
+        progress.done = before
+
+
+def _raw(source: Source) -> BinaryIO:
+    if source.path == STANDARD_INPUT:
+        return cast("BinaryIO", io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)))
+    return Path(source.path).open("rb")
+
+
+def _position(raw: BinaryIO) -> int:
+    return raw.tell() if raw.seekable() else 0
+
+
+def _plain(raw: BinaryIO) -> IO[bytes]:
+    """Unpack by what the file begins with, not by its name."""
+    start = cast("io.BufferedReader", raw).peek(4)[:4]
+    if start[:2] == b"\x1f\x8b":
+        return cast("IO[bytes]", gzip.open(raw))
+    if start == b"\x28\xb5\x2f\xfd":
+        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        return io.BufferedReader(reader, 1 << 20)
+    return raw
+
+
+def _bodies(lines: IO[bytes]) -> Iterator[bytes]:
+    first = _next_line(lines)
+    if first is None:
+        return
+    if not _is_document(first) and first.lstrip()[:1] in (b"{", b"["):
+        yield from _whole(first, lines)
+        return
+    line: bytes | None = first
+    while line is not None:
+        yield line
+        line = _next_line(lines)
+
+
+def _next_line(lines: IO[bytes]) -> bytes | None:
+    """Return the next line that is not blank. One longer than a body can be comes in pieces."""
+    while line := lines.readline(MAX_BODY + 1):
+        if line := line.strip():
+            return line
+    return None
+
+
+def _is_document(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return b"}{" in line
+    return True
+
+
+def _whole(first: bytes, lines: IO[bytes]) -> Iterator[bytes]:
+    """Yield a document written over several lines; lines one by one if it is none after all."""
+    rest = lines.read(MAX_DOCUMENT)
+    whole = first + b"\n" + rest
+    try:
+        msgspec.json.decode(whole, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        yield from (line for line in whole.split(b"\n") if line.strip())
+        while line := _next_line(lines):
+            yield line
+    else:
+        yield whole

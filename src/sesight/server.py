@@ -1,0 +1,260 @@
+"""The local server: the API on a loopback listener, intake there and on a public one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from sesight.app import App
+from sesight.domain.errors import SettingsError
+from sesight.ingest.intake import BUSY, Answer, Answers, Intake
+from sesight.ingest.sns import MAX_BODY
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+EVENTS_PATHS = frozenset({"/api/ses/events", "/ses/events"})
+"""Where SNS posts notifications to."""
+
+BODY_SECONDS = 15.0
+"""Time for the rest of a body that did not come at once; SNS itself gives up after 15 s."""
+
+_SENTENCES = {
+    "too-large": "The body is larger than an SNS notification can be.",
+    "too-slow": "The body took too long to arrive.",
+    "busy": "Too many requests are under way: try again.",
+    "store": "The event cannot be stored now: try again.",
+    "quarantine-full": "The quarantine is full: see `sesight quarantine list`, then try again.",
+}
+_OK: list[Message] = [
+    {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]},
+    {"type": "http.response.body", "body": b""},
+]
+
+
+class EventsRoute:
+    """POST of SNS notifications: raw ASGI, since each one passes here."""
+
+    def __init__(self, app: App) -> None:
+        """Serve the app's intake, from `start` on."""
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._intake: Intake | None = None
+
+    def start(self) -> None:
+        """Start intake on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._intake = self._app.start_intake(self._deliver)
+
+    def stop(self) -> None:
+        """Answer what was taken and stop intake."""
+        if self._intake is not None:
+            self._intake.stop()
+
+    def _deliver(self, answers: Answers) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(_tell, answers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one notification in and answer after the commit."""
+        answer = await self._answer(scope, receive)
+        for message in _OK if answer.status == 200 else _problem(answer):
+            await send(message)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        message = await receive()
+        body = message.get("body", b"")
+        if message.get("more_body"):
+            try:
+                body = await asyncio.wait_for(_rest(body, receive), BODY_SECONDS)
+            except TimeoutError:
+                return self._refuse("too-slow", 408)
+        if len(body) > MAX_BODY:
+            return self._refuse("too-large", 413)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name.startswith(b"x-amz-sns")
+        }
+        assert self._loop is not None  # noqa: S101 - started with the server
+        assert self._intake is not None  # noqa: S101 - started with the server
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+
+        def tell(answer: Answer) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        if not self._intake.submit(body, headers, tell):
+            return self._refuse(BUSY.reason, BUSY.status)
+        return await answered
+
+    def _refuse(self, reason: str, status: int) -> Answer:
+        self._app.metrics.refuse(reason, status)
+        return Answer(status, reason)
+
+
+async def _rest(body: bytes, receive: Receive) -> bytes:
+    """Read the rest of a body, no further than it may go."""
+    chunks, size = [body], len(body)
+    while size <= MAX_BODY:
+        message = await receive()
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if not message.get("more_body"):
+            break
+    return b"".join(chunks)
+
+
+def _tell(answers: Answers) -> None:
+    for tell, answer in answers:
+        tell(answer)
+
+
+def _problem(answer: Answer) -> list[Message]:
+    body = msgspec.json.encode(
+        {
+            "type": "unavailable" if answer.status >= 500 else "invalid-request",
+            "title": answer.reason,
+            "status": answer.status,
+            "detail": _SENTENCES.get(
+                answer.reason, f"The notification was refused: {answer.reason}."
+            ),
+        }
+    )
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"cache-control", b"no-store"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if answer.status == 503:
+        headers.append((b"retry-after", b"5"))
+    return [
+        {"type": "http.response.start", "status": answer.status, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    ]
+
+
+def front(events: EventsRoute, api: Asgi) -> Asgi:
+    """Return the API with the events route in front of it."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in EVENTS_PATHS and scope["method"] == "POST":
+            await events(scope, receive, send)
+        else:
+            await api(scope, receive, send)
+
+    return serve
+
+
+def public(events: EventsRoute) -> Asgi:
+    """Return what the public listener knows: the intake routes and GET /health, nothing else."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["path"] in EVENTS_PATHS and scope["method"] == "POST":
+            await events(scope, receive, send)
+        elif scope["path"] in {"/health", "/api/health"} and scope["method"] == "GET":
+            for message in _OK:
+                await send(message)
+        else:
+            for message in _problem(Answer(404, "not-found")):
+                await send(message)
+
+    return serve
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: two of them share one loop and one set of signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(asgi: Asgi) -> uvicorn.Config:
+    return uvicorn.Config(
+        asgi,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=20,
+        backlog=2_048,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises SettingsError if the address cannot be had."""
+    try:
+        return socket.create_server((host, port), backlog=2_048, reuse_port=False)
+    except OSError as error:
+        raise SettingsError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve(
+    app: App,
+    listener: socket.socket,
+    intake_listener: socket.socket | None = None,
+    background: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what was taken and return.
+
+    `background` runs beside the server and is cancelled with it.
+    """
+    import uvloop  # noqa: PLC0415 - the only place that needs it, and not on every platform
+
+    uvloop.run(_serve(app, listener, intake_listener, background))
+
+
+async def _serve(
+    app: App,
+    listener: socket.socket,
+    intake_listener: socket.socket | None,
+    background: Callable[[], Awaitable[None]] | None,
+) -> None:
+    events = EventsRoute(app)
+    api: Any = app.api()
+    servers = [(_Server(_config(front(events, api))), listener)]
+    if intake_listener is not None:
+        servers.append((_Server(_config(public(events))), intake_listener))
+
+    def stop() -> None:
+        for server, _ in servers:
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    events.start()
+    beside = asyncio.ensure_future(background()) if background is not None else None
+    try:
+        await asyncio.gather(*(server.serve(sockets=[held]) for server, held in servers))
+    finally:
+        if beside is not None:
+            beside.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beside
+        events.stop()
