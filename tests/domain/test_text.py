@@ -1,0 +1,323 @@
+"""Strings from outside, made safe and short."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sesight.domain.text import (
+    DAY,
+    HOUR,
+    LONG,
+    SHORT,
+    address,
+    clean,
+    day_name,
+    day_number,
+    instant,
+    iso,
+    link_key,
+    network,
+    tie,
+)
+
+FEWER = settings(max_examples=500)
+"""Parsing is not the place where order and repetition could go wrong."""
+
+
+def ms(text: str) -> int:
+    """Return epoch milliseconds of a time that Python reads, UTC where it names no zone."""
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", "plain"),
+        ("Grüße 🎉", "Grüße 🎉"),
+        ("a\x00b", "a b"),
+        ("a\r\n\tb", "a b"),
+        ("\x00", ""),
+        ("cut\ud83d", "cut"),
+        ("a\ud800b\udfffc", "a b c"),
+        ("\x7f\x9fx", "x"),
+        (5, "5"),
+        (True, "True"),
+        (0.5, "0.5"),
+        (None, None),
+        ({}, None),
+        ([], None),
+        (["a"], None),
+        (b"a", None),
+    ],
+)
+def test_clean(value: object, expected: str | None) -> None:
+    """Control characters and lone surrogates go, numbers become text, what is no text is nothing."""
+    assert clean(value) == expected
+
+
+def test_cut() -> None:
+    """A cut text keeps its beginning and a hash of all of it; one that fits is not touched."""
+    assert clean("x" * SHORT) == "x" * SHORT
+    assert clean("x" * (SHORT + 1)) == "x" * 239 + "~542ad3213e51c376"
+    assert clean("x" * 300, 20) == "xxx~" + clean("x" * 300).rpartition("~")[2]
+
+
+def test_two_long_ones_never_meet() -> None:
+    """Texts that differ only beyond the cut stay different."""
+    assert clean("x" * 999 + "a") != clean("x" * 999 + "b")
+
+
+@FEWER
+@given(st.text(st.characters(codec=None), max_size=600), st.integers(32, LONG))
+def test_cleaned_is_storable(text: str, limit: int) -> None:
+    """Whatever comes in, what goes on fits, can be written as UTF-8, and stays itself."""
+    found = clean(text, limit)
+    assert found is not None
+    assert len(found) <= limit
+    assert found.encode().decode() == found
+    assert clean(found, limit) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "clock"),
+    [
+        ("2026-09-14T08:15:30.412Z", "2026-09-14T08:15:30.412+00:00", None),
+        ("2026-09-14T08:15:30Z", "2026-09-14T08:15:30+00:00", None),
+        ("2026-09-14T08:15:30.41Z", "2026-09-14T08:15:30.410+00:00", None),
+        ("2026-09-14T08:15:30.4Z", "2026-09-14T08:15:30.400+00:00", None),
+        ("2016-01-27T09:59:21.000-05:00", "2016-01-27T14:59:21+00:00", None),
+        ("2018-10-08T14:05:45 +0000", "2018-10-08T14:05:45+00:00", None),
+        ("2018-10-08T14:05:45 -0130", "2018-10-08T15:35:45+00:00", None),
+        ("2016-12-08 18:51:12.092", "2016-12-08T18:51:12.092+00:00", "zoneless"),
+        ("2026-09-14T08:15:30", "2026-09-14T08:15:30+00:00", "zoneless"),
+        ("2026-09-14T08:15:30.12345Z", "2026-09-14T08:15:30.123+00:00", None),
+        ("2026-09-14T08:15:30.123456789Z", "2026-09-14T08:15:30.123+00:00", None),
+        ("2026-09-14T08:15:30.999999Z", "2026-09-14T08:15:30.999+00:00", None),
+        (" 2026-09-14T08:15:30.412Z\n", "2026-09-14T08:15:30.412+00:00", None),
+        ("2026-09-14T08:15Z", "2026-09-14T08:15:00+00:00", None),
+        ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00+00:00", None),
+        ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999+00:00", None),
+    ],
+)
+def test_instants(text: str, at: str, clock: str | None) -> None:
+    """Every form of time that SES has used is read, cut to milliseconds; no zone is UTC, flagged."""
+    assert instant(text) == (ms(at), clock)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        5,
+        1_795_500_000_000,
+        True,
+        [],
+        {},
+        "soon",
+        "2026-09-14",
+        "2026-13-14T08:15:30.412Z",
+        "2026-02-30T08:15:30.412Z",
+        "2026-09-14T24:00:00.000Z",
+        "2026-09-14T08:15:60.000Z",
+        "2026-09-14T08:60:00.000Z",
+        "2026-09-14T08:15:30.4x2Z",
+        "1969-12-31T23:59:59.999Z",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00.000Z",
+        "9999-12-31T23:59:59-05:00",
+        "0001-01-01T00:00:00+05:00",
+        "2026-09-14T08:15:30.412Z\ud800",
+        "x" * 100_000,
+    ],
+    ids=lambda value: str(value)[:30].encode("ascii", "replace").decode(),
+)
+def test_no_instants(value: object) -> None:
+    """What is no time between 1970 and the year 9999 is None, whatever it is, and raises nothing."""
+    assert instant(value) is None
+
+
+@FEWER
+@given(
+    st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30)),  # noqa: DTZ001 (hypothesis adds it)
+    st.integers(-14 * 60, 14 * 60),
+    st.sampled_from(["milliseconds", "microseconds", "seconds"]),
+)
+def test_any_instant(moment: datetime, minutes: int, spec: str) -> None:
+    """Any time of any zone is read as the millisecond it falls in."""
+    local = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    text = local.isoformat(timespec=spec)
+    assert instant(text) == (ms(text), None)
+    assert instant(local.astimezone(UTC).isoformat(timespec=spec)[:-6] + "Z") == (ms(text), None)
+
+
+@FEWER
+@given(st.integers(0, 253_402_300_799_999))
+def test_iso_and_back(millis: int) -> None:
+    """A time written is read as itself."""
+    assert instant(iso(millis)) == (millis, None)
+
+
+def test_iso() -> None:
+    """Times are written with milliseconds and Z; no time is None."""
+    assert iso(1_795_500_000_007) == "2026-11-24T06:00:00.007Z"
+    assert iso(None) is None
+
+
+def test_days() -> None:
+    """A day number and its name are each other's inverse."""
+    assert day_name(20_781) == "2026-11-24"
+    assert day_number("2026-11-24") == 20_781
+    assert (DAY, HOUR) == (86_400_000, 3_600_000)
+
+
+@pytest.mark.parametrize("name", ["", "2026-11", "2026-02-30", "24.11.2026", "2026-11-24T00:00"])
+def test_no_days(name: str) -> None:
+    """What is no day of the calendar raises ValueError."""
+    with pytest.raises(ValueError, match=r"."):
+        day_number(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ana@example.org", ("ana@example.org", None, True)),
+        ("Ana@Example.ORG", ("ana@example.org", "Ana@Example.ORG", True)),
+        ("ana+x@example.org", ("ana+x@example.org", None, True)),
+        ("a.n.a@example.org", ("a.n.a@example.org", None, True)),
+        ("<full@example.org>", ("full@example.org", None, True)),
+        (" ana@example.org ", ("ana@example.org", None, True)),
+        ("Ana B <ana@example.org>", ("ana@example.org", None, True)),
+        ("Ana B <Ana@example.org>", ("ana@example.org", "Ana@example.org", True)),
+        ('"Gone, A." <gone@example.org>', ("gone@example.org", None, True)),
+        ("ana@example.org.", ("ana@example.org", None, True)),
+        ("u@bücher.example", ("u@xn--bcher-kva.example", "u@bücher.example", True)),
+        ("u@BÜCHER.example", ("u@xn--bcher-kva.example", "u@BÜCHER.example", True)),
+        ("u@bu\u0308cher.example", ("u@xn--bcher-kva.example", "u@bu\u0308cher.example", True)),
+        ("u@xn--bcher-kva.example", ("u@xn--bcher-kva.example", None, True)),
+        ("u@straße.example", ("u@xn--strae-oqa.example", "u@straße.example", True)),
+        ("josé@example.org", ("josé@example.org", None, True)),
+        ("José@example.org", ("josé@example.org", "José@example.org", True)),
+        ('"a b"@example.org', ('"a b"@example.org', None, False)),
+        ("undisclosed-recipients:;", ("undisclosed-recipients:;", None, False)),
+        ("ana@localhost", ("ana@localhost", None, False)),
+        ("ana@a..bé.example", ("ana@a..bé.example", None, False)),
+        ("ana", ("ana", None, False)),
+        ("@example.org", ("@example.org", None, False)),
+        ("ana@", ("ana@", None, False)),
+        ("", ("(empty)", None, False)),
+        (None, ("(empty)", None, False)),
+        ({}, ("(empty)", None, False)),
+        (5, ("5", None, False)),
+    ],
+)
+def test_addresses(text: object, expected: tuple[str, str | None, bool]) -> None:
+    """An address is the bare mailbox in lower case with its domain in A-labels; its spelling is kept,
+    and what does not parse is kept as it is and can never be mailed.
+    """
+    assert address(text) == expected
+
+
+@FEWER
+@given(
+    st.text(st.characters(codec=None), max_size=40)
+    | st.from_regex(
+        r'"?[A-Za-zäß. ]{0,9}"? ?<?[A-Za-z."+]{0,6}@[A-Za-zäßİ.-]{0,9}>?', fullmatch=True
+    )
+)
+def test_any_address(text: str) -> None:
+    """Any text gives an address that is stored whole and is its own normal form."""
+    found, spelling, mailable = address(text)
+    assert found == found.encode().decode() != ""
+    assert len(found) <= 2 * SHORT
+    assert address(found) == (found, None, mailable)
+    assert not mailable or spelling is None or address(spelling)[0] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("198.51.100.201", "198.51.100.0"),
+        ("203.0.113.9, 10.0.0.1", "203.0.113.0"),
+        (" 203.0.113.9 ", "203.0.113.0"),
+        ("2001:db8:4:5::a1", "2001:db8:4::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", None),
+        ("unknown", None),
+        ("999.1.1.1", None),
+        ("1" * 5_000, None),
+    ],
+)
+def test_networks(value: str, expected: str | None) -> None:
+    """Of an IP address only the network is kept, /24 or /48; what is none is nothing."""
+    assert network(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("link", "key"),
+    [
+        ("https://www.example.com/p?utm_source=digest&x=%C3%A9", "https://www.example.com/p"),
+        ("https://www.example.com", "https://www.example.com"),
+        ("https://www.example.com/", "https://www.example.com/"),
+        ("HTTPS://WWW.Example.com/Pricing#plans", "https://www.example.com/Pricing"),
+        ("http://example.com:8080/a", "http://example.com:8080/a"),
+        ("https://user:secret@example.com/a", "https://example.com/a"),
+        ("https://example.com/u/ana@example.org/x", "https://example.com/u/{id}/x"),
+        ("https://example.com/u/ana%40example.org", "https://example.com/u/{id}"),
+        ("https://example.com/o/8d969eef6ecad3c29a3a629280e686cf", "https://example.com/o/{id}"),
+        (
+            "https://example.com/o/0102019c-5b6e-4d1a-9c3f-7f3c2a105b6e",
+            "https://example.com/o/{id}",
+        ),
+        ("https://example.com/order/1234567", "https://example.com/order/{id}"),
+        ("https://example.com/order/12345", "https://example.com/order/12345"),
+        ("https://example.com/t/eyJhbGciOiJIUzI1NiJ9", "https://example.com/t/{id}"),
+        (
+            "https://example.com/a-long-but-readable-title",
+            "https://example.com/a-long-but-readable-title",
+        ),
+        (f"https://example.com/{'x' * 64}", "https://example.com/{id}"),
+        (" https://example.com/a ", "https://example.com/a"),
+        ("mailto:ana@example.org", "mailto:"),
+        ("tel:+4930123456", "tel:"),
+        ("javascript:alert(1)", "javascript:"),
+        ("data:text/html,<script>alert(1)</script>", "data:"),
+        ('"><script>alert(1)</script>', "~unreadable"),
+        ("https://[::1", "~unreadable"),
+        ("https://example.com:99999/", "~unreadable"),
+        ("https:///nowhere", "https:"),
+        ("", "~unreadable"),
+        ("/only/a/path", "~unreadable"),
+    ],
+)
+def test_link_keys(link: str, key: str) -> None:
+    """A link counts under scheme, host and path; nothing personal and nothing executable is kept."""
+    assert link_key(link) == key
+
+
+@FEWER
+@given(st.text(max_size=200) | st.from_regex(r"https?://[a-z.]+/[ -~]{0,300}", fullmatch=True))
+def test_any_link_key(link: str) -> None:
+    """Any text gives a key that fits and is http(s), a bare scheme, or unreadable."""
+    key = link_key(link)
+    assert len(key) <= LONG
+    assert key.startswith(("http://", "https://")) or key == "~unreadable" or key[-1] == ":"
+    assert "?" not in key
+    assert "@" not in key
+
+
+def test_long_link() -> None:
+    """A link with a very long path is cut, and a cut one keeps its hash."""
+    assert link_key("https://example.com/" + "a/" * 4_000) != link_key(
+        "https://example.com/" + "a/" * 4_000 + "b"
+    )
+
+
+def test_tie() -> None:
+    """Records of one millisecond have an order of 15 bits that is the same everywhere."""
+    assert tie("m-1", "ana@example.org") == 31_382
+    assert {tie(f"m-{n}", "a@b.example") >> 15 for n in range(1_000)} == {0}
