@@ -219,9 +219,11 @@ class App:
         """Return the HTTP API."""
         return create_api(self.services())
 
-    def ask(self, path: str, query: dict[str, Any]) -> tuple[int, bytes]:
+    def ask(
+        self, path: str, query: dict[str, Any], api: Litestar | None = None
+    ) -> tuple[int, bytes]:
         """Ask the API a question in this process; return status and body, as HTTP would."""
-        return asyncio.run(_ask(self.api(), path, query))
+        return asyncio.run(_ask(api or self.api(), path, query))
 
 
 _QUARANTINE = {

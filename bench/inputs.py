@@ -1,0 +1,71 @@
+"""Inputs: simulated traffic on disk, made once and kept in a folder between runs."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from sesight.simulation.notifications import Signer
+from sesight.simulation.plan import Plan
+from sesight.simulation.traffic import generate
+from sesight.simulation.truth import Truth
+
+END = 1_795_500_000_000
+"""The simulated now: 24 November 2026."""
+
+TOPIC = "arn:aws:sns:eu-west-1:000000000000:ses-email-events"
+
+
+def plan(messages: int, engagement: float = 1.0) -> Plan:
+    """Return the plan of a bench's traffic."""
+    return Plan(seed=7, end=END, messages=messages, ambiguous=0.0, engagement=engagement)
+
+
+def events_file(folder: Path, messages: int) -> Path:
+    """Return a file with the traffic of so many messages, and its truth beside it."""
+    path = folder / f"events-{messages}.ndjson"
+    if not path.with_suffix(".done").exists():
+        truth = Truth()
+        with path.open("wb", buffering=1 << 20) as out:
+            for event in generate(plan(messages), truth):
+                out.write(event.body + b"\n")
+        Path(f"{path}.truth.json").write_text(json.dumps(truth.document()))
+        path.with_suffix(".done").touch()
+    return path
+
+
+def shuffled_file(events: Path) -> Path:
+    """Return a file with the same lines in a random order."""
+    path = events.with_name(events.name.replace("events", "shuffled"))
+    if not path.with_suffix(".done").exists():
+        lines = events.read_bytes().splitlines(keepends=True)
+        random.Random(7).shuffle(lines)
+        with path.open("wb", buffering=1 << 20) as out:
+            out.writelines(lines)
+        path.with_suffix(".done").touch()
+    return path
+
+
+def lines_of(path: Path, most: int) -> list[bytes]:
+    """Return the first lines of a file."""
+    with path.open("rb") as lines:
+        return [line.rstrip() for _, line in zip(range(most), lines, strict=False)]
+
+
+def signed_bodies(folder: Path, events: Path, most: int) -> tuple[Path, Path]:
+    """Return a file of signed notifications, one a line, and the certificate that proves them."""
+    path, certificate = folder / f"signed-{most}.ndjson", folder / "simulator.pem"
+    if not path.with_suffix(".done").exists():
+        signer = Signer.made(TOPIC)
+        certificate.write_bytes(signer.certificate_pem)
+        with path.open("wb", buffering=1 << 20) as out:
+            for body in signer.signed(_bodies(events, most)):
+                out.write(body + b"\n")
+        path.with_suffix(".done").touch()
+    return path, certificate
+
+
+def _bodies(events: Path, most: int) -> Iterator[bytes]:
+    yield from lines_of(events, most)

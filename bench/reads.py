@@ -1,0 +1,90 @@
+"""Reads: a campaign's figures and pages of records, over stores of two sizes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench.inputs import END
+from bench.replays import open_app
+from sesight.app import App
+from sesight.domain.ports import Filter
+
+STREAMS = ("outreach", "finance")
+LIMIT = 100
+
+
+@dataclass
+class Reads:
+    """Milliseconds, medians; a page is the worst over depths (start, 10 %, half, near the end)."""
+
+    records: int
+    stats: float
+    page: float
+    page_campaign: float
+    page_address: float
+    page_rare: float
+    api_page: float
+    api_stats: float
+
+
+def measure(store: Path) -> Reads:
+    """Measure one store."""
+    app = open_app(store)
+    try:
+        cards = app.store.cards(STREAMS)
+        card, _ = max(cards, key=lambda found: found[1][0])
+        records = sum(counts[0] for _, counts in cards)
+        address = app.store.messages(Filter(streams=STREAMS), 1, None, END).records[0].recipient
+        api = app.api()
+        return Reads(
+            records,
+            _median(lambda: stats(app, card.stream, card.campaign)),
+            _deep(app, Filter(streams=STREAMS)),
+            _deep(app, Filter(streams=(card.stream,), campaign=card.campaign)),
+            _deep(app, Filter(streams=STREAMS, address=address)),
+            _deep(app, Filter(streams=STREAMS, outcomes=("bounced",))),
+            _median(lambda: app.ask("/api/messages", {"limit": 100}, api), 20),
+            _median(lambda: app.ask(f"/api/campaigns/{card.stream}/{card.campaign}", {}, api), 20),
+        )
+    finally:
+        app.close()
+
+
+def stats(app: App, stream: str, campaign: str) -> None:
+    """Read every rollup row that a campaign's page is made of."""
+    for family in ("day", "age", "link"):
+        app.store.rollups(family, stream, campaign)
+
+
+def _deep(app: App, wanted: Filter) -> float:
+    """Return the slowest of the medians of a page at several depths, ms."""
+    cursors: list[str | None] = [None]
+    cursor: str | None = None
+    pages = 0
+    while pages < 200:
+        page = app.store.messages(wanted, 500, cursor, END)
+        cursor = page.cursor
+        pages += 1
+        if cursor is None:
+            break
+        cursors.append(cursor)
+    depths = sorted({0, len(cursors) // 10, len(cursors) // 2, len(cursors) - 1})
+    return max(
+        _median(lambda at=cursors[n]: app.store.messages(wanted, LIMIT, at, END), 30)
+        for n in depths
+    )
+
+
+def _median(call: Callable[..., Any], times: int = 200) -> float:
+    call()
+    taken = []
+    for _ in range(times):
+        started = perf_counter()
+        call()
+        taken.append((perf_counter() - started) * 1_000)
+    return statistics.median(taken)

@@ -1,0 +1,139 @@
+"""Replays: files into a new store, in order and shuffled, and where the time goes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench.inputs import END
+from sesight.app import App
+from sesight.domain.tally import COUNTERS
+from sesight.ingest.batch import Batch
+from sesight.ingest.reading import read
+from sesight.settings import load
+
+
+def replay(events: Path, store: Path, durability: str = "full") -> dict[str, Any]:
+    """Replay in a process of its own; return its summary with `peakMb`, its own peak memory."""
+    remove(store)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.replays", str(events), str(store), durability],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def remove(store: Path) -> None:
+    """Remove a store and what belongs to it."""
+    for end in ("", "-wal", "-shm", ".key"):
+        Path(f"{store}{end}").unlink(missing_ok=True)
+
+
+def open_app(store: Path, durability: str = "full") -> App:
+    """Return an app over a bench store, at the simulated now."""
+    settings = load("/dev/null", {"store.url": f"sqlite:///{store}"})
+    return App(settings, clock=lambda: END, durability=durability)
+
+
+def check_truth(events: Path, store: Path) -> int:
+    """Return how many of the simulation's true totals the store differs in."""
+    truth = json.loads(Path(f"{events}.truth.json").read_text())
+    app = open_app(store)
+    wrong = 0
+    for stream, said in truth["streams"].items():
+        rows = app.store.rollups("day", stream, dimension="")
+        for n, name in enumerate(COUNTERS):
+            total = sum(row.counts[n] for row in rows)
+            wrong += name in said["totals"] and said["totals"][name] != total
+    app.close()
+    return wrong
+
+
+def shares(lines: list[bytes], store: Path, batch: int) -> dict[str, float]:
+    """Return the seconds of each step of the walk over some lines, in one process."""
+    remove(store)
+    app = open_app(store, "normal")
+    spent: defaultdict[str, float] = defaultdict(float)
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            started = perf_counter()
+            try:
+                return call(*given)
+            finally:
+                spent[name] += perf_counter() - started
+
+        return run
+
+    steps = (
+        "load",
+        "fold_routed",
+        "fold_unrouted",
+        "fold_awaiting",
+        "tally",
+        "suppress",
+        "changes",
+        "answers",
+    )
+    kept = {name: getattr(Batch, name) for name in steps}
+    gc.disable()
+    try:
+        for name, step in kept.items():
+            setattr(Batch, name, timed(name, step))
+        for start in range(0, len(lines), batch):
+            begun = perf_counter()
+            readings = [
+                each
+                for line in lines[start : start + batch]
+                for each in read(line, "file", known_sets=app.known_sets)
+            ]
+            spent["read"] += perf_counter() - begun
+            begun = perf_counter()
+            app.pipeline.process(readings)
+            spent["process"] += perf_counter() - begun
+    finally:
+        gc.enable()
+        for name, step in kept.items():
+            setattr(Batch, name, step)
+    app.close()
+    remove(store)
+    whole = spent.pop("process")
+    inside = sum(value for name, value in spent.items() if name != "read")
+    spent["write and commit"] = whole - inside
+    return dict(spent)
+
+
+def _main(events: str, store: str, durability: str) -> None:
+    import resource
+
+    from sesight.ingest.files import sources
+    from sesight.ingest.replay import replay as feed
+
+    app = open_app(Path(store), durability)
+    summary = feed(app.pipeline, sources([events]), app.known_sets)
+    app.close()
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    reader = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(
+        json.dumps(
+            {
+                "read": summary.read,
+                "seconds": summary.seconds,
+                "eventsPerSecond": summary.events_per_second,
+                "dispositions": summary.dispositions,
+                "peakMb": own + reader,
+                "megabytes": Path(store).stat().st_size / 1e6,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:4])
