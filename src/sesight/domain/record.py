@@ -140,13 +140,15 @@ def _add(
             return (*timeline[:n], joined, *timeline[n + 1 :]), capped
     last = timeline[-1]
     if new.RANK > last.RANK or (new.RANK == last.RANK and at > last.at):
-        timeline = (*timeline, new)
+        grown = (*timeline, new)
     else:
         place = bisect_left(timeline, _order(new), key=_order)
-        timeline = (*timeline[:place], new, *timeline[place:])
-    if len(timeline) > 2 * KEPT:
-        timeline, capped = _cap(timeline, capped, new)
-    return timeline, capped
+        grown = (*timeline[:place], new, *timeline[place:])
+    if len(grown) > 2 * KEPT:
+        grown, capped = _cap(grown, capped, new)
+        if grown == timeline:  # the new one itself is in the middle: nothing was learnt
+            return timeline, capped
+    return grown, capped
 
 
 def _order(occurrence: AnyOccurrence) -> tuple[int, int, tuple[tuple[bool, str], ...]]:

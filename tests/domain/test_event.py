@@ -1,0 +1,101 @@
+"""The words of events and what names a campaign."""
+
+import pytest
+
+from sesight.domain.event import (
+    UNTAGGED,
+    Bounce,
+    Click,
+    Complaint,
+    Delivery,
+    Event,
+    EventType,
+    Identity,
+    Occurrence,
+    Open,
+    Report,
+    Send,
+    Subscription,
+    campaign_of,
+    tag_value,
+)
+from tests.builders import NOW
+
+
+def kinds() -> list[type[Occurrence]]:
+    """Return every kind of occurrence."""
+    return Occurrence.__subclasses__()
+
+
+def test_every_type_has_an_occurrence() -> None:
+    """Each of SES's ten types, and our own Accepted, is kept as an occurrence of its own."""
+    assert [kind.type for kind in kinds()] == list(EventType)
+
+
+@pytest.mark.parametrize(
+    ("occurrence", "key"),
+    [
+        (Send(NOW), ()),
+        (Delivery(NOW, reply="250 OK"), ()),
+        (Complaint(NOW, kind="abuse"), ()),
+        (Bounce(NOW, kind="Permanent", reply="x"), ((True, "Permanent"), (False, ""))),
+        (Open(NOW, agent="", bot="Likely"), ((True, ""), (False, ""))),
+        (
+            Click(NOW, agent="a", ip="203.0.113.0", link="l"),
+            ((True, "l"), (True, "a"), (True, "203.0.113.0")),
+        ),
+        (Subscription(NOW, contact_list="news", source="x"), ((True, "news"),)),
+    ],
+)
+def test_keys(occurrence: Occurrence, key: tuple[tuple[bool, str], ...]) -> None:
+    """Beside type and time, an occurrence is known by link, user agent and IP, by a bounce's type and
+    sub type, by a contact list, or by nothing; an absent value is not an empty one.
+    """
+    assert occurrence.key == key
+
+
+@pytest.mark.parametrize(
+    ("bounce", "reported"),
+    [
+        (Bounce(NOW, kind="Transient", sub_type="General", reply="smtp; 550"), False),
+        (Bounce(NOW, action="failed"), True),
+        (Bounce(NOW, status="5.1.1"), True),
+        (Bounce(NOW, mta="dns; a.example"), True),
+        (Bounce(NOW, action="", status="", mta=""), False),
+    ],
+)
+def test_reported(bounce: Bounce, reported: bool) -> None:
+    """A bounce came with a delivery report if it has an action, a status or a reporting MTA."""
+    assert bounce.reported is reported
+
+
+def test_type_of_an_event() -> None:
+    """An event is of the type of its reports."""
+    told = Event("m-1", Identity(NOW), (Report("a@b.example", Open(NOW)),))
+    assert told.type is EventType.OPEN
+
+
+@pytest.mark.parametrize(
+    ("tags", "campaign"),
+    [
+        ((), UNTAGGED),
+        ((("team", "x"),), UNTAGGED),
+        ((("campaign", "c"), ("campaign_id", "i"), ("campaign_name", "n")), "i"),
+        ((("campaign", "c"), ("campaign_name", "n")), "n"),
+        ((("campaign", "c"),), "c"),
+        ((("campaign_id", "a"), ("campaign_id", "b")), "a"),
+        ((("campaign_id", ""),), UNTAGGED),
+        ((("campaign", "c"), ("campaign_id", "")), "c"),
+    ],
+)
+def test_campaign(tags: tuple[tuple[str, str], ...], campaign: str) -> None:
+    """The campaign is `campaign_id`, else `campaign_name`, else `campaign`, the least value of it; an
+    empty value names none.
+    """
+    assert campaign_of(tags) == campaign
+
+
+def test_tag_value() -> None:
+    """A tag's value is the least of several, None if the tag is missing."""
+    tags = (("a", "1"), ("b", "2"), ("b", "3"))
+    assert [tag_value(tags, name) for name in "abc"] == ["1", "2", None]
