@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
-from litestar import Litestar, Response, get
+from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
@@ -13,9 +15,9 @@ from sesight.api.campaigns import campaign_figures, campaigns
 from sesight.api.gate import Gate
 from sesight.api.messages import message, messages, tracking_routes
 from sesight.api.months import month_routes
+from sesight.api.operation import read
 from sesight.api.operations import health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
-from sesight.api.parameters import only_known
 from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
 from sesight.api.services import Services
@@ -67,19 +69,18 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
 
 
 def _documents(services: Services, handlers: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """Return the routes of the API's own description, written once."""
-    schema = openapi.document(services, handlers)
-    as_json = msgspec.json.format(msgspec.json.encode(schema), indent=1)
-    as_page = openapi.page(schema)
+    """Return the routes of the API's own description, written when first asked for."""
+    schema = cache(lambda: openapi.document(services, handlers))
 
-    @get("/openapi.json", sync_to_thread=False, guards=[only_known])
+    @read("/openapi.json")
     def openapi_json() -> Response[bytes]:
         """The OpenAPI document."""
-        return Response(as_json, media_type="application/json")
+        text = msgspec.json.format(msgspec.json.encode(schema()), indent=1)
+        return Response(text, media_type="application/json")
 
-    @get("/docs", sync_to_thread=False, guards=[only_known])
+    @read("/docs")
     def docs() -> Response[str]:
         """The OpenAPI document to read."""
-        return Response(as_page, media_type="text/html")
+        return Response(openapi.page(schema()), media_type="text/html")
 
     return [openapi_json, docs]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from litestar import Response
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 from msgspec.structs import fields
 
@@ -141,18 +141,20 @@ def campaigns(
     services: Given,
     stream: StreamIds = None,
     q: Annotated[
-        str | None, Parameter(description="Text in the name, subject or id, in any case.")
+        str | None, QueryParameter(description="Text in the name, subject or id, in any case.")
     ] = None,
     states: Annotated[
         str | None,
-        Parameter(query="state", description=f"States, separated by commas: {', '.join(STATES)}."),
+        QueryParameter(
+            name="state", description=f"States, separated by commas: {', '.join(STATES)}."
+        ),
     ] = None,
     provider: Provider = None,
     since: From = None,
     until: To = None,
     sort: Annotated[
         str,
-        Parameter(
+        QueryParameter(
             description="A column of the cards, a total or a rate; `-` before it: descending."
         ),
     ] = "-lastSentAt",
@@ -196,11 +198,13 @@ def campaigns(
 @read("/campaigns/{stream:str}/{campaign:path}")
 def campaign_figures(
     services: Given,
-    stream: str,
-    campaign: str,
+    stream: FromPath[str],
+    campaign: FromPath[str],
     step: Annotated[
         Literal["age", "day"],
-        Parameter(description="`age`: hours since each message's own send; `day`: UTC send days."),
+        QueryParameter(
+            description="`age`: hours since each message's own send; `day`: UTC send days."
+        ),
     ] = "age",
 ) -> CampaignAnswer:
     """One campaign's card and figures. They stay when its records have expired."""

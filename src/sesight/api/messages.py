@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import fields
 
@@ -213,7 +214,7 @@ def _tracking(stream: str, path: str, provider: str) -> HTTPRouteHandler:
 
 
 @read("/messages/{message_id:str}")
-def message(services: Given, message_id: str) -> MessageAnswer:
+def message(services: Given, message_id: FromPath[str]) -> MessageAnswer:
     """One message, with all its recipients."""
     records = services.store.message(message_id, services.clock())
     if not records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from sesight.api.answers import Meta, Total, meta_of
@@ -145,7 +145,7 @@ def metrics(services: Given) -> Response[bytes]:
 @read("/quarantine")
 def quarantine(
     services: Given,
-    reason: Annotated[str | None, Parameter(description="Only bodies of this reason.")] = None,
+    reason: Annotated[str | None, QueryParameter(description="Only bodies of this reason.")] = None,
     limit: Limit = None,
 ) -> QuarantineList:
     """What was trusted but not understood, and why."""

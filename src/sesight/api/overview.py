@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct, field
 
 from sesight.api.answers import Meta, meta_of
@@ -34,13 +34,15 @@ DIMENSIONS = ("mailbox", "senderDomain", "template")
 
 StepWanted = Annotated[
     Literal["auto", "hour", "day", "week"],
-    Parameter(
+    QueryParameter(
         description="What a bucket is; `auto`: hours up to 5 days, days up to 120, else weeks."
     ),
 ]
 Compare = Annotated[
     Literal["prev", "none"],
-    Parameter(description="`prev`: with the figures of the period of equal length just before."),
+    QueryParameter(
+        description="`prev`: with the figures of the period of equal length just before."
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.params import DependencyKwarg, Parameter, ParameterKwarg
+from litestar.params import QueryParameter
 
 from sesight.api.problem import InvalidParameter
 from sesight.api.services import Services
@@ -29,53 +29,56 @@ OUTCOME_WORDS = (
 
 StreamIds = Annotated[
     str | None,
-    Parameter(
-        query="stream", description="Stream ids, separated by commas; all of them if absent."
+    QueryParameter(
+        name="stream", description="Stream ids, separated by commas; all of them if absent."
     ),
 ]
 From = Annotated[
     str | None,
-    Parameter(
-        query="from",
+    QueryParameter(
+        name="from",
         description="Send time from which on: a date (that whole UTC day) or an instant (included).",
     ),
 ]
 To = Annotated[
     str | None,
-    Parameter(
-        query="to",
+    QueryParameter(
+        name="to",
         description="Send time up to which: a date (that whole UTC day) or an instant (excluded).",
     ),
 ]
 Limit = Annotated[
-    int | None, Parameter(ge=1, le=500, description="Rows on a page, 1 to 500; 100 if absent.")
+    int | None, QueryParameter(ge=1, le=500, description="Rows on a page, 1 to 500; 100 if absent.")
 ]
 Cursor = Annotated[
     str | None,
-    Parameter(description="`nextCursor` or `newerCursor` of an answer to the same question."),
+    QueryParameter(description="`nextCursor` or `newerCursor` of an answer to the same question."),
 ]
 Format = Annotated[
     Literal["json", "csv"],
-    Parameter(
-        query="format",
+    QueryParameter(
+        name="format",
         description="`csv`: the same rows as a file; without a `limit`, up to 10,000 from the cursor on.",
     ),
 ]
-Campaign = Annotated[str | None, Parameter(description="Campaign id, `~untagged` for none.")]
-Provider = Annotated[str | None, Parameter(description="Who sent: `ses` or `legacy`.")]
-Recipient = Annotated[str | None, Parameter(description="Recipient id (`r_…`), never an address.")]
-Month = Annotated[str | None, Parameter(description="Statement month, YYYY-MM.")]
+Campaign = Annotated[str | None, QueryParameter(description="Campaign id, `~untagged` for none.")]
+Provider = Annotated[str | None, QueryParameter(description="Who sent: `ses` or `legacy`.")]
+Recipient = Annotated[
+    str | None, QueryParameter(description="Recipient id (`r_…`), never an address.")
+]
+Month = Annotated[str | None, QueryParameter(description="Statement month, YYYY-MM.")]
 EventName = Annotated[
-    str | None, Parameter(query="event", description="An event the record has: Send, Delivery …")
+    str | None,
+    QueryParameter(name="event", description="An event the record has: Send, Delivery …"),
 ]
 Outcomes = Annotated[
     str | None,
-    Parameter(
-        query="outcome",
+    QueryParameter(
+        name="outcome",
         description=f"Outcomes, separated by commas, any of: {', '.join(OUTCOME_WORDS)}.",
     ),
 ]
-Email = Annotated[str | None, Parameter(description="Address of the recipient.")]
+Email = Annotated[str | None, QueryParameter(description="Address of the recipient.")]
 
 
 DEFAULT_LIMIT = 100
@@ -97,24 +100,13 @@ class Range(NamedTuple):
 @lru_cache(128)
 def known_parameters(handler: BaseRouteHandler) -> tuple[str, ...]:
     """Return the names of the query parameters a handler takes."""
-    path = {part.name for part in _path_parts(handler)}
-    names = []
-    for name, field in handler.parsed_fn_signature.parameters.items():
-        kwarg = field.kwarg_definition
-        if isinstance(kwarg, DependencyKwarg) or name in path or name in ("request", "data"):
-            continue
-        queried = kwarg.query if isinstance(kwarg, ParameterKwarg) else None
-        names.append(queried or name)
-    return tuple(sorted(names))
-
-
-class _PathPart(NamedTuple):
-    name: str
-
-
-def _path_parts(handler: BaseRouteHandler) -> list[_PathPart]:
-    parts = [part for path in handler.paths for part in path.split("/")]
-    return [_PathPart(part[1:].partition(":")[0]) for part in parts if part.startswith("{")]
+    return tuple(
+        sorted(
+            field.kwarg_definition.name or name
+            for name, field in handler.parsed_fn_signature.parameters.items()
+            if isinstance(field.kwarg_definition, QueryParameter)
+        )
+    )
 
 
 def only_known(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

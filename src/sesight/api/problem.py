@@ -111,10 +111,10 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     kind = next((kind for known, kind in _BY_ERROR if isinstance(error, known)), None)
     detail = str(error)
     if kind is None and isinstance(error, ValidationException):
-        kind, (detail, more) = "invalid-request", _of_validation(error)
+        kind, (detail, more) = "invalid-request", _of_validation(request, error)
     elif kind is None and isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         kind = _BY_STATUS[error.status_code]
-        detail = f"{error.detail}: {request.method} {request.url.path}"
+        detail = f"{error.detail}: {request.method} {request.url.path}."
         headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
     if kind is None or kind == "failed":
         kind = "failed"
@@ -129,9 +129,15 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _of_validation(error: ValidationException) -> tuple[str, dict[str, Any]]:
+def _of_validation(
+    request: Request[Any, Any, Any], error: ValidationException
+) -> tuple[str, dict[str, Any]]:
     """Return the sentence and the parameter of the first thing Litestar found wrong."""
     wrong = next((each for each in error.extra or () if isinstance(each, dict)), {})
-    key = str(wrong.get("key", ""))
-    said = str(wrong.get("message", error.detail))
-    return (f"{key}: {said}." if key else f"{said}."), {"parameter": key} if key else {}
+    said = str(wrong.get("message", error.detail)).rstrip(".")
+    if "key" not in wrong:
+        return f"{said}.", {}
+    key = str(wrong["key"])
+    field = request.route_handler.parsed_fn_signature.parameters.get(key)
+    name = getattr(field and field.kwarg_definition, "name", None) or key
+    return f"{name}: {said}.", {"parameter": name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import add
 
+from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
 from sesight.api.answers import Meta, meta_of
@@ -102,7 +103,7 @@ class Person(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 @ask("/recipients/lookup")
-def lookup(services: Given, data: Lookup) -> Person:
+def lookup(services: Given, data: JSONBody[Lookup]) -> Person:
     """Find a person by address, which stays out of addresses and logs by being in the body."""
     named, _, mailable = address(data.address)
     if not mailable:
@@ -111,7 +112,7 @@ def lookup(services: Given, data: Lookup) -> Person:
 
 
 @read("/recipients/{rid:str}")
-def recipient(services: Given, rid: str, stream: StreamIds = None) -> Person:
+def recipient(services: Given, rid: FromPath[str], stream: StreamIds = None) -> Person:
     """One person: may each stream mail them, suppressions with history, counts and records."""
     named = decode(rid, services.recipient_key)
     return _person(services, named, read_streams(services, stream))
