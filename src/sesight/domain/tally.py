@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from sesight.domain.engagement import RULES_VERSION, Who
-from sesight.domain.event import Click, EventType
+from sesight.domain.event import Click, EventType, campaign_of, tag_value
 from sesight.domain.mailbox import mailbox_of
 from sesight.domain.outcome import PENDING, Facts, Outcome, facts
 from sesight.domain.reason import reason_of
@@ -176,7 +176,7 @@ class Tally(Struct, frozen=True, gc=False, array_like=True):
     links: tuple[LinkTally, ...] = ()
 
 
-class Counting(Struct, frozen=True):
+class Counting(Struct, frozen=True, eq=False):
     """What the settings say of counting: the streams by id, up to three tags to break campaigns down
     by, and recipients that never count (addresses, or domains starting with `@`).
     """
@@ -203,32 +203,52 @@ def tally_of(record: Record, counting: Counting) -> Tally:
         return _unattributed(record, said, place, hour, counting.rules)
     if not said.engagements or not said.reached:
         bits = _bits(said, record.capped)
-        ages = _ages(record, said.delivered_at, None, None, None)
+        ages = _ages(record.identity.sent_at, said.delivered_at, None, None, None)
         return Tally(counting.rules, place, hour, said.outcome, bits, (), ages)
     return _engaged(record, said, place, hour, counting.rules)
 
 
 def _place(record: Record, said: Facts, counting: Counting) -> Place:
     identity = record.identity
-    stream = counting.streams.get(record.stream)
-    month = attempt = None
-    if stream is not None and stream.months:
-        month = _month(record.tag("campaign_month"), identity.sent_at)
-        attempt = "first" if record.tag("campaign_attempt") in (None, "1") else "resend"
-    sender = identity.sender
+    campaign, sender_domain, month, attempt, tags = _heads(
+        record.stream, identity.sender, identity.tags, identity.sent_at // DAY, counting
+    )
     return Place(
         record.stream,
-        record.campaign,
+        campaign,
         identity.sent_at // DAY,
         mailbox_of(record),
-        sender.rpartition("@")[2] if sender else None,
+        sender_domain,
         identity.template,
         month,
         attempt,
-        reason_of(said),
-        tuple([pair for pair in identity.tags if pair[0] in counting.tags])
-        if counting.tags
-        else (),
+        reason_of(said) if said.decisive is not None else None,
+        tags,
+    )
+
+
+Tags = tuple[tuple[str, str], ...]
+
+
+@lru_cache(4_096)
+def _heads(
+    stream: str, sender: str | None, tags: Tags, day: int, counting: Counting
+) -> tuple[str, str | None, int | None, str | None, Tags]:
+    """Return what the messages of one campaign and day have in common: campaign, sender domain,
+    month, attempt and the tags that figures are broken down by.
+    """
+    month = attempt = None
+    of = counting.streams.get(stream)
+    if of is not None and of.months:
+        named = tag_value(tags, "campaign_month")
+        month = (month_number(named) if named else None) or month_number(day_name(day)[:7])
+        attempt = "first" if tag_value(tags, "campaign_attempt") in (None, "1") else "resend"
+    return (
+        campaign_of(tags),
+        sender.rpartition("@")[2] if sender else None,
+        month,
+        attempt,
+        tuple([pair for pair in tags if pair[0] in counting.tags]),
     )
 
 
@@ -245,16 +265,6 @@ def month_number(name: str) -> int | None:
 def month_name(number: int) -> str:
     """Write a month number as YYYY-MM."""
     return f"{number // 12:04d}-{number % 12 + 1:02d}"
-
-
-@lru_cache(4_096)
-def _month_of_day(day: int) -> int:
-    return month_number(day_name(day)[:7]) or 0
-
-
-def _month(tag: str | None, sent_at: int) -> int:
-    named = month_number(tag) if tag else None
-    return named if named is not None else _month_of_day(sent_at // DAY)
 
 
 def _bits(said: Facts, capped: int) -> int:
@@ -284,11 +294,14 @@ _UNATTEMPTED = frozenset({Outcome.SUPPRESSED, Outcome.REJECTED, Outcome.FAILED})
 def _age(at: int | None, sent_at: int) -> int | None:
     if at is None:
         return None
-    return min(max((at - sent_at) // HOUR, 0), LAST_AGE)
+    age = (at - sent_at) // HOUR
+    if age < 0:
+        return 0
+    return age if age < LAST_AGE else LAST_AGE
 
 
 def _ages(
-    record: Record,
+    sent_at: int,
     delivered: int | None,
     human_open: int | None,
     machine_open: int | None,
@@ -296,7 +309,6 @@ def _ages(
 ) -> tuple[int | None, ...]:
     if delivered is human_open is machine_open is human_click is None:
         return ()
-    sent_at = record.identity.sent_at
     return (
         _age(delivered, sent_at),
         _age(human_open, sent_at),
@@ -342,8 +354,8 @@ def _engaged(record: Record, said: Facts, place: Place, hour: int, rules: int) -
         else:
             machine_open = _earlier(machine_open, at)
     bits = _bits(said, record.capped)
-    bits |= _best("Opened", "opened", human_open, unknown_open, machine_open)
-    bits |= _best("Clicked", "clicked", human_click, unknown_click, machine_click)
+    bits |= _best(_OPENED, human_open, unknown_open, machine_open)
+    bits |= _best(_CLICKED, human_click, unknown_click, machine_click)
     machine_only = machine_open if human_open is None and unknown_open is None else None
     return Tally(
         rules,
@@ -352,21 +364,29 @@ def _engaged(record: Record, said: Facts, place: Place, hour: int, rules: int) -
         said.outcome,
         bits,
         (opens, clicks, machine_opens, machine_clicks, 0, 0),
-        _ages(record, said.delivered_at, human_open, machine_only, human_click),
-        tuple([LinkTally(link, *counts) for link, counts in sorted(links.items())]),
+        _ages(record.identity.sent_at, said.delivered_at, human_open, machine_only, human_click),
+        tuple([LinkTally(link, *links[link]) for link in sorted(links)]) if links else (),
     )
 
 
+_OPENED = tuple(
+    _BIT["opened"] | _BIT[name] for name in ("humanOpened", "unknownOpened", "machineOnlyOpened")
+)
+_CLICKED = tuple(
+    _BIT["clicked"] | _BIT[name]
+    for name in ("humanClicked", "unknownClicked", "machineOnlyClicked")
+)
+
+
 def _best(
-    suffix: str, any_name: str, human: int | None, unknown: int | None, machine: int | None
+    bits: tuple[int, ...], human: int | None, unknown: int | None, machine: int | None
 ) -> int:
+    """Return the bits of the best verdict there is: a person, then nobody can say, then a machine."""
     if human is not None:
-        return _BIT[any_name] | _BIT[f"human{suffix}"]
+        return bits[0]
     if unknown is not None:
-        return _BIT[any_name] | _BIT[f"unknown{suffix}"]
-    if machine is not None:
-        return _BIT[any_name] | _BIT[f"machineOnly{suffix}"]
-    return 0
+        return bits[1]
+    return bits[2] if machine is not None else 0
 
 
 def _unattributed(record: Record, said: Facts, place: Place, hour: int, rules: int) -> Tally:

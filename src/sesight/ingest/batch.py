@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from sesight.domain.event import (
@@ -22,6 +23,7 @@ from sesight.domain.event import (
     Report,
     Send,
     campaign_of,
+    tag_value,
 )
 from sesight.domain.ports import Card, Changes, Key, Quarantined, View
 from sesight.domain.record import Record, fold, least
@@ -94,6 +96,15 @@ class Processed(Struct, gc=False):
     keys: tuple[Key, ...] = ()
 
 
+class _CardNotes(Struct):
+    """What a batch has heard of one campaign: times, and each distinct way it was described."""
+
+    first_sent_at: int
+    last_sent_at: int
+    last_event_at: int
+    said: set[tuple[Any, ...]] = field(default_factory=set)
+
+
 class Batch:
     """One batch within one transaction. The steps are called in the order of the walk."""
 
@@ -119,7 +130,7 @@ class Batch:
         self._late: dict[int, bool] = {}
         self._released: list[str] = []
         self._held: dict[tuple[str, str], Suppression] = {}
-        self._cards: dict[tuple[str, str], Card] = {}
+        self._notes: dict[tuple[str, str], _CardNotes] = {}
         self._deltas = Deltas()
 
     # -- the steps -------------------------------------------------------------------------------
@@ -193,7 +204,7 @@ class Batch:
                 record = replace(record, tally=tally)
                 self._records[key] = record
             if tally.place is not None:
-                self._join_card(tally.place.campaign, record)
+                self._note_card(tally.place.campaign, record)
 
     def suppress(self) -> None:
         """Join what the batch says of addresses into their suppression items."""
@@ -260,7 +271,7 @@ class Batch:
             records,
             self._items,
             rollups,
-            self._cards,
+            self._cards(),
             list(self._quarantined.values()),
             self._released,
             self._now if records else None,
@@ -362,24 +373,48 @@ class Batch:
             )
         return Processed(reading, Disposition.QUARANTINED, reason)
 
-    def _join_card(self, campaign: str, record: Record) -> None:
-        """Join a record into its campaign's card; what the batch has said already costs no join."""
+    def _note_card(self, campaign: str, record: Record) -> None:
         identity = record.identity
         sent_at = identity.sent_at
-        found = Card(
-            record.stream,
-            campaign,
-            record.tag("campaign_name"),
-            identity.provider,
-            identity.sender,
-            identity.subject,
-            identity.template,
-            sent_at,
-            sent_at,
-            max([held.at for held in record.timeline]),
+        last_at = max([held.at for held in record.timeline])
+        notes = self._notes.get((record.stream, campaign))
+        if notes is None:
+            notes = self._notes[record.stream, campaign] = _CardNotes(sent_at, sent_at, last_at)
+        notes.first_sent_at = min(notes.first_sent_at, sent_at)
+        notes.last_sent_at = max(notes.last_sent_at, sent_at)
+        notes.last_event_at = max(notes.last_event_at, last_at)
+        notes.said.add(
+            (
+                identity.tags,
+                identity.provider,
+                identity.sender,
+                identity.subject,
+                identity.template,
+            )
         )
-        held = self._cards.get((record.stream, campaign))
-        self._cards[record.stream, campaign] = found if held is None else held.joined(found)
+
+    def _cards(self) -> dict[tuple[str, str], Card]:
+        """Return the cards of the campaigns that the batch touched, as far as it knows them."""
+        return {
+            place: reduce(
+                Card.joined,
+                [
+                    Card(
+                        *place,
+                        tag_value(tags, "campaign_name"),
+                        provider,
+                        sender,
+                        subject,
+                        template,
+                        notes.first_sent_at,
+                        notes.last_sent_at,
+                        notes.last_event_at,
+                    )
+                    for tags, provider, sender, subject, template in notes.said
+                ],
+            )
+            for place, notes in self._notes.items()
+        }
 
 
 _WHY = {
