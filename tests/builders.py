@@ -100,12 +100,13 @@ def bounce(
     sub_type: str = "General",
     status: str | None = "5.1.1",
     after: int = 2_000,
+    action: str | None = "failed",
     **about: Any,
 ) -> Told:
     """The message came back."""
     at = about.get("sent_at", NOW - DAY) + after
     reply = f"smtp; 550 {status} no such user"
-    held = Bounce(at, kind=kind, sub_type=sub_type, reply=reply, status=status, action="failed")
+    held = Bounce(at, kind=kind, sub_type=sub_type, reply=reply, status=status, action=action)
     return event(held, to, **about)
 
 

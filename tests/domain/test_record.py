@@ -166,8 +166,10 @@ def test_identity_field_by_field() -> None:
     """Each field of the identity is the lesser of the two said; tags are the union of both."""
     one = Identity(2, "a", "b", None, "d", None, (("x", "1"),), "ses")
     other = Identity(1, "b", "a", "c", None, "e", (("x", "2"),), "legacy")
-    assert join_identity(one, other) == join_identity(other, one) == Identity(
-        1, "a", "a", "c", "d", "e", (("x", "1"), ("x", "2")), "legacy"
+    assert (
+        join_identity(one, other)
+        == join_identity(other, one)
+        == Identity(1, "a", "a", "c", "d", "e", (("x", "1"), ("x", "2")), "legacy")
     )
 
 
