@@ -47,10 +47,13 @@ class Envelope(Struct, frozen=True, gc=False):
     detail: str = ""
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Outer(Struct):
     """The fields that tell envelopes apart."""
 
-    mail: msgspec.Raw | None = None
+    mail: msgspec.Raw = _NULL  # msgspec reads nothing but null for a `Raw | None`
     event_type: Any = msgspec.field(default=None, name="eventType")
     notification_type: Any = msgspec.field(default=None, name="notificationType")
     type: Any = msgspec.field(default=None, name="Type")
@@ -59,7 +62,7 @@ class _Outer(Struct):
     firehose: Any = msgspec.field(default=None, name="records")
     messages: Any = msgspec.field(default=None, name="Messages")
     detail_type: Any = msgspec.field(default=None, name="detail-type")
-    detail: msgspec.Raw | None = None
+    detail: msgspec.Raw = _NULL
     source: Any = None
     alarm: Any = msgspec.field(default=None, name="AlarmName")
 
@@ -112,7 +115,7 @@ def _sort(
     outer: _Outer, data: bytes, origin: str, item: str | None, depth: int
 ) -> Iterator[Envelope]:
     if (
-        outer.mail is not None
+        bytes(outer.mail) != b"null"
         or outer.event_type is not None
         or outer.notification_type is not None
     ):
@@ -204,7 +207,7 @@ def _eventbridge(outer: _Outer, origin: str, item: str | None, depth: int) -> It
     )
     if not ours:
         yield Envelope(origin, b"", item, "foreign")
-    elif outer.detail is None:
+    elif bytes(outer.detail) == b"null":
         raise Unreadable("malformed", "An EventBridge event has no `detail`.")
     else:
         # an item is what the transport reports failures by: EventBridge itself has none
