@@ -43,14 +43,16 @@ def translated() -> Iterator[None]:
         raise
 
 
-def connect(path: Path, busy_timeout_ms: int, *, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     """Return a connection in autocommit mode that any thread may use, one at a time."""
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         path, timeout=busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False
     )
+
+
+def _tune(connection: sqlite3.Connection, cache_kib: int) -> None:
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")
     connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
 
 
 def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Connection:
@@ -64,10 +66,11 @@ def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Co
     if not path.parent.is_dir():
         raise SettingsError(f"There is no folder {path.parent} for the store {path.name}.")
     with translated():
-        connection = connect(path, busy_timeout_ms)
+        connection = _connect(path, busy_timeout_ms)
     try:
         with translated():
             _recognise(connection, path)
+            _tune(connection, CACHE_KIB)
             connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
             connection.execute(f"PRAGMA synchronous = {_DURABILITY[durability]}")
@@ -79,7 +82,8 @@ def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Co
 
 def open_reader(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     """Return a connection that cannot write."""
-    connection = connect(path, busy_timeout_ms, cache_kib=READER_CACHE_KIB)
+    connection = _connect(path, busy_timeout_ms)
+    _tune(connection, READER_CACHE_KIB)
     connection.execute("PRAGMA query_only = ON")
     return connection
 

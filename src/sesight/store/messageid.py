@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 
 Packed = tuple[int, bytes | str]
 """The 63 bits a message is indexed by, and what is kept of the id beside them."""
 
-_SES = re.compile(
-    r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}-[0-9]{6}"
-)
-_LATEST = 1 << 42
+_LENGTH = len("0102019f2c4b7a01-3d5e8f21-6a7b-4c8d-9e0f-1a2b3c4d0001-000000")
+_DIGITS = 54
 
 
 def pack(message_id: str) -> Packed:
@@ -22,13 +19,19 @@ def pack(message_id: str) -> Packed:
     left out of the bytes, and so is the usual `-000000` at the end. Other ids are kept as they are
     and have a hash for a key.
     """
-    if _SES.fullmatch(message_id):
-        whole = bytes.fromhex(message_id.replace("-", ""))
-        at = int.from_bytes(whole[2:8])
-        if at < _LATEST:
-            key = at << 21 | int.from_bytes(whole[8:11]) >> 3
-            tail = whole[8:24] if whole[24:] == b"\0\0\0" else whole[8:]
-            return key, whole[:2] + tail
+    if (
+        len(message_id) == _LENGTH
+        and message_id[16] == message_id[25] == message_id[30] == message_id[35] == "-"
+        and message_id[40] == message_id[53] == "-"
+        and message_id == message_id.lower()
+    ):
+        try:
+            whole = bytes.fromhex(message_id.replace("-", ""))
+        except ValueError:
+            whole = b""
+        key = int.from_bytes(whole[2:11]) >> 3
+        if len(whole) == _DIGITS // 2 and key < 1 << 63:
+            return key, whole[:2] + (whole[8:24] if whole[24:] == b"\0\0\0" else whole[8:])
     return int.from_bytes(blake2b(message_id.encode(), digest_size=8).digest()) >> 1, message_id
 
 

@@ -6,8 +6,8 @@ import sqlite3
 from typing import Any
 
 from sesight.domain.errors import SettingsError
-from sesight.store.packing import Shared, Values, days_of, last_day, pack_value
 from sesight.store.rowid import STREAMS, value_key
+from sesight.store.shared import Shared, Values, last_day, pack_value, span_of
 
 CACHED = 400_000
 """Shared values whose numbers are remembered (some tens of MB)."""
@@ -22,6 +22,7 @@ class Numbers:
         self._streams: dict[str, int] = {}
         self._stream_names: dict[int, str] = {}
         self._campaigns: dict[tuple[str, str], int] = {}
+        self.campaigns: dict[tuple[str, int], int] = {}
         self._spans: dict[int, Shared] = {}
         self._generation: int | None = None
         self.values = reading(connection)
@@ -31,6 +32,7 @@ class Numbers:
         self._streams.clear()
         self._stream_names.clear()
         self._campaigns.clear()
+        self.campaigns.clear()
         self._spans.clear()
         self.values = reading(self._connection)
 
@@ -42,6 +44,7 @@ class Numbers:
         generation = found[0] if found else 0
         if generation != self._generation or sum(map(len, self._spans.values())) > CACHED:
             self._spans.clear()
+            self.campaigns.clear()
             self._generation = generation
 
     def stream(self, name: str) -> int:
@@ -91,7 +94,7 @@ class Numbers:
 
     def shared(self, sent_at: int) -> Shared:
         """Return the numbers of shared values for records of this send time (ms)."""
-        span = days_of(sent_at)
+        span = span_of(sent_at)
         held = self._spans.get(span)
         if held is None:
             held = self._spans[span] = Shared(self._number, last_day(span))

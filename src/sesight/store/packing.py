@@ -5,17 +5,16 @@ the end. The head (sender, subject, template, ISP, provider, tags) and a tally's
 shared value each, since whole campaigns have them in common; so are user agents, links and mail
 servers. Times are differences from the send time, which is in the row's id.
 
-An entry of the timeline is the type's tag alone when it has nothing but the send time, else
-`[tag, difference, fields…]`; tag + 16 says that a clock follows the difference. Unchanged parts of
+An entry of the timeline is `[tag, difference, fields…]`, for a Send at the send time the tag alone;
+tag + 16 says that a clock follows the difference. Unchanged parts of
 a record that was read are written back as they were read, which is most of the work saved.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from itertools import starmap
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
@@ -37,9 +36,9 @@ from sesight.domain.event import (
     Subscription,
 )
 from sesight.domain.record import Record
-from sesight.domain.tally import LinkTally, Place, Tally
-from sesight.domain.text import DAY
+from sesight.domain.tally import LinkTally, Tally
 from sesight.store.messageid import unpack
+from sesight.store.shared import NETWORK_NAMES, NETWORKS, Shared, Values
 
 Raw = list[Any]
 """A decoded body."""
@@ -64,165 +63,158 @@ _FIELDS: dict[type, str] = {
 _CLASSES = tuple(_FIELDS)
 _TAG = {kind: tag for tag, kind in enumerate(_CLASSES)}
 _CLOCKED = 16
-_OPEN, _CLICK, _DELIVERY = _TAG[Open], _TAG[Click], _TAG[Delivery]
+_SEND, _OPEN, _CLICK, _DELIVERY = _TAG[Send], _TAG[Open], _TAG[Click], _TAG[Delivery]
 _RARE = frozenset(
     tag for tag, kind in enumerate(_CLASSES) if kind not in (Accepted, Send, Delivery, Open, Click)
 )
 _BOTS: dict[str | None, int] = {None: 0, "Likely": 1, "Unlikely": 2}
-_BOT_WORDS = (None, "Likely", "Unlikely")
+_BOT_WORDS: dict[int | str, str | None] = {number: word for word, number in _BOTS.items()}
+_PLAIN = 5
+"""Parts of a tally without events."""
+_REST = 6
+"""Where in a body the rest is."""
 
 _OWN = re.compile(r"\d{4}|@|[A-Za-z0-9_=+-]{24}")
 _TOKEN = re.compile(r"\d\S{9}|\S{9}\d")
 
 
-class Shared(dict[Any, int]):
-    """Numbers of shared values, for records of some send days; a miss is looked up or added."""
+class Before(NamedTuple):
+    """A record as it was read, with its decoded body and whether it has a rare type."""
 
-    def __init__(self, number: Callable[[Any, int], int], last_day: int) -> None:
-        """Take how a value is numbered, and the last send day these are good for."""
-        super().__init__({None: 0})
-        self._number = number
-        self._last_day = last_day
-
-    def __missing__(self, value: Any) -> int:
-        number = self[value] = self._number(value, self._last_day)
-        return number
-
-
-class Networks(dict[Any, Any]):
-    """IPv4 networks (/24, as `a.b.c.0`) as 24-bit numbers; None as -1; other texts as they are."""
-
-    def __missing__(self, ip: str | None) -> int | str:
-        if ip is None:
-            return -1
-        code: int | str = ip
-        parts = ip.split(".")
-        if len(parts) == 4 and parts[3] == "0" and ip.isascii():
-            numbers = [int(part) if part.isdecimal() else 256 for part in parts]
-            if max(numbers) < 256 and ".".join(map(str, numbers)) == ip:
-                code = numbers[0] << 16 | numbers[1] << 8 | numbers[2]
-        if len(self) >= _CACHED:
-            self.clear()
-        self[ip] = code
-        return code
-
-
-class NetworkNames(dict[Any, Any]):
-    """The networks back from their numbers."""
-
-    def __missing__(self, code: int | str) -> str | None:
-        if type(code) is str:
-            return code
-        number = int(code)
-        if number < 0:
-            return None
-        if len(self) >= _CACHED:
-            self.clear()
-        name = self[code] = f"{number >> 16}.{number >> 8 & 255}.{number & 255}.0"
-        return name
-
-
-_CACHED = 65_536
-_NETWORKS = Networks({None: -1})
-_NETWORK_NAMES = NetworkNames({-1: None})
-
-
-def pack_value(value: Any) -> bytes:
-    """Return the bytes of a shared value: a text, a head (a tuple) or a tally's place."""
-    if type(value) is tuple:
-        return _encode((0, *value))
-    if type(value) is Place:
-        return _encode((1, value))
-    return _encode(value)
-
-
-def unpack_value(data: bytes) -> Any:
-    """Return the shared value of some bytes."""
-    value = msgspec.msgpack.decode(data)
-    if type(value) is not list:
-        return value
-    if value[0] == 0:
-        *texts, tags = value[1:]
-        return (*texts, tuple([(name, text) for name, text in tags]))
-    return msgspec.convert(value[1], Place)
-
-
-class Values(dict[int, Any]):
-    """Shared values by number, read when missing; what a number means never changes."""
-
-    def __init__(self, read: Callable[[int], bytes]) -> None:
-        """Take how the bytes of a number are read."""
-        super().__init__({0: None})
-        self._read = read
-
-    def __missing__(self, number: int) -> Any:
-        if len(self) >= _CACHED:
-            self.clear()
-            self[0] = None
-        value = self[number] = unpack_value(self._read(number))
-        return value
+    record: Record
+    raw: Raw
+    rare: bool
 
 
 def encode(
     record: Record,
     message: bytes | str,
     shared: Shared,
-    before: Record | None = None,
-    raw: Raw | None = None,
+    before: Before | None = None,
     *,
     displaced: bool = False,
-) -> tuple[bytes, bool]:
-    """Return the body of a record, and whether it has occurrences of a rare type.
+) -> tuple[bytes, int, bool]:
+    """Return the body of a record, the number of its head, and whether it has a rare type.
 
-    `message` is what `messageid.pack` keeps. `before` and `raw` are the record as it was read and
-    its decoded body, of the same send time. `displaced`: the row's id cannot say the send time.
+    `message` is what `messageid.pack` keeps. `before` has the same message, recipient, stream and
+    send time. `displaced`: the row's id cannot say the send time.
     """
     identity = record.identity
-    sent_at, sender, subject, template, send_id, isp, tags, provider = astuple(identity)
-    timeline: list[Any] = []
+    sent_at = identity.sent_at
+    own: list[Any] = []
+    if before is None:
+        timeline, rare = _entries(record.timeline, sent_at, shared)
+        head, own = _head(identity, shared)
+    else:
+        held, raw, rare = before
+        timeline = raw[3]
+        if record.timeline != held.timeline:
+            timeline, found = _merged(record.timeline, held.timeline, timeline, sent_at, shared)
+            rare = rare or found
+        if identity is held.identity or identity == held.identity:
+            head = raw[2]
+            if len(raw) > _REST:
+                own = raw[_REST][0]
+        else:
+            head, own = _head(identity, shared)
+
+    tally = record.tally
+    counted: list[Any] | int = 0
+    if tally is not None:
+        place = tally.place
+        if (
+            before is not None
+            and before.record.tally is not None
+            and before.record.tally.place == place
+        ):
+            number = before.raw[4][1]
+        else:
+            number = shared[place]
+        counted = [tally.rules, number, tally.hour, tally.outcome, tally.facts]
+        if tally.links:
+            links = [
+                (shared[held.link], held.human, held.clicks, held.machine_clicks)
+                for held in tally.links
+            ]
+            counted += (tally.events, tally.ages, links)
+        elif tally.ages:
+            counted += (tally.events, tally.ages)
+        elif tally.events:
+            counted.append(tally.events)
+
+    address = record.recipient
+    body: list[Any] = [message, 0 if address == EVERYBODY else address, head, timeline, counted]
+    if own or displaced or record.capped or record.spelling is not None:
+        rest: list[Any] = [own]
+        if displaced or record.capped or record.spelling is not None:
+            rest += (record.capped, record.spelling)
+            if displaced:
+                rest.append(sent_at)
+        body += [identity.send_id, rest]
+    elif identity.send_id is not None:
+        body.append(identity.send_id)
+    return _encode(body), head, rare
+
+
+def _head(identity: Identity, shared: Shared) -> tuple[int, list[Any]]:
+    """Return the number of what an identity shares with others, and the tags it does not share."""
+    _, sender, subject, template, _, isp, tags, provider = astuple(identity)
+    head = shared.get((sender, subject, template, isp, provider, tags))
+    if head is not None:
+        return head, []
+    own = [pair for pair in tags if _is_own(*pair)]
+    if own and tuple(sorted(tags)) != tags:
+        own = []  # only sorted ones are put together again in their order
+    common = tuple([pair for pair in tags if pair not in own]) if own else tags
+    return shared[(sender, subject, template, isp, provider, common)], own
+
+
+def _merged(
+    timeline: tuple[AnyOccurrence, ...],
+    held: tuple[AnyOccurrence, ...],
+    entries: list[Any],
+    sent_at: int,
+    shared: Shared,
+) -> tuple[list[Any], bool]:
+    """Return the entries of a timeline, those it held before as they were."""
+    found: list[Any] = []
     rare = False
-    number = 0
-    held_timeline: tuple[AnyOccurrence, ...] = ()
-    held_entries: list[Any] = []
-    if before is not None and raw is not None:
-        held_timeline = before.timeline
-        held_entries = raw[3]
-    many = len(held_timeline)
-    for held in record.timeline:
-        if number < many and held_timeline[number] is held:
-            entry = held_entries[number]
-            number += 1
-            timeline.append(entry)
-            if not rare and (entry if type(entry) is int else entry[0] & 15) in _RARE:
-                rare = True
-            continue
+    at, many = 0, len(held)
+    new: list[AnyOccurrence] = []
+    for occurrence in timeline:
+        if at < many and held[at] is occurrence:
+            if new:
+                added, odd = _entries(new, sent_at, shared)
+                rare = rare or odd
+                found += added
+                new = []
+            found.append(entries[at])
+            at += 1
+        else:
+            new.append(occurrence)
+    if new:
+        added, odd = _entries(new, sent_at, shared)
+        rare = rare or odd
+        found += added
+    return found, rare
+
+
+def _entries(
+    timeline: Iterable[AnyOccurrence], sent_at: int, shared: Shared
+) -> tuple[list[Any], bool]:
+    """Return the entries of occurrences, and whether one is of a rare type."""
+    entries: list[Any] = []
+    rare = False
+    for held in timeline:
         kind = type(held)
         at = held.at - sent_at
         if held.clock is None:
-            if kind is Open:
-                bot = held.bot  # type: ignore[union-attr]
-                timeline.append(
-                    (
-                        _OPEN,
-                        at,
-                        shared[held.agent],  # type: ignore[union-attr]
-                        _NETWORKS[held.ip],  # type: ignore[union-attr]
-                        _BOTS.get(bot, bot),
-                    )
-                )
+            if kind is Send and at == 0:
+                entries.append(_SEND)
                 continue
-            if kind is Click:
-                bot = held.bot  # type: ignore[union-attr]
-                timeline.append(
-                    (
-                        _CLICK,
-                        at,
-                        shared[held.agent],  # type: ignore[union-attr]
-                        _NETWORKS[held.ip],  # type: ignore[union-attr]
-                        _BOTS.get(bot, bot),
-                        shared[held.link],  # type: ignore[union-attr]
-                    )
-                )
+            if kind is Open:
+                _, _, agent, ip, bot = astuple(held)
+                entries.append((_OPEN, at, shared[agent], NETWORKS[ip], _BOTS.get(bot, bot)))
                 continue
             if kind is Delivery:
                 _, _, reply, mta, millis = astuple(held)
@@ -230,74 +222,23 @@ def encode(
                     reply = shared[reply]
                 if millis is not None:
                     millis -= at
-                timeline.append((_DELIVERY, at, reply, shared[mta], millis))
+                entries.append((_DELIVERY, at, reply, shared[mta], millis))
                 continue
-            if at == 0 and (kind is Send or kind is Accepted):
-                timeline.append(_TAG[kind])
+            if kind is Click:
+                _, _, agent, ip, bot, link = astuple(held)
+                entries.append(
+                    (_CLICK, at, shared[agent], NETWORKS[ip], _BOTS.get(bot, bot), shared[link])
+                )
                 continue
         tag = _TAG[kind]
-        if tag in _RARE:
-            rare = True
-        timeline.append(_entry(held, tag, at, sent_at, shared))
-
-    own: list[Any] = []
-    if before is not None and raw is not None and before.identity == identity:
-        head = raw[2]
-        if len(raw) > 6 and raw[6][0]:
-            own = raw[6][0]
-    else:
-        common = tags
-        found = [pair for pair in tags if _is_own(*pair)]
-        if found and tuple(sorted(tags)) == tags:
-            own = [()] if found == [("send_id", send_id)] else found
-            common = tuple([pair for pair in tags if pair not in found])
-        head = shared[(sender, subject, template, isp, provider, common)]
-
-    tally = record.tally
-    counted: list[Any] | int = 0
-    if tally is not None:
-        rules, place, hour, outcome, flags, events, ages, links = astuple(tally)
-        if (
-            before is not None
-            and raw is not None
-            and before.tally is not None
-            and before.tally.place == place
-        ):
-            counted = [rules, raw[4][1], hour, outcome, flags]
-        else:
-            counted = [rules, shared[place], hour, outcome, flags]
-        if links:
-            counted += (
-                events,
-                ages,
-                [
-                    (shared[held.link], held.human, held.clicks, held.machine_clicks)
-                    for held in links
-                ],
-            )
-        elif ages:
-            counted += (events, ages)
-        elif events:
-            counted.append(events)
-
-    address = record.recipient
-    body = [message, 0 if address == EVERYBODY else address, head, timeline, counted]
-    if own or displaced or record.capped or record.spelling is not None:
-        body.append(send_id)
-        rest: list[Any] = [own]
-        if displaced or record.capped or record.spelling is not None:
-            rest += (record.capped, record.spelling)
-            if displaced:
-                rest.append(sent_at)
-        body.append(rest)
-    elif send_id is not None:
-        body.append(send_id)
-    return _encode(body), rare
+        rare = rare or tag in _RARE
+        entries.append(_entry(held, tag, at, sent_at, shared))
+    return entries, rare
 
 
 def _is_own(name: str, text: str) -> bool:
     """Say whether a tag looks like one recipient's, so that it is not worth sharing."""
-    return name == "send_id" or (not name.startswith("campaign") and bool(_OWN.search(text)))
+    return not name.startswith("campaign") and bool(_OWN.search(text))
 
 
 def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, shared: Shared) -> list[Any]:
@@ -316,8 +257,6 @@ def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, shared: Shared)
 
 def _occurrence(entry: Any, sent_at: int, values: Values) -> AnyOccurrence:
     """Return the occurrence of an entry of any type."""
-    if type(entry) is int:
-        return _CLASSES[entry](sent_at)  # type: ignore[no-any-return]
     tag, at, *fields = entry
     clock = None
     if tag >= _CLOCKED:
@@ -344,76 +283,83 @@ def decode(
     stream: str,
     values: Values,
     known: tuple[str, bytes | str] | None = None,
-) -> tuple[Record, Raw]:
-    """Return the record of a row and its decoded body.
+) -> Before:
+    """Return the record of a row.
 
     `key` is the row's message key, `sent_at` and `stream` are from its id. `known` is a message
     id and what `messageid.pack` keeps of it, which saves making it again.
     """
     raw = _decode(body)
-    message, address, head, entries, counted = raw[:5]
-    send_id = None
     own: Any = None
+    send_id = None
     capped, spelling = 0, None
-    if len(raw) > 5:
-        send_id = raw[5]
-        if len(raw) > 6:
-            rest = raw[6]
-            own = rest[0]
-            if len(rest) > 1:
-                capped, spelling = rest[1], rest[2]
-                if len(rest) > 3:
-                    sent_at = rest[3]
+    many = len(raw)
+    if many == _REST:
+        message, address, head, entries, counted, send_id = raw
+    elif many < _REST:
+        message, address, head, entries, counted = raw
+    else:
+        message, address, head, entries, counted, send_id, rest = raw
+        own, *more = rest
+        if more:
+            capped, spelling, *more = more
+            if more:
+                (sent_at,) = more
     sender, subject, template, isp, provider, tags = values[head]
     if own:
-        pairs = [("send_id", send_id)] if own == [[]] else starmap(_pair, own)
-        tags = tuple(sorted((*tags, *pairs)))
+        tags = tuple(sorted((*tags, *[(name, text) for name, text in own])))
 
     timeline: list[AnyOccurrence] = []
+    rare = False
     for entry in entries:
-        if type(entry) is not int:
-            tag = entry[0]
-            if tag == _OPEN:
-                _, at, agent, ip, bot = entry
-                if type(bot) is int:
-                    bot = _BOT_WORDS[bot]
-                timeline.append(Open(at + sent_at, None, values[agent], _NETWORK_NAMES[ip], bot))
-                continue
-            if tag == _DELIVERY:
-                _, at, reply, mta, millis = entry
-                if type(reply) is int:
-                    reply = values[reply]
-                if millis is not None:
-                    millis += at
-                timeline.append(Delivery(at + sent_at, None, reply, values[mta], millis))
-                continue
-            if tag == _CLICK:
-                _, at, agent, ip, bot, link = entry
-                if type(bot) is int:
-                    bot = _BOT_WORDS[bot]
-                timeline.append(
-                    Click(at + sent_at, None, values[agent], _NETWORK_NAMES[ip], bot, values[link])
+        if entry == _SEND:
+            timeline.append(Send(sent_at))
+            continue
+        tag = entry[0]
+        if tag == _OPEN:
+            _, at, agent, ip, bot = entry
+            timeline.append(
+                Open(at + sent_at, None, values[agent], NETWORK_NAMES[ip], _BOT_WORDS.get(bot, bot))
+            )
+        elif tag == _DELIVERY:
+            _, at, reply, mta, millis = entry
+            if type(reply) is int:
+                reply = values[reply]
+            if millis is not None:
+                millis += at
+            timeline.append(Delivery(at + sent_at, None, reply, values[mta], millis))
+        elif tag == _CLICK:
+            _, at, agent, ip, bot, link = entry
+            timeline.append(
+                Click(
+                    at + sent_at,
+                    None,
+                    values[agent],
+                    NETWORK_NAMES[ip],
+                    _BOT_WORDS.get(bot, bot),
+                    values[link],
                 )
-                continue
-        timeline.append(_occurrence(entry, sent_at, values))
+            )
+        else:
+            rare = rare or tag & 15 in _RARE
+            timeline.append(_occurrence(entry, sent_at, values))
 
     tally = None
     if counted:
-        rules, place, hour, outcome, flags, *more = counted
-        events: Any = ()
-        ages: Any = ()
-        links: Any = ()
-        if more:
-            events = tuple(more[0])
+        if len(counted) == _PLAIN:
+            rules, place, hour, outcome, flags = counted
+            tally = Tally(rules, values[place], hour, outcome, flags)
+        else:
+            rules, place, hour, outcome, flags, events, *more = counted
+            ages = tuple(more[0]) if more else ()
+            links: tuple[LinkTally, ...] = ()
             if len(more) > 1:
-                ages = tuple(more[1])
-                if len(more) > 2:
-                    links = tuple([LinkTally(values[link], *counts) for link, *counts in more[2]])
-        tally = Tally(rules, values[place], hour, outcome, flags, events, ages, links)
-    return (
+                links = tuple([LinkTally(values[link], *counts) for link, *counts in more[1]])
+            tally = Tally(rules, values[place], hour, outcome, flags, tuple(events), ages, links)
+    return Before(
         Record(
             known[0] if known is not None and known[1] == message else unpack(key, message),
-            address or EVERYBODY,
+            EVERYBODY if address == 0 else address,
             stream,
             Identity(sent_at, sender, subject, template, send_id, isp, tags, provider),
             tuple(timeline),
@@ -422,18 +368,5 @@ def decode(
             tally,
         ),
         raw,
+        rare,
     )
-
-
-def _pair(name: str, text: str) -> tuple[str, str]:
-    return name, text
-
-
-def days_of(sent_at: int) -> int:
-    """Return the span of send days (16 of them) in which shared values are numbered together."""
-    return sent_at // DAY >> 4
-
-
-def last_day(span: int) -> int:
-    """Return the last send day of a span."""
-    return (span << 4) + 15

@@ -18,7 +18,7 @@ from sesight.domain.outcome import NOT_DELIVERED, PENDING, Outcome, facts
 from sesight.domain.ports import Filter, Page
 from sesight.domain.record import Record
 from sesight.store import attention
-from sesight.store.packing import Values, decode
+from sesight.store.packing import decode
 from sesight.store.rowid import (
     PLACE,
     STREAM_SHIFT,
@@ -28,6 +28,7 @@ from sesight.store.rowid import (
     sent_of,
     stream_of,
 )
+from sesight.store.shared import Values
 from sesight.store.totals import find_campaign
 
 PATIENCE = 10
@@ -121,7 +122,7 @@ def page(
         if first is None:
             first = rowid
         _, key, body = next(same)
-        record, _ = decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values)
+        record = decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values).record
         if all(test(record) for test in tests):
             records.append(record)
     for lane in lanes:

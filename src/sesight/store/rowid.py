@@ -7,6 +7,7 @@ record, by which the records of all streams merge into one order.
 from __future__ import annotations
 
 from hashlib import blake2b
+from zlib import crc32
 
 STREAM_SHIFT = 57
 SENT_SHIFT = 15
@@ -40,8 +41,11 @@ def stream_of(rowid: int) -> int:
 
 
 def address_key(address: str) -> int:
-    """Return the 47 bits an address is indexed by (SQLite keeps them in 6 bytes)."""
-    return int.from_bytes(blake2b(address.encode(), digest_size=6).digest()) >> 1
+    """Return the 32 bits an address is indexed by: a filter, the address is compared afterwards.
+
+    A checksum is ten times as fast as a hash, and SQLite keeps 32 signed bits in 4 bytes.
+    """
+    return crc32(address.encode()) - (1 << 31)
 
 
 def value_key(value: bytes) -> int:

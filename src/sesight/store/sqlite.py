@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, LifoQueue
+from queue import Empty, Full, LifoQueue
 from threading import RLock
 from typing import NamedTuple
 
-from sesight.domain.errors import StoreUnavailable
+from sesight.domain.errors import SesightError, StoreUnavailable
 from sesight.domain.event import EVERYBODY
 from sesight.domain.ports import (
     Card,
@@ -32,9 +33,10 @@ from sesight.store import lists, pages, retention, sweeping, totals
 from sesight.store.file import open_reader, open_writer, translated
 from sesight.store.messageid import pack
 from sesight.store.numbers import Numbers, reading
-from sesight.store.packing import Values, decode
+from sesight.store.packing import decode
 from sesight.store.retention import Setting
 from sesight.store.rowid import first_id, sent_of, stream_of
+from sesight.store.shared import Values
 from sesight.store.view import SqliteView
 from sesight.store.writing import write_records
 
@@ -132,17 +134,29 @@ class SqliteStore:
             except Empty:
                 connection = open_reader(self._path, self._busy_timeout_ms)
                 reader = Reader(connection, reading(connection))
+            sound = False
             try:
                 reader.connection.execute("BEGIN")
                 yield reader
-                reader.connection.execute("COMMIT")
-            except BaseException:
-                reader.connection.close()
+                sound = True
+            except SesightError:
+                sound = True
                 raise
-            if self._closed or self._readers.full():
-                reader.connection.close()
-            else:
+            finally:
+                if sound:
+                    reader.connection.execute("ROLLBACK")
+                self._give_back(reader, sound=sound)
+
+    def _give_back(self, reader: Reader, *, sound: bool) -> None:
+        """Keep an idle connection for the next reader, if it is sound and there are not many."""
+        if sound and not self._closed:
+            try:
                 self._readers.put_nowait(reader)
+            except Full:
+                pass
+            else:
+                return
+        reader.connection.close()
 
     def close(self) -> None:
         """Copy the WAL into the file and let go of everything held."""
@@ -161,7 +175,7 @@ class SqliteStore:
 
     def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
         """Run `fold` over a view and commit what it returns, whole; durable when this returns."""
-        with self._writing() as connection:
+        with _uncollected(), self._writing() as connection:
             numbers = self._numbers
             view = SqliteView(connection, numbers)
             changes = fold(view)
@@ -223,7 +237,7 @@ class SqliteStore:
         with self._reading() as (connection, values):
             streams = dict(connection.execute("SELECT no, id FROM stream"))
             records = [
-                decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values)[0]
+                decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values).record
                 for rowid, key, body in connection.execute(
                     "SELECT id, message, body FROM record WHERE message = ?", (packed[0],)
                 )
@@ -322,7 +336,7 @@ class SqliteStore:
                     (low, first_id(number, (day + 1) * DAY), DAY_CHUNK),
                 ).fetchall()
                 records = [
-                    decode(key, body, sent_of(rowid), stream, values)[0]
+                    decode(key, body, sent_of(rowid), stream, values).record
                     for rowid, key, body in rows
                 ]
             yield from records
@@ -375,6 +389,22 @@ class SqliteStore:
         with self._reading() as (connection, _):
             found = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the cycle collector.
+
+    A batch makes some hundred thousand lists and tuples that live to its end and form no cycle;
+    looking for cycles among them again and again took half of the time of reading records.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _note(connection: sqlite3.Connection, name: str, value: int, how: str) -> None:

@@ -14,7 +14,7 @@ from sesight.domain.record import Record
 from sesight.domain.suppression import Suppression
 from sesight.store.messageid import Packed, pack
 from sesight.store.numbers import Numbers
-from sesight.store.packing import Raw, decode
+from sesight.store.packing import Before, decode
 from sesight.store.rowid import LATEST, SENT_SHIFT, address_key, end_id, first_id
 
 CHUNK = 500
@@ -32,8 +32,7 @@ class Held(NamedTuple):
     """A record as it was read, with what its row says."""
 
     rowid: int
-    record: Record
-    raw: Raw
+    before: Before
     campaign: int
     month: int | None
 
@@ -74,15 +73,15 @@ class SqliteView:
                 stream = streams[number] = stream_name(number)
             sent_at = (rowid >> SENT_SHIFT) & LATEST
             for one in known[key]:
-                record, raw = decode(key, body, sent_at, stream, values, one)
-                if record.message_id == one[0]:
-                    held[record.message_id, record.recipient] = Held(
-                        rowid, record, raw, campaign, month
-                    )
-                    if one[0] in found:
-                        found[one[0]].append(record)
+                before = decode(key, body, sent_at, stream, values, one)
+                record = before.record
+                message_id = record.message_id
+                if message_id == one[0]:
+                    held[message_id, record.recipient] = Held(rowid, before, campaign, month)
+                    if message_id in found:
+                        found[message_id].append(record)
                     else:
-                        found[one[0]] = [record]
+                        found[message_id] = [record]
                     break
         return found
 
@@ -112,7 +111,7 @@ class SqliteView:
         ).fetchall()
         values = self._numbers.values
         records = [
-            decode(key, body, (rowid >> SENT_SHIFT) & LATEST, stream, values)[0]
+            decode(key, body, (rowid >> SENT_SHIFT) & LATEST, stream, values).record
             for rowid, key, body in rows
         ]
         return [record for record in records if record.recipient == address]

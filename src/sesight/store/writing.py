@@ -14,6 +14,7 @@ from sesight.store.attention import KINDS, kinds_of
 from sesight.store.numbers import Numbers
 from sesight.store.packing import encode
 from sesight.store.rowid import LATEST, SENT_SHIFT, STREAM_SHIFT, TIES, address_key
+from sesight.store.shared import span_of
 from sesight.store.view import SqliteView
 
 _INSERT = (
@@ -49,54 +50,56 @@ def write_records(
     marks: list[tuple[int, int, int]] = []
     rare_new: list[int] = []
     held_rows, packed = view.held, view.packed
-    shared_of, stream_of, campaign_of = numbers.shared, numbers.stream, numbers.campaign
+    shared_of, stream_of, campaigns = numbers.shared, numbers.stream, numbers.campaigns
+    span, shared = -1, None
     first_sent: int | None = None
     for key, record in records.items():
         message, kept = packed[key[0]]
+        stream = record.stream
         sent_at = record.identity.sent_at
-        shared = shared_of(sent_at)
+        if shared is None or span_of(sent_at) != span:
+            span = span_of(sent_at)
+            shared = shared_of(sent_at)
         held = held_rows.get(key)
         place = record.tally.place if record.tally is not None else None
         month = place.month if place is not None else None
-        stays = False
         if held is not None:
-            before = held.record
-            stays = before.identity.sent_at == sent_at and before.stream == record.stream
-        if stays:
-            assert held is not None  # noqa: S101 - as just seen
-            before, rowid = held.record, held.rowid
-            displaced = rowid >> SENT_SHIFT & LATEST != sent_at
-            body, rare = encode(record, kept, shared, before, held.raw, displaced=displaced)
-            if record.identity is before.identity or record.identity.tags == before.identity.tags:
-                campaign = held.campaign
-            else:
-                campaign = campaign_of(record.stream, record.campaign)
-            if campaign == held.campaign and month == held.month:
-                bodies.append((body, rowid))
-            else:
-                rows.append((campaign, month, body, rowid))
-            if rare:
-                unmarked.append((rowid,))
-                marks += [(kind, rowid, campaign) for kind in kinds_of(record)]
-            continue
-        if held is not None:
-            gone.append((held.rowid,))
-            unmarked.append((held.rowid,))
+            rowid, before, campaign_before, month_before = held
+            was = before.record
+            if was.identity.sent_at == sent_at and was.stream == stream:
+                displaced = rowid >> SENT_SHIFT & LATEST != sent_at
+                body, head, rare = encode(record, kept, shared, before, displaced=displaced)
+                campaign = campaigns.get((stream, head))
+                if campaign is None:
+                    campaign = _campaign(numbers, record, head)
+                if campaign == campaign_before and month == month_before:
+                    bodies.append((body, rowid))
+                else:
+                    rows.append((campaign, month, body, rowid))
+                if rare:
+                    unmarked.append((rowid,))
+                    marks += [(kind, rowid, campaign) for kind in kinds_of(record)]
+                continue
+            gone.append((rowid,))
+            unmarked.append((rowid,))
         if first_sent is None or sent_at < first_sent:
             first_sent = sent_at
         address = record.recipient
-        body, rare = encode(record, kept, shared, displaced=not 0 <= sent_at < LATEST)
+        body, head, rare = encode(record, kept, shared, displaced=not 0 <= sent_at < LATEST)
+        campaign = campaigns.get((stream, head))
+        if campaign is None:
+            campaign = _campaign(numbers, record, head)
         if rare:
             rare_new.append(len(new))
         new.append(record)
         inserts.append(
             (
-                stream_of(record.stream) << STREAM_SHIFT
+                stream_of(stream) << STREAM_SHIFT
                 | min(max(sent_at, 0), LATEST) << SENT_SHIFT
                 | tie(key[0], address),
                 message,
                 None if address == EVERYBODY else address_key(address),
-                campaign_of(record.stream, record.campaign),
+                campaign,
                 month,
                 body,
             )
@@ -120,6 +123,16 @@ def write_records(
     if marks:
         execute("INSERT INTO attention (kind, id, campaign) VALUES (?, ?, ?)", marks)
     return None if first_sent is None else first_sent // DAY
+
+
+def _campaign(numbers: Numbers, record: Record, head: int) -> int:
+    """Return the number of a record's campaign and remember it for all with the same head.
+
+    The campaign is named by tags that are never a recipient's own, so the head decides it.
+    """
+    number = numbers.campaign(record.stream, record.campaign)
+    numbers.campaigns[(record.stream, head)] = number
+    return number
 
 
 def _last(row: tuple[Any, ...]) -> int:
@@ -153,7 +166,9 @@ def _insert(
         if displaced:
             record = records[at]
             kept = view.packed[record.message_id][1]
-            body, _ = encode(record, kept, numbers.shared(record.identity.sent_at), displaced=True)
+            body, _, _ = encode(
+                record, kept, numbers.shared(record.identity.sent_at), displaced=True
+            )
         inserts[at] = (rowid, message, *inserts[at][2:5], body)
         connection.execute(_INSERT, inserts[at])
 

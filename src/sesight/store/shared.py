@@ -1,0 +1,112 @@
+"""Values that many records share, by number, and short codes for networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from sesight.domain.tally import Place
+from sesight.domain.text import DAY
+
+_encode = msgspec.msgpack.Encoder().encode
+_CACHED = 65_536
+_SPAN_SHIFT = 4
+
+
+class Shared(dict[Any, int]):
+    """Numbers of shared values, for records of some send days; a miss is looked up or added."""
+
+    def __init__(self, number: Callable[[Any, int], int], last_day: int) -> None:
+        """Take how a value is numbered, and the last send day these are good for."""
+        super().__init__({None: 0})
+        self._number = number
+        self._last_day = last_day
+
+    def __missing__(self, value: Any) -> int:
+        number = self[value] = self._number(value, self._last_day)
+        return number
+
+
+class Networks(dict[Any, Any]):
+    """IPv4 networks (/24, as `a.b.c.0`) as 24-bit numbers; None as -1; other texts as they are."""
+
+    def __missing__(self, ip: str | None) -> int | str:
+        if ip is None:
+            return -1
+        code: int | str = ip
+        parts = ip.split(".")
+        if len(parts) == 4 and parts[3] == "0" and ip.isascii():
+            numbers = [int(part) if part.isdecimal() else 256 for part in parts]
+            if max(numbers) < 256 and ".".join(map(str, numbers)) == ip:
+                code = numbers[0] << 16 | numbers[1] << 8 | numbers[2]
+        if len(self) >= _CACHED:
+            self.clear()
+        self[ip] = code
+        return code
+
+
+class NetworkNames(dict[Any, Any]):
+    """The networks back from their numbers."""
+
+    def __missing__(self, code: int | str) -> str | None:
+        if type(code) is str:
+            return code
+        number = int(code)
+        if number < 0:
+            return None
+        if len(self) >= _CACHED:
+            self.clear()
+        name = self[code] = f"{number >> 16}.{number >> 8 & 255}.{number & 255}.0"
+        return name
+
+
+NETWORKS = Networks({None: -1})
+NETWORK_NAMES = NetworkNames({-1: None})
+
+
+def pack_value(value: Any) -> bytes:
+    """Return the bytes of a shared value: a text, a head (a tuple) or a tally's place."""
+    if type(value) is tuple:
+        return _encode((0, *value))
+    if type(value) is Place:
+        return _encode((1, value))
+    return _encode(value)
+
+
+def unpack_value(data: bytes) -> Any:
+    """Return the shared value of some bytes."""
+    value = msgspec.msgpack.decode(data)
+    if type(value) is not list:
+        return value
+    if value[0] == 0:
+        *texts, tags = value[1:]
+        return (*texts, tuple([(name, text) for name, text in tags]))
+    return msgspec.convert(value[1], Place)
+
+
+class Values(dict[int, Any]):
+    """Shared values by number, read when missing; what a number means never changes."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        """Take how the bytes of a number are read."""
+        super().__init__({0: None})
+        self._read = read
+
+    def __missing__(self, number: int) -> Any:
+        if len(self) >= _CACHED:
+            self.clear()
+            self[0] = None
+        value = self[number] = unpack_value(self._read(number))
+        return value
+
+
+def span_of(sent_at: int) -> int:
+    """Return the span of 16 send days in which shared values are numbered together."""
+    return sent_at // DAY >> _SPAN_SHIFT
+
+
+def last_day(span: int) -> int:
+    """Return the last send day of a span."""
+    return (span + 1 << _SPAN_SHIFT) - 1

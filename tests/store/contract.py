@@ -1,0 +1,812 @@
+"""What every store must do, written once: a test file binds it with a `store` fixture.
+
+`store` opens with 90 days of retention and the clock at `NOW`; `reopen(**settings)` opens the same
+data again. Nothing here knows how a store keeps things.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sesight.domain.errors import InvalidRequest
+from sesight.domain.event import (
+    EVERYBODY,
+    Accepted,
+    AnyOccurrence,
+    Bounce,
+    Click,
+    Complaint,
+    Delivery,
+    DeliveryDelay,
+    Event,
+    EventType,
+    Identity,
+    Open,
+    Reject,
+    RenderingFailure,
+    Report,
+    Send,
+    Subscription,
+)
+from sesight.domain.ports import Card, Changes, Filter, Key, Page, Quarantined, Row, Store, View
+from sesight.domain.record import Record, fold
+from sesight.domain.stream import FINANCE, OUTREACH
+from sesight.domain.suppression import Cause, Removal, Suppression
+from sesight.domain.tally import (
+    COUNTERS,
+    Counting,
+    Deltas,
+    LinkTally,
+    Place,
+    RollupKey,
+    Rollups,
+    Tally,
+    tally_of,
+)
+from sesight.domain.text import DAY, HOUR
+
+NOW = 20_000 * DAY + 12 * HOUR
+TODAY = 20_000
+COUNTING = Counting({"outreach": OUTREACH, "finance": FINANCE})
+
+
+def ses_id(at: int, number: int = 0) -> str:
+    """Return a message id of SES's form."""
+    return f"0102{at:012x}-{number:08x}-6a7b-4c8d-9e0f-1a2b3c4d0001-000000"
+
+
+def changes(records: Iterable[Record] = (), **more: object) -> Changes:
+    """Return changes that store the records and whatever else is named."""
+    given = {
+        "suppressions": {},
+        "rollups": {},
+        "cards": {},
+        "quarantined": [],
+        "released": [],
+        **more,
+    }
+    return Changes({Key(r.message_id, r.recipient): r for r in records}, **given)
+
+
+def put(store: Store, *records: Record, **more: object) -> None:
+    """Commit records and whatever else is named."""
+    assert store.transact(lambda _: changes(records, **more)) == set()
+
+
+def record(at: int = NOW - HOUR, number: int = 0, **fields: object) -> Record:
+    """Return a record as sent at `at`, counted, with what is named differing."""
+    values = {
+        "message_id": ses_id(at, number),
+        "recipient": f"jo{number}@example.org",
+        "stream": "outreach",
+        "identity": Identity(at, "news@example.com", "Hello", tags=(("campaign_id", "spring"),)),
+        "timeline": (Send(at),),
+        **fields,
+    }
+    return counted(Record(**values))
+
+
+def counted(one: Record) -> Record:
+    """Return the record with its tally."""
+    return Record(
+        one.message_id,
+        one.recipient,
+        one.stream,
+        one.identity,
+        one.timeline,
+        one.capped,
+        one.spelling,
+        tally_of(one, COUNTING),
+    )
+
+
+def apply(store: Store, events: Iterable[tuple[str, Event]]) -> None:
+    """Fold events in one batch as the pipeline does: view, fold, tally, deltas."""
+    batch = list(events)
+
+    def folding(view: View) -> Changes:
+        before = {
+            Key(held.message_id, held.recipient): held
+            for found in view.records({event.message_id for _, event in batch}).values()
+            for held in found
+        }
+        after = dict(before)
+        for stream, event in batch:
+            for report in event.reports:
+                key = Key(event.message_id, report.recipient)
+                after[key] = fold(after.get(key), event, report, stream)
+        deltas, written = Deltas(), []
+        for key, held in after.items():
+            if held is not before.get(key):
+                deltas.add(held.tally, tally_of(held, COUNTING))
+                written.append(counted(held))
+        return changes(written, rollups=deltas.rows())
+
+    store.transact(folding)
+
+
+def everything(store: Store, wanted: Filter, limit: int = 3) -> list[Record]:
+    """Return all records of a filter, page by page."""
+    found: list[Record] = []
+    cursor = None
+    while True:
+        page = store.messages(wanted, limit, cursor, NOW)
+        found += page.records
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+BOTH = Filter(streams=("outreach", "finance"))
+
+
+# Any record that could be
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+shared = st.sampled_from(["a", "b", "Mozilla/5.0", "", "250 ok queued", "1", "0"])
+some_text = st.none() | texts | shared
+ips = st.none() | st.sampled_from(["203.0.113.0", "2001:db8:1::", "1.2.3.4", "01.2.3.0", "x"])
+bots = st.sampled_from([None, "Likely", "Unlikely", "Perhaps"])
+numbers = st.none() | st.integers(-(2**40), 2**40)
+several = st.none() | st.lists(texts, max_size=3).map(tuple)
+times = st.integers(0, 2**41) | st.integers(0, 253_402_300_799_999)
+clocks = st.sampled_from([None, None, "sent", "zoneless", "other"])
+occurrences = st.one_of(
+    st.builds(Accepted, times, clocks),
+    st.builds(Send, times, clocks),
+    st.builds(DeliveryDelay, times, clocks, some_text, some_text, some_text, some_text, numbers),
+    st.builds(Delivery, times, clocks, some_text, some_text, numbers),
+    st.builds(Bounce, times, clocks, *[some_text] * 7),
+    st.builds(Complaint, times, clocks, some_text, some_text, some_text, several),
+    st.builds(Open, times, clocks, some_text, ips, bots),
+    st.builds(Click, times, clocks, some_text, ips, bots, some_text),
+    st.builds(Subscription, times, clocks, some_text, several, some_text),
+    st.builds(Reject, times, clocks, some_text),
+    st.builds(RenderingFailure, times, clocks, some_text, some_text),
+)
+tags = st.lists(st.tuples(texts | shared, texts | st.just("4711 x")), max_size=4).map(tuple)
+identities = st.builds(
+    Identity,
+    times,
+    some_text,
+    some_text,
+    some_text,
+    some_text,
+    some_text,
+    tags | tags.map(lambda pairs: tuple(sorted(pairs))),
+    shared,
+)
+places = st.none() | st.builds(
+    Place,
+    shared,
+    texts,
+    st.integers(0, 10**6),
+    shared,
+    some_text,
+    some_text,
+    st.none() | st.integers(0, 10**5),
+    some_text,
+    some_text,
+    tags,
+)
+small = st.integers(0, 40)
+links = st.lists(st.builds(LinkTally, texts, small, small, small), max_size=2).map(tuple)
+tallies = st.none() | st.builds(
+    Tally,
+    st.integers(0, 9),
+    places,
+    st.integers(0, 23),
+    st.integers(-1, 8),
+    st.integers(0, 2**16),
+    st.lists(small, max_size=6).map(tuple),
+    st.lists(st.none() | small, max_size=4).map(tuple),
+    links,
+)
+message_ids = texts | st.builds(ses_id, st.integers(0, 2**48 - 1), st.integers(0, 2**32 - 1))
+message_ids |= message_ids.map(str.upper) | message_ids.map(lambda one: one[:-1] + "7")
+records = st.builds(
+    Record,
+    message_ids,
+    texts | st.just(EVERYBODY),
+    st.sampled_from(["outreach", "finance"]),
+    identities,
+    st.lists(occurrences, max_size=6).map(tuple),
+    st.integers(0, 2**11),
+    some_text,
+    tallies,
+)
+
+
+class Records:
+    """What goes in comes out."""
+
+    def test_any_record(self, fresh: Callable[[], Store]) -> None:
+        """Any record comes back as it was, after it was stored and after it was changed."""
+
+        @given(records, st.lists(occurrences, max_size=3), tallies)
+        def law(one: Record, more: list[AnyOccurrence], tally: Tally | None) -> None:
+            store = fresh()
+            key = Key(one.message_id, one.recipient)
+
+            def read() -> list[Record]:
+                found: list[Record] = []
+
+                def look(view: View) -> Changes:
+                    found.extend(view.records([one.message_id]).get(one.message_id, []))
+                    return changes()
+
+                store.transact(look)
+                return found
+
+            put(store, one)
+            assert read() == [one]
+            timeline = (*one.timeline[:2], *more, *one.timeline[2:])
+
+            def change(view: View) -> Changes:
+                (held,) = view.records([one.message_id])[one.message_id]
+                timeline = (*held.timeline[:2], *more, *held.timeline[2:])
+                after = Record(*key, held.stream, held.identity, timeline, 3, held.spelling, tally)
+                return changes([after])
+
+            store.transact(change)
+            after = Record(*key, one.stream, one.identity, timeline, 3, one.spelling, tally)
+            assert read() == [after]
+
+        settings(max_examples=100)(law)()
+
+    def test_message(self, store: Store) -> None:
+        """A message has its recipients in order, and what concerns nobody last."""
+        at = NOW - HOUR
+        same = {"message_id": ses_id(at)}
+        three = [record(at, n, **same) for n in (1, 2)]
+        three.append(record(at, 3, **same, recipient=EVERYBODY, timeline=(Open(at + 1),)))
+        put(store, *reversed(three), record(at, 9))
+        assert store.message(ses_id(at), NOW) == three
+
+    def test_unknown_message(self, store: Store) -> None:
+        """A message nobody knows has no records, neither for a reader nor for a batch."""
+        seen = []
+        store.transact(lambda view: seen.append(view.records(["x", ses_id(5)])) or changes())
+        assert (store.message("x", NOW), seen) == ([], [{}])
+
+    def test_view(self, store: Store) -> None:
+        """A batch sees the records of its messages, many at a time, and those of an address."""
+        many = [record(NOW - n, n) for n in range(1_200)]
+        again = record(NOW - 5, 7_000, recipient=many[3].recipient)
+        other = record(NOW - 5, 7_001, recipient=many[3].recipient, stream="finance")
+        put(store, *many, again, other)
+        seen = []
+
+        def look(view: View) -> Changes:
+            seen.append(view.records([one.message_id for one in many]))
+            seen.append(set(view.of_address("outreach", many[3].recipient)))
+            return changes()
+
+        store.transact(look)
+        assert seen == [
+            {one.message_id: [one] for one in many},
+            {many[3], again},
+        ]
+
+    def test_stored_without_looking(self, store: Store) -> None:
+        """A record is replaced, never stored twice, also by a batch that did not read it."""
+        one = record()
+        later = counted(
+            Record(
+                *Key(one.message_id, one.recipient), one.stream, one.identity, (Send(1), Open(2))
+            )
+        )
+        put(store, one)
+        put(store, later)
+        assert store.message(one.message_id, NOW) == [later]
+
+    def test_earlier_send(self, store: Store) -> None:
+        """A send time that turns out to be earlier moves the record, and nothing of it stays."""
+        at = NOW - HOUR
+        bounce = Bounce(at, None, "Permanent", "General")
+        one = record(at, timeline=(bounce,))
+        moved = record(
+            at,
+            identity=Identity(at - 2 * DAY, tags=(("campaign_id", "b"),)),
+            timeline=(Send(at - 2 * DAY), bounce),
+        )
+        put(store, one)
+        put(store, moved)
+        rare = Filter(streams=("outreach",), outcomes=("bounced",))
+        spring = Filter(streams=("outreach",), campaign="spring")
+        assert [everything(store, wanted) for wanted in (BOTH, rare, spring)] == [
+            [moved],
+            [moved],
+            [],
+        ]
+        assert list(store.held_days("outreach", NOW)) == [TODAY - 2]
+
+    def test_one_millisecond(self, store: Store) -> None:
+        """Records of one millisecond that would share a place each get one of their own."""
+        at = NOW - HOUR
+        many = [record(at, n, message_id=f"m{n}", stream="finance") for n in range(1_500)]
+        put(store, *many[:700])
+        put(store, *many[700:])
+        changed = counted(
+            Record("m9", many[9].recipient, "finance", many[9].identity, (Send(at), Open(at + 5)))
+        )
+        put(store, changed)
+        many[9] = changed
+        assert set(everything(store, BOTH, 100)) == set(many)
+        assert store.message("m1499", NOW) == [many[1499]]
+
+    def test_alike_message_ids(self, store: Store) -> None:
+        """Ids that differ only at their end are different messages."""
+        at = NOW - HOUR
+        first = record(at)
+        second = record(at, message_id=f"{ses_id(at)[:-1]}7")
+        third = record(at, message_id=f"{ses_id(at)[:-8]}5-000000")
+        put(store, first)
+        put(store, second, third)
+        assert [store.message(one.message_id, NOW) for one in (first, second, third)] == [
+            [first],
+            [second],
+            [third],
+        ]
+
+    def test_day(self, store: Store) -> None:
+        """A day has every record sent on it, of one stream, in order; held days are told."""
+        start = (TODAY - 3) * DAY
+        day = [record(start + n * 60_000, n) for n in range(1_300)]
+        put(store, *reversed(day), record(start - 1, 1), record(start + DAY, 2))
+        put(store, record(start, 5_000, stream="finance"))
+        assert list(store.records_of_day("outreach", TODAY - 3)) == day
+        assert list(store.held_days("outreach", NOW)) == [TODAY - 4, TODAY - 3, TODAY - 2]
+        assert store.first_day() == TODAY - 4
+
+
+class Commits:
+    """A batch is committed whole or not at all."""
+
+    def test_failing_fold(self, store: Store) -> None:
+        """A batch that fails leaves nothing behind, and the next one works."""
+        put(store, record(NOW - 1, 1))
+
+        def failing(view: View) -> Changes:
+            view.records([ses_id(NOW - 1, 1)])
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            store.transact(failing)
+        put(store, record(NOW - 2, 2))
+        assert everything(store, BOTH) == [record(NOW - 1, 1), record(NOW - 2, 2)]
+
+    def test_failing_write(self, store: Store) -> None:
+        """A batch of which one part cannot be stored stores no part, nor remembers any."""
+        good = record(NOW - 1, 1, identity=Identity(NOW - 1, "new@example.org", "Never seen"))
+        rollups = {RollupKey("day", "outreach", "", TODAY, "", ""): [1] * len(COUNTERS)}
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the store says of nonsense
+            put(store, good, rollups=rollups, newest_at=5, quarantined=[None])
+        assert (everything(store, BOTH), store.newest_at(), store.rollups("day", "outreach")) == (
+            [],
+            None,
+            [],
+        )
+        put(store, good)
+        assert everything(store, BOTH) == [good]
+
+    def test_newest(self, store: Store) -> None:
+        """The newest intake time only grows."""
+        put(store, newest_at=5)
+        put(store, newest_at=3)
+        put(store)
+        assert store.newest_at() == 5
+
+
+class Pages:
+    """Pages of records: every filter, in order, without gap or duplicate."""
+
+    @pytest.fixture
+    def mail(self, store: Store) -> list[Record]:
+        """Store a mixture of records; return them in the order of pages."""
+        rng = random.Random(5)
+        mixed = []
+        for n in range(160):
+            at = NOW - DAY - rng.randrange(5 * DAY)
+            kinds: tuple[AnyOccurrence, ...] = rng.choice(
+                [
+                    (Send(at), Delivery(at + 1)),
+                    (Send(at), Delivery(at + 1), Open(at + 2, None, "Mozilla/5.0")),
+                    (Send(at), Delivery(at + 1), Click(at + 3, link="https://example.org/")),
+                    (Send(at), Bounce(at + 1, None, "Permanent", "General")),
+                    (Send(at), Bounce(at + 1, None, "Transient", "General")),
+                    (Send(at), Bounce(at + 1, None, "Transient", "MailboxFull")),
+                    (Send(at), Bounce(at + 1, None, "Permanent", "OnAccountSuppressionList")),
+                    (Send(at), Delivery(at + 1), Complaint(at + 2, None, "abuse")),
+                    (Send(at), Delivery(at + 1), Subscription(at + 2, None, "list", ("*",))),
+                    (Send(at), Reject(at)),
+                    (Send(at), RenderingFailure(at)),
+                    (Send(at), DeliveryDelay(at + 1)),
+                    (Send(at),),
+                ]
+            )
+            tags = (
+                ("campaign_id", rng.choice("ab")),
+                ("campaign_month", rng.choice(["2024-09", "2024-10"])),
+            )
+            identity = Identity(at, tags=tags, provider=rng.choice(["ses", "ses", "legacy"]))
+            mixed.append(
+                record(
+                    at,
+                    n,
+                    recipient=f"p{n % 9}@example.org",
+                    stream=rng.choice(["outreach", "finance"]),
+                    identity=identity,
+                    timeline=kinds,
+                )
+            )
+        for some in itertools.batched(mixed, 50) if hasattr(itertools, "batched") else [mixed]:
+            put(store, *some)
+        return sorted(mixed, key=lambda one: -one.sent_at)
+
+    def expected(self, mail: list[Record], wanted: Filter) -> list[Record]:
+        """Return what a filter means, said as plainly as possible."""
+        from sesight.domain.outcome import NOT_DELIVERED, facts
+
+        def holds(one: Record) -> bool:
+            said = facts(one)
+            words = {said.outcome.word}
+            words |= {"not_delivered"} if said.outcome in NOT_DELIVERED else set()
+            words |= {"complained"} if said.complained_at else set()
+            words |= {"unsubscribed"} if said.unsubscribed_at else set()
+            place = one.tally.place
+            return (
+                one.stream in wanted.streams
+                and wanted.campaign in (None, one.campaign)
+                and wanted.address in (None, one.recipient)
+                and wanted.month in (None, place.month)
+                and wanted.provider in (None, one.identity.provider)
+                and (not wanted.outcomes or bool(words & set(wanted.outcomes)))
+                and (wanted.event is None or wanted.event in [e.type for e in one.timeline])
+                and (wanted.since is None or one.sent_at >= wanted.since)
+                and (wanted.until is None or one.sent_at < wanted.until)
+            )
+
+        return [one for one in mail if holds(one)]
+
+    def test_every_filter(self, store: Store, mail: list[Record]) -> None:
+        """Every combination of filters finds exactly what it says, over pages of any size."""
+        months = [None, 2024 * 12 + 8]
+        outcomes = [
+            (),
+            ("not_delivered",),
+            ("bounced", "complained"),
+            ("delivered", "rejected"),
+            ("delayed",),
+            ("unsubscribed",),
+        ]
+        events = [None, *[str(kind) for kind in EventType]]
+        for number, (streams, campaign, address, month, said, event) in enumerate(
+            itertools.product(
+                [("outreach",), ("finance", "outreach")],
+                [None, "a", "none"],
+                [None, "p3@example.org"],
+                months,
+                outcomes,
+                events,
+            )
+        ):
+            wanted = Filter(
+                streams=streams,
+                campaign=campaign,
+                address=address,
+                month=month,
+                outcomes=said,
+                event=event,
+                provider="legacy" if number % 7 == 0 else None,
+                since=NOW - 4 * DAY if number % 3 == 0 else None,
+                until=NOW - 2 * DAY if number % 5 == 0 else None,
+            )
+            assert everything(store, wanted, 1 + number % 40) == self.expected(mail, wanted), wanted
+
+    def test_patience(self, store: Store) -> None:
+        """A page that looked long for little says how far it got, and the next one goes on."""
+        many = [record(NOW - n, n) for n in range(1, 100)]
+        sought = record(
+            NOW - 100,
+            100,
+            timeline=(Send(NOW - 100), Open(NOW - 90, None, "Mozilla/5.0")),
+        )
+        put(store, *many, sought)
+        wanted = Filter(streams=("outreach",), event="Open")
+        first = store.messages(wanted, 2, None, NOW)
+        assert (first.records, first.searched_to) == ([], NOW - 20)
+        assert everything(store, wanted, 2) == [sought]
+
+    def test_under_inserts(self, store: Store, mail: list[Record]) -> None:
+        """Records that come while one pages neither hide others nor show one twice."""
+        found: list[Record] = []
+        cursor, first = None, None
+        for number in itertools.count(1_000):
+            page = store.messages(BOTH, 7, cursor, NOW)
+            first = first or page
+            found += page.records
+            put(store, record(NOW - number, number), record(NOW - 9 * DAY + number, number))
+            cursor = page.cursor
+            if cursor is None or number > 1_200:
+                break
+        older = [one for one in found if one.sent_at < NOW - 8 * DAY]
+        assert [one for one in found if one not in older] == mail
+        assert len(set(older)) == len(older)
+
+    def test_newer(self, store: Store, mail: list[Record]) -> None:
+        """From any page one can go up again to what is newer, also to what came since."""
+        pages: list[Page] = [store.messages(BOTH, 9, None, NOW)]
+        while pages[-1].cursor:
+            pages.append(store.messages(BOTH, 9, pages[-1].cursor, NOW))
+        for above, below in itertools.pairwise(pages):
+            assert store.messages(BOTH, 9, below.newer, NOW, newer=True).records == above.records
+        top = store.messages(BOTH, 9, pages[0].newer, NOW, newer=True)
+        assert top.records == []
+        new = [record(NOW - 5, 7_000), record(NOW - 6, 7_001)]
+        put(store, *new)
+        up = store.messages(BOTH, 9, top.newer, NOW, newer=True)
+        assert up.records == new
+        down = store.messages(BOTH, 9, up.cursor, NOW)
+        assert down.records == pages[0].records
+
+    def test_newer_of_nothing(self, store: Store) -> None:
+        """An empty list gives a cursor from which what comes first is seen."""
+        page = store.messages(BOTH, 9, None, NOW)
+        one = record()
+        put(store, one)
+        assert (page.records, page.cursor) == ([], None)
+        assert store.messages(BOTH, 9, page.newer, NOW, newer=True).records == [one]
+
+    def test_foreign_cursor(self, store: Store, mail: list[Record]) -> None:
+        """A cursor that was changed, or made for other filters, is refused."""
+        cursor = store.messages(BOTH, 9, None, NOW).cursor
+        changed = ("B" if cursor[0] == "A" else "A") + cursor[1:]
+        for wanted, text in [
+            (BOTH, changed),
+            (BOTH, ""),
+            (BOTH, "ä"),
+            (BOTH, cursor + "A"),
+            (Filter(streams=("outreach",)), cursor),
+        ]:
+            with pytest.raises(InvalidRequest):
+                store.messages(wanted, 9, text, NOW)
+
+    def test_unknown_words(self, store: Store) -> None:
+        """Outcomes and events that do not exist are refused, not silently found empty."""
+        for wanted in (
+            Filter(streams=("outreach",), outcomes=("vanished",)),
+            Filter(streams=("outreach",), event="Vanish"),
+        ):
+            with pytest.raises(InvalidRequest):
+                store.messages(wanted, 9, None, NOW)
+
+
+class Expiry:
+    """A send day expires together, to the millisecond, swept or not; totals stay."""
+
+    def test_exactly(self, store: Store) -> None:
+        """Records of a day are seen until 00:00 UTC of the day after its retention, never later."""
+        start = (TODAY - 30) * DAY
+        day = [record(start, 1), record(start + DAY - 1, 2)]
+        put(store, *day)
+        ends = (TODAY - 30 + 91) * DAY
+        assert store.expires_at(TODAY - 30) == ends
+        for now, seen in ((ends - 1, True), (ends, False)):
+            page = store.messages(BOTH, 9, None, now)
+            assert page.records == (day[::-1] if seen else [])
+            assert store.message(day[0].message_id, now) == ([day[0]] if seen else [])
+            assert list(store.held_days("outreach", now)) == ([TODAY - 30] if seen else [])
+
+    def test_sweep(self, store: Store) -> None:
+        """Sweeping takes expired records only, a few at a time, and leaves totals and cards."""
+        old = NOW - 91 * DAY
+        sends = [
+            Event(
+                ses_id(at, n),
+                Identity(at, "s@example.org", f"Subject {at}", tags=(("campaign_id", "c"),)),
+                (Report(f"r{n}@example.org", Bounce(at, None, "Permanent")),),
+            )
+            for n, at in enumerate([*range(old, old + 25), NOW - DAY])
+        ]
+        apply(store, [("outreach", event) for event in sends])
+        put(store, cards={("outreach", "c"): Card("outreach", "c")})
+        before = (store.rollups("day", "outreach", "c"), store.cards(["outreach"]))
+        counts = [store.sweep(NOW, 10) for _ in range(4)]
+        assert counts == [10, 10, 5, 0]
+        left = store.message(sends[-1].message_id, NOW)
+        assert (everything(store, BOTH), len(left)) == (left, 1)
+        rare = Filter(streams=("outreach",), outcomes=("bounced",))
+        assert everything(store, rare) == left
+        assert (store.rollups("day", "outreach", "c"), store.cards(["outreach"])) == before
+        assert store.first_day() == old // DAY
+        apply(store, [("outreach", event) for event in sends[:3]])
+        assert len(list(store.records_of_day("outreach", old // DAY))) == 3
+
+    def test_hours_and_quarantine(self, store: Store) -> None:
+        """Hour rows and quarantined bodies go after 30 days."""
+        hour = NOW // HOUR
+        rollups: Rollups = {
+            RollupKey("hour", "outreach", "", at, "", ""): [1] * len(COUNTERS)
+            for at in (hour - 721, hour - 720)
+        }
+        bodies = [Quarantined(f"{at}", "odd", "", b"", at) for at in (NOW - 31 * DAY, NOW)]
+        put(store, rollups=rollups, quarantined=bodies)
+        store.sweep(NOW, 10)
+        assert [row.key.bucket for row in store.rollups("hour", "outreach")] == [hour - 720]
+        assert store.quarantine(9) == bodies[1:]
+
+    def test_longer(self, reopen: Callable[..., Store]) -> None:
+        """A longer retention holds only for what is sent after the change, a shorter one for all."""
+        store = reopen(retention_days=90)
+        store.close()
+        store = reopen(retention_days=400)
+        days = (TODAY - 5, TODAY, TODAY + 1)
+        assert [store.expires_at(day) for day in days] == [
+            (TODAY - 5 + 91) * DAY,
+            (TODAY + 91) * DAY,
+            (TODAY + 1 + 401) * DAY,
+        ]
+        store.close()
+        store = reopen(retention_days=7)
+        assert [store.expires_at(day) for day in days] == [(day + 8) * DAY for day in days]
+        store.close()
+        store = reopen(retention_days=0)
+        assert [store.expires_at(day) for day in days] == [
+            (TODAY - 5 + 8) * DAY,
+            (TODAY + 8) * DAY,
+            None,
+        ]
+        store.close()
+
+
+class Totals:
+    """Rollups are sums, cards are joins."""
+
+    def test_sums(self, store: Store) -> None:
+        """Rows are the sum of their increments, found by family, scope, bucket and dimension."""
+        rng = random.Random(3)
+        keys = [
+            RollupKey(*key)
+            for key in [
+                ("day", "outreach", "", 10, "", ""),
+                ("day", "outreach", "c", 10, "", ""),
+                ("day", "outreach", "c", 11, "", ""),
+                ("day", "outreach", "c", 10, "mailbox", "gmail"),
+                ("day", "outreach", "c", 10, "tag:x", ""),
+                ("day", "finance", "c", 10, "", ""),
+                ("age", "outreach", "c", 72, "", ""),
+                ("link", "outreach", "c", 0, "link", "https://example.org/ä"),
+                ("month", "finance", "", 24_300, "", ""),
+                ("month", "finance", "", 24_300, "attempt", "first"),
+                ("hour", "outreach", "", 240, "", ""),
+                ("suppressed", "outreach", "", 10, "reason", "complaint"),
+            ]
+        ]
+        sums = {key: [0] * len(COUNTERS) for key in keys}
+        for _ in range(20):
+            rollups = {
+                key: [rng.choice([0, 0, 1, 5, -1]) for _ in COUNTERS] for key in rng.sample(keys, 5)
+            }
+            put(store, rollups=rollups)
+            for key, more in rollups.items():
+                sums[key] = [one + other for one, other in zip(sums[key], more, strict=True)]
+        store.repair({keys[0]: [1] * len(COUNTERS)})
+        sums[keys[0]] = [one + 1 for one in sums[keys[0]]]
+        store.settle()
+
+        def read(*args: object, **kwargs: object) -> dict[RollupKey, list[int]]:
+            rows: list[Row] = store.rollups(*args, **kwargs)
+            return {row.key: list(row.counts) for row in rows}
+
+        found = {}
+        for family, stream, campaign in {key[:3] for key in keys}:
+            found |= read(family, stream, campaign)
+        assert found == sums
+        some = lambda *at: {keys[n]: sums[keys[n]] for n in at}  # noqa: E731
+        assert read("day", "outreach", "c", dimension="") == some(1, 2)
+        assert read("day", "outreach", "c", dimension="mailbox") == some(3)
+        assert read("day", "outreach", "c", since=11) == some(2)
+        assert read("day", "outreach", "c", until=11, dimension="") == some(1)
+        assert (read("day", "nowhere"), read("day", "outreach", "d")) == ({}, {})
+
+    def test_cards(self, store: Store) -> None:
+        """Cards are joined field by field in any order; their totals are those of the day rows."""
+        some = [
+            Card("outreach", "c", None, "ses", "b@x", "Z", None, 5, 5, None),
+            Card("outreach", "c", "Name", "legacy", "a@x", "ä", "t", 7, 7, 3),
+            Card("outreach", "c", "Other", "ses", None, "Z", "s", None, 2, 9),
+        ]
+        one = Card("outreach", "c", "Name", "legacy", "a@x", "Z", "s", 5, 7, 9)
+        finance = Card("finance", "c", "F")
+        for order in itertools.permutations(some):
+            for card in order:
+                put(store, cards={("outreach", "c"): card})
+        put(store, cards={("finance", "c"): finance})
+        for bucket in (3, 4):
+            key = RollupKey("day", "outreach", "c", bucket, "", "")
+            dimension = RollupKey("day", "outreach", "c", bucket, "mailbox", "gmail")
+            put(store, rollups={key: list(range(len(COUNTERS))), dimension: [1] * len(COUNTERS)})
+        totals = tuple(2 * n for n in range(len(COUNTERS)))
+        nothing = (0,) * len(COUNTERS)
+        found = {card: tuple(counts) for card, counts in store.cards(["outreach", "finance"])}
+        assert found == {one: totals, finance: nothing}
+        assert [card for card, _ in store.cards(["finance"])] == [finance]
+        assert (store.card("outreach", "c"), store.card("outreach", "d")) == (one, None)
+
+
+class Lists:
+    """Suppressions and the quarantine."""
+
+    def test_suppressions(self, store: Store) -> None:
+        """An item is kept as it is, by stream and address, and replaced by its successor."""
+        cause = Cause(5, "c1", "complaint", 4, "marketing", "m", "camp", "outreach", "abuse")
+        item = Suppression("outreach", "jo@example.org", (cause,), spelling="Jo@example.org")
+        later = Suppression(
+            "outreach",
+            "jo@example.org",
+            (cause, Cause(6, "c2", "manual", 6)),
+            (Removal(9, "r1", ("c1",), "asked"),),
+            7,
+            None,
+            (3, "manual"),
+        )
+        seen = []
+        key = ("outreach", "jo@example.org")
+
+        def look(view: View) -> Changes:
+            seen.append(view.suppressions([key, ("finance", key[1]), ("outreach", "x@y")]))
+            return changes(suppressions={key: later})
+
+        put(store, suppressions={key: item})
+        store.transact(look)
+        assert (seen, store.suppression(*key)) == ([{key: item}], later)
+        assert store.suppression("finance", key[1]) is None
+
+    def test_due(self, store: Store) -> None:
+        """Items that count and whose time is over are told, and only these."""
+
+        def item(name: str, until: int | None, counted: tuple[int, str] | None) -> Suppression:
+            cause = Cause(5, name, "blocked", 4, until=until)
+            return Suppression("outreach", name, (cause,), counted=counted)
+
+        items = [
+            item("over", NOW - 5, (0, "blocked")),
+            item("soon", NOW + 5, (0, "blocked")),
+            item("later", NOW + 9, (0, "blocked")),
+            item("for-good", None, (0, "blocked")),
+            item("uncounted", NOW - 5, None),
+        ]
+        put(store, suppressions={(one.stream, one.address): one for one in items})
+        assert [one.address for one in store.suppressions_due(NOW, 9)] == ["over"]
+        assert [one.address for one in store.suppressions_due(NOW + 5, 9)] == ["over", "soon"]
+        assert len(store.suppressions_due(NOW + 9, 2)) == 2
+
+    def test_quarantine(self, store: Store) -> None:
+        """One body is kept once, newest first, counted by reason, until it is released."""
+        first = Quarantined("1", "odd", "Odd.", b"{", 5)
+        second = Quarantined("2", "unrouted", "No set.", b"{}", 6, "m", None, b"\x90")
+        put(store, quarantined=[first, second])
+        put(store, quarantined=[Quarantined("1", "odd", "Again.", b"{", 9)])
+        assert store.quarantine(9) == [second, first]
+        assert store.quarantine(9, "odd") == [first]
+        assert store.quarantine_counts() == {"odd": 1, "unrouted": 1}
+        seen = []
+        store.transact(lambda view: seen.append(view.awaiting(["m", "n"])) or changes())
+        put(store, released=["2"])
+        store.transact(lambda view: seen.append(view.awaiting(["m", "n"])) or changes())
+        assert (seen, store.quarantine(9)) == ([[second], []], [first])
+
+    def test_room(self, store: Store) -> None:
+        """The quarantine says how many more bodies of a reason it takes, by number and by size."""
+        rooms = []
+        look = lambda view: rooms.append((view.room("a"), view.room("b"))) or changes()  # noqa: E731
+        store.transact(look)
+        put(store, quarantined=[Quarantined(f"{n}", "a", "", b"", n) for n in range(3)])
+        put(store, quarantined=[Quarantined("big", "b", "", bytes(64 << 20), 1)])
+        store.transact(look)
+        assert rooms == [(10_000, 10_000), (9_997, 0)]

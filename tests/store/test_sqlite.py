@@ -1,0 +1,295 @@
+"""The SQLite store: the contract, and what SQLite alone can get wrong."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
+from sesight.domain.event import Delivery, Identity, Send
+from sesight.domain.ports import Filter, Store
+from sesight.domain.tally import COUNTERS
+from sesight.store import open_store
+from sesight.store.file import APPLICATION_ID, MIGRATIONS, VERSION, migrate
+from sesight.store.sqlite import SqliteStore
+from tests.store import contract
+from tests.store.contract import BOTH, NOW, everything, put, record, ses_id
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the store's file is."""
+    return tmp_path / "sesight.db"
+
+
+@pytest.fixture
+def reopen(path: Path) -> Callable[..., SqliteStore]:
+    """Open the same file, with the clock at NOW."""
+    return lambda **more: open_store(f"sqlite:///{path}", clock=lambda: NOW, **more)
+
+
+@pytest.fixture
+def store(reopen: Callable[..., SqliteStore]) -> Iterator[SqliteStore]:
+    """A new store."""
+    opened = reopen()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Give an empty store again and again."""
+    opened = open_store(f"sqlite:///{tmp_path / 'fresh.db'}", retention_days=0, durability="off")
+
+    def empty() -> Store:
+        with sqlite3.connect(tmp_path / "fresh.db") as connection:
+            for table in ("record", "attention"):
+                connection.execute(f"DELETE FROM {table}")
+        connection.close()
+        return opened
+
+    yield empty
+    opened.close()
+
+
+class TestRecords(contract.Records):
+    """Bound."""
+
+
+class TestCommits(contract.Commits):
+    """Bound."""
+
+
+class TestPages(contract.Pages):
+    """Bound."""
+
+
+class TestExpiry(contract.Expiry):
+    """Bound."""
+
+
+class TestTotals(contract.Totals):
+    """Bound."""
+
+
+class TestLists(contract.Lists):
+    """Bound."""
+
+
+def rows(path: Path, sql: str) -> list[tuple]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite://x.db", "sqlite:///", "postgres:///x", "x.db", ""])
+def test_unknown_url(url: str) -> None:
+    """A URL of no known form is refused with the forms there are."""
+    with pytest.raises(SettingsError, match=r"sqlite:///PATH.*dynamodb://REGION"):
+        open_store(url)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    """A store in a folder that does not exist is refused by name, not by SQLite's riddle."""
+    with pytest.raises(SettingsError, match="no folder"):
+        open_store(f"sqlite:///{tmp_path}/missing/x.db")
+
+
+def test_foreign_file(tmp_path: Path) -> None:
+    """Another program's database, and a file that is none, are refused and left as they were."""
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    text = tmp_path / "text.db"
+    text.write_text("not a database at all, but long enough to have a header " * 50)
+    for path in (other, text):
+        before = path.read_bytes()
+        with pytest.raises(SettingsError):
+            open_store(f"sqlite:///{path}")
+        assert path.read_bytes() == before
+
+
+def test_newer_file(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file of a later version is refused with what to do."""
+    reopen().close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+    with pytest.raises(StoreTooNew, match="Upgrade Sesight"):
+        reopen()
+
+
+def test_older_file(path: Path, reopen: Callable[..., SqliteStore], tmp_path: Path) -> None:
+    """An older file is led to the new version step by step; a step that fails leaves it whole."""
+    reopen().close()
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    (steps / f"{VERSION + 1:04d}-one.sql").write_text("CREATE TABLE one (x);\n-- done\n")
+    (steps / f"{VERSION + 2:04d}-two.sql").write_text(
+        "CREATE TABLE two (x);\nCREATE TABLE one (x);"
+    )
+    connection = sqlite3.connect(path, isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, steps, VERSION + 2)
+    connection.close()
+    assert rows(path, "PRAGMA user_version") == [(VERSION + 1,)]
+    assert rows(path, "SELECT name FROM sqlite_master WHERE name IN ('one', 'two')") == [("one",)]
+
+
+def test_both_roads(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """There is a migration for every version after the first, so no file is left behind."""
+    reopen().close()
+    assert rows(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
+    assert sorted(int(step.name[:4]) for step in MIGRATIONS.glob("*.sql")) == list(
+        range(2, VERSION + 1)
+    )
+
+
+def test_counters_are_columns(path: Path, store: SqliteStore) -> None:
+    """The rollup table has exactly the counters of the domain, in their order."""
+    columns = [name for (name,) in rows(path, "SELECT name FROM pragma_table_info('rollup')")]
+    assert columns[5:] == list(COUNTERS)
+
+
+def test_locked(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """While another process writes the store is unavailable, not broken; reads go on."""
+    store = reopen(busy_timeout_ms=0)
+    put(store, record(NOW - 1, 1))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        put(store, record(NOW - 2, 2))
+    assert everything(store, BOTH) == [record(NOW - 1, 1)]
+    other.execute("ROLLBACK")
+    put(store, record(NOW - 2, 2))
+    assert everything(store, BOTH) == [record(NOW - 1, 1), record(NOW - 2, 2)]
+    other.close()
+    store.close()
+
+
+def test_full(path: Path, store: SqliteStore) -> None:
+    """On a full disk a batch is refused whole, and once there is room the same batch goes in."""
+    put(store, record(NOW - 1, 1))
+    writer = store._writer  # noqa: SLF001 - the limit is the connection's own
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count = {pages}")
+    many = [
+        record(NOW - n, n, identity=Identity(NOW - n, f"s{n}@example.org"), spelling="x" * 99)
+        for n in range(2, 400)
+    ]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="full"):
+            put(store, *many)
+    assert everything(store, BOTH) == [record(NOW - 1, 1)]
+    writer.execute("PRAGMA max_page_count = 1000000")
+    put(store, *many)
+    assert everything(store, BOTH, 500) == [record(NOW - 1, 1), *many]
+    assert store.integrity() == []
+
+
+def test_rolled_back_numbers(store: SqliteStore) -> None:
+    """Numbers given out in a batch that failed are not remembered for what comes after it."""
+
+    def named(number: int, name: str) -> contract.Record:
+        identity = Identity(NOW - number, f"{name}@example.org", tags=(("campaign_id", name),))
+        return record(NOW - number, number, stream=name, identity=identity)
+
+    with pytest.raises(AttributeError):
+        put(store, named(1, "lost"), quarantined=[None], cards={})
+    kept = [named(2, "other"), named(1, "lost")]
+    put(store, kept[0])
+    put(store, kept[1])
+    found = everything(store, Filter(streams=("lost", "other")))
+    assert found == [kept[1], kept[0]]
+
+
+def test_other_writer(reopen: Callable[..., SqliteStore]) -> None:
+    """Two stores on one file see each other's records, also after one has swept shared values."""
+    one, two = reopen(), reopen()
+    old = NOW - 91 * DAY
+    identity = Identity(old, "same@example.org", "Same subject")
+    put(one, record(old, 1, identity=identity))
+    put(two, record(old, 2, identity=identity))
+    assert one.sweep(NOW, 99) == 2
+    late = Identity(NOW - 20 * DAY, "same@example.org", "Same subject")
+    put(two, record(NOW - 20 * DAY, 3, identity=identity))
+    put(two, record(NOW - 20 * DAY, 4, identity=late))
+    assert one.message(ses_id(NOW - 20 * DAY, 4), NOW)[0].identity == late
+    (swept_day,) = {held.identity for held in one.records_of_day("outreach", old // DAY)}
+    assert swept_day == identity
+    one.close()
+    two.close()
+
+
+DAY = 86_400_000
+
+
+def test_readers_do_not_wait(store: SqliteStore) -> None:
+    """Reads in other threads see the last commit while a batch is being decided."""
+    put(store, record(NOW - 1, 1))
+    seen = []
+
+    def fold(_: object) -> contract.Changes:
+        reader = threading.Thread(target=lambda: seen.append(everything(store, BOTH)))
+        reader.start()
+        reader.join(timeout=20)
+        return contract.changes([record(NOW - 2, 2)])
+
+    store.transact(fold)
+    assert seen == [[record(NOW - 1, 1)]]
+
+
+def test_wal_stays_small(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """Quiet moments copy the WAL into the file, so it is written again from its beginning."""
+    store = reopen(durability="off")
+    sizes = []
+    for batch in range(12):
+        put(store, *[record(NOW - n, n) for n in range(batch * 500, batch * 500 + 500)])
+        store.idle()
+        sizes.append(path.with_name(f"{path.name}-wal").stat().st_size)
+    assert sizes[-1] < 3 * max(sizes[0], sizes[1])
+    store.close()
+    assert not path.with_name(f"{path.name}-wal").exists()
+
+
+def test_backup(store: SqliteStore, tmp_path: Path) -> None:
+    """A backup is a whole store, and its progress is told."""
+    many = [record(NOW - n, n) for n in range(300)]
+    put(store, *many)
+    told = []
+    store.backup(tmp_path / "copy.db", lambda left, of: told.append((left, of)))
+    copy = open_store(f"sqlite:///{tmp_path / 'copy.db'}", clock=lambda: NOW)
+    assert (everything(copy, BOTH, 500), told[-1][0]) == (many, 0)
+    copy.close()
+
+
+def test_closed(store: SqliteStore) -> None:
+    """A closed store says so instead of failing oddly."""
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        store.newest_at()
+    with pytest.raises(StoreUnavailable):
+        put(store)
+
+
+def test_displaced(store: SqliteStore) -> None:
+    """A send time no id can say, or a millisecond with no place left, loses nothing."""
+    far = 253_402_300_799_999
+    odd = [
+        record(far, n, message_id=f"m{n}", timeline=(Send(far), Delivery(far + n))) for n in (1, 2)
+    ]
+    put(store, *odd)
+    assert set(everything(store, BOTH)) == set(odd)
+
+
+def test_many_streams(store: SqliteStore) -> None:
+    """The 64th stream is refused in words; the others go on."""
+    put(store, *[record(NOW - n, n, stream=f"s{n}") for n in range(63)])
+    with pytest.raises(SettingsError, match="63 streams"):
+        put(store, record(NOW - 1, 99, stream="one-more"))
+    assert len(everything(store, Filter(streams=tuple(f"s{n}" for n in range(63))), 99)) == 63
