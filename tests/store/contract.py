@@ -12,27 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import (
     EVERYBODY,
-    Accepted,
     AnyOccurrence,
     Bounce,
-    Click,
-    Complaint,
-    Delivery,
-    DeliveryDelay,
     Event,
-    EventType,
     Identity,
     Open,
-    Reject,
-    RenderingFailure,
     Report,
     Send,
-    Subscription,
 )
-from sesight.domain.ports import Card, Changes, Filter, Key, Page, Quarantined, Row, Store, View
+from sesight.domain.ports import Card, Changes, Filter, Key, Quarantined, Row, Store, View
 from sesight.domain.record import Record, fold
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression import Cause, Removal, Suppression
@@ -40,23 +30,17 @@ from sesight.domain.tally import (
     COUNTERS,
     Counting,
     Deltas,
-    LinkTally,
-    Place,
     RollupKey,
     Rollups,
     Tally,
     tally_of,
 )
 from sesight.domain.text import DAY, HOUR
+from tests.store.anything import occurrences, records, ses_id, tallies
 
 NOW = 20_000 * DAY + 12 * HOUR
 TODAY = 20_000
 COUNTING = Counting({"outreach": OUTREACH, "finance": FINANCE})
-
-
-def ses_id(at: int, number: int = 0) -> str:
-    """Return a message id of SES's form."""
-    return f"0102{at:012x}-{number:08x}-6a7b-4c8d-9e0f-1a2b3c4d0001-000000"
 
 
 def changes(records: Iterable[Record] = (), **more: object) -> Changes:
@@ -142,83 +126,6 @@ def everything(store: Store, wanted: Filter, limit: int = 3) -> list[Record]:
 
 
 BOTH = Filter(streams=("outreach", "finance"))
-
-
-# Any record that could be
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-shared = st.sampled_from(["a", "b", "Mozilla/5.0", "", "250 ok queued", "1", "0"])
-some_text = st.none() | texts | shared
-ips = st.none() | st.sampled_from(["203.0.113.0", "2001:db8:1::", "1.2.3.4", "01.2.3.0", "x"])
-bots = st.sampled_from([None, "Likely", "Unlikely", "Perhaps"])
-numbers = st.none() | st.integers(-(2**40), 2**40)
-several = st.none() | st.lists(texts, max_size=3).map(tuple)
-times = st.integers(0, 2**41) | st.integers(0, 253_402_300_799_999)
-clocks = st.sampled_from([None, None, "sent", "zoneless", "other"])
-occurrences = st.one_of(
-    st.builds(Accepted, times, clocks),
-    st.builds(Send, times, clocks),
-    st.builds(DeliveryDelay, times, clocks, some_text, some_text, some_text, some_text, numbers),
-    st.builds(Delivery, times, clocks, some_text, some_text, numbers),
-    st.builds(Bounce, times, clocks, *[some_text] * 7),
-    st.builds(Complaint, times, clocks, some_text, some_text, some_text, several),
-    st.builds(Open, times, clocks, some_text, ips, bots),
-    st.builds(Click, times, clocks, some_text, ips, bots, some_text),
-    st.builds(Subscription, times, clocks, some_text, several, some_text),
-    st.builds(Reject, times, clocks, some_text),
-    st.builds(RenderingFailure, times, clocks, some_text, some_text),
-)
-tags = st.lists(st.tuples(texts | shared, texts | st.just("4711 x")), max_size=4).map(tuple)
-identities = st.builds(
-    Identity,
-    times,
-    some_text,
-    some_text,
-    some_text,
-    some_text,
-    some_text,
-    tags | tags.map(lambda pairs: tuple(sorted(pairs))),
-    shared,
-)
-places = st.none() | st.builds(
-    Place,
-    shared,
-    texts,
-    st.integers(0, 10**6),
-    shared,
-    some_text,
-    some_text,
-    st.none() | st.integers(0, 10**5),
-    some_text,
-    some_text,
-    tags,
-)
-small = st.integers(0, 40)
-links = st.lists(st.builds(LinkTally, texts, small, small, small), max_size=2).map(tuple)
-tallies = st.none() | st.builds(
-    Tally,
-    st.integers(0, 9),
-    places,
-    st.integers(0, 23),
-    st.integers(-1, 8),
-    st.integers(0, 2**16),
-    st.lists(small, max_size=6).map(tuple),
-    st.lists(st.none() | small, max_size=4).map(tuple),
-    links,
-)
-message_ids = texts | st.builds(ses_id, st.integers(0, 2**48 - 1), st.integers(0, 2**32 - 1))
-message_ids |= message_ids.map(str.upper) | message_ids.map(lambda one: one[:-1] + "7")
-records = st.builds(
-    Record,
-    message_ids,
-    texts | st.just(EVERYBODY),
-    st.sampled_from(["outreach", "finance"]),
-    identities,
-    st.lists(occurrences, max_size=6).map(tuple),
-    st.integers(0, 2**11),
-    some_text,
-    tallies,
-)
 
 
 class Records:
@@ -400,190 +307,6 @@ class Commits:
         put(store, newest_at=3)
         put(store)
         assert store.newest_at() == 5
-
-
-class Pages:
-    """Pages of records: every filter, in order, without gap or duplicate."""
-
-    @pytest.fixture
-    def mail(self, store: Store) -> list[Record]:
-        """Store a mixture of records; return them in the order of pages."""
-        rng = random.Random(5)
-        mixed = []
-        for n in range(160):
-            at = NOW - DAY - rng.randrange(5 * DAY)
-            kinds: tuple[AnyOccurrence, ...] = rng.choice(
-                [
-                    (Send(at), Delivery(at + 1)),
-                    (Send(at), Delivery(at + 1), Open(at + 2, None, "Mozilla/5.0")),
-                    (Send(at), Delivery(at + 1), Click(at + 3, link="https://example.org/")),
-                    (Send(at), Bounce(at + 1, None, "Permanent", "General")),
-                    (Send(at), Bounce(at + 1, None, "Transient", "General")),
-                    (Send(at), Bounce(at + 1, None, "Transient", "MailboxFull")),
-                    (Send(at), Bounce(at + 1, None, "Permanent", "OnAccountSuppressionList")),
-                    (Send(at), Delivery(at + 1), Complaint(at + 2, None, "abuse")),
-                    (Send(at), Delivery(at + 1), Subscription(at + 2, None, "list", ("*",))),
-                    (Send(at), Reject(at)),
-                    (Send(at), RenderingFailure(at)),
-                    (Send(at), DeliveryDelay(at + 1)),
-                    (Send(at),),
-                ]
-            )
-            tags = (
-                ("campaign_id", rng.choice("ab")),
-                ("campaign_month", rng.choice(["2024-09", "2024-10"])),
-            )
-            identity = Identity(at, tags=tags, provider=rng.choice(["ses", "ses", "legacy"]))
-            mixed.append(
-                record(
-                    at,
-                    n,
-                    recipient=f"p{n % 9}@example.org",
-                    stream=rng.choice(["outreach", "finance"]),
-                    identity=identity,
-                    timeline=kinds,
-                )
-            )
-        for some in itertools.batched(mixed, 50) if hasattr(itertools, "batched") else [mixed]:
-            put(store, *some)
-        return sorted(mixed, key=lambda one: -one.sent_at)
-
-    def expected(self, mail: list[Record], wanted: Filter) -> list[Record]:
-        """Return what a filter means, said as plainly as possible."""
-        from sesight.domain.outcome import NOT_DELIVERED, facts
-
-        def holds(one: Record) -> bool:
-            said = facts(one)
-            words = {said.outcome.word}
-            words |= {"not_delivered"} if said.outcome in NOT_DELIVERED else set()
-            words |= {"complained"} if said.complained_at else set()
-            words |= {"unsubscribed"} if said.unsubscribed_at else set()
-            place = one.tally.place
-            return (
-                one.stream in wanted.streams
-                and wanted.campaign in (None, one.campaign)
-                and wanted.address in (None, one.recipient)
-                and wanted.month in (None, place.month)
-                and wanted.provider in (None, one.identity.provider)
-                and (not wanted.outcomes or bool(words & set(wanted.outcomes)))
-                and (wanted.event is None or wanted.event in [e.type for e in one.timeline])
-                and (wanted.since is None or one.sent_at >= wanted.since)
-                and (wanted.until is None or one.sent_at < wanted.until)
-            )
-
-        return [one for one in mail if holds(one)]
-
-    def test_every_filter(self, store: Store, mail: list[Record]) -> None:
-        """Every combination of filters finds exactly what it says, over pages of any size."""
-        months = [None, 2024 * 12 + 8]
-        outcomes = [
-            (),
-            ("not_delivered",),
-            ("bounced", "complained"),
-            ("delivered", "rejected"),
-            ("delayed",),
-            ("unsubscribed",),
-        ]
-        events = [None, *[str(kind) for kind in EventType]]
-        for number, (streams, campaign, address, month, said, event) in enumerate(
-            itertools.product(
-                [("outreach",), ("finance", "outreach")],
-                [None, "a", "none"],
-                [None, "p3@example.org"],
-                months,
-                outcomes,
-                events,
-            )
-        ):
-            wanted = Filter(
-                streams=streams,
-                campaign=campaign,
-                address=address,
-                month=month,
-                outcomes=said,
-                event=event,
-                provider="legacy" if number % 7 == 0 else None,
-                since=NOW - 4 * DAY if number % 3 == 0 else None,
-                until=NOW - 2 * DAY if number % 5 == 0 else None,
-            )
-            assert everything(store, wanted, 1 + number % 40) == self.expected(mail, wanted), wanted
-
-    def test_patience(self, store: Store) -> None:
-        """A page that looked long for little says how far it got, and the next one goes on."""
-        many = [record(NOW - n, n) for n in range(1, 100)]
-        sought = record(
-            NOW - 100,
-            100,
-            timeline=(Send(NOW - 100), Open(NOW - 90, None, "Mozilla/5.0")),
-        )
-        put(store, *many, sought)
-        wanted = Filter(streams=("outreach",), event="Open")
-        first = store.messages(wanted, 2, None, NOW)
-        assert (first.records, first.searched_to) == ([], NOW - 20)
-        assert everything(store, wanted, 2) == [sought]
-
-    def test_under_inserts(self, store: Store, mail: list[Record]) -> None:
-        """Records that come while one pages neither hide others nor show one twice."""
-        found: list[Record] = []
-        cursor, first = None, None
-        for number in itertools.count(1_000):
-            page = store.messages(BOTH, 7, cursor, NOW)
-            first = first or page
-            found += page.records
-            put(store, record(NOW - number, number), record(NOW - 9 * DAY + number, number))
-            cursor = page.cursor
-            if cursor is None or number > 1_200:
-                break
-        older = [one for one in found if one.sent_at < NOW - 8 * DAY]
-        assert [one for one in found if one not in older] == mail
-        assert len(set(older)) == len(older)
-
-    def test_newer(self, store: Store, mail: list[Record]) -> None:
-        """From any page one can go up again to what is newer, also to what came since."""
-        pages: list[Page] = [store.messages(BOTH, 9, None, NOW)]
-        while pages[-1].cursor:
-            pages.append(store.messages(BOTH, 9, pages[-1].cursor, NOW))
-        for above, below in itertools.pairwise(pages):
-            assert store.messages(BOTH, 9, below.newer, NOW, newer=True).records == above.records
-        top = store.messages(BOTH, 9, pages[0].newer, NOW, newer=True)
-        assert top.records == []
-        new = [record(NOW - 5, 7_000), record(NOW - 6, 7_001)]
-        put(store, *new)
-        up = store.messages(BOTH, 9, top.newer, NOW, newer=True)
-        assert up.records == new
-        down = store.messages(BOTH, 9, up.cursor, NOW)
-        assert down.records == pages[0].records
-
-    def test_newer_of_nothing(self, store: Store) -> None:
-        """An empty list gives a cursor from which what comes first is seen."""
-        page = store.messages(BOTH, 9, None, NOW)
-        one = record()
-        put(store, one)
-        assert (page.records, page.cursor) == ([], None)
-        assert store.messages(BOTH, 9, page.newer, NOW, newer=True).records == [one]
-
-    def test_foreign_cursor(self, store: Store, mail: list[Record]) -> None:
-        """A cursor that was changed, or made for other filters, is refused."""
-        cursor = store.messages(BOTH, 9, None, NOW).cursor
-        changed = ("B" if cursor[0] == "A" else "A") + cursor[1:]
-        for wanted, text in [
-            (BOTH, changed),
-            (BOTH, ""),
-            (BOTH, "ä"),
-            (BOTH, cursor + "A"),
-            (Filter(streams=("outreach",)), cursor),
-        ]:
-            with pytest.raises(InvalidRequest):
-                store.messages(wanted, 9, text, NOW)
-
-    def test_unknown_words(self, store: Store) -> None:
-        """Outcomes and events that do not exist are refused, not silently found empty."""
-        for wanted in (
-            Filter(streams=("outreach",), outcomes=("vanished",)),
-            Filter(streams=("outreach",), event="Vanish"),
-        ):
-            with pytest.raises(InvalidRequest):
-                store.messages(wanted, 9, None, NOW)
 
 
 class Expiry:

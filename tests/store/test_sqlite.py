@@ -11,10 +11,11 @@ from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
 from sesight.domain.event import Delivery, Identity, Send
 from sesight.domain.ports import Filter, Store
 from sesight.domain.tally import COUNTERS
+from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.file import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from sesight.store.sqlite import SqliteStore
-from tests.store import contract
+from tests.store import contract, contract_pages
 from tests.store.contract import BOTH, NOW, everything, put, record, ses_id
 
 
@@ -62,7 +63,7 @@ class TestCommits(contract.Commits):
     """Bound."""
 
 
-class TestPages(contract.Pages):
+class TestPages(contract_pages.Pages):
     """Bound."""
 
 
@@ -226,9 +227,6 @@ def test_other_writer(reopen: Callable[..., SqliteStore]) -> None:
     two.close()
 
 
-DAY = 86_400_000
-
-
 def test_readers_do_not_wait(store: SqliteStore) -> None:
     """Reads in other threads see the last commit while a batch is being decided."""
     put(store, record(NOW - 1, 1))
@@ -285,6 +283,24 @@ def test_displaced(store: SqliteStore) -> None:
     ]
     put(store, *odd)
     assert set(everything(store, BOTH)) == set(odd)
+
+
+def test_full_millisecond(path: Path, store: SqliteStore) -> None:
+    """When a millisecond has no place left a record gets one in the next, and keeps its time."""
+    at = NOW - 5
+    put(store, record(at, 1))
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT OR IGNORE INTO record (id, message, campaign, body) "
+            "WITH RECURSIVE tie (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM tie WHERE n < 32767) "
+            "SELECT 1 << 57 | ? << 15 | n, 7, 1, x'' FROM tie",
+            (at,),
+        )
+    connection.close()
+    put(store, record(at, 2))
+    later = record(at, 2, timeline=(Send(at), Delivery(at + 7)))
+    put(store, later)
+    assert store.message(ses_id(at, 2), NOW) == [later]
 
 
 def test_many_streams(store: SqliteStore) -> None:
