@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from sesight.domain.engagement import Verdict, Who, verdicts
 from sesight.domain.event import (
-    Accepted,
     Bounce,
     Click,
     Complaint,
@@ -18,6 +17,7 @@ from sesight.domain.event import (
     Open,
     Reject,
     RenderingFailure,
+    Send,
     Subscription,
 )
 
@@ -108,35 +108,36 @@ class Facts(Struct, frozen=True, gc=False):
     engagements: tuple[tuple[Open | Click, Verdict], ...]
 
 
+_ACCEPTED, _SENT, _DELIVERED = Outcome.ACCEPTED, Outcome.SENT, Outcome.DELIVERED
+
+
 def facts(record: Record) -> Facts:
     """Derive what a record says."""
-    outcome = Outcome.ACCEPTED
-    sent = reached = auto_replied = False
+    outcome = _ACCEPTED
+    sent = reached = auto_replied = engaged = False
     delayed_at = delivered_at = complained_at = unsubscribed_at = None
     decisive: Bounce | Complaint | Reject | RenderingFailure | None = None
-    engaged = False
-    for held in record.timeline:
-        found = Outcome.SENT
-        if isinstance(held, Accepted):
-            continue
-        sent = True
-        if isinstance(held, Delivery):
-            found = Outcome.DELIVERED
+    for held in record.timeline:  # the commonest first: this runs for every change of every record
+        found = _SENT
+        if isinstance(held, Send):
+            pass
+        elif isinstance(held, Delivery):
+            found = _DELIVERED
             reached = True
             if delivered_at is None:
                 delivered_at = held.at
         elif isinstance(held, (Open, Click)):
             engaged = True
-        elif isinstance(held, DeliveryDelay):
-            found = Outcome.DELAYED
-            if delayed_at is None:
-                delayed_at = held.at
         elif isinstance(held, Bounce):
             bounced = bounce_outcome(held)
             if bounced is None:
                 auto_replied = True
             else:
                 found = bounced
+        elif isinstance(held, DeliveryDelay):
+            found = Outcome.DELAYED
+            if delayed_at is None:
+                delayed_at = held.at
         elif isinstance(held, Complaint):
             if held.sub_type in SUPPRESSION_SUB_TYPES:
                 found = Outcome.SUPPRESSED
@@ -153,17 +154,20 @@ def facts(record: Record) -> Facts:
             found = Outcome.REJECTED
         elif isinstance(held, RenderingFailure):
             found = Outcome.FAILED
+        else:
+            continue  # Accepted: our own word, not the provider's
+        sent = True
         if found > outcome:
             outcome = found
-            if found in NOT_DELIVERED and isinstance(
+            if found > _DELIVERED and isinstance(
                 held, (Bounce, Complaint, Reject, RenderingFailure)
             ):
                 decisive = held
     engagements = verdicts(record) if engaged else ()
     if not reached:
         reached = any(said.who is not Who.MACHINE for _, said in engagements)
-    if reached and outcome < Outcome.DELIVERED:
-        outcome = Outcome.DELIVERED
+    if reached and outcome < _DELIVERED:
+        outcome = _DELIVERED
     return Facts(
         outcome,
         sent,

@@ -10,7 +10,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from sesight.domain.event import (
-    UNTAGGED,
     Accepted,
     Click,
     Delivery,
@@ -92,8 +91,13 @@ class Processed(Struct, gc=False):
     disposition: Disposition
     reason: str | None = None
     stream: str | None = None
-    campaign: str | None = None
+    record: Record | None = None
     keys: tuple[Key, ...] = ()
+
+    @property
+    def campaign(self) -> str | None:
+        """Return the campaign of the record it was folded into, as known after the event."""
+        return None if self.record is None else self.record.campaign
 
 
 class _CardNotes(Struct):
@@ -204,7 +208,7 @@ class Batch:
                 record = replace(record, tally=tally)
                 self._records[key] = record
             if tally.place is not None:
-                self._note_card(tally.place.campaign, record)
+                self._note_card(record, tally.place.campaign, before)
 
     def suppress(self) -> None:
         """Join what the batch says of addresses into their suppression items."""
@@ -300,26 +304,26 @@ class Batch:
                 self._note_causes(event, report, stream)
             return Processed(reading, Disposition.EXPIRED, None, stream)
         disposition = Disposition.DUPLICATE
-        keys = []
-        campaign = campaign_of(event.identity.tags)
+        keys: tuple[Key, ...] = ()
+        records = self._records
+        message_id = event.message_id
+        after = None
         for report in event.reports:
-            key = Key(event.message_id, report.recipient)
-            keys.append(key)
-            before = self._records.get(key)
+            key = Key(message_id, report.recipient)
+            keys = (*keys, key)
+            before = records.get(key)
             after = fold(before, event, report, before.stream if before is not None else stream)
-            if campaign == UNTAGGED:
-                campaign = after.campaign
             if after is not before:
                 if before is None:
                     disposition = Disposition.CREATED
-                    self._meet(event.message_id, stream)
+                    self._meet(message_id, stream)
                 elif disposition is Disposition.DUPLICATE:
                     disposition = Disposition.UPDATED
-                self._records[key] = after
+                records[key] = after
                 self._touched[key] = None
             if type(report.occurrence) not in _HARMLESS:
                 self._note_causes(event, report, stream)
-        return Processed(reading, disposition, None, stream, campaign, tuple(keys))
+        return Processed(reading, disposition, None, stream, after, keys)
 
     def _is_late(self, day: int) -> bool:
         """Return whether the records of a send day are past retention and not to be taken."""
@@ -373,16 +377,20 @@ class Batch:
             )
         return Processed(reading, Disposition.QUARANTINED, reason)
 
-    def _note_card(self, campaign: str, record: Record) -> None:
+    def _note_card(self, record: Record, campaign: str, before: Record | None) -> None:
         identity = record.identity
         sent_at = identity.sent_at
         last_at = max([held.at for held in record.timeline])
-        notes = self._notes.get((record.stream, campaign))
+        place = (record.stream, campaign)
+        notes = self._notes.get(place)
         if notes is None:
-            notes = self._notes[record.stream, campaign] = _CardNotes(sent_at, sent_at, last_at)
+            notes = self._notes[place] = _CardNotes(sent_at, sent_at, last_at)
+        elif last_at > notes.last_event_at:
+            notes.last_event_at = last_at
+        if notes.said and before is not None and before.identity == identity:
+            return  # the card has heard of it
         notes.first_sent_at = min(notes.first_sent_at, sent_at)
         notes.last_sent_at = max(notes.last_sent_at, sent_at)
-        notes.last_event_at = max(notes.last_event_at, last_at)
         notes.said.add(
             (
                 identity.tags,

@@ -72,6 +72,11 @@ _encode = msgspec.json.Encoder().encode
 _EVENT_STARTS = (b'{"eventType":', b'{"notificationType":"B', b'{"notificationType":"C')
 
 
+def is_plain(data: bytes) -> bool:
+    """Return whether the bytes begin as SES's own events do, with no envelope around them."""
+    return data.startswith(_EVENT_STARTS) and len(data) <= MAX_BODY
+
+
 def open_envelope(data: bytes, origin: str, item: str | None = None) -> Iterator[Envelope]:
     """Yield the bodies in one delivery. Never raises for what the bytes hold."""
     yield from _kept(_open(data, origin, item, MAX_DEPTH), data, origin, item)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
-from sesight.ingest.envelope import Envelope, open_envelope
+from sesight.ingest.envelope import Envelope, is_plain, open_envelope
 from sesight.ingest.mending import mended
 from sesight.ingest.ses import read_event
 
@@ -52,6 +52,8 @@ def read(
     The body of an event whose configuration set is known is let go: it will not be quarantined
     (`Rules.known_sets`).
     """
+    if is_plain(data):
+        return [_read_one(Envelope(origin, data, item), known_sets, stream)]
     return [
         _read_one(envelope, known_sets, stream) for envelope in open_envelope(data, origin, item)
     ]
