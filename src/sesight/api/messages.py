@@ -36,10 +36,10 @@ from sesight.api.parameters import (
     read_month,
     read_outcomes,
     read_range,
+    read_recipient,
     read_streams,
 )
 from sesight.api.problem import CampaignExpired, InvalidParameter
-from sesight.api.recipient_id import decode
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.errors import InvalidRequest, NotFound
@@ -112,7 +112,7 @@ def _asked(
     """Read the parameters of a list. Raises InvalidParameter."""
     within = read_range(given["since"], given["until"])
     recipient = given.get("recipient")
-    to = None if recipient is None else decode(recipient, services.recipient_key)
+    to = None if recipient is None else read_recipient(services, "recipient", recipient)
     if (email := given.get("email")) is not None:
         named, _, mailable = address(email)
         if not mailable:

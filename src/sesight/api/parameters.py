@@ -10,7 +10,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from sesight.api.problem import InvalidParameter
+from sesight.api.recipient_id import decode
 from sesight.api.services import Services
+from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import EventType
 from sesight.domain.outcome import Outcome
 from sesight.domain.tally import month_number
@@ -152,6 +154,14 @@ def one_of(parameter: str, text: str | None, known: tuple[str, ...]) -> str | No
             parameter, f"{parameter}: there is no {text!r}.", allowed=list(known)
         )
     return text
+
+
+def read_recipient(services: Services, parameter: str, rid: str) -> str:
+    """Return the address of a recipient id. Raises InvalidParameter."""
+    try:
+        return decode(rid, services.recipient_key)
+    except InvalidRequest as error:
+        raise InvalidParameter(parameter, f"{parameter}: {error}") from error
 
 
 def read_event(text: str | None) -> str | None:

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from sesight.api.answers import Meta, meta_of
 from sesight.api.operation import ask, read
-from sesight.api.parameters import StreamIds, read_streams
+from sesight.api.parameters import StreamIds, read_recipient, read_streams
 from sesight.api.problem import InvalidParameter
-from sesight.api.recipient_id import decode, encode
+from sesight.api.recipient_id import encode
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.services import Given, Services
 from sesight.domain.ports import Filter
@@ -114,7 +114,7 @@ def lookup(services: Given, data: JSONBody[Lookup]) -> Person:
 @read("/recipients/{rid:str}")
 def recipient(services: Given, rid: FromPath[str], stream: StreamIds = None) -> Person:
     """One person: may each stream mail them, suppressions with history, counts and records."""
-    named = decode(rid, services.recipient_key)
+    named = read_recipient(services, "rid", rid)
     return _person(services, named, read_streams(services, stream))
 
 
