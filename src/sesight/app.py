@@ -97,8 +97,8 @@ class App:
 
     @property
     def known_sets(self) -> frozenset[str]:
-        """Return the configuration sets that the streams have."""
-        return frozenset(self.rules.sets)
+        """Return the configuration sets whose events are sure to be taken."""
+        return self.rules.known_sets
 
     def recipient_id(self, address: str) -> str:
         """Return the id by which an address is named in public."""

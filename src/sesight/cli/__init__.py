@@ -1,1 +1,34 @@
-"""The command line."""
+"""The command line: `sesight`, for people by tables and progress bars, for programs by --json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+INTERRUPTED = 130
+"""What Typer makes of Ctrl-C."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process: 0 done, 1 failed, 2 misused."""
+    from sesight.cli.program import program
+    from sesight.domain.errors import InvalidRequest, SesightError
+
+    code: str | int | None = 0
+    try:
+        program(arguments, prog_name="sesight")
+    except SystemExit as end:
+        code = end.code
+    except InvalidRequest as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except SesightError as error:
+        print(error, file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        print("Stopped.", file=sys.stderr)
+        code = 1
+    sys.exit(code)

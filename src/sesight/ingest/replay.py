@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,12 @@ def _read_apart(
     reader = context.Process(
         target=_hand_over, args=(theirs, found, known_sets, stream), name="reader", daemon=True
     )
-    reader.start()
+    # Ctrl-C reaches the whole group: this process decides what it means, the reader just ends
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        reader.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
     theirs.close()
     try:
         while True:

@@ -202,9 +202,9 @@ class SqliteStore:
         return set()
 
     def repair(self, rollups: Rollups) -> None:
-        """Add increments to rollup rows in one transaction."""
+        """Add increments to rollup rows in one transaction; running totals are summed anew."""
         with self._writing() as connection:
-            totals.add(connection, self._numbers, rollups)
+            totals.mend(connection, self._numbers, rollups)
 
     def sweep(self, now: int, limit: int) -> int:
         """Remove up to `limit` expired records and what has outlived its use beside them."""

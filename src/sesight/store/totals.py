@@ -94,6 +94,22 @@ def add(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> N
         connection.executemany(_upsert(columns), rows)
 
 
+def mend(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> None:
+    """Add increments that a recount found missing, and sum anew the days of their campaigns: the
+    running total may be right where a day is wrong, and the other way round.
+    """
+    add(connection, numbers, rollups)
+    for stream, campaign in sorted({(key.stream, key.campaign) for key in rollups if key.campaign}):
+        scope = numbers.campaign(stream, campaign)
+        connection.execute("DELETE FROM rollup WHERE family = ? AND scope = ?", (TOTAL, scope))
+        connection.execute(
+            f"INSERT INTO rollup (family, scope, dimension, value, bucket, {_COUNTS}) "
+            f"SELECT ?, scope, '', '', 0, {', '.join(f'sum({name})' for name in COUNTERS)} "
+            "FROM rollup WHERE family = ? AND scope = ? AND dimension = '' GROUP BY scope",
+            (TOTAL, FAMILIES[Family.DAY], scope),
+        )
+
+
 def _by_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return row[:5]
 

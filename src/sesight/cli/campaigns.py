@@ -1,0 +1,218 @@
+"""campaigns and stats: what came of the mailings, from totals that outlive the records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
+
+import typer
+
+from sesight.cli.options import Config, Cursor, Json, Limit, Since, StoreUrl, StreamId, Until
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TOP = 10
+"""Rows of a breakdown that are shown."""
+
+SPANS = (("first hour", 0, 1), ("2 to 6 h", 1, 6), ("7 to 24 h", 6, 24), ("2 to 3 days", 24, 72))
+"""Ages in hours since the send, in words; then what is later."""
+
+
+def campaigns(
+    stream: StreamId = None,
+    q: Annotated[
+        str | None, typer.Option("--q", metavar="TEXT", help="In the name, subject or id.")
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="sending, settled, final, expired; or several: a,b.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Any column, total or rate; - before it: descending."),
+    ] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """List campaigns with their totals, the last sent first."""
+    from sesight.cli.session import answer, opened
+
+    query = {
+        "stream": stream,
+        "q": q,
+        "state": state,
+        "from": since,
+        "to": until,
+        "sort": sort,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    with opened(config, store) as app:
+        found = answer(app, "/campaigns", query, as_json=as_json)
+    if found is not None:
+        show_campaigns(found)
+
+
+def show_campaigns(found: dict[str, Any]) -> None:
+    """Print a page of campaigns."""
+    from sesight.cli import screen
+
+    out = screen.screen()
+    if not found["data"]:
+        out.print("No campaign fits.")
+        return
+    numbers = ("Sent", "Delivered", "Bounced", "Complained", "Opened by people", "Clicked")
+    rows = screen.table("Stream", "Campaign", "Last sent (UTC)", "State", *numbers, numbers=numbers)
+    for each in found["data"]:
+        rates = each["rates"]
+        rows.add_row(
+            screen.plain(each["stream"]),
+            screen.plain(each["campaign"]),
+            screen.moment(each["lastSentAt"]),
+            each["state"],
+            screen.number(each["totals"]["sent"]),
+            *[
+                screen.rate(rates.get(name))
+                for name in ("delivery", "bounce", "complaint", "open", "click")
+            ],
+        )
+    out.print(rows)
+    shown, total = len(found["data"]), found["total"]["value"]
+    if shown < total:
+        out.print(f"{shown:,} of {total:,} campaigns.", end="")
+        more = found["nextCursor"]
+        out.print(f" The next: --cursor {more}" if more else "", soft_wrap=True)
+
+
+def stats(
+    stream: Annotated[str, typer.Argument(help="The stream's id.")],
+    campaign: Annotated[str, typer.Argument(help="The campaign's id, ~untagged for none.")],
+    step: Annotated[
+        Literal["age", "day"], typer.Option(help="Series by age since the send, or by send day.")
+    ] = "age",
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Show one campaign's figures. They stay when its records have expired."""
+    from sesight.cli.session import answer, opened
+
+    path = f"/campaigns/{quote(stream, safe='')}/{quote(campaign)}"
+    with opened(config, store) as app:
+        found = answer(app, path, {"step": step}, as_json=as_json)
+    if found is not None:
+        _show_stats(found)
+
+
+def _show_stats(found: dict[str, Any]) -> None:
+    from sesight.cli import screen
+
+    out = screen.screen()
+    out.print(screen.plain(found["name"] or found["campaign"]), style="bold")
+    for label, value in (
+        ("Campaign", f"{found['stream']} {found['campaign']}"),
+        ("Subject", found["subject"]),
+        ("Sender", found["sender"]),
+        ("Sent", _span(found)),
+        ("State", found["state"]),
+        ("Detail", detail_in_words(found["detail"])),
+    ):
+        if value is not None:
+            out.print(f"{label:<9}", screen.plain(value))
+    out.print(_totals(found["totals"]))
+    out.print(_rates(found["rates"]))
+    for name, slices in found["breakdowns"].items():
+        if slices:
+            out.print(_breakdown(name, slices))
+    out.print(_series(found["series"]))
+
+
+def _span(found: dict[str, Any]) -> str:
+    from sesight.cli.screen import moment
+
+    return f"{moment(found['firstSentAt'])} to {moment(found['lastSentAt'])} UTC"
+
+
+def detail_in_words(detail: dict[str, Any]) -> str:
+    """Say how much of a campaign is still held one by one."""
+    until = (detail["until"] or "")[:10]
+    if detail["state"] == "expired":
+        return f"expired on {until}: its totals are kept, its records are gone"
+    if detail["state"] == "partly-expired":
+        return (
+            f"{detail['covered']:,} of {detail['of']:,} recipients are still held one by one, "
+            f"those sent from {detail['from'][:10]} on; totals are of all"
+        )
+    held = f"all {detail['of']:,} recipients are held one by one"
+    return f"{held} until {until}" if until else held
+
+
+def _totals(totals: dict[str, Any]) -> Table:
+    from sesight.cli import screen
+
+    at_least = set(totals["atLeast"])
+    names = [name for name in totals if name != "atLeast"]
+    rows = screen.table("Total", "Recipients or events", numbers=("Recipients or events",))
+    for name in names:
+        if totals[name]:
+            rows.add_row(in_words(name), screen.number(totals[name], at_least=name in at_least))
+    return rows
+
+
+def _rates(rates: dict[str, Any]) -> Table:
+    from sesight.cli import screen
+
+    rows = screen.table("Rate", "n of m", numbers=("n of m",))
+    for name, found in rates.items():
+        rows.add_row(in_words(name), screen.rate(found))
+    return rows
+
+
+def _breakdown(name: str, slices: list[dict[str, Any]]) -> Table:
+    from sesight.cli import screen
+
+    counters = [key for key in slices[0]["totals"] if any(s["totals"][key] for s in slices)]
+    heads = tuple(in_words(key) for key in counters)
+    rows = screen.table(in_words(name.removeprefix("tag:")), *heads, numbers=heads)
+    for each in slices[:TOP]:
+        rows.add_row(
+            screen.plain(each["label"]),
+            *[screen.number(each["totals"][counter]) for counter in counters],
+        )
+    if len(slices) > TOP:
+        rows.caption = f"{TOP} of {len(slices)}; all of them with --json"
+    return rows
+
+
+def _series(series: dict[str, Any]) -> Table:
+    from sesight.cli import screen
+
+    counts = {name: values for name, values in series["counts"].items() if any(values)}
+    heads = tuple(in_words(name) for name in counts)
+    if series["by"] != "age":
+        rows = screen.table("Sent on", *heads, numbers=heads)
+        for at, bucket in enumerate(series["buckets"]):
+            if any(values[at] for values in counts.values()):
+                rows.add_row(bucket, *[screen.number(values[at]) for values in counts.values()])
+        return rows
+    rows = screen.table("After the send", *heads, numbers=heads)
+    ages = [int(bucket) for bucket in series["buckets"]]
+    for label, first, end in (*SPANS, ("later", 72, 1 << 30)):
+        within = [at for at, age in enumerate(ages) if first <= age < end]
+        if within:
+            rows.add_row(
+                label,
+                *[screen.number(sum(values[at] for at in within)) for values in counts.values()],
+            )
+    return rows
+
+
+def in_words(name: str) -> str:
+    """Write a counter's or rate's name as words."""
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).replace("_", " ")
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,270 @@
+"""demo: Sesight at work on made-up traffic, on this machine alone."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import multiprocessing
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from msgspec import Struct
+
+from sesight.cli.options import Json
+from sesight.domain.errors import SettingsError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+    from sesight.app import App
+    from sesight.settings import Settings
+    from sesight.simulation.plan import Plan
+
+SETTINGS = "sesight.toml"
+STORE = "sesight.db"
+FILLED = "filled.json"
+LOCK = "lock"
+
+DAYS = 90
+SHOWN = 12
+"""Campaigns in the table at the start."""
+
+
+class Filled(Struct):
+    """What the history of a demo's store was made of; written when it is whole."""
+
+    messages: int
+    seed: int
+    end: int
+    days: int = DAYS
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path(
+        ".sesight-demo"
+    ),
+    messages: Annotated[
+        int, typer.Option(min=1, help="Messages of its history, 2.6 events each.")
+    ] = 100_000,
+    seed: Annotated[int, typer.Option(help="Another seed makes another history.")] = 1,
+    rate: Annotated[float, typer.Option(min=0, max=200, help="Live messages a second.")] = 2.0,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; if busy, a free one.")] = 8025,
+    as_json: Json = False,
+) -> None:
+    """Show Sesight at work: 90 days of made-up outreach and finance mail, then live events.
+
+    The first start makes the history; later ones go on with it at once. Ctrl-C stops.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    with _alone(folder):
+        settings = _settings(folder)
+        known = _filled(folder)
+        wanted = Filled(messages, seed, time.time_ns() // 1_000_000)
+        if known is None:
+            _clear(folder)
+        with _rehearsal(known or wanted, settings, filled=known is not None) as line:
+            if known is None:
+                _fill(folder, wanted, settings, line, as_json=as_json)
+            elif (known.messages, known.seed) != (messages, seed) and not as_json:
+                print(
+                    f"The demo in {folder} has a history of {known.messages:,} messages (seed "
+                    f"{known.seed}); for another, remove the folder or name another --folder."
+                )
+            _serve(folder, settings, line, _listener(host, port), rate, as_json=as_json)
+
+
+# -- its files -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder: two demos would fill one store."""
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(
+                f"A demo runs in {folder} already: stop it, or name another --folder."
+            ) from None
+        yield
+
+
+def _settings(folder: Path) -> Settings:
+    """Make the key, the certificate and the settings file where they are missing; read them."""
+    from sesight.cli.simulate import CERTIFICATE, signer
+    from sesight.settings import load
+    from sesight.simulation.notifications import TOPIC_ARN
+
+    signer(folder)
+    file = folder / SETTINGS
+    url = f"sqlite:///{(folder / STORE).absolute()}"
+    if not file.exists():
+        file.write_text(
+            "# The settings of `sesight demo`: other commands see its store with --config.\n\n"
+            f"[store]\nurl = {json.dumps(url, ensure_ascii=False)}\n\n"
+            "[intake]\nlog_events = false\n\n"
+            "# A topic of an account that AWS never issues, with a certificate of our own.\n"
+            f'[[topics]]\narn = "{TOPIC_ARN}"\ncertificate_file = "{CERTIFICATE}"\n',
+            encoding="utf-8",
+        )
+    return load(str(file), {"store.url": url})
+
+
+def _filled(folder: Path) -> Filled | None:
+    """Return what the history was made of, None if there is none or it is not whole."""
+    try:
+        found = msgspec.json.decode((folder / FILLED).read_bytes(), type=Filled)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if (folder / STORE).exists() else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a first start left behind that was stopped half way."""
+    (folder / FILLED).unlink(missing_ok=True)
+    for ending in ("", "-wal", "-shm", "-journal"):
+        (folder / (STORE + ending)).unlink(missing_ok=True)
+
+
+# -- its traffic ---------------------------------------------------------------------------------
+
+
+def _plan(of: Filled) -> Plan:
+    from sesight.simulation.plan import Plan
+
+    return Plan(seed=of.seed, end=of.end, days=of.days, messages=of.messages)
+
+
+@contextmanager
+def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Connection]:
+    """Start the process that makes the traffic; end it with the demo."""
+    from sesight.cli.rehearsal import run
+
+    sets = frozenset(stream.configuration_set for stream in settings.streams)
+    context: Any = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=run, args=(theirs, _plan(of), sets), kwargs={"filled": filled}, daemon=True
+    )
+    # Ctrl-C reaches the whole group: the demo decides what it means
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.terminate()
+        process.join(timeout=10)
+
+
+def _fill(
+    folder: Path, wanted: Filled, settings: Settings, line: Connection, *, as_json: bool
+) -> None:
+    """Take the history in. Generating and reading run beside committing, on two cores."""
+    from sesight.app import App
+    from sesight.cli import screen
+    from sesight.cli.rehearsal import decode
+    from sesight.cli.session import interruptible
+
+    with interruptible("Stopped before the history was whole: the next start begins anew."):
+        app = App(settings, durability="off")
+        events = 0
+        began = time.monotonic()
+        gc.disable()  # as in a replay: nothing of a batch is cyclic
+        try:
+            with screen.bar(f"Making {wanted.days} days of mail", 1.0, shown=not as_json) as bar:
+                done = 0.0
+                while done < 1.0:
+                    portion = decode(line.recv_bytes())
+                    if portion.readings:
+                        app.pipeline.process(portion.readings)
+                    events += len(portion.readings)
+                    done = portion.done
+                    bar.at(done, told=f"{events:,} events")
+        except EOFError:
+            raise StoreUnavailable(
+                "The process that makes the traffic ended early: start the demo again."
+            ) from None
+        finally:
+            gc.enable()
+            app.close()
+        (folder / FILLED).write_bytes(msgspec.json.encode(wanted))
+    if not as_json:
+        seconds = time.monotonic() - began
+        print(f"{events:,} events of {wanted.messages:,} messages taken in, in {seconds:,.1f} s.")
+
+
+# -- its server ----------------------------------------------------------------------------------
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    from sesight.server import address_of, listen
+
+    try:
+        return listen(host, port)
+    except SettingsError as error:
+        free = listen(host, 0)
+        print(f"{error} The demo takes {address_of(free)} instead.", file=sys.stderr)
+        return free
+
+
+def _serve(
+    folder: Path,
+    settings: Settings,
+    line: Connection,
+    listener: socket.socket,
+    rate: float,
+    *,
+    as_json: bool,
+) -> None:
+    from sesight.app import App
+    from sesight.cli.rehearsal import Live
+    from sesight.cli.serve import tell
+    from sesight.server import address_of, serve
+
+    address = address_of(listener)
+    app = App(settings)
+    try:
+        if as_json:
+            tell(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
+        else:
+            _show(app, folder, address)
+        live = Live(f"{address}/api/ses/events", str(folder), rate)
+        line.send_bytes(msgspec.msgpack.encode(live))
+        serve(app, listener)
+    except KeyboardInterrupt:
+        pass  # Ctrl-C before the server had its own way to hear of it
+    finally:
+        app.close()
+    if not as_json:
+        taken = sum(app.metrics.dispositions.values())
+        print(f"Stopped. {taken:,} live events were taken in; the history is kept in {folder}.")
+
+
+def _show(app: App, folder: Path, address: str) -> None:
+    from sesight.cli.campaigns import show_campaigns
+    from sesight.cli.serve import tell
+
+    status, body = app.ask("/api/campaigns", {"limit": SHOWN})
+    if status == 200:
+        show_campaigns({**msgspec.json.decode(body), "nextCursor": None})
+    tell(f"Sesight listens on {address}")
+    tell(f"The API is described at {address}/api/docs; live events come in now. Ctrl-C stops.")
+    tell(f"In another window: sesight campaigns --config {folder / SETTINGS}")

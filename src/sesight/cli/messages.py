@@ -1,0 +1,183 @@
+"""tracking and recipient: single records, by filters or of one person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sesight.cli.options import Config, Cursor, Json, Limit, Since, StoreUrl, StreamId, Until
+from sesight.domain.errors import InvalidRequest
+
+
+def tracking(
+    stream: StreamId = None,
+    campaign: Annotated[str | None, typer.Option(help="Campaign id, ~untagged for none.")] = None,
+    email: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The recipient.")] = None,
+    event: Annotated[
+        str | None, typer.Option(help="Has it: Send, Delivery, Bounce, Open, Click …")
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(help="delivered, bounced, soft_bounced, not_delivered …; or several: a,b."),
+    ] = None,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Statement month.")] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """List records, the last sent first. One stream's are its tracking data, as the API answers."""
+    from sesight.cli.session import answer, opened
+
+    query: dict[str, Any] = {
+        "campaign": campaign,
+        "event": event,
+        "outcome": outcome,
+        "month": month,
+        "from": since,
+        "to": until,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    with opened(config, store) as app:
+        routes = {each.stream: each.tracking for each in app.services().routes}
+        path = routes.get(stream or "")
+        if path is not None:
+            query["email"] = email
+        else:
+            path = "/messages"
+            query["stream"] = stream
+            query["recipient"] = None if email is None else app.recipient_id(_address(email))
+        found = answer(app, path, query, as_json=as_json)
+    if found is not None:
+        _show_page(found)
+
+
+def recipient(
+    address: Annotated[str, typer.Argument(help="The address, as people write it.")],
+    stream: StreamId = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Show one person: may we mail them, and what happened so far."""
+    from sesight.cli.session import answer, opened
+
+    with opened(config, store) as app:
+        path = f"/recipients/{app.recipient_id(_address(address))}"
+        found = answer(app, path, {"stream": stream}, as_json=as_json)
+    if found is not None:
+        _show_person(found)
+
+
+def _address(text: str) -> str:
+    """Return the address as records have it. Raises InvalidRequest."""
+    from sesight.domain.text import address
+
+    named, _, mailable = address(text)
+    if not mailable:
+        raise InvalidRequest(f"{text!r} is no address: write name@domain.")
+    return named
+
+
+def _show_page(found: dict[str, Any]) -> None:
+    from sesight.cli import screen
+
+    out = screen.screen()
+    if found["data"]:
+        _show_records(found["data"])
+    else:
+        out.print("No record fits.")
+    for part in found["meta"]["partial"]:
+        if part["reason"] == "detail-expired":
+            out.print(
+                f"Detail is past retention for what was sent before {part['asOf'][:10]}: "
+                f"{part['covered']:,} of {part['of']:,} recipients are still held one by one."
+            )
+    total = found["total"]
+    if total is not None:
+        shown = screen.number(total["value"], at_least=not total["exact"])
+        out.print(f"{len(found['data']):,} of {shown} records.")
+    if found["searchedTo"] is not None:
+        out.print(f"Searched back to {screen.moment(found['searchedTo'])} UTC so far.")
+    if found["nextCursor"] is not None:
+        out.print(f"More: --cursor {found['nextCursor']}", soft_wrap=True)
+
+
+def _show_records(records: list[dict[str, Any]]) -> None:
+    from sesight.cli import screen
+
+    numbers = ("Opens", "Clicks")
+    rows = screen.table(
+        "Sent (UTC)", "Recipient", "Stream", "Campaign", "Outcome", "Last event", *numbers,
+        "Message", numbers=numbers,
+    )  # fmt: skip
+    for each in records:
+        capped = set(each["capped"])
+        outcome = each["outcome"] or "of nobody in particular"
+        if each["reason"]:
+            outcome += f": {each['reason']}"
+        for fact, word in (("complainedAt", "complained"), ("unsubscribedAt", "unsubscribed")):
+            if each[fact]:
+                outcome += f", {word}"
+        rows.add_row(
+            screen.moment(each["sentAt"]),
+            screen.plain(each["recipient"]),
+            screen.plain(each["stream"]),
+            screen.plain(each["campaign"]),
+            screen.plain(outcome),
+            f"{each['lastEvent']} {screen.moment(each['lastEventAt'])}",
+            _counted(each["opens"], each["machineOpens"], capped="Open" in capped),
+            _counted(each["clicks"], each["machineClicks"], capped="Click" in capped),
+            screen.plain(each["messageId"]),
+        )
+    screen.screen().print(rows)
+
+
+def _counted(every: int, machine: int, *, capped: bool) -> str:
+    from sesight.cli.screen import number
+
+    told = number(every, at_least=capped)
+    return f"{told}, {machine:,} by machines" if machine else told
+
+
+def _show_person(found: dict[str, Any]) -> None:
+    from sesight.cli import screen
+
+    out = screen.screen()
+    out.print(screen.plain(found["address"]), style="bold")
+    if not found["known"]:
+        out.print("Nothing is known of this address.")
+    rows = screen.table("Stream", "May we mail them?", "Why not", "Since", "Until")
+    for each in found["mailable"]:
+        rows.add_row(
+            screen.plain(each["stream"]),
+            "yes" if each["allowed"] else "no",
+            screen.plain(each["reason"]),
+            screen.moment(each["since"]),
+            screen.moment(each["until"]),
+        )
+    out.print(rows)
+    if not found["data"]:
+        out.print("No record of theirs is held one by one.")
+        return
+    counts = found["counts"]
+    at_least = set(counts["atLeast"])
+    names = ("delivered", "bounced", "softBounced", "suppressed", "complained", "opens", "clicks")
+    told = [f"{counts['recipients']:,} messages"]
+    told += [
+        f"{screen.number(counts[name], at_least=name in at_least)} {_WORDS.get(name, name)}"
+        for name in names
+        if counts[name]
+    ]
+    out.print(", ".join(told) + ".")
+    _show_records(found["data"])
+    if found["nextCursor"] is not None:
+        out.print(f"Older ones: sesight tracking --email {found['address']}", soft_wrap=True)
+
+
+_WORDS = {"softBounced": "soft-bounced"}

@@ -1,0 +1,60 @@
+"""The program: every command under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from sesight import __version__
+from sesight.cli.backups import backup, restore
+from sesight.cli.campaigns import campaigns, stats
+from sesight.cli.demo import demo
+from sesight.cli.doctor import doctor
+from sesight.cli.messages import recipient, tracking
+from sesight.cli.quarantine import quarantine
+from sesight.cli.replay import replay
+from sesight.cli.serve import serve
+from sesight.cli.simulate import simulate
+from sesight.cli.totals import reclassify, recount
+
+program = typer.Typer(
+    name="sesight",
+    help="Email analytics for Amazon SES that you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SEE = "See"
+RUN = "Run"
+KEEP = "Keep in order"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"sesight {__version__}")
+        raise typer.Exit
+
+
+@program.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Email analytics for Amazon SES that you own."""
+
+
+def _add(panel: str, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        program.command(rich_help_panel=panel)(command)
+
+
+_add(RUN, demo, serve, replay, simulate)
+_add(SEE, campaigns, stats, tracking, recipient)
+_add(KEEP, recount, reclassify, backup, restore, doctor)
+program.add_typer(quarantine, name="quarantine", rich_help_panel=KEEP)

@@ -1,0 +1,100 @@
+"""serve: the API, and intake beside it, until it is stopped."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sesight.cli.options import Config, Json, StoreUrl
+
+if TYPE_CHECKING:
+    import socket
+
+
+class Lines:
+    """Standard output for event lines. When nobody reads them any more, events still count."""
+
+    def __init__(self) -> None:
+        """Begin with an open output."""
+        self._open = True
+
+    def __call__(self, lines: bytes) -> None:
+        """Write lines at once."""
+        if self._open:
+            try:
+                sys.stdout.buffer.write(lines)
+                sys.stdout.buffer.flush()
+            except (OSError, ValueError):
+                self._open = False
+                print(
+                    "Event lines are read no more; events are taken all the same.", file=sys.stderr
+                )
+
+
+def tell(line: str) -> None:
+    """Print a line at once, also where output is a pipe."""
+    print(line, flush=True)
+
+
+def place(text: str) -> tuple[str, int]:
+    """Read HOST:PORT."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise typer.BadParameter(f"{text!r} is no HOST:PORT.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.", show_default="8025"),
+    ] = None,
+    intake: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A public listener that only takes events in."),
+    ] = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Answer the API and take events in, until Ctrl-C.
+
+    Each event writes a SES_EVENT_PROCESSED line, unless intake.log_events is false.
+    """
+    from sesight.app import App
+    from sesight.cli.session import settings_of
+    from sesight.server import address_of, listen
+    from sesight.server import serve as run
+
+    settings = settings_of(config, store)
+    public: socket.socket | None = None
+    wanted = intake or settings.server.intake
+    listener = listen(host or settings.server.host, settings.server.port if port is None else port)
+    try:
+        if wanted is not None:
+            public = listen(*place(wanted))
+        app = App(settings, journal=Lines() if settings.intake.log_events else None)
+    except BaseException:
+        listener.close()
+        raise
+    try:
+        _say(address_of(listener), address_of(public) if public else None, as_json=as_json)
+        run(app, listener, public)
+    finally:
+        app.close()
+
+
+def _say(address: str, intake: str | None, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        tell(msgspec.json.encode({"listening": address, "intake": intake}).decode())
+        return
+    tell(f"Sesight listens on {address}")
+    if intake is not None:
+        tell(f"Events are taken in on {intake}/api/ses/events")

@@ -1,0 +1,89 @@
+"""The quarantine's second chance: bodies read again, by today's code and settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from sesight.domain.event import Disposition
+from sesight.domain.ports import Changes
+from sesight.ingest.reading import Reading, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from sesight.domain.ports import Quarantined, Store
+    from sesight.ingest.pipeline import Pipeline
+
+ORIGIN = "quarantine"
+"""The origin of readings from the quarantine."""
+
+AT_ONCE = 200
+"""Bodies tried in one transaction."""
+
+_KEPT = frozenset({Disposition.QUARANTINED, Disposition.REFUSED})
+
+
+class Retried(Struct, frozen=True):
+    """What trying again did: how many bodies, how many of them were let go, what became of their
+    events, and the reasons of those that stay.
+    """
+
+    bodies: int
+    released: int
+    dispositions: dict[str, int]
+    reasons: dict[str, int]
+
+
+def every(store: Store, reason: str | None = None) -> Iterator[Quarantined]:
+    """Yield every quarantined body, of one reason or reason by reason."""
+    for name, n in sorted(store.quarantine_counts().items()):
+        if reason is None or name == reason:
+            yield from store.quarantine(n, name)
+
+
+def retry(
+    store: Store,
+    pipeline: Pipeline,
+    known_sets: Collection[str],
+    reason: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Retried:
+    """Feed quarantined bodies in again and let those go of which nothing is quarantined anew.
+
+    A body is let go only after its events are committed: were the process to end between, trying
+    again finds duplicates. Raises StoreUnavailable.
+    """
+    counts = store.quarantine_counts()
+    total = sum(counts.values()) if reason is None else counts.get(reason, 0)
+    waiting = every(store, reason)
+    bodies = released = 0
+    dispositions: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    while held := list(islice(waiting, AT_ONCE)):
+        readings: list[Reading] = []
+        ends = []
+        for each in held:
+            readings += read(each.body, ORIGIN, known_sets=known_sets)
+            ends.append(len(readings))
+        processed = pipeline.process(readings)
+        dispositions.update([one.disposition.value for one in processed])
+        begin, taken = 0, []
+        for each, end in zip(held, ends, strict=True):
+            kept = [one for one in processed[begin:end] if one.disposition in _KEPT]
+            reasons.update([one.reason or one.disposition.value for one in kept])
+            if end > begin and not kept:
+                taken.append(each.id)
+            begin = end
+        if taken:
+            store.transact(lambda _, gone=taken: Changes({}, {}, {}, {}, [], gone))  # type: ignore[misc]
+        bodies += len(held)
+        released += len(taken)
+        if progress is not None:
+            progress(bodies, total)
+    return Retried(
+        bodies, released, dict(sorted(dispositions.items())), dict(sorted(reasons.items()))
+    )

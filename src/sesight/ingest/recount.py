@@ -1,0 +1,287 @@
+"""The recount: whether the totals of send days still held are the sum of their records' tallies."""
+
+from __future__ import annotations
+
+from operator import sub
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from sesight.domain.tally import COUNTERS, Deltas, Family, RollupKey, Rollups, tally_of
+from sesight.domain.text import DAY, HOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from sesight.domain.ports import Card, Store
+    from sesight.domain.tally import Counting
+
+HOURS_KEPT = 30 * 24
+"""Hours of which hour rows are sure to be kept."""
+
+TRIES = 5
+"""How often a day is read again while events change it."""
+
+TOTAL = "total"
+"""The family under which differences of a campaign's running total are reported."""
+
+_ZERO = (0,) * len(COUNTERS)
+
+
+class Difference(Struct, frozen=True, rename="camel"):
+    """One counter of one row that is not what the records say. `family` `total`: a campaign's
+    running total is not the sum of its days.
+    """
+
+    family: str
+    stream: str
+    campaign: str
+    bucket: int
+    dimension: str
+    value: str
+    counter: str
+    stored: int
+    recounted: int
+
+
+class Frozen(Struct, frozen=True):
+    """Send days (numbers, both included) past retention, whose totals cannot be checked any more."""
+
+    first: int
+    last: int
+
+
+class Recount(Struct, rename="camel"):
+    """What a recount found. `increments` mend the rows; `outdated` records would count otherwise by
+    today's rules; `moving` days changed all the while; `unchecked` names what else was not looked at.
+    """
+
+    days: int = 0
+    records: int = 0
+    differences: list[Difference] = []
+    outdated: int = 0
+    frozen: Frozen | None = None
+    moving: list[int] = []
+    unchecked: list[str] = []
+    increments: Rollups = {}
+
+
+def recount(
+    store: Store,
+    counting: Counting,
+    now: int,
+    streams: Iterable[str],
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Recount:
+    """Compare every row that records still held can vouch for with the sum of their tallies.
+
+    Rows are read before and after the records of a day, which count only if nothing changed between,
+    so that a server may go on. `progress` is told days done, of all, and records so far.
+    Raises StoreUnavailable.
+    """
+    found = Recount(differences=[], moving=[], unchecked=[], increments={})
+    first_day = store.first_day()
+    if first_day is None:
+        return found
+    live = first_day
+    while _is_expired(store, live, now):
+        live += 1
+    if live > first_day:
+        found.frozen = Frozen(first_day, live - 1)
+        found.unchecked.append("statement months: some of their send days may be past retention")
+    of = {stream: _days(store, stream, live, now) for stream in streams}
+    total = sum(map(len, of.values()))
+    for stream, days in of.items():
+        cards = [card for card, _ in store.cards([stream])]
+        whole = _Whole(store, stream, cards, live, months=found.frozen is None)
+        for day in days:
+            _check_day(store, counting, stream, day, now, cards, whole, found)
+            found.days += 1
+            if progress is not None:
+                progress(found.days, total, found.records)
+        whole.check(found)
+        _check_totals(store, stream, found)
+    return found
+
+
+def _is_expired(store: Store, day: int, now: int) -> bool:
+    expires_at = store.expires_at(day)
+    return expires_at is not None and expires_at <= now
+
+
+def _days(store: Store, stream: str, live: int, now: int) -> list[int]:
+    """Return the days that have records or totals and are not past retention."""
+    counted = store.rollups(Family.DAY, stream, "", live, None, "")
+    return sorted({*store.held_days(stream, now), *(row.key.bucket for row in counted)})
+
+
+def _check_day(
+    store: Store,
+    counting: Counting,
+    stream: str,
+    day: int,
+    now: int,
+    cards: Collection[Card],
+    whole: _Whole,
+    found: Recount,
+) -> None:
+    campaigns = {
+        card.campaign
+        for card in cards
+        if (card.first_sent_at or 0) // DAY <= day <= (card.last_sent_at or 0) // DAY
+    }
+    oldest_hour = now // HOUR - HOURS_KEPT
+    for _ in range(TRIES):
+        before = _stored_day(store, stream, campaigns, day, oldest_hour)
+        deltas = Deltas()
+        records = outdated = 0
+        for record in store.records_of_day(stream, day):
+            records += 1
+            if record.tally is not None:
+                deltas.add(None, record.tally)
+            if record.tally != tally_of(record, counting):
+                outdated += 1
+        rows = deltas.rows()
+        named = {key.campaign for key in rows if key.campaign}
+        if not named <= campaigns:
+            campaigns |= named
+            continue
+        if before == _stored_day(store, stream, campaigns, day, oldest_hour):
+            break
+    else:
+        found.moving.append(day)
+        whole.unsure |= campaigns
+        return
+    found.records += records
+    found.outdated += outdated
+    recounted = {}
+    for key, counts in rows.items():
+        if key.family == Family.DAY or (key.family == Family.HOUR and key.bucket >= oldest_hour):
+            recounted[key] = counts
+        elif key.family != Family.HOUR:
+            whole.add(key, counts)
+    _compare(before, recounted, found)
+
+
+def _stored_day(
+    store: Store, stream: str, campaigns: Iterable[str], day: int, oldest_hour: int
+) -> Rollups:
+    rows = [
+        row
+        for campaign in ("", *sorted(campaigns))
+        for row in store.rollups(Family.DAY, stream, campaign, day, day + 1)
+    ]
+    hours = max(day * 24, oldest_hour)
+    if hours < (day + 1) * 24:
+        rows += store.rollups(Family.HOUR, stream, "", hours, (day + 1) * 24)
+    return {row.key: list(row.counts) for row in rows}
+
+
+def _compare(stored: Rollups, recounted: Rollups, found: Recount) -> None:
+    for key in {**stored, **recounted}:
+        was: Sequence[int] = stored.get(key, _ZERO)
+        now: Sequence[int] = recounted.get(key, _ZERO)
+        if list(was) == list(now):
+            continue
+        found.increments[key] = list(map(sub, now, was))
+        _report(key, was, now, found)
+
+
+def _report(key: RollupKey, was: Sequence[int], now: Sequence[int], found: Recount) -> None:
+    for counter, stored, counted in zip(COUNTERS, was, now, strict=True):
+        if stored != counted:
+            found.differences.append(Difference(*key, counter, stored, counted))
+
+
+class _Whole:
+    """Rows that sum over send days, of which all must be held: ages and links of campaigns, months."""
+
+    def __init__(
+        self, store: Store, stream: str, cards: Iterable[Card], live: int, *, months: bool
+    ) -> None:
+        self._store = store
+        self._stream = stream
+        self._months = months
+        self._campaigns = [
+            card.campaign for card in cards if (card.first_sent_at or 0) // DAY >= live
+        ]
+        self._rows: Rollups = {}
+        self.unsure: set[str] = set()
+        """Campaigns of which a day could not be read while nothing changed."""
+        self._before = self._stored()
+
+    def add(self, key: RollupKey, counts: list[int]) -> None:
+        held = self._rows.get(key)
+        if held is None:
+            self._rows[key] = counts
+        else:
+            for at, n in enumerate(counts):
+                held[at] += n
+
+    def check(self, found: Recount) -> None:
+        """Compare what did not change while the days were read."""
+        after = self._stored()
+        moved = {
+            (key.family, key.campaign)
+            for key in {**self._before, **after}
+            if self._before.get(key) != after.get(key)
+        }
+        sure = {
+            (family, campaign)
+            for campaign in self._campaigns
+            if campaign not in self.unsure
+            for family in (Family.AGE, Family.LINK)
+        }
+        if self._months and not self.unsure:
+            sure.add((Family.MONTH, ""))
+        sure -= moved
+        if moved or self.unsure:
+            names = {campaign or "months" for _, campaign in moved} | self.unsure
+            found.unchecked.append(
+                f"ages, links and months of {self._stream} that changed meanwhile: "
+                + ", ".join(sorted(names))
+            )
+
+        def certain(rows: Rollups) -> Rollups:
+            return {key: n for key, n in rows.items() if (key.family, key.campaign) in sure}
+
+        _compare(certain(after), certain(self._rows), found)
+
+    def _stored(self) -> Rollups:
+        store, stream = self._store, self._stream
+        rows = [
+            row
+            for campaign in self._campaigns
+            for family in (Family.AGE, Family.LINK)
+            for row in store.rollups(family, stream, campaign)
+        ]
+        if self._months:
+            rows += store.rollups(Family.MONTH, stream)
+        return {row.key: list(row.counts) for row in rows if any(row.counts)}
+
+
+def _check_totals(store: Store, stream: str, found: Recount) -> None:
+    """Compare each campaign's running total with the sum of its days as mended, expired ones too."""
+    before = _totals(store, stream)
+    days = {
+        campaign: store.rollups(Family.DAY, stream, campaign, dimension="") for campaign in before
+    }
+    after = _totals(store, stream)
+    mended: dict[str, list[list[int]]] = {}
+    for key, change in found.increments.items():
+        if key.family == Family.DAY and key.stream == stream and not key.dimension:
+            mended.setdefault(key.campaign, []).append(change)
+    for campaign, stored in before.items():
+        rows: list[Sequence[int]] = [row.counts for row in days[campaign]]
+        rows += mended.get(campaign, [])
+        summed = [sum(column) for column in zip(*rows, strict=True)] or list(_ZERO)
+        if stored == after.get(campaign) and stored != summed:
+            _report(RollupKey(TOTAL, stream, campaign, 0, "", ""), stored, summed, found)
+            # an increment of nothing: the store sums the days of each campaign that it mends
+            bucket = days[campaign][0].key.bucket if days[campaign] else 0
+            key = RollupKey(Family.DAY, stream, campaign, bucket, "", "")
+            found.increments.setdefault(key, list(_ZERO))
+
+
+def _totals(store: Store, stream: str) -> dict[str, list[int]]:
+    return {card.campaign: list(counts) for card, counts in store.cards([stream])}
