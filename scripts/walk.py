@@ -1,0 +1,347 @@
+"""The walk of docs/ses-analytics-pipeline.md: one real notification through the true code.
+
+The steps are called here as `Pipeline.process` calls them, so that what lies between two of them can
+be shown. tests/test_docs.py holds the order to that of the code.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography import x509
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
+
+from sesight.app import App
+from sesight.domain.errors import Untrusted
+from sesight.domain.outcome import Outcome, facts
+from sesight.domain.ports import Changes, Key, View
+from sesight.domain.suppression import active
+from sesight.domain.tally import COUNTERS, FACTS, Tally
+from sesight.domain.text import iso
+from sesight.ingest.batch import Batch, Processed
+from sesight.ingest.envelope import open_notification
+from sesight.ingest.intake import ORIGIN
+from sesight.ingest.reading import read, read_envelopes
+from sesight.ingest.sns import parse, string_to_sign, topic, verify
+from sesight.settings import Settings
+
+PAYLOADS = Path(__file__).parent.parent / "tests" / "payloads"
+BOUNCE = "sns_http_notification_sigv2.json"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:ses-email-events"
+
+NOW = 1_794_644_133_500
+"""14 November 2026, 08:15:33.500 UTC: 0.3 s after SNS signed the notification."""
+
+_TIMES = frozenset({"at", "sent_at", "until", "since", "good_at"})
+
+
+# -- how values are shown ----------------------------------------------------------------------
+
+
+def shown(value: Any, indent: int = 0, name: str = "") -> str:
+    """Return a value as Python would write it, without what is at its default; times are told."""
+    pad = "    " * (indent + 1)
+    if isinstance(value, Struct):
+        given = [
+            (field.name, held)
+            for field in fields(value)
+            if (held := getattr(value, field.name)) != field.default or field.default is NODEFAULT
+        ]
+        lines = [
+            f"{pad}{each}={shown(held, indent + 1, each)},{_told(each, held)}"
+            for each, held in given
+        ]
+        return "\n".join([f"{type(value).__name__}(", *lines, "    " * indent + ")"])
+    if isinstance(value, tuple) and value and any(isinstance(each, Struct) for each in value):
+        lines = [f"{pad}{shown(each, indent + 1)}," for each in value]
+        return "\n".join(["(", *lines, "    " * indent + ")"])
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    if isinstance(value, Outcome):
+        return f"Outcome.{value.name}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
+    return repr(str(value)) if isinstance(value, str) else repr(value)
+
+
+def _told(name: str, value: Any) -> str:
+    return f"  # {iso(value)}" if name in _TIMES and isinstance(value, int) else ""
+
+
+def block(text: str, language: str = "python") -> str:
+    """Return a fenced block."""
+    return f"```{language}\n{text}\n```\n"
+
+
+def _json(value: Any) -> str:
+    return block(json.dumps(value, indent=2, ensure_ascii=False), "json")
+
+
+# -- the walk ----------------------------------------------------------------------------------
+
+
+class Walk:
+    """Everything the page shows, made by one run."""
+
+    def __init__(self, folder: Path) -> None:
+        """Run it in a folder of its own."""
+        pem = x509.load_pem_x509_certificate((PAYLOADS / "sns_test_cert.pem").read_bytes())
+        self.topics = {TOPIC: topic(TOPIC, pem.public_key())}
+        settings = msgspec.convert(
+            {
+                "store": {"url": f"sqlite:///{folder}/walk.db"},
+                "recipient_key": bytes(32).hex(),
+                "region": "us-east-1",
+            },
+            Settings,
+        )
+        self.lines: list[bytes] = []
+        self.app = App(settings, clock=lambda: NOW, durability="off", journal=self.lines.append)
+        self.raw = (PAYLOADS / BOUNCE).read_bytes()
+        self.notification = parse(self.raw, {})
+        self.topic = verify(self.notification, self.topics, _no_certificates())
+        opened = list(open_notification("Notification", self.notification.message, ORIGIN))
+        self.envelope = opened[0]
+        [self.reading] = read_envelopes(iter(opened), self.app.known_sets)
+        self._take()
+        self.again = self.app.pipeline.process(
+            read((PAYLOADS / "lambda_sqs_event_eventbridge.json").read_bytes(), "lambda")
+        )
+        self.figures = self._ask("/api/campaigns/outreach/digest-2026-11")
+        self.message = self._ask(f"/api/messages/{self.reading.event.message_id}")
+        self.metrics = self.app.metrics.text().decode()
+        self.waiting = self._unrouted()
+        self.app.close()
+
+    def _take(self) -> None:
+        """Do what `Pipeline.process` does, and keep what lies between its steps."""
+
+        def steps(view: View) -> Changes:
+            batch = self.batch = Batch(view, self.app.rules, NOW)
+            batch.load([self.reading])
+            self.loaded = dict(batch._records)  # noqa: SLF001
+            batch.fold_routed()
+            self.folded = dict(batch._records)  # noqa: SLF001
+            batch.fold_unrouted()
+            batch.fold_awaiting()
+            batch.tally()
+            self.tallied = dict(batch._records)  # noqa: SLF001
+            batch.suppress()
+            self.changes = batch.changes()
+            return self.changes
+
+        lost = self.app.store.transact(steps)
+        self.processed = self.batch.answers(lost)
+        self.app.pipeline._observe(self.processed)  # noqa: SLF001
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        status, body = self.app.ask(path, {})
+        assert status == 200, body
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def _unrouted(self) -> list[tuple[str, list[Processed]]]:
+        """Take in a feedback notification before and after its message is known."""
+        feedback = (PAYLOADS / "feedback_bounce.json").read_bytes()
+        send = json.loads((PAYLOADS / "send.json").read_bytes())
+        mail = json.loads(feedback)["mail"]
+        for name in ("messageId", "timestamp", "destination"):
+            send["mail"][name] = mail[name]
+        return [
+            ("feedback_bounce.json", self.app.pipeline.process(read(feedback, "file"))),
+            (
+                "send.json, of the same message",
+                self.app.pipeline.process(read(json.dumps(send).encode(), "file")),
+            ),
+            ("feedback_bounce.json again", self.app.pipeline.process(read(feedback, "file"))),
+        ]
+
+    @property
+    def key(self) -> Key:
+        """Return the key of the one record."""
+        return next(iter(self.folded))
+
+
+def _no_certificates() -> Any:
+    """Return certificates that are never asked: the topic's is pinned."""
+    return None
+
+
+@cache
+def walk() -> Walk:
+    """Return the walk, run once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Walk(Path(folder))
+
+
+# -- what the page shows, step by step -----------------------------------------------------------
+
+
+def request() -> str:
+    """Return the HTTP request as it comes."""
+    headers = json.loads((PAYLOADS / "sns_http_request_headers.json").read_bytes())
+    body = json.loads(walk().raw)
+    body["Message"] = body["Message"][:96] + "…"
+    body["Signature"] = body["Signature"][:24] + "…"
+    del body["UnsubscribeURL"]
+    lines = ["POST /ses/events HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    return block("\n".join(lines) + "\n\n" + json.dumps(body, indent=2, ensure_ascii=False), "http")
+
+
+def inner() -> str:
+    """Return the SES event within the notification."""
+    event = json.loads(walk().notification.message)
+    event["mail"]["headers"] = ["…"]
+    event["mail"].pop("sourceArn")
+    return _json(event)
+
+
+def proof() -> str:
+    """Return what is signed, and what becomes of an altered byte."""
+    signed = string_to_sign(walk().notification).decode()
+    lines = [line if len(line) < 80 else line[:80] + "…" for line in signed.splitlines()]
+    return block("\n".join(line for line in lines if line), "text")
+
+
+def forged() -> str:
+    """Return what an altered notification is answered with."""
+    body = walk().raw.replace(b"gone@example.org", b"ana@example.org")
+    try:
+        verify(parse(body, {}), walk().topics, _no_certificates())
+    except Untrusted as error:
+        return block(f"Untrusted: {error}  reason={error.reason!r} status={error.status}", "text")
+    raise AssertionError("an altered notification was believed")
+
+
+def envelope() -> str:
+    """Return the envelope."""
+    return block(shown(walk().envelope))
+
+
+def event() -> str:
+    """Return the event."""
+    return block(shown(walk().reading.event))
+
+
+def loaded() -> str:
+    """Return the records that were loaded."""
+    return block(repr(walk().loaded))
+
+
+def folded() -> str:
+    """Return the record after the fold."""
+    return block(shown(walk().folded[walk().key]))
+
+
+def derived() -> str:
+    """Return what the record says, derived."""
+    said = facts(walk().folded[walk().key])
+    lines = [
+        f"outcome={said.outcome.word!r}",
+        f"sent={said.sent}",
+        f"reached={said.reached}",
+        f"decisive=Bounce(kind={said.decisive.kind!r}, status={said.decisive.status!r}, …)",
+    ]
+    return block("\n".join(lines))
+
+
+def tallied() -> str:
+    """Return the tally."""
+    tally = walk().tallied[walk().key].tally
+    bits = [name for n, name in enumerate(FACTS) if tally.facts >> n & 1]
+    return block(_tally(tally) + f"\n# facts: {', '.join(bits)}")
+
+
+def _tally(tally: Tally) -> str:
+    return shown(tally)
+
+
+def suppressed() -> str:
+    """Return the suppression items."""
+    rows = []
+    for (stream, address), item in sorted(walk().changes.suppressions.items()):
+        found = active(item, NOW, walk().app.rules.suppression)
+        rows.append(f"{stream:9} {address}  {found.cause.reason}, scope {found.cause.scope}")
+    first = walk().changes.suppressions["outreach", "gone@example.org"]
+    return block("\n".join(rows), "text") + "\n" + block(shown(first))
+
+
+def rollups() -> str:
+    """Return the rollup rows that change."""
+    lines = []
+    for key, counts in sorted(walk().changes.rollups.items()):
+        head = ", ".join(
+            f"{name}={shown(value)}" for name, value in zip(key._fields, key, strict=True) if value != ""
+        )
+        said = ", ".join(f"{name} {n:+}" for name, n in zip(COUNTERS, counts, strict=True) if n)
+        lines.append(f"{head.replace('family=', '', 1)}\n    {said}")
+    return block("\n".join(lines), "text")
+
+
+def answers() -> str:
+    """Return the dispositions."""
+    [done] = walk().processed
+    return block(
+        f"disposition={done.disposition.value!r}, stream={done.stream!r}, campaign={done.campaign!r}"
+    )
+
+
+def journal() -> str:
+    """Return the log line."""
+    return block(walk().lines[0].decode().strip(), "json")
+
+
+def metrics() -> str:
+    """Return the metrics that moved."""
+    wanted = ("sesight_events_total{", "sesight_batch_events_count", "sesight_batch_events_sum")
+    lines = [line for line in walk().metrics.splitlines() if line.startswith(wanted)]
+    return block("\n".join(lines), "text")
+
+
+def again() -> str:
+    """Return what became of the same bounce by another transport."""
+    [done] = walk().again
+    return block(f"origin={done.reading.origin!r}, disposition={done.disposition.value!r}")
+
+
+def figures() -> str:
+    """Return the campaign's figures as the API answers them, shortened."""
+    found = walk().figures
+    found = {
+        **{name: found[name] for name in ("stream", "campaign", "subject", "state")},
+        "totals": {name: n for name, n in found["totals"].items() if n},
+        "rates": {name: found["rates"][name] for name in ("delivery", "bounce", "open")},
+        "breakdowns": {"reason": found["breakdowns"]["reason"]},
+    }
+    return _json(found)
+
+
+def message() -> str:
+    """Return the record as the API answers it, without what is null."""
+    [found] = walk().message["data"]
+    shortened = {
+        name: value
+        for name, value in found.items()
+        if value not in (None, [], 0) and name != "timeline"
+    }
+    shortened["timeline"] = [
+        {name: value for name, value in each.items() if value is not None}
+        for each in found["timeline"]
+    ]
+    return _json(shortened)
+
+
+def waiting() -> str:
+    """Return what becomes of an event that names no configuration set."""
+    lines = [
+        f"{name:32} {done.disposition.value}{f' ({done.reason})' if done.reason else ''}"
+        for name, processed in walk().waiting
+        for done in processed
+    ]
+    return block("\n".join(lines), "text")
