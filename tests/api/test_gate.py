@@ -33,6 +33,12 @@ def test_hosts_that_are_not(api, host, path) -> None:
     assert (answer.status_code, answer.json()["type"]) == (421, "misdirected")
 
 
+def test_two_hosts(api) -> None:
+    """A request that names two hosts is for none of them."""
+    answer = api.get("/api/health", headers=[("host", "localhost"), ("host", "evil.example")])
+    assert answer.status_code == 421
+
+
 @pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via"])
 def test_proxies(api, services, serve, header) -> None:
     """What a proxy passed on is refused until there are access keys, and the reason says so."""

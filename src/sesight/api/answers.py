@@ -50,9 +50,8 @@ class Total(Struct, frozen=True):
 
 def detail_from(services: Services) -> int | None:
     """Return the send time (ms) from which on records are held, None if all are."""
-    if not services.retention.days:
-        return None
-    return services.retention.live_from(services.clock()) * DAY
+    live = services.retention.live_from(services.clock())
+    return live * DAY if live > 0 else None
 
 
 def meta_of(

@@ -316,7 +316,7 @@ def _value(held: _Held, column: str) -> Any:
         return held.counts[COUNTERS.index(column)]
     if column in _RATES:
         return rates_of(held.counts)[column].value
-    value = _identity(held)[_FIELD[column]]
+    value = held.state if column == "state" else getattr(held.card, _FIELD[column])
     return value.casefold() if isinstance(value, str) else value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ class Gate:
                 message["headers"] = headers
             await send(message)
 
-        refusal = self._refusal(dict(scope["headers"]))
+        refusal = self._refusal(scope["headers"])
         if refusal is None:
             await self._inner(scope, receive, dressed)
             return
@@ -71,15 +71,17 @@ class Gate:
         await dressed({"type": "http.response.start", "status": found.status, "headers": headers})
         await dressed({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> tuple[str, str] | None:
+    def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str] | None:
         """Return the problem type and sentence of a request that is not for us, else None."""
-        host = host_name(headers.get(b"host", b"").decode("latin-1"))
+        names = {name for name, _ in headers}
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        host = host_name(hosts[0]) if len(hosts) == 1 else ""
         if host not in LOOPBACK and host not in self._services.hosts:
             return (
                 "misdirected",
                 f"This API answers to localhost and to the hosts in its settings, not to {host!r}.",
             )
-        passed_on = next((name for name in PROXY_HEADERS if name in headers), None)
+        passed_on = next((name for name in PROXY_HEADERS if name in names), None)
         if passed_on is not None and not self._services.api_keys_exist():
             return (
                 "forbidden",

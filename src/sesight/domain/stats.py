@@ -6,9 +6,9 @@ sources are merged by adding counters, never by averaging rates.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import sqrt
-from operator import add
 from typing import Literal, NamedTuple, TypeVar
 
 from msgspec import Struct, convert
@@ -69,6 +69,7 @@ LABELS = {
 }
 """What people call the values of a dimension; other values are called what they are."""
 
+_ZERO = (0,) * len(COUNTERS)
 _AT = {name: n for n, name in enumerate(COUNTERS)}
 _BY_LINK = frozenset({"humanClicked", "clicks", "machineClicks"})
 _BY_AGE = frozenset({"delivered", "humanOpened", "machineOnlyOpened", "humanClicked"})
@@ -202,23 +203,38 @@ class _Sum:
 
     __slots__ = ("every", "reporting", "tracked")
 
+    def __init__(
+        self,
+        every: Sequence[int] = _ZERO,
+        tracked: Sequence[int] = _ZERO,
+        reporting: Sequence[int] | None = None,
+    ) -> None:
+        self.every = every
+        self.tracked = tracked
+        self.reporting = reporting
+
+
+class _Group:
+    """Rows that belong together, not yet added up."""
+
+    __slots__ = ("blind", "mailboxes", "reporting", "tracked")
+
     def __init__(self) -> None:
-        self.every: list[int] = [0] * len(COUNTERS)
-        self.tracked: list[int] = [0] * len(COUNTERS)
-        self.reporting: list[int] | None = None
+        self.tracked: list[Sequence[int]] = []
+        self.blind: list[Sequence[int]] = []
+        self.reporting: list[Sequence[int]] = []
+        self.mailboxes = False
 
-    def add(self, counts: Iterable[int], *, tracked: bool) -> None:
-        counts = tuple(counts)
-        self.every = list(map(add, self.every, counts))
-        if tracked:
-            self.tracked = list(map(add, self.tracked, counts))
+    def sum(self) -> _Sum:
+        """Add the rows up. Mailboxes none of which reports are zero, not unknown."""
+        tracked = added(self.tracked)
+        every = added([tracked, *self.blind]) if self.blind else tracked
+        return _Sum(every, tracked, added(self.reporting) if self.mailboxes else None)
 
-    def add_reporting(self, counts: Iterable[int]) -> None:
-        self.reporting = list(map(add, self.reporting or [0] * len(COUNTERS), counts))
 
-    def join(self, other: _Sum) -> None:
-        self.every = list(map(add, self.every, other.every))
-        self.tracked = list(map(add, self.tracked, other.tracked))
+def added(rows: Sequence[Sequence[int]]) -> Sequence[int]:
+    """Add rows of counters up, column by column."""
+    return [sum(column) for column in zip(*rows, strict=True)] if rows else _ZERO
 
 
 def divide(numerator: int, denominator: int) -> Rate:
@@ -268,20 +284,14 @@ def totals_of(counts: Sequence[int]) -> Totals:
     return convert({**named, "atLeast": at_least}, Totals)
 
 
-def counts_of(rows: Iterable[Row], dimension: str = "") -> list[int]:
+def counts_of(rows: Iterable[Row], dimension: str = "") -> Sequence[int]:
     """Return the sum of the rows of a dimension, in the order of `COUNTERS`."""
-    counts = [0] * len(COUNTERS)
-    for row in rows:
-        if row.key.dimension == dimension:
-            counts = list(map(add, counts, row.counts))
-    return counts
+    return added([row.counts for row in rows if row.key.dimension == dimension])
 
 
 def rates_of(counts: Sequence[int], *, tracked: bool = True) -> dict[str, Rate]:
     """Return the rates of one sum of counters, but `complaintReporting`, which needs more rows."""
-    held = _Sum()
-    held.add(counts, tracked=tracked)
-    return _rates(held, frozenset(_SHOWN))
+    return _rates(_Sum(counts, counts if tracked else _ZERO), frozenset(_SHOWN))
 
 
 def _rates(held: _Sum, names: frozenset[str]) -> dict[str, Rate]:
@@ -305,17 +315,21 @@ def _part(held: _Sum, names: frozenset[str]) -> Part:
 def _grouped(
     sources: Iterable[Source], dimension: str, by: Callable[[RollupKey], K]
 ) -> dict[K, _Sum]:
-    sums: dict[K, _Sum] = {}
-    for source in sources:
-        for key, counts in source.rows:
+    """Add rows of a dimension up by what `by` makes of their keys; without a dimension, the rows by
+    mailbox add what only they can tell.
+    """
+    groups: defaultdict[K, _Group] = defaultdict(_Group)
+    for rows, tracked in sources:
+        for key, counts in rows:
             if key.dimension == dimension:
-                held = sums.setdefault(by(key), _Sum())
-                held.add(counts, tracked=source.tracked)
+                group = groups[by(key)]
+                (group.tracked if tracked else group.blind).append(counts)
             elif not dimension and key.dimension == "mailbox":
-                held = sums.setdefault(by(key), _Sum())
-                # gmail's row too, as zeros: then nobody reports, which is not the same as unknown
-                held.add_reporting(counts if key.value in REPORTING else [0] * len(COUNTERS))
-    return sums
+                group = groups[by(key)]
+                group.mailboxes = True
+                if key.value in REPORTING:
+                    group.reporting.append(counts)
+    return {key: group.sum() for key, group in groups.items()}
 
 
 def period(sources: Sequence[Source]) -> Period:
@@ -360,14 +374,14 @@ def series(sources: Sequence[Source], axis: Axis) -> Series:
     sums = _grouped(sources, "", lambda key: _bucket(by, key.bucket))
     if by == "hour":
         for held in sums.values():
-            _derive_attempted(held.every)
+            held.every = _with_attempted(held.every)
     held_in_order = [sums.get(number) or _Sum() for number in numbers]
     rates: dict[str, list[float | None]] = {}
     if by != "age":
         reports = any(held.reporting is not None for held in held_in_order)
         for held in held_in_order:
             if reports and held.reporting is None:
-                held.add_reporting([0] * len(COUNTERS))
+                held.reporting = _ZERO
             for name, rate in _rates(held, names).items():
                 rates.setdefault(name, []).append(rate.value)
     partial = None if axis.partial is None else _bucket(by, axis.partial)
@@ -385,10 +399,11 @@ def series(sources: Sequence[Source], axis: Axis) -> Series:
     )
 
 
-def _derive_attempted(counts: list[int]) -> None:
+def _with_attempted(counts: Sequence[int]) -> Sequence[int]:
     """Fill in what hour rows do not keep: the sent less those that SES did not try."""
     untried = sum(counts[_AT[name]] for name in _UNATTEMPTED)
-    counts[_AT["attempted"]] = counts[_AT["sent"]] - untried
+    at = _AT["attempted"]
+    return [*counts[:at], counts[_AT["sent"]] - untried, *counts[at + 1 :]]
 
 
 def breakdown(
@@ -432,11 +447,8 @@ def _slice(
 
 
 def _joined(sums: dict[str, _Sum], values: Iterable[str]) -> _Sum:
-    held = _Sum()
-    for value in values:
-        if value in sums:
-            held.join(sums[value])
-    return held
+    held = [sums[value] for value in values if value in sums]
+    return _Sum(added([each.every for each in held]), added([each.tracked for each in held]))
 
 
 def stats(
