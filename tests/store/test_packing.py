@@ -11,7 +11,7 @@ from sesight.domain.tally import Place, Tally
 from sesight.store.messageid import pack, unpack
 from sesight.store.packing import decode, encode
 from sesight.store.rowid import LATEST
-from sesight.store.shared import Shared, Values, pack_value, span_of
+from sesight.store.shared import Shared, Values, pack_value
 from tests.store.anything import message_ids, occurrences, records, ses_id, tallies
 
 
@@ -109,9 +109,3 @@ def test_size() -> None:
         tally=Tally(1, Place("outreach", "summer", 20_000, "gmail"), 9, 3, 259, (2,), (0, 0)),
     )
     assert len(Table().encode(one)) < 200
-
-
-def test_spans() -> None:
-    """Shared values are numbered by spans of 16 send days."""
-    day = 86_400_000
-    assert [span_of(at) for at in (0, 16 * day - 1, 16 * day)] == [0, 0, 1]

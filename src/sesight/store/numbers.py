@@ -7,7 +7,7 @@ from typing import Any
 
 from sesight.domain.errors import SettingsError
 from sesight.store.rowid import STREAMS, value_key
-from sesight.store.shared import Shared, Values, last_day, pack_value, span_of
+from sesight.store.shared import SPAN, Shared, Values, last_day, pack_value
 
 CACHED = 400_000
 """Shared values whose numbers are remembered (some tens of MB)."""
@@ -94,7 +94,7 @@ class Numbers:
 
     def shared(self, sent_at: int) -> Shared:
         """Return the numbers of shared values for records of this send time (ms)."""
-        span = span_of(sent_at)
+        span = sent_at // SPAN
         held = self._spans.get(span)
         if held is None:
             held = self._spans[span] = Shared(self._number, last_day(span))

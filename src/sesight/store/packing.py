@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from sesight.domain.event import (
@@ -78,7 +79,7 @@ _OWN = re.compile(r"\d{4}|@|[A-Za-z0-9_=+-]{24}")
 _TOKEN = re.compile(r"\d\S{9}|\S{9}\d")
 
 
-class Before(NamedTuple):
+class Before(Struct, frozen=True, gc=False):
     """A record as it was read, with its decoded body and whether it has a rare type."""
 
     record: Record
@@ -106,7 +107,7 @@ def encode(
         timeline, rare = _entries(record.timeline, sent_at, shared)
         head, own = _head(identity, shared)
     else:
-        held, raw, rare = before
+        held, raw, rare = before.record, before.raw, before.rare
         timeline = raw[3]
         if record.timeline != held.timeline:
             timeline, found = _merged(record.timeline, held.timeline, timeline, sent_at, shared)

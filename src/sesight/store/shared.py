@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import inet_aton, inet_ntoa
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ from sesight.domain.text import DAY
 
 _encode = msgspec.msgpack.Encoder().encode
 _CACHED = 65_536
-_SPAN_SHIFT = 4
+_SPAN_DAYS = 16
+SPAN = _SPAN_DAYS * DAY
+"""Milliseconds of a span of send days, in which shared values are numbered together."""
 
 
 class Shared(dict[Any, int]):
@@ -32,17 +35,17 @@ class Shared(dict[Any, int]):
 class Networks(dict[Any, Any]):
     """IPv4 networks (/24, as `a.b.c.0`) as 24-bit numbers; None as -1; other texts as they are."""
 
-    def __missing__(self, ip: str | None) -> int | str:
-        if ip is None:
-            return -1
+    def __missing__(self, ip: str) -> int | str:
         code: int | str = ip
-        parts = ip.split(".")
-        if len(parts) == 4 and parts[3] == "0" and ip.isascii():
-            numbers = [int(part) if part.isdecimal() else 256 for part in parts]
-            if max(numbers) < 256 and ".".join(map(str, numbers)) == ip:
-                code = numbers[0] << 16 | numbers[1] << 8 | numbers[2]
+        try:
+            packed = inet_aton(ip)
+        except (OSError, ValueError):
+            packed = b""
+        if packed[3:] == b"\0" and inet_ntoa(packed) == ip:  # the one way to write it
+            code = int.from_bytes(packed[:3])
         if len(self) >= _CACHED:
             self.clear()
+            self[None] = -1
         self[ip] = code
         return code
 
@@ -50,15 +53,13 @@ class Networks(dict[Any, Any]):
 class NetworkNames(dict[Any, Any]):
     """The networks back from their numbers."""
 
-    def __missing__(self, code: int | str) -> str | None:
+    def __missing__(self, code: int | str) -> str:
         if type(code) is str:
             return code
-        number = int(code)
-        if number < 0:
-            return None
         if len(self) >= _CACHED:
             self.clear()
-        name = self[code] = f"{number >> 16}.{number >> 8 & 255}.{number & 255}.0"
+            self[-1] = None
+        name = self[code] = inet_ntoa(int(code).to_bytes(3) + b"\0")
         return name
 
 
@@ -102,11 +103,6 @@ class Values(dict[int, Any]):
         return value
 
 
-def span_of(sent_at: int) -> int:
-    """Return the span of 16 send days in which shared values are numbered together."""
-    return sent_at // DAY >> _SPAN_SHIFT
-
-
 def last_day(span: int) -> int:
     """Return the last send day of a span."""
-    return (span + 1 << _SPAN_SHIFT) - 1
+    return (span + 1) * _SPAN_DAYS - 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from sesight.domain.ports import Quarantined
 from sesight.domain.record import Record
@@ -28,7 +29,7 @@ read_suppression = msgspec.msgpack.Decoder(Suppression).decode
 read_quarantined = msgspec.msgpack.Decoder(Quarantined).decode
 
 
-class Held(NamedTuple):
+class Held(Struct, frozen=True, gc=False):
     """A record as it was read, with what its row says."""
 
     rowid: int

@@ -14,7 +14,7 @@ from sesight.store.attention import KINDS, kinds_of
 from sesight.store.numbers import Numbers
 from sesight.store.packing import encode
 from sesight.store.rowid import LATEST, SENT_SHIFT, STREAM_SHIFT, TIES, address_key
-from sesight.store.shared import span_of
+from sesight.store.shared import SPAN
 from sesight.store.view import SqliteView
 
 _INSERT = (
@@ -57,14 +57,14 @@ def write_records(
         message, kept = packed[key[0]]
         stream = record.stream
         sent_at = record.identity.sent_at
-        if shared is None or span_of(sent_at) != span:
-            span = span_of(sent_at)
+        if shared is None or sent_at // SPAN != span:
+            span = sent_at // SPAN
             shared = shared_of(sent_at)
         held = held_rows.get(key)
         place = record.tally.place if record.tally is not None else None
         month = place.month if place is not None else None
         if held is not None:
-            rowid, before, campaign_before, month_before = held
+            rowid, before = held.rowid, held.before
             was = before.record
             if was.identity.sent_at == sent_at and was.stream == stream:
                 displaced = rowid >> SENT_SHIFT & LATEST != sent_at
@@ -72,7 +72,7 @@ def write_records(
                 campaign = campaigns.get((stream, head))
                 if campaign is None:
                     campaign = _campaign(numbers, record, head)
-                if campaign == campaign_before and month == month_before:
+                if campaign == held.campaign and month == held.month:
                     bodies.append((body, rowid))
                 else:
                     rows.append((campaign, month, body, rowid))
