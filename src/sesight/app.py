@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from sesight.domain.ports import Clock
+
+_log = logging.getLogger(__name__)
 
 QUIET_MS = 15 * 60_000
 """Without an event for so long, intake is called quiet."""
@@ -120,6 +123,7 @@ class App:
             confirm=get,
             deliver=deliver,
             refused=self.metrics.refuse,
+            committed=self.metrics.commit_seconds.observe,
             tidy=self.tidy,
             known_sets=self.known_sets,
             clock=self.clock,
@@ -242,7 +246,10 @@ def _each(
 ) -> Callable[[list[Processed]], None]:
     def observe(processed: list[Processed]) -> None:
         for each in observers:
-            each(processed)
+            try:
+                each(processed)
+            except Exception:  # noqa: BLE001 - the batch is committed: it must not be refused now
+                _log.exception("a committed batch could not be logged or counted")
 
     return observe
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from sesight.domain.errors import StoreUnavailable, Untrusted
+from sesight.domain.errors import SesightError, StoreUnavailable, Untrusted
 from sesight.domain.event import Disposition
 from sesight.ingest.certificates import CertificateNeeded, CertificateUnavailable
 from sesight.ingest.envelope import open_notification
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sesight.domain.ports import Clock
+    from sesight.ingest.batch import Processed
     from sesight.ingest.certificates import Certificates
     from sesight.ingest.pipeline import Pipeline
 
@@ -36,6 +38,9 @@ ORIGIN = "http"
 
 DRAIN = 1_024
 """Requests that the writer commits at once."""
+
+FETCHES_WAITING = 64
+"""Requests that may wait for a certificate: forgeries can name ever new ones."""
 
 VERIFY_AT_ONCE = 16
 """Requests a verifier takes at once; the others get theirs meanwhile."""
@@ -64,6 +69,9 @@ class _Request(Struct):
     answer: Callable[[Answer], None]
 
 
+Step = Callable[[_Request], Answer | None]
+"""What is done with one request: None passes it on, an answer is the end of it."""
+
 Answers = list[tuple[Callable[[Answer], None], Answer]]
 """Answers of one batch, each with whom to tell."""
 
@@ -83,14 +91,15 @@ class Intake:
         tidy: Callable[[], None],
         known_sets: Collection[str],
         clock: Clock,
+        committed: Callable[[float], None] = lambda _: None,
         limit: int = 2_048,
         verifiers: int = 2,
     ) -> None:
         """Keep the adapters.
 
         `confirm` fetches a checked confirmation URL; `deliver` hands a batch of answers back to the
-        loop; `refused` counts (reason, status); `tidy` runs when there is nothing to do; `limit`
-        bounds the requests under way, beyond it the answer is 503.
+        loop; `refused` counts (reason, status), `committed` the seconds of a batch; `tidy` runs when
+        there is nothing to do; `limit` bounds the requests under way, beyond it the answer is 503.
         """
         self._pipeline = pipeline
         self._topics = topics
@@ -98,6 +107,7 @@ class Intake:
         self._confirm = confirm
         self._deliver = deliver
         self._refused = refused
+        self._committed = committed
         self._tidy = tidy
         self._known_sets = known_sets
         self._clock = clock
@@ -105,7 +115,7 @@ class Intake:
         self._under_way = 0
         self._counting = threading.Lock()
         self._untrusted: SimpleQueue[_Request | None] = SimpleQueue()
-        self._slow: SimpleQueue[tuple[_Request, str] | None] = SimpleQueue()
+        self._slow: SimpleQueue[tuple[_Request, Step] | None] = SimpleQueue()
         self._trusted: SimpleQueue[tuple[_Request, list[Reading]] | None] = SimpleQueue()
         self._stopping = False
         self._verifiers = [
@@ -121,7 +131,8 @@ class Intake:
 
     def stop(self) -> None:
         """Finish what was taken, then stop the threads."""
-        self._stopping = True
+        with self._counting:
+            self._stopping = True
         for _ in self._verifiers:
             self._untrusted.put(None)
         for thread in self._verifiers:
@@ -144,7 +155,7 @@ class Intake:
             if self._under_way >= self._limit or self._stopping:
                 return False
             self._under_way += 1
-        self._untrusted.put(_Request(body, headers, answer))
+            self._untrusted.put(_Request(body, headers, answer))
         return True
 
     # -- verifiers -------------------------------------------------------------------------------
@@ -157,30 +168,34 @@ class Intake:
                 if request is None:
                     self._finish(answers)
                     return
-                answer = self._prove(request)
+                answer = self._attempt(self._prove, request)
                 if answer is not None:
                     answers.append((request.answer, answer))
             self._finish(answers)
 
-    def _prove(self, request: _Request) -> Answer | None:
-        """Pass a request on to the writer if it is genuine, else return its answer."""
+    def _attempt(self, step: Step, request: _Request) -> Answer | None:
+        """Take a step; whatever it raises is the request's own, and the thread serves the others."""
         try:
-            found = parse(request.body, request.headers)
-            topic = verify(found, self._topics, self._certificates)
-            self._pass_on(request, found, topic)
+            return step(request)
         except Untrusted as error:
             return self._refuse(error.reason, error.status)
-        except CertificateNeeded:
-            found_url = parse(request.body, request.headers).certificate_url
-            if self._slow.qsize() >= 64:
-                return self._refuse("certificate-queue", 503)
-            self._slow.put((request, found_url))
-        except CertificateUnavailable:
+        except (CertificateNeeded, CertificateUnavailable):
             return self._refuse("certificate-unavailable", 503)
-        except Exception:  # noqa: BLE001 - refused, named and logged below
-            # a bug in a proof refuses one request; the thread serves the others
+        except Exception:  # noqa: BLE001 - refused, named and logged
             _log.exception("a notification could not be checked; its sender will try again")
             return self._refuse("internal", 500)
+
+    def _prove(self, request: _Request) -> Answer | None:
+        """Pass a request on to the writer if it is genuine."""
+        found = parse(request.body, request.headers)
+        try:
+            topic = verify(found, self._topics, self._certificates)
+        except CertificateNeeded:
+            if self._slow.qsize() >= FETCHES_WAITING:
+                return self._refuse("certificate-queue", 503)
+            self._slow.put((request, partial(self._prove_by, found.certificate_url)))
+        else:
+            self._pass_on(request, found, topic)
         return None
 
     def _pass_on(self, request: _Request, found: Notification, topic: Topic) -> None:
@@ -191,7 +206,7 @@ class Intake:
         elif found.type == "SubscriptionConfirmation":
             url = confirmation_url(found, topic, self._clock())
             if topic.pinned is None:
-                self._slow.put((request, url))
+                self._slow.put((request, partial(self._confirm_by, url)))
                 return
             readings = [Reading(ORIGIN, nothing="subscription", confirmed=True)]
         else:
@@ -206,22 +221,19 @@ class Intake:
     # -- what may take seconds -------------------------------------------------------------------
 
     def _fetch(self) -> None:
-        while (job := self._slow.get()) is not None:
-            request, url = job
-            try:
-                if url.endswith(".pem"):
-                    self._certificates.fetch(url)
-                    answer = self._prove(request)
-                else:
-                    answer = self._confirm_subscription(request, url)
-            except Untrusted as error:
-                answer = self._refuse(error.reason, error.status)
-            except CertificateUnavailable:
-                answer = self._refuse("certificate-unavailable", 503)
+        while (errand := self._slow.get()) is not None:
+            request, step = errand
+            answer = self._attempt(step, request)
             if answer is not None:
                 self._finish([(request.answer, answer)])
 
-    def _confirm_subscription(self, request: _Request, url: str) -> Answer | None:
+    def _prove_by(self, certificate_url: str, request: _Request) -> None:
+        """Fetch a certificate, then pass the request on to the writer if it is genuine."""
+        self._certificates.fetch(certificate_url)
+        found = parse(request.body, request.headers)
+        self._pass_on(request, found, verify(found, self._topics, self._certificates))
+
+    def _confirm_by(self, url: str, request: _Request) -> Answer | None:
         try:
             self._confirm(url)
         except (OSError, ValueError):
@@ -243,18 +255,27 @@ class Intake:
             if taken:
                 self._commit(taken)
             if not batch or monotonic() - tidied > BUSY_SECONDS:
-                self._tidy()
+                self._tidy_up()
                 tidied = monotonic()
             if batch and batch[-1] is None:
                 return
 
+    def _tidy_up(self) -> None:
+        try:
+            self._tidy()
+        except SesightError as error:
+            _log.warning("the store could not be tidied and will be later: %s", error)
+        except Exception:  # noqa: BLE001 - what can wait must not stop the writer
+            _log.exception("the store could not be tidied and will be later")
+
     def _commit(self, taken: list[tuple[_Request, list[Reading]]]) -> None:
         readings = [reading for _, of_request in taken for reading in of_request]
-        answers: Answers = []
+        begun = monotonic()
         try:
             done = iter(self._pipeline.process(readings))
+            refused = [_refusal([next(done) for _ in of_request]) for _, of_request in taken]
         except StoreUnavailable:
-            answers = [(request.answer, self._refuse("store", 503)) for request, _ in taken]
+            refused = ["store"] * len(taken)
         except Exception:  # noqa: BLE001 - refused, named and logged below
             # a bug must not take the other requests of the batch with it, nor the writer
             if len(taken) > 1:
@@ -262,25 +283,30 @@ class Intake:
                     self._commit([one])
                 return
             _log.exception("an event could not be processed; its sender will try again")
-            answers = [(taken[0][0].answer, self._refuse("internal", 500))]
+            self._finish([(taken[0][0].answer, self._refuse("internal", 500))])
+            return
         else:
-            for request, of_request in taken:
-                refused = [
-                    each.reason or "store"
-                    for each in (next(done) for _ in of_request)
-                    if each.disposition is Disposition.REFUSED
-                ]
-                if refused:
-                    answers.append((request.answer, self._refuse(refused[0], 503)))
-                else:
-                    answers.append((request.answer, TAKEN))
-        self._finish(answers)
+            self._committed(monotonic() - begun)
+        self._finish(
+            [
+                (request.answer, TAKEN if reason is None else self._refuse(reason, 503))
+                for (request, _), reason in zip(taken, refused, strict=True)
+            ]
+        )
 
     def _finish(self, answers: Answers) -> None:
         if answers:
             with self._counting:
                 self._under_way -= len(answers)
             self._deliver(answers)
+
+
+def _refusal(processed: list[Processed]) -> str | None:
+    """Return why a request cannot be answered 200: the first reading that was not stored."""
+    for each in processed:
+        if each.disposition is Disposition.REFUSED:
+            return each.reason or "store"
+    return None
 
 
 T = TypeVar("T")

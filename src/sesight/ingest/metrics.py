@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter as Count
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class Metrics:
     def __init__(self, clock: Clock) -> None:
         """Start every metric at nothing, in a registry of its own."""
         self._clock = clock
+        self._refusing = threading.Lock()
         self.registry = registry = CollectorRegistry()
         self.dispositions: Count[str] = Count()
         self.refused: Count[str] = Count()
@@ -94,18 +97,22 @@ class Metrics:
         self.batch_size.observe(len(processed))
 
     def refuse(self, reason: str, status: int) -> None:
-        """Count one refused request."""
+        """Count one refused request. Any thread may call it."""
         self.refusals.labels(reason, str(status)).inc()
-        self.refused[reason] += 1
-        if status >= 500:
-            self.refused_at = self._clock()
+        with self._refusing:
+            self.refused[reason] += 1
+            if status >= 500:
+                self.refused_at = self._clock()
 
     def watch(self, depth: Callable[[], int], newest_at: Callable[[], int | None]) -> None:
         """Read these two when somebody asks."""
         self.depth.set_function(depth)
 
         def age() -> float:
-            at = newest_at()
+            try:
+                at = newest_at()
+            except StoreUnavailable:  # the other metrics are wanted then most of all
+                at = None
             return float("nan") if at is None else (self._clock() - at) / 1000
 
         self.newest_age.set_function(age)

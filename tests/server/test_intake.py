@@ -1,0 +1,339 @@
+"""Intake's threads under what can go wrong in them: none dies, none leaves a request unanswered."""
+
+import datetime as dt
+import threading
+from collections import Counter
+from http.client import IncompleteRead
+from queue import Queue
+
+import pytest
+
+from sesight.domain.errors import StoreUnavailable
+from sesight.domain.event import Disposition
+from sesight.ingest.batch import Processed
+from sesight.ingest.certificates import Certificates
+from sesight.ingest.intake import FETCHES_WAITING, Answer, Intake
+from sesight.ingest.metrics import Metrics
+from sesight.ingest.sns import topic
+from sesight.simulation.notifications import TOPIC_ARN, Signer
+from tests.server.harness import PATIENCE, Traffic, until
+
+REAL_ARN = "arn:aws:sns:eu-west-1:123456789012:ses-email-events"
+
+
+class Pipeline:
+    """Stands for the pipeline: takes everything as new, or does what `trouble` says."""
+
+    def __init__(self) -> None:
+        self.trouble = lambda readings: None
+        self.batches: list[int] = []
+
+    def process(self, readings):
+        """Answer for each reading."""
+        self.trouble(readings)
+        self.batches.append(len(readings))
+        return [Processed(reading, Disposition.CREATED) for reading in readings]
+
+
+class Bench:
+    """An intake with stand-ins around it; `answers` has what each request was told."""
+
+    def __init__(self, signer: Signer, **more) -> None:
+        self.pipeline = more.pop("pipeline", Pipeline())
+        self.refused: Counter[tuple[str, int]] = Counter()
+        self.commits: list[float] = []
+        self.answers: Queue[Answer] = Queue()
+        self.fetch = lambda url: signer.certificate_pem
+        self.confirm = lambda url: b""
+        self.tidied = threading.Event()
+        self.tidy = lambda: None
+        topics = more.pop("topics", None) or {
+            TOPIC_ARN: topic(TOPIC_ARN, signer.key.public_key()),
+            REAL_ARN: topic(REAL_ARN),
+        }
+        self.seconds = 0.0
+        self.certificates = Certificates(
+            self._fetch, lambda: dt.datetime.now(dt.UTC), lambda: self.seconds
+        )
+        self.intake = Intake(
+            self.pipeline,
+            topics,
+            self.certificates,
+            confirm=self._confirm,
+            deliver=lambda answers: [tell(answer) for tell, answer in answers],
+            refused=lambda reason, status: self.refused.update([(reason, status)]),
+            tidy=self._tidy,
+            known_sets=(),
+            clock=lambda: int(dt.datetime.now(dt.UTC).timestamp() * 1000),
+            committed=self.commits.append,
+            **more,
+        )
+
+    def _fetch(self, url: str) -> bytes:
+        return self.fetch(url)
+
+    def _confirm(self, url: str) -> object:
+        return self.confirm(url)
+
+    def _tidy(self) -> None:
+        try:
+            self.tidy()
+        finally:
+            self.tidied.set()
+
+    @property
+    def proven(self) -> int:
+        """How many requests wait for the writer."""
+        return self.intake._trusted.qsize()  # noqa: SLF001
+
+    @property
+    def held_up(self) -> int:
+        """How many requests wait for a fetch."""
+        return self.intake._slow.qsize()  # noqa: SLF001
+
+    def __enter__(self):
+        self.intake.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        stopper = threading.Thread(target=self.intake.stop, daemon=True)
+        stopper.start()
+        stopper.join(PATIENCE)
+        assert not stopper.is_alive(), "intake does not stop: one of its threads is gone"
+
+    def submit(self, body: bytes) -> None:
+        """Submit a body; there must be room."""
+        assert self.intake.submit(body, {}, self.answers.put)
+
+    def told(self) -> Answer:
+        """Return the next answer."""
+        return self.answers.get(timeout=PATIENCE)
+
+    def ask(self, body: bytes) -> Answer:
+        """Submit a body and return its answer."""
+        self.submit(body)
+        return self.told()
+
+
+@pytest.fixture(scope="module")
+def bodies(signer) -> list[bytes]:
+    """Some SES events."""
+    return Traffic.made(signer, seed=3, messages=12, campaigns=2).bodies
+
+
+@pytest.fixture
+def bench(signer):
+    """A running intake."""
+    with Bench(signer) as bench:
+        yield bench
+
+
+def test_a_tidying_that_fails_does_not_end_the_writer(signer, bodies, monkeypatch) -> None:
+    """A checkpoint on a full disk, or a sweep of a locked store, is tried again later."""
+    monkeypatch.setattr("sesight.ingest.intake.IDLE_SECONDS", 0.01)
+
+    def fail() -> None:
+        raise StoreUnavailable("The store cannot be used now: database or disk is full.")
+
+    def crash() -> None:
+        raise RuntimeError("a bug")
+
+    with Bench(signer) as bench:
+        for trouble in (fail, crash):
+            bench.tidy = trouble
+            bench.tidied.clear()
+            assert bench.tidied.wait(PATIENCE)
+            assert bench.ask(signer.sign(bodies[0])) == Answer(200)
+
+
+def test_a_store_that_is_away_refuses_all_and_recovers(bench, signer, bodies) -> None:
+    """503 for each of the batch, and 200 when it is back."""
+
+    def away(readings) -> None:
+        raise StoreUnavailable("locked")
+
+    bench.pipeline.trouble = away
+    assert bench.ask(signer.sign(bodies[0])) == Answer(503, "store")
+    bench.pipeline.trouble = lambda readings: None
+    assert bench.ask(signer.sign(bodies[0])) == Answer(200)
+    assert bench.refused == {("store", 503): 1}
+    assert (bench.intake.depth, len(bench.commits)) == (0, 1)
+
+
+def test_one_event_that_breaks_the_pipeline_takes_no_other_with_it(signer, bodies) -> None:
+    """A bug refuses the event that shows it; the others of its batch are stored."""
+    bench = Bench(signer)
+    entered, opened = threading.Event(), threading.Event()
+
+    def trouble(readings) -> None:
+        entered.set()
+        assert opened.wait(PATIENCE)
+        if any(b"breaks-it" in reading.body for reading in readings):
+            raise RuntimeError("a bug")
+
+    bench.pipeline.trouble = trouble
+    with bench:
+        bench.submit(signer.sign(bodies[0]))
+        assert entered.wait(PATIENCE)
+        for body in (bodies[1], b'{"eventType":"breaks-it"}', bodies[2]):
+            bench.submit(signer.sign(body))
+        until(lambda: bench.proven == 3, "three that wait")
+        opened.set()
+        told = Counter(bench.told() for _ in range(4))
+        assert told == {Answer(200): 3, Answer(500, "internal"): 1}
+        assert bench.ask(signer.sign(bodies[3])) == Answer(200)
+    assert bench.pipeline.batches == [1, 1, 1, 1]
+    assert bench.refused == {("internal", 500): 1}
+
+
+def test_a_pipeline_that_answers_too_little_does_not_end_the_writer(signer, bodies) -> None:
+    """Fewer answers than events is a bug: refused, so that the sender tries again."""
+
+    class Short(Pipeline):
+        def process(self, readings):
+            return []
+
+    with Bench(signer, pipeline=Short()) as bench:
+        assert bench.ask(signer.sign(bodies[0])) == Answer(500, "internal")
+        assert bench.ask(signer.sign(bodies[0])) == Answer(500, "internal")
+
+
+def test_a_genuine_notification_waits_out_a_certificate_that_cannot_be_had(
+    bench, signer, bodies
+) -> None:
+    """503 while it cannot be fetched, never 4xx, and 200 later when it can."""
+    genuine = signer.sign(bodies[0], REAL_ARN)
+
+    def unreachable(url: str) -> bytes:
+        raise OSError("no route to host")
+
+    bench.fetch = unreachable
+    assert bench.ask(genuine) == Answer(503, "certificate-unavailable")
+    bench.fetch = lambda url: signer.certificate_pem
+    assert bench.ask(genuine) == Answer(503, "certificate-unavailable")
+    bench.seconds += 60
+    assert bench.ask(genuine) == Answer(200)
+    assert bench.refused == {("certificate-unavailable", 503): 2}
+
+
+def test_whatever_a_fetch_raises_is_one_requests_trouble(bench, signer, bodies) -> None:
+    """The fetching thread goes on after a bug in it."""
+
+    def crash(url: str) -> bytes:
+        raise RuntimeError("a bug")
+
+    bench.fetch = crash
+    genuine = signer.sign(bodies[0], REAL_ARN)
+    assert bench.ask(genuine) == Answer(500, "internal")
+    bench.fetch = lambda url: signer.certificate_pem
+    assert bench.ask(genuine) == Answer(200)
+
+
+@pytest.mark.parametrize("error", [OSError(), ValueError(), IncompleteRead(b"")], ids=repr)
+def test_a_confirmation_that_fails_is_refused_and_the_next_one_tried(bench, signer, error) -> None:
+    """5xx, so that SNS asks again."""
+
+    def fail(url: str) -> bytes:
+        raise error
+
+    bench.confirm = fail
+    asked = signer.confirmation(REAL_ARN)
+    assert bench.ask(asked).status in {500, 503}
+    urls = []
+    bench.confirm = urls.append
+    assert bench.ask(asked) == Answer(200)
+    assert len(urls) == 1
+    assert urls[0].startswith("https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&")
+
+
+def test_genuine_ones_go_on_while_a_fetch_hangs(bench, signer, bodies) -> None:
+    """Whoever names a certificate that does not come keeps neither verifiers nor writer."""
+    asked, free = threading.Event(), threading.Event()
+
+    def hang(url: str) -> bytes:
+        asked.set()
+        free.wait(PATIENCE)
+        raise OSError
+
+    bench.fetch = hang
+    forged = signer.sign(bodies[0], REAL_ARN)
+    waiting = 1 + FETCHES_WAITING
+    for n in range(waiting):
+        bench.submit(forged)
+        if n == 0:
+            assert asked.wait(PATIENCE)
+    until(lambda: bench.held_up == FETCHES_WAITING, "all that may wait for a fetch")
+    assert bench.ask(forged) == Answer(503, "certificate-queue")
+    for body in bodies:
+        assert bench.ask(signer.sign(body)) == Answer(200)
+    free.set()
+    assert [bench.told().status for _ in range(waiting)] == [503] * waiting
+
+
+def test_a_full_queue_refuses_at_once_and_has_room_again(signer, bodies) -> None:
+    """`submit` never waits; every answer makes room."""
+    bench = Bench(signer, limit=3)
+    opened = threading.Event()
+    bench.pipeline.trouble = lambda readings: opened.wait(PATIENCE)
+    with bench:
+        for body in bodies[:3]:
+            bench.submit(signer.sign(body))
+        assert not bench.intake.submit(signer.sign(bodies[3]), {}, bench.answers.put)
+        opened.set()
+        assert [bench.told() for _ in range(3)] == [Answer(200)] * 3
+        until(lambda: bench.intake.depth == 0, "room")
+        assert bench.ask(signer.sign(bodies[3])) == Answer(200)
+
+
+def test_stop_answers_all_that_was_taken_and_takes_no_more(signer, bodies) -> None:
+    """Also what still waits for a certificate."""
+    bench = Bench(signer)
+    asked, free = threading.Event(), threading.Event()
+
+    def slow(url: str) -> bytes:
+        asked.set()
+        free.wait(PATIENCE)
+        return signer.certificate_pem
+
+    bench.fetch = slow
+    with bench:
+        bench.submit(signer.sign(bodies[0], REAL_ARN))
+        for body in bodies:
+            bench.submit(signer.sign(body))
+        assert asked.wait(PATIENCE)
+        stopper = threading.Thread(target=bench.intake.stop)
+        stopper.start()
+        until(lambda: not bench.intake.submit(b"{}", {}, lambda _: None), "a stopping intake")
+        free.set()
+        stopper.join(PATIENCE)
+        assert not stopper.is_alive()
+        assert [bench.told() for _ in range(1 + len(bodies))] == [Answer(200)] * (1 + len(bodies))
+        bench.intake.stop = lambda: None
+    assert bench.intake.depth == 0
+
+
+def test_refusals_counted_from_many_threads_are_all_counted() -> None:
+    """Verifiers, the fetcher, the writer and the loop refuse at the same time."""
+    metrics = Metrics(lambda: 0)
+    threads = [
+        threading.Thread(target=lambda: [metrics.refuse("signature", 403) for _ in range(2_000)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert metrics.refused == {"signature": 8_000}
+    assert b'sesight_refusals_total{reason="signature",status="403"} 8000.0' in metrics.text()
+
+
+def test_metrics_are_told_while_the_store_is_away() -> None:
+    """That is when they are wanted most."""
+    metrics = Metrics(lambda: 0)
+
+    def away() -> int:
+        raise StoreUnavailable("The store is closed.")
+
+    metrics.watch(lambda: 7, away)
+    assert b"sesight_queue_depth 7.0" in metrics.text()
+    assert b"sesight_newest_event_age_seconds NaN" in metrics.text()
