@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from sesight.domain.ports import Clock
     from sesight.ingest.batch import Processed
+
+_log = logging.getLogger(__name__)
 
 LINE = "SES_EVENT_PROCESSED"
 """The message of every line."""
@@ -50,12 +53,22 @@ class Journal:
         self._write = write
         self._recipient_id = recipient_id
         self._clock = clock
+        self._writable = True
 
     def record(self, processed: list[Processed]) -> None:
-        """Write a line for each event of a batch."""
+        """Write a line for each event of a batch. Lines that cannot be written are given up with a
+        warning: their events are in the store, and a full disk or closed pipe must not refuse them.
+        """
         now = self._clock()
         lines = [self.line(each, now) for each in processed]
-        self._write(b"\n".join([*lines, b""]))
+        try:
+            self._write(b"\n".join([*lines, b""]))
+        except OSError as error:
+            if self._writable:
+                _log.warning("lines of processed events cannot be written: %s", error)
+            self._writable = False
+        else:
+            self._writable = True
 
     def line(self, each: Processed, now: int) -> bytes:
         """Return the line of one event."""
