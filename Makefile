@@ -4,6 +4,7 @@ SHELL := /bin/bash
 BIN   := .venv/bin
 READY := .venv/ready
 DOCS  := $(wildcard README.md docs/*.md docs/*/*.md)
+COG   := $(BIN)/cog -U -I scripts --verbosity=1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench fuzz lock format docs clean
@@ -24,7 +25,7 @@ check: $(READY) ## Lint, formatting, types, import direction and the freshness o
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check --diff $(DOCS)
+	$(COG) --check --diff --check-fail-msg='The docs are stale: make docs' $(DOCS)
 
 bench: $(READY) ## Measure throughput and sizes against their budgets.
 	$(BIN)/python -m bench
@@ -45,7 +46,7 @@ format: $(READY) ## Sort imports, apply safe fixes and lay the code out.
 	$(BIN)/ruff format
 
 docs: $(READY) ## Write the generated parts of the docs again.
-	$(BIN)/cog -r $(DOCS)
+	$(COG) -r $(DOCS)
 
 clean: ## Remove .venv and every cache; your data stays.
 	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
