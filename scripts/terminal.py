@@ -29,7 +29,7 @@ def session() -> Iterator[None]:
         os.chdir(folder)
         try:
             with (
-                mock.patch("time.time_ns", lambda: NOW * 1_000_000),
+                mock.patch("time.time_ns", return_value=NOW * 1_000_000),
                 mock.patch.dict(os.environ, {"COLUMNS": WIDTH, "NO_COLOR": "1"}),
             ):
                 yield

@@ -277,7 +277,9 @@ def rollups() -> str:
     lines = []
     for key, counts in sorted(walk().changes.rollups.items()):
         head = ", ".join(
-            f"{name}={shown(value)}" for name, value in zip(key._fields, key, strict=True) if value != ""
+            f"{name}={shown(value)}"
+            for name, value in zip(key._fields, key, strict=True)
+            if value != ""
         )
         said = ", ".join(f"{name} {n:+}" for name, n in zip(COUNTERS, counts, strict=True) if n)
         lines.append(f"{head.replace('family=', '', 1)}\n    {said}")
