@@ -283,12 +283,10 @@ _WHY = {
 
 def engagement_rules() -> str:
     """Return every rule in the order in which they are asked."""
-    first = ("no-agent", "apple-mpp", "gmail-prefetch", "empty-agent")
+    first = ("apple-mpp", "gmail-prefetch", "empty-agent")
     rows = [_rule(name) for name in first]
     rows += [_pattern(Who.MACHINE, *each) for each in _MACHINES]
-    rows.append(_rule("ses-bot"))
-    rows.append(_rule("unrecognised"))
-    rows += [_rule("soon"), _rule("burst")]
+    rows += [_rule(name) for name in ("ses-bot", "no-agent", "unrecognised", "soon", "burst")]
     rows += [_pattern(Who.HUMAN, *each) for each in _PEOPLE]
     return table(("rule", "who", "client", "what it looks for", "why"), rows)
 
