@@ -127,7 +127,7 @@ class Batch:
         self._touched: dict[Key, None] = {}
         self._new: list[str] = []
         self._causes: dict[tuple[str, str], list[Cause]] = {}
-        self._spellings: dict[str, str] = {}
+        self._spellings: dict[tuple[str, str], str] = {}
         self._items: dict[tuple[str, str], Suppression] = {}
         self._quarantined: dict[str, Quarantined] = {}
         self._room: dict[str, int] = {}
@@ -233,7 +233,7 @@ class Batch:
                 }
                 now = {**known, **good.get(place, {})}
                 item = with_good(item, known.values(), now.values())
-            spelling = least(item.spelling, self._spellings.get(item.address))
+            spelling = least(item.spelling, self._spellings.get(place))
             if spelling != item.spelling:
                 item = replace(item, spelling=spelling)
             item = counted(item, self._now, self._rules.suppression)
@@ -349,10 +349,11 @@ class Batch:
         for address, cause in causes_of(event, report, of, campaign, self._rules.suppression):
             if counting.is_test(address):
                 continue
-            if report.spelling is not None and address == report.recipient:
-                self._spellings[address] = least(self._spellings.get(address), report.spelling)
             for each in spread(cause.scope, stream, counting.streams):
-                self._causes.setdefault((each, address), []).append(cause)
+                place = (each, address)
+                self._causes.setdefault(place, []).append(cause)
+                if report.spelling is not None and address == report.recipient:
+                    self._spellings[place] = least(self._spellings.get(place), report.spelling)
 
     def _quarantine(self, reading: Reading, reason: str, event: Event | None) -> Processed:
         """Keep a body; what was not understood is refused when there is no room, never dropped."""

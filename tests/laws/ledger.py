@@ -1,0 +1,120 @@
+"""A store that is nothing but dictionaries: what any other must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from sesight.domain.event import Event
+from sesight.domain.ports import Changes, Key, Quarantined
+from sesight.domain.record import Record
+from sesight.domain.suppression import Suppression
+from sesight.domain.tally import Deltas, RollupKey, Rollups, add_suppressed
+from sesight.ingest.batch import Processed, Rules
+from sesight.ingest.pipeline import Pipeline
+from tests.builders import NOW
+from tests.laws.happenings import reading
+from tests.reception import RULES
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Ledger:
+    """Records, totals and lists by their keys; reduces the changes that the pipeline commits."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.held: dict[Key, Record] = {}
+        self.totals: dict[RollupKey, list[int]] = {}
+        self.items: dict[tuple[str, str], Suppression] = {}
+        self.waiting: dict[str, Quarantined] = {}
+
+    def transact(self, fold: Callable[[Any], Changes]) -> set[Key]:
+        """Apply what a batch changes."""
+        changes = fold(self)
+        self.held |= changes.records
+        self.items |= changes.suppressions
+        for key, change in changes.rollups.items():
+            held = self.totals.get(key, [0] * len(change))
+            self.totals[key] = [a + b for a, b in zip(held, change, strict=True)]
+        for each in changes.quarantined:
+            self.waiting.setdefault(each.id, each)
+        for name in changes.released:
+            self.waiting.pop(name, None)
+        return set()
+
+    def records(self, message_ids: Collection[str]) -> dict[str, list[Record]]:
+        """Return the records of messages."""
+        found: dict[str, list[Record]] = {}
+        for key, record in self.held.items():
+            if key.message_id in message_ids:
+                found.setdefault(key.message_id, []).append(record)
+        return found
+
+    def suppressions(
+        self, wanted: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], Suppression]:
+        """Return suppression items."""
+        return {place: self.items[place] for place in wanted if place in self.items}
+
+    def of_address(self, stream: str, address: str) -> Iterable[Record]:
+        """Return the records of an address in a stream."""
+        return [
+            record
+            for key, record in self.held.items()
+            if record.stream == stream and key.recipient == address
+        ]
+
+    def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
+        """Return what waits for messages."""
+        return [
+            each
+            for each in self.waiting.values()
+            if each.reason == "unrouted" and each.message_id in message_ids
+        ]
+
+    def room(self, reason: str) -> int:
+        """Say that there is room."""
+        return 1_000
+
+    def take(self, told: list[Event], rules: Rules = RULES) -> list[Processed]:
+        """Take in one batch through the true pipeline."""
+        pipeline = Pipeline(self, rules, lambda: NOW, lambda _: None)  # type: ignore[arg-type]
+        return pipeline.process([reading(event) for event in told])
+
+    @property
+    def rows(self) -> Rollups:
+        """Return the rollup rows that are not all zero."""
+        return {key: row for key, row in self.totals.items() if any(row)}
+
+    @property
+    def recount(self) -> Rollups:
+        """Return the rows that the stored tallies and items alone make."""
+        deltas = Deltas()
+        for record in self.held.values():
+            assert record.tally is not None
+            deltas.add(None, record.tally)
+        rows = deltas.rows()
+        for item in self.items.values():
+            add_suppressed(rows, None, item)
+        return {key: row for key, row in rows.items() if any(row)}
+
+    @property
+    def state(self) -> tuple[dict[Key, bytes], Rollups, dict[tuple[str, str], Suppression], Any]:
+        """Return all that must not depend on order: records byte for byte, totals, lists, quarantine."""
+        return (
+            {key: _encode(record) for key, record in self.held.items()},
+            self.rows,
+            self.items,
+            {(each.id, each.reason) for each in self.waiting.values()},
+        )
+
+
+def told_one_by_one(told: list[Event]) -> Ledger:
+    """Return the ledger of events each in a batch of its own, in their order."""
+    ledger = Ledger()
+    for event in told:
+        ledger.take([event])
+    return ledger
