@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from sesight.app import App
 from sesight.domain.errors import SettingsError
@@ -26,15 +28,33 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 EVENTS_PATHS = frozenset({"/api/ses/events", "/ses/events"})
 """Where SNS posts notifications to."""
 
-BODY_SECONDS = 15.0
-"""Time for the rest of a body that did not come at once; SNS itself gives up after 15 s."""
+REQUEST_SECONDS = 20.0
+"""Time for a whole request to arrive, or for the first byte of a connection; then it is closed.
+SNS itself gives up after 15 s."""
+
+MAX_HEAD = 65_536
+"""Bytes of a request before its body."""
+
+INCOMPLETE = Answer(408, "incomplete")
+"""What a request counts as whose sender left, or was cut off, before it was whole."""
+
+TOO_LARGE = Answer(413, "too-large")
 
 _SENTENCES = {
     "too-large": "The body is larger than an SNS notification can be.",
-    "too-slow": "The body took too long to arrive.",
     "busy": "Too many requests are under way: try again.",
     "store": "The event cannot be stored now: try again.",
     "quarantine-full": "The quarantine is full: see `sesight quarantine list`, then try again.",
+    "not-found": "This listener takes POST of SNS notifications and GET /health, nothing else.",
+}
+_TYPES = {
+    400: "bad-request",
+    403: "forbidden",
+    404: "not-found",
+    408: "bad-request",
+    413: "too-large",
+    500: "failed",
+    503: "unavailable",
 }
 _OK: list[Message] = [
     {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]},
@@ -72,20 +92,20 @@ class EventsRoute:
             await send(message)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        headers = {}
+        for name, value in scope["headers"]:
+            if name.startswith(b"x-amz-sns"):
+                headers[name.decode("latin-1")] = value.decode("latin-1")
+            elif name == b"content-length" and int(value) > MAX_BODY:
+                return self._refuse(TOO_LARGE)
         message = await receive()
         body = message.get("body", b"")
         if message.get("more_body"):
-            try:
-                body = await asyncio.wait_for(_rest(body, receive), BODY_SECONDS)
-            except TimeoutError:
-                return self._refuse("too-slow", 408)
+            body, message = await _rest(body, receive)
         if len(body) > MAX_BODY:
-            return self._refuse("too-large", 413)
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name.startswith(b"x-amz-sns")
-        }
+            return self._refuse(TOO_LARGE)
+        if message["type"] != "http.request":
+            return self._refuse(INCOMPLETE)
         assert self._loop is not None  # noqa: S101 - started with the server
         assert self._intake is not None  # noqa: S101 - started with the server
         answered: asyncio.Future[Answer] = self._loop.create_future()
@@ -95,25 +115,24 @@ class EventsRoute:
                 answered.set_result(answer)
 
         if not self._intake.submit(body, headers, tell):
-            return self._refuse(BUSY.reason, BUSY.status)
+            return self._refuse(BUSY)
         return await answered
 
-    def _refuse(self, reason: str, status: int) -> Answer:
-        self._app.metrics.refuse(reason, status)
-        return Answer(status, reason)
+    def _refuse(self, answer: Answer) -> Answer:
+        self._app.metrics.refuse(answer.reason, answer.status)
+        return answer
 
 
-async def _rest(body: bytes, receive: Receive) -> bytes:
-    """Read the rest of a body, no further than it may go."""
+async def _rest(body: bytes, receive: Receive) -> tuple[bytes, Message]:
+    """Read the rest of a body, no further than it may go; return it and the last message."""
     chunks, size = [body], len(body)
-    while size <= MAX_BODY:
+    while True:
         message = await receive()
         chunk = message.get("body", b"")
         chunks.append(chunk)
         size += len(chunk)
-        if not message.get("more_body"):
-            break
-    return b"".join(chunks)
+        if size > MAX_BODY or not message.get("more_body"):
+            return b"".join(chunks), message
 
 
 def _tell(answers: Answers) -> None:
@@ -124,12 +143,13 @@ def _tell(answers: Answers) -> None:
 def _problem(answer: Answer) -> list[Message]:
     body = msgspec.json.encode(
         {
-            "type": "unavailable" if answer.status >= 500 else "invalid-request",
+            "type": _TYPES[answer.status],
             "title": answer.reason,
             "status": answer.status,
             "detail": _SENTENCES.get(
                 answer.reason, f"The notification was refused: {answer.reason}."
             ),
+            "requestId": secrets.token_hex(8),
         }
     )
     headers = [
@@ -139,6 +159,8 @@ def _problem(answer: Answer) -> list[Message]:
     ]
     if answer.status == 503:
         headers.append((b"retry-after", b"5"))
+    if answer.status in {404, 413}:  # whatever more there is of the request is not read
+        headers.append((b"connection", b"close"))
     return [
         {"type": "http.response.start", "status": answer.status, "headers": headers},
         {"type": "http.response.body", "body": body},
@@ -175,6 +197,48 @@ def public(events: EventsRoute) -> Asgi:
     return serve
 
 
+class _Connection(HttpToolsProtocol):
+    """uvicorn's connection, held to a time for each request to arrive in and a size of its head."""
+
+    since: float | None = None
+    """When the request began that is not whole yet (loop time), None while none is awaited."""
+    head: int | None = None
+    """Bytes of a head that is not whole yet, None while none is read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.head is not None:
+            self.head += len(data)
+            if self.head > MAX_HEAD:
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.since = self.loop.time()
+        self.head = 0
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.head = None
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.since = None
+
+    def shutdown(self) -> None:
+        """End the connection now if its request has not come whole: nobody has taken it."""
+        cycle: RequestResponseCycle | None = self.cycle
+        idle = cycle is None or cycle.response_complete or cycle.more_body
+        if self.since is not None and idle:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: two of them share one loop and one set of signals."""
 
@@ -182,12 +246,21 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def on_tick(self, counter: int) -> bool:
+        """End the connections, once a second, whose request has been on its way for too long."""
+        if counter % 10 == 0:
+            early = asyncio.get_running_loop().time() - REQUEST_SECONDS
+            for each in list(self.server_state.connections):
+                if isinstance(each, _Connection) and each.since is not None and each.since < early:
+                    each.transport.close()
+        return await super().on_tick(counter)
+
 
 def _config(asgi: Asgi) -> uvicorn.Config:
     return uvicorn.Config(
         asgi,
         loop="none",
-        http="httptools",
+        http=_Connection,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -253,8 +326,10 @@ async def _serve(
     try:
         await asyncio.gather(*(server.serve(sockets=[held]) for server, held in servers))
     finally:
-        if beside is not None:
-            beside.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beside
-        events.stop()
+        try:
+            if beside is not None:
+                beside.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await beside
+        finally:
+            events.stop()

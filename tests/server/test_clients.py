@@ -1,0 +1,199 @@
+"""Clients that are slow, silent, garbled or endless: they get their answer, the others do not wait."""
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from sesight.ingest.sns import MAX_BODY
+from tests.server.harness import PATIENCE, Line, request, running, until
+
+
+@contextmanager
+def doing(act, port: int):
+    """Run `act(socket, stop)` on a connection of its own for the length of a block."""
+    stop = threading.Event()
+
+    def run() -> None:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+            begun.set()
+            act(connection, stop)
+
+    begun = threading.Event()
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert begun.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def say(connection: socket.socket, data: bytes) -> bool:
+    """Send; False if the other side is gone."""
+    try:
+        connection.sendall(data)
+    except OSError:
+        return False
+    return True
+
+
+def silent(connection, stop) -> None:
+    """Connect and say nothing."""
+    stop.wait(PATIENCE)
+
+
+def slow_head(connection, stop) -> None:
+    """Say the head one byte now and then."""
+    say(connection, b"POST /api/ses/events HTTP/1.1\r\nx-filler: ")
+    while not stop.wait(0.02) and say(connection, b"x"):
+        pass
+
+
+def slow_body(connection, stop) -> None:
+    """Say the body one byte now and then."""
+    say(connection, request(b"", content_length="4000"))
+    while not stop.wait(0.02) and say(connection, b"x"):
+        pass
+
+
+def garbage(connection, stop) -> None:
+    """Say what is no HTTP, again and again on new connections."""
+    while not stop.wait(0.005):
+        with socket.create_connection(connection.getpeername(), PATIENCE) as another:
+            say(another, b"\x16\x03\x01\x02\x00\x01\xff\x00SSH-2.0-\r\n\r\n\x00" * 50)
+
+
+def endless_body(connection, stop) -> None:
+    """Open a body of 10 MB and send it until nobody wants it."""
+    while not stop.is_set():
+        with socket.create_connection(connection.getpeername(), PATIENCE) as another:
+            say(another, request(b"", content_length="10000000"))
+            while not stop.is_set() and say(another, b"x" * 10_000):
+                pass
+
+
+def test_bad_clients_do_not_stop_a_good_one(server, traffic) -> None:
+    """200 posts all get 200 while six others misbehave on both listeners."""
+    with (
+        doing(silent, server.port),
+        doing(silent, server.public),
+        doing(slow_head, server.port),
+        doing(slow_body, server.port),
+        doing(garbage, server.port),
+        doing(endless_body, server.port),
+    ):
+        assert server.post(traffic.notifications[:200], connections=1).statuses == {200: 200}
+    assert server.errors.count("Traceback") == 0
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the other side closes, by whatever means."""
+    said = b""
+    try:
+        while data := connection.recv(65_536):
+            said += data
+    except ConnectionResetError:
+        pass
+    return said
+
+
+def test_a_body_said_to_be_too_large_gets_413_before_any_of_it_is_sent(server) -> None:
+    """The length is enough to know."""
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(request(b"", content_length="10000000", expect="100-continue"))
+        said = read_all(connection)
+    assert said.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in said
+    assert b"100 Continue" not in said
+    assert server.refusals() == {("too-large", 413): 1}
+
+
+def test_a_body_that_grows_too_large_gets_413_before_its_end(server) -> None:
+    """Chunked: its length shows only as it comes. The rest is not read."""
+    chunk = b"%x\r\n%b\r\n" % (50_000, b"x" * 50_000)
+    head = request(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(head)
+        sent = 0
+        while sent < 100_000_000 and say(connection, chunk):
+            sent += 50_000
+        assert sent < 100_000_000
+    assert until(server.refusals, "a refusal") == {("too-large", 413): 1}
+
+
+def test_the_largest_body_there_can_be_is_read(server) -> None:
+    """At the bound it is not JSON, beyond it too large."""
+    refused = server.post([b"x" * MAX_BODY, b"x" * (MAX_BODY + 1)], connections=1).refused
+    assert [(answer.status, answer.reason) for _, answer in sorted(refused.items())] == [
+        (400, "not-json"),
+        (413, "too-large"),
+    ]
+
+
+def test_a_request_whose_sender_leaves_is_counted_and_taken_by_nobody(server, traffic) -> None:
+    """Half a notification is nothing that could be understood."""
+    whole = request(traffic.notifications[0])
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(whole[: len(whole) // 2])
+    assert until(server.refusals, "a count") == {("incomplete", 408): 1}
+    assert server.holds().records == {}
+
+
+@pytest.mark.parametrize("client", [silent, slow_head, slow_body])
+def test_who_does_not_get_to_the_end_of_a_request_is_cut_off(tmp_path, signer, client) -> None:
+    """Connections are bounded in time, so that they cannot be used up."""
+    with running(tmp_path, signer, before="server.REQUEST_SECONDS = 0.5") as server:
+        closed = threading.Event()
+
+        def act(connection, stop) -> None:
+            connection.settimeout(PATIENCE)
+            talker = threading.Thread(target=client, args=(connection, stop))
+            talker.start()
+            try:
+                assert read_all(connection) == b""
+                closed.set()
+            finally:
+                stop.set()
+                talker.join()
+
+        with doing(act, server.public):
+            assert closed.wait(PATIENCE)
+        assert server.get("/api/health").status == 200
+
+
+def test_a_head_without_end_is_cut_off(server) -> None:
+    """A request's head is kept in memory, so its size is bounded."""
+    with socket.create_connection(("127.0.0.1", server.public), PATIENCE) as connection:
+        connection.sendall(b"POST /ses/events HTTP/1.1\r\n")
+        sent = 0
+        while sent < 50_000_000 and say(connection, b"x-filler: %b\r\n" % (b"x" * 1_000)):
+            sent += 1_000
+    assert sent < 50_000_000
+
+
+def test_a_connection_is_kept_for_the_next_request(tmp_path, signer, traffic) -> None:
+    """SNS reuses connections; the time allowed is for a request, not for a connection."""
+    import asyncio
+
+    async def talk(port: int) -> list[int]:
+        line = Line(port)
+        statuses = []
+        until_when = time.monotonic() + 2.5
+        for notification in traffic.notifications:
+            statuses.append((await line.ask(request(notification))).status)
+            assert line.writer is not None
+            if time.monotonic() > until_when:
+                break
+            await asyncio.sleep(0.1)
+        line.close()
+        return statuses
+
+    with running(tmp_path, signer, before="server.REQUEST_SECONDS = 0.5") as server:
+        statuses = asyncio.run(talk(server.port))
+    assert len(statuses) > 3
+    assert set(statuses) == {200}
