@@ -32,28 +32,12 @@ EVENTS = "/api/ses/events"
 PATIENCE = 60.0
 """Seconds until a test that waits for something gives up: never a measure of speed."""
 
-SERVER = """
+COMMAND = """
 import sys
 from sesight import server
-from sesight.app import App
-from sesight.domain.errors import SesightError
-from sesight.settings import load
-
-journal = open(sys.argv[2], "ab", buffering=0)
-exec(sys.argv[3])
-settings = load(sys.argv[1])
-try:
-    app = App(settings, journal=journal.write)
-    listener = server.listen(settings.server.host, settings.server.port)
-    public = server.listen("127.0.0.1", 0)
-except SesightError as error:
-    sys.exit(str(error))
-print(server.address_of(listener), server.address_of(public), flush=True)
-try:
-    server.serve(app, listener, public)
-finally:
-    app.close()
-print("finished", flush=True)
+from sesight.cli import main
+{}
+main(sys.argv[1:])
 """
 
 
@@ -202,15 +186,13 @@ def post(port: int, notifications: Iterable[bytes], connections: int = 8) -> Pos
 
 
 class Server:
-    """`sesight serve` with a settings file, a store and a journal in a folder of its own."""
+    """`sesight serve` with a settings file and a store in a folder of its own."""
 
     def __init__(self, folder: Path, signer: Signer, settings: str = "", store: str = "") -> None:
-        """Write the settings; `settings` are further lines of TOML, `store` further lines of
-        its section, `path` of which names another file.
+        """Write the settings; `settings` are further lines of TOML from within [server] on,
+        `store` further lines of [store].
         """
         self.folder = folder
-        self.signer = signer
-        self.journal = folder / "journal"
         self.database = folder / "store" / "sesight.db"
         self.database.parent.mkdir(exist_ok=True)
         (folder / "pinned.pem").write_bytes(signer.certificate_pem)
@@ -218,8 +200,9 @@ class Server:
         self.settings.write_text(
             f'[store]\nurl = "{self.url}"\n{store}\n'
             f'[[topics]]\narn = "{TOPIC_ARN}"\ncertificate_file = "pinned.pem"\n'
-            f"[server]\nport = 0\n{settings}\n"
+            f'[server]\nport = 0\nintake = "127.0.0.1:0"\n{settings}\n'
         )
+        self.outputs: list[Path] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.port = self.public = 0
 
@@ -230,18 +213,34 @@ class Server:
 
     def start(self, before: str = "") -> "Server":
         """Start it, after the Python statements `before`; return once it has said where it is."""
-        errors = (self.folder / "errors").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(self.settings), str(self.journal), before],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={name: value for name, value in os.environ.items() if "SESIGHT" not in name},
+        output = self.folder / f"output-{len(self.outputs)}"
+        self.outputs.append(output)
+        beside = Path(sys.executable).parent / "sesight"
+        command = [sys.executable, "-c", COMMAND.format(before)] if before else [str(beside)]
+        with output.open("wb") as out, (self.folder / "errors").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*command, "serve", "--config", str(self.settings), "--json"],
+                stdout=out,
+                stderr=errors,
+                env={name: value for name, value in os.environ.items() if "SESIGHT" not in name},
+            )
+        until(lambda: output.read_bytes() or self.process.poll() is not None, "its address")
+        first = output.read_bytes().partition(b"\n")[0]
+        assert first, self.errors
+        where = json.loads(first)
+        self.port, self.public = (
+            int(where[name].rpartition(":")[2]) for name in ("listening", "intake")
         )
-        errors.close()
-        said = self.process.stdout.readline().split()
-        assert len(said) == 2, self.errors
-        self.port, self.public = (int(address.rpartition(b":")[2]) for address in said)
         return self
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """The lines of processed events, of all its lives."""
+        return [
+            json.loads(line)
+            for output in self.outputs
+            for line in output.read_bytes().splitlines()[1:]
+        ]
 
     @property
     def errors(self) -> str:
@@ -251,21 +250,15 @@ class Server:
     def kill(self) -> None:
         """End it as the kernel would: at once, wherever it is."""
         self.process.kill()
-        self._ended()
+        self.process.wait(PATIENCE)
 
     def terminate(self) -> None:
         """Ask it to stop."""
         self.process.send_signal(signal.SIGTERM)
 
-    def ended(self) -> bytes:
-        """Wait for its end; fail if it was no clean one. Returns what else it printed."""
-        said = self._ended()
-        assert self.process.returncode == 0, self.errors
-        return said
-
-    def _ended(self) -> bytes:
-        said, _ = self.process.communicate(timeout=PATIENCE)
-        return said
+    def ended(self) -> None:
+        """Wait for its end; fail if it was no clean one."""
+        assert self.process.wait(PATIENCE) == 0, self.errors
 
     def stop(self) -> None:
         """Stop it cleanly if it runs."""
