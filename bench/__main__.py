@@ -11,7 +11,7 @@ from bench.figures import Figure, Report
 FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench"))
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "370000"))
 ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads").split(",")
-SIGNED = 40_000
+SIGNED = int(os.environ.get("BENCH_SIGNED", "40000"))
 
 
 def main() -> None:

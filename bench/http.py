@@ -38,13 +38,13 @@ def server(folder: Path, certificate: Path) -> Iterator[str]:
 @contextmanager
 def raw_asgi() -> Iterator[str]:
     """Run a uvicorn that answers every body at once: the floor."""
-    with _running(["-m", "bench.http"], subprocess.DEVNULL) as address:
+    with _running([sys.executable, "-m", "bench.http"], subprocess.DEVNULL) as address:
         yield address
 
 
 @contextmanager
 def _running(command: list[str], log: Any) -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=log)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
     assert process.stdout is not None
     address = ""
     try:
