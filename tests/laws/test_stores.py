@@ -1,0 +1,64 @@
+"""Every store agrees with the ledger, which is nothing but dictionaries."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+
+from sesight.domain.event import Event
+from sesight.domain.ports import Store
+from sesight.domain.tally import Family, RollupKey, Rollups
+from sesight.ingest.pipeline import Pipeline
+from sesight.store import open_store
+from tests.builders import COUNTING, NOW
+from tests.laws.happenings import MESSAGES, again, histories, reading, seeds
+from tests.laws.ledger import told_one_by_one
+from tests.reception import RULES
+
+MEMORY = Path("/dev/shm")
+CAMPAIGNS = ("", "winter", "Alpha", "~untagged")
+ADDRESSES = sorted({each for _, _, recipients in MESSAGES.values() for each in recipients})
+
+
+def rows_of(store: Store) -> Rollups:
+    """Return every rollup row of a store that is not all zero."""
+    store.settle()
+    found = {
+        RollupKey(*row.key): list(row.counts)
+        for family in Family
+        for stream in COUNTING.streams
+        for campaign in CAMPAIGNS
+        for row in store.rollups(family, stream, campaign)
+    }
+    return {key: row for key, row in found.items() if any(row)}
+
+
+@settings(max_examples=settings.default.max_examples // 10)
+@given(histories(), seeds)
+def test_sqlite(told: list[Event], seed: int) -> None:
+    """SQLite, told the same in another order, repeated and in batches, holds the same records, rows,
+    suppression items and quarantine as the ledger told one by one.
+    """
+    ledger = told_one_by_one(told)
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        store = open_store(f"sqlite:///{folder}/laws.db", clock=lambda: NOW, durability="off")
+        pipeline = Pipeline(store, RULES, lambda: NOW, lambda _: None)
+        for batch in again(told, seed):
+            pipeline.process([reading(event) for event in batch])
+        held = {
+            (record.message_id, record.recipient): record
+            for message in MESSAGES
+            for record in store.message(message, NOW)
+        }
+        assert held == ledger.held
+        assert rows_of(store) == ledger.rows
+        items = {
+            (stream, address): item
+            for stream in COUNTING.streams
+            for address in ADDRESSES
+            if (item := store.suppression(stream, address)) is not None
+        }
+        assert items == ledger.items
+        waiting = {(each.id, each.reason) for each in store.quarantine(1_000)}
+        assert waiting == {(each.id, each.reason) for each in ledger.waiting.values()}
+        store.close()
