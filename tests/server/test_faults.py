@@ -1,0 +1,257 @@
+"""Power cuts, full disks, locked files, stops: what was acknowledged is there, once; the rest is refused."""
+
+import asyncio
+import random
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sesight.ingest.reading import read
+from tests.server.harness import (
+    PATIENCE,
+    Posted,
+    Server,
+    Traffic,
+    as_truth,
+    posting,
+    request,
+    running,
+    true_days,
+    until,
+)
+
+KILLS = 20
+"""How often the server is killed in the middle of its work."""
+
+
+def told_by(bodies: Iterable[bytes]) -> dict[tuple[str, str], set[Any]]:
+    """What SES events say happened, by message and recipient."""
+    told: dict[tuple[str, str], set[Any]] = {}
+    for body in bodies:
+        (reading,) = read(body, "test")
+        for report in reading.event.reports:
+            key = reading.event.message_id, report.recipient
+            told.setdefault(key, set()).add(report.occurrence)
+    return told
+
+
+def post_until(server: Server, notifications: list[bytes], enough, then) -> Posted:
+    """Post from 16 connections; call `then` once `enough(posted)`, in the middle of it."""
+    done = False
+
+    def told(posted: Posted) -> None:
+        nonlocal done
+        if not done and enough(posted):
+            done = True
+            then()
+
+    posted = asyncio.run(posting(server.port, notifications, 16, told))
+    assert done, "it was over before the middle"
+    return posted
+
+
+def test_twenty_kills_in_the_middle_of_load_lose_nothing_and_count_nothing_twice(
+    tmp_path, signer
+) -> None:
+    """After each restart every acknowledged event is in the store; the totals are those of its
+    records; nothing is in it that was not sent. In the end all is posted again: the truth.
+    """
+    traffic = Traffic.made(signer, seed=6, messages=900, campaigns=4)
+    places = random.Random(6)
+    server = Server(tmp_path, signer)
+    total = len(traffic.notifications)
+    acknowledged: set[int] = set()
+    begun, midway = 0, 0
+    try:
+        for kill in range(KILLS):
+            server.start()
+            # what was sent and not answered last time is sent again with what comes next
+            share = list(range(begun, min(total, begun + total // KILLS)))
+            asked = sorted(set(range(share[0])) - acknowledged) + share
+            after = places.randrange(5, len(asked) - 40)
+            posted = post_until(
+                server,
+                [traffic.notifications[at] for at in asked],
+                lambda posted, after=after: len(posted.taken) >= after,
+                server.process.kill,
+            )
+            server.kill()
+            assert posted.refused == {}
+            midway += bool(posted.unanswered)
+            acknowledged |= {asked[at] for at in posted.taken}
+            begun = share[-1] + 1
+
+            held = server.holds()
+            lost = [at for at in acknowledged if not held.has(traffic.bodies[at])]
+            assert lost == [], f"acknowledged and lost in kill {kill}"
+            assert held.rollups == held.recounted()
+            sent = told_by(traffic.bodies[:begun])
+            assert held.records.keys() <= sent.keys()
+            assert held.quarantined == {}
+            for key, record in held.records.items():
+                assert set(record.timeline) <= sent[key]
+        assert midway > KILLS // 2
+
+        server.start()
+        assert server.post(traffic.notifications, 16).statuses == {200: total}
+        server.stop()
+        held = server.holds()
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+    assert as_truth(held) == true_days(traffic.document)
+    assert held.rollups == held.recounted()
+
+
+def refused_for_the_store(posted: Posted) -> bool:
+    """Whether there are refusals, all of them 503 `store` that say when to come again."""
+    for answer in posted.refused.values():
+        assert (answer.status, answer.reason) == (503, "store")
+        assert answer.problem["type"] == "unavailable"
+        assert int(answer.headers["retry-after"]) > 0
+    return bool(posted.refused)
+
+
+def test_a_locked_database_refuses_and_recovers_without_a_restart(
+    tmp_path, signer, traffic
+) -> None:
+    """Another process holds it: 503 for all, nothing stored; then all are taken."""
+    some = traffic.notifications[:60]
+    with running(tmp_path, signer, store="busy_timeout_ms = 100") as server:
+        assert server.post(some[:20]).statuses == {200: 20}
+        lock = sqlite3.connect(server.database, isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        try:
+            posted = server.post(some[20:40], connections=4)
+            assert posted.statuses == {503: 20}
+            assert refused_for_the_store(posted)
+            # who only reads is answered meanwhile
+            assert server.get("/api/campaigns").status == 200
+            assert server.refusals() == {("store", 503): 20}
+        finally:
+            lock.execute("ROLLBACK")
+            lock.close()
+        held = server.holds()
+        assert all(held.has(body) for body in traffic.bodies[:20])
+        assert held.rollups == held.recounted()
+        assert server.post(some).statuses == {200: 60}
+        assert server.journal[-1]["source"] == "http"
+        held = server.holds()
+    assert all(held.has(body) for body in traffic.bodies[:60])
+    assert "Traceback" not in server.errors
+
+
+def full_and_free(server: Server, traffic: Traffic, free, tidied=lambda: True) -> None:
+    """Post until the disk is full and on, and until the writer has `tidied` on it; free it, post all."""
+    posted = server.post(traffic.notifications, connections=8)
+    assert refused_for_the_store(posted), "the disk never got full"
+    assert posted.taken, "the disk was full from the start"
+    until(tidied, "a checkpoint on the full disk")
+    assert server.get("/api/health").status == 200
+    posted.taken |= server.post(traffic.notifications, connections=8).taken
+    free()
+    again = server.post(traffic.notifications, connections=8)
+    assert again.statuses == {200: len(traffic.notifications)}
+    held = server.holds()
+    assert all(held.has(traffic.bodies[at]) for at in posted.taken)
+    assert as_truth(held) == true_days(traffic.document)
+    assert held.rollups == held.recounted()
+    assert server.get("/api/campaigns").status == 200
+    assert "Traceback" not in server.errors
+
+
+TIDY_OFTEN = "from sesight.ingest import intake; intake.IDLE_SECONDS = 0.05"
+
+
+def test_a_full_disk_refuses_and_recovers_without_a_restart(tmp_path, signer, traffic) -> None:
+    """A file system of 2 MB: 503, nothing acknowledged and lost; all is taken when it has grown."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+
+    def mount(options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    try:
+        mount("size=2m")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to mount a tmpfs; a limit of the file size is tested too")
+    try:
+        with running(tmp_path, signer, before=TIDY_OFTEN) as server:
+            full_and_free(
+                server,
+                traffic,
+                lambda: mount("remount,size=64m"),
+                lambda: "could not be tidied" in server.errors,
+            )
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits another process")
+def test_a_file_that_may_not_grow_refuses_and_recovers_without_a_restart(
+    tmp_path, signer, traffic
+) -> None:
+    """A limit of 1 MB a file: what SQLite then calls an I/O error is 503 too."""
+
+    def limit(size: int) -> None:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    with running(tmp_path, signer) as server:
+        limit(1_000_000)
+        full_and_free(server, traffic, lambda: limit(resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_stop_in_the_middle_of_load_answers_all_that_was_taken(
+    tmp_path, signer, traffic, number
+) -> None:
+    """What is in the store is what was acknowledged, to the last event; the exit code is 0."""
+    server = Server(tmp_path, signer).start()
+    try:
+        posted = post_until(
+            server,
+            traffic.notifications,
+            lambda posted: len(posted.taken) >= 200,
+            lambda: server.process.send_signal(number),
+        )
+        server.ended()
+        assert {answer.reason for answer in posted.refused.values()} <= {"busy"}
+        assert len(posted.taken) < len(traffic.bodies)
+        held = server.holds()
+        told = told_by(traffic.bodies[at] for at in posted.taken)
+        assert {key: set(record.timeline) for key, record in held.records.items()} == told
+        assert held.rollups == held.recounted()
+        assert not Path(f"{server.database}-wal").exists()
+
+        server.start()
+        assert server.post(traffic.notifications, 16).statuses == {200: len(traffic.bodies)}
+        server.stop()
+        assert as_truth(server.holds()) == true_days(traffic.document)
+        assert server.errors == ""
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+
+
+def test_a_stop_waits_for_no_client_that_is_not_done(tmp_path, signer) -> None:
+    """A silent one, one within its head and one within its body are let go at once."""
+    with running(tmp_path, signer) as server:
+        with ExitStack() as held:
+            for said in (b"", b"POST /api/ses/events HT", request(b"", content_length="9") + b"{"):
+                client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+                held.enter_context(client).sendall(said)
+            until(lambda: server.get("/api/health").status == 200, "the three before it")
+            begun = time.monotonic()
+            server.stop()
+            assert time.monotonic() - begun < 15  # uvicorn's own patience is 20 s
+        assert server.errors == ""
