@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -188,36 +188,20 @@ class App:
         region = settings.region
         if region is None and self.topics:
             region = next(iter(self.topics.values())).region
-        days = settings.store.retention_days
-
-        def live_from(now: int) -> int:
-            return next(iter(sorted(self._held_from(now, days))), now // DAY)
-
         return Services(
             store=store,
             counting=self.counting,
             clock=self.clock,
             recipient_key=self.recipient_key,
-            retention=Retention(days, live_from, store.expires_at),
+            retention=Retention(settings.store.retention_days, store.live_from, store.expires_at),
             policy=settings.suppression,
             intake=self.health,
             metrics=self.metrics.text,
             version=__version__,
             region=region,
             simulated=any(each.pinned is not None for each in self.topics.values()),
-            hosts=frozenset(settings.server.allowed_hosts),
+            hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
         )
-
-    def _held_from(self, now: int, days: int) -> Iterable[int]:
-        """Yield the send days, oldest first, that are not expired: one is enough."""
-        today = now // DAY
-        day = today - days if days else 0
-        while day <= today:
-            expires_at = self.store.expires_at(day)
-            if expires_at is None or expires_at > now:
-                yield day
-                return
-            day += 1
 
     def api(self) -> Litestar:
         """Return the HTTP API."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
@@ -25,16 +25,18 @@ from sesight.ingest.sns import Topic, topic
 
 PREFIX = "SESIGHT_"
 DEFAULT_FILE = "sesight.toml"
+_OF_OTHERS = frozenset({"SESIGHT_FUZZ_SECONDS"})
+"""Variables of the project's own tools, which are no settings."""
 
 
 class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where records are kept, and for how long."""
 
     url: str = "sqlite:///sesight.db"
-    """`sqlite:///PATH` or `dynamodb://REGION`."""
-    retention_days: int = 90
+    """`sqlite:///PATH` (`sqlite:////PATH` for one from the root)."""
+    retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
     """Days a record is kept after its send day; 0 keeps for ever. Totals are kept for ever."""
-    busy_timeout_ms: int = 5_000
+    busy_timeout_ms: Annotated[int, Meta(ge=0, le=600_000)] = 5_000
     """How long to wait for another process that is writing."""
 
 
@@ -45,7 +47,9 @@ class TopicSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The topic's full ARN."""
     certificate_file: str | None = None
     """A pinned certificate (PEM), for simulated topics of account 000000000000 only."""
-    signature_versions: list[str] = field(default_factory=lambda: ["1", "2"])
+    signature_versions: Annotated[list[Literal["1", "2"]], Meta(min_length=1)] = field(
+        default_factory=lambda: ["1", "2"]
+    )
     """Signature versions taken: ["2"] once the topic signs with SHA-256."""
 
 
@@ -54,7 +58,7 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     """The API listener's address."""
-    port: int = 8025
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8025
     """The API listener's port; 0 takes a free one."""
     intake: str | None = None
     """HOST:PORT of a public listener that knows only the intake routes and GET /health."""
@@ -69,9 +73,9 @@ class IntakeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Configuration sets whose events are ignored."""
     accounts: list[str] = field(default_factory=list)
     """AWS accounts whose events are taken; empty takes any."""
-    limit: int = 2_048
+    limit: Annotated[int, Meta(ge=1, le=100_000)] = 2_048
     """Requests under way at most; beyond it the answer is 503."""
-    verifiers: int = 2
+    verifiers: Annotated[int, Meta(ge=1, le=64)] = 2
     """Threads that check signatures."""
     log_events: bool = True
     """Whether the server writes a SES_EVENT_PROCESSED line for each event."""
@@ -171,7 +175,9 @@ def _names(of: type[Struct], keys: list[str]) -> list[tuple[str, list[str], bool
         if isinstance(each.type, type) and issubclass(each.type, Struct):
             names.extend(_names(each.type, below))
         else:
-            structured = getattr(each.type, "__origin__", None) is list
+            bare = getattr(each.type, "__origin__", each.type)
+            of_what = getattr(bare, "__origin__", bare)
+            structured = of_what is list or getattr(each.type, "__origin__", None) is list
             names.append(("_".join(below).upper(), below, structured))
     return names
 
@@ -182,6 +188,14 @@ def environment_names() -> list[str]:
 
 
 def _check(settings: Settings) -> None:
+    unknown = {name for name in os.environ if name.startswith(PREFIX)}
+    unknown -= {*environment_names(), f"{PREFIX}CONFIG", *_OF_OTHERS}
+    if unknown:
+        raise SettingsError(
+            f"{', '.join(sorted(unknown))}: no setting has such a name; see docs/settings.md."
+        )
+    if len(settings.streams) > 63:
+        raise SettingsError("A store holds at most 63 streams.")
     if len(settings.counting.tags) > 3:
         raise SettingsError("counting.tags names more than three tags: choose three.")
     if not settings.streams:

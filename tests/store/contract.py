@@ -22,7 +22,7 @@ from sesight.domain.event import (
     Report,
     Send,
 )
-from sesight.domain.ports import Card, Changes, Filter, Key, Quarantined, Row, Store, View
+from sesight.domain.ports import SEVERAL, Card, Changes, Filter, Key, Quarantined, Row, Store, View
 from sesight.domain.record import Record, fold
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression import Cause, Removal, Suppression
@@ -444,7 +444,7 @@ class Totals:
             Card("outreach", "c", "Name", "legacy", "a@x", "ä", "t", 7, 7, 3),
             Card("outreach", "c", "Other", "ses", None, "Z", "s", None, 2, 9),
         ]
-        one = Card("outreach", "c", "Name", "legacy", "a@x", "Z", "s", 5, 7, 9)
+        one = Card("outreach", "c", "Name", "legacy", "a@x", SEVERAL, "s", 5, 7, 9)
         finance = Card("finance", "c", "F")
         for order in itertools.permutations(some):
             for card in order:
@@ -460,6 +460,29 @@ class Totals:
         assert found == {one: totals, finance: nothing}
         assert [card for card, _ in store.cards(["finance"])] == [finance]
         assert (store.card("outreach", "c"), store.card("outreach", "d")) == (one, None)
+
+    def test_bounded_values(self, store: Store) -> None:
+        """A scope has rows for 1,000 values of an open dimension; what comes later shares `~other`,
+        and goes on doing so, while a value that has a row keeps it.
+        """
+        bound, n = 1_000, len(COUNTERS)
+
+        def link(number: int) -> RollupKey:
+            return RollupKey("link", "outreach", "c", 0, "link", f"https://x.example/{number:04d}")
+
+        put(store, rollups={link(number): [1] * n for number in range(bound + 5)})
+        put(store, rollups={link(bound - 1): [2] * n, link(bound + 3): [-1] * n})
+        other = link(0)._replace(value="~other")
+        expected = {link(number): [1] * n for number in range(bound)}
+        expected |= {link(bound - 1): [3] * n, other: [4] * n}
+        rows = store.rollups("link", "outreach", "c")
+        assert {row.key: list(row.counts) for row in rows} == expected
+        later = {link(bound + 7): [1] * n, link(7): [1] * n}
+        assert store.bounded(later) == {other: [1] * n, link(7): [1] * n}
+        mailboxes = {
+            RollupKey("day", "outreach", "", 1, "reason", f"r{m}"): [1] * n for m in range(3)
+        }
+        assert store.bounded(mailboxes) == mailboxes
 
 
 class Lists:

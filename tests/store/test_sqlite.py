@@ -89,8 +89,8 @@ def rows(path: Path, sql: str) -> list[tuple]:
 
 @pytest.mark.parametrize("url", ["sqlite://x.db", "sqlite:///", "postgres:///x", "x.db", ""])
 def test_unknown_url(url: str) -> None:
-    """A URL of no known form is refused with the forms there are."""
-    with pytest.raises(SettingsError, match=r"sqlite:///PATH.*dynamodb://REGION"):
+    """A URL of no known form is refused with the form there is."""
+    with pytest.raises(SettingsError, match="sqlite:///PATH"):
         open_store(url)
 
 

@@ -21,7 +21,7 @@ PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"via")
 
 _PROXIED = (
     "The request came through a proxy (it has a {} header), and this API has no access keys yet: "
-    "make one with `sesight keys add` first."
+    "ask it from this machine. For SNS, open the public listener: `sesight serve --intake`."
 )
 
 SECURITY = (

@@ -40,6 +40,10 @@ class Quarantined(Struct, frozen=True, gc=False, array_like=True):
     event: bytes | None = None
 
 
+SEVERAL = "~several"
+"""A card's subject where its messages have more than one."""
+
+
 class Card(Struct, frozen=True, gc=False, array_like=True):
     """A campaign's identity and times, kept for ever. Joined field by field (least text; first and
     last times), so the order of events does not matter.
@@ -64,7 +68,11 @@ class Card(Struct, frozen=True, gc=False, array_like=True):
             least(self.name, other.name),
             min(self.provider, other.provider),
             least(self.sender, other.sender),
-            least(self.subject, other.subject),
+            self.subject
+            if other.subject in (None, self.subject)
+            else other.subject
+            if self.subject is None
+            else SEVERAL,
             least(self.template, other.template),
             least(self.first_sent_at, other.first_sent_at),
             _most(self.last_sent_at, other.last_sent_at),
@@ -216,6 +224,16 @@ class Store(Protocol):
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return items that count as active and whose time to block is over at `now`."""
+        ...
+
+    def bounded(self, rollups: Rollups) -> Rollups:
+        """Return increments under the rows that keep them: a scope has rows for a bounded number of
+        values of a dimension, further ones share `~other`.
+        """
+        ...
+
+    def live_from(self, now: int) -> int:
+        """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
         ...
 
     def repair(self, rollups: Rollups) -> None:

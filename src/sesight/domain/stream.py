@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 
-class Stream(Struct, frozen=True):
+class Stream(Struct, frozen=True, forbid_unknown_fields=True):
     """A kind of mail. `months`: its campaigns are months (statements); `soft_bounces`: repeated soft
     bounces suppress; `tracked`: opens and clicks are recorded; `topic`: the contact-list topic that stands
     for the stream, None if leaving any topic leaves the stream.

@@ -137,7 +137,7 @@ class Active(Struct, frozen=True):
     until: int | None
 
 
-class SuppressionPolicy(Struct, frozen=True):
+class SuppressionPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """The settings of suppression: how far each kind of cause reaches, and how long pauses last."""
 
     bounced: Scope = Scope.ALL

@@ -297,7 +297,7 @@ def _age(at: int | None, sent_at: int) -> int | None:
     age = (at - sent_at) // HOUR
     if age < 0:
         return 0
-    return age if age < LAST_AGE else LAST_AGE
+    return min(LAST_AGE, age)
 
 
 def _ages(

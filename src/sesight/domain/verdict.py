@@ -41,7 +41,7 @@ class Limit(Struct, frozen=True):
 
 
 BOUNCE = Limit("bounce", 0.05, 0.10, 2, "attempted", "bounced permanently")
-COMPLAINT = Limit("complaint", 0.001, 0.005, 3, "delivered", "drew a complaint")
+COMPLAINT = Limit("complaint", 0.001, 0.005, 3, "reached", "drew a complaint")
 
 
 class Finding(Struct, frozen=True):

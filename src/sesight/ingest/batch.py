@@ -161,15 +161,18 @@ class Batch:
             if event is None:
                 self._done[n] = self._without_event(reading)
                 continue
-            named = reading.stream or self._sets.get(event.configuration_set or "")
-            ignored = named is None and event.configuration_set in self._rules.ignore_sets
+            configuration_set = event.configuration_set
+            named = self._sets.get(configuration_set or "")
+            if configuration_set is not None:
+                named = named or reading.stream
+            ignored = named is None and configuration_set in self._rules.ignore_sets
             if ignored:
                 self._done[n] = Processed(reading, Disposition.IGNORED, "ignored-set")
             elif self._is_foreign(event):
                 self._done[n] = self._quarantine(reading, "unknown-account", event)
             elif named is not None:
                 self._done[n] = self._fold(reading, event, named)
-            elif event.configuration_set is None:
+            elif configuration_set is None:
                 self._unrouted.append((n, event))
             else:
                 self._done[n] = self._quarantine(reading, "unknown-set", event)
@@ -182,7 +185,7 @@ class Batch:
         """Fold events without a configuration set into the record their message has, if any."""
         for n, event in self._unrouted:
             reading = self._readings[n]
-            stream = self._streams.get(event.message_id)
+            stream = self._streams.get(event.message_id) or reading.stream
             if stream is None:
                 self._done[n] = self._quarantine(reading, "unrouted", event)
             else:

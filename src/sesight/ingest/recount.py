@@ -141,7 +141,7 @@ def _check_day(
                 deltas.add(None, record.tally)
             if record.tally != tally_of(record, counting):
                 outdated += 1
-        rows = deltas.rows()
+        rows = store.bounded(deltas.rows())
         named = {key.campaign for key in rows if key.campaign}
         if not named <= campaigns:
             campaigns |= named

@@ -9,8 +9,8 @@ from sesight.domain.ports import Clock
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.store.sqlite import SqliteStore, wall_clock
 
-FORMS = "sqlite:///PATH (sqlite:////PATH for one from the root) or dynamodb://REGION"
-"""The forms of a store's URL."""
+FORMS = "sqlite:///PATH (sqlite:////PATH for one from the root)"
+"""The form of a store's URL."""
 
 
 def open_store(

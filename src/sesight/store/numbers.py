@@ -23,6 +23,7 @@ class Numbers:
         self._stream_names: dict[int, str] = {}
         self._campaigns: dict[tuple[str, str], int] = {}
         self.campaigns: dict[tuple[str, int], int] = {}
+        self.valued: dict[tuple[int, int, str], set[str]] = {}
         self._spans: dict[int, Shared] = {}
         self._generation: int | None = None
         self.values = reading(connection)
@@ -33,6 +34,7 @@ class Numbers:
         self._stream_names.clear()
         self._campaigns.clear()
         self.campaigns.clear()
+        self.valued.clear()
         self._spans.clear()
         self.values = reading(self._connection)
 
@@ -42,6 +44,8 @@ class Numbers:
             "SELECT value FROM meta WHERE name = 'generation'"
         ).fetchone()
         generation = found[0] if found else 0
+        if sum(map(len, self.valued.values())) > CACHED:
+            self.valued.clear()
         if generation != self._generation or sum(map(len, self._spans.values())) > CACHED:
             self._spans.clear()
             self.campaigns.clear()

@@ -201,6 +201,15 @@ class SqliteStore:
                 _note(connection, "newest_at", changes.newest_at, "max")
         return set()
 
+    def bounded(self, rollups: Rollups) -> Rollups:
+        """Return increments under the rows that keep them: values beyond the bound as `~other`."""
+        with self._writing() as connection:
+            return totals.bounded(connection, self._numbers, rollups)
+
+    def live_from(self, now: int) -> int:
+        """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
+        return retention.live_from(self._settings, now)
+
     def repair(self, rollups: Rollups) -> None:
         """Add increments to rollup rows in one transaction; running totals are summed anew."""
         with self._writing() as connection:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sesight.domain.ports import Card, Row
+from sesight.domain.ports import SEVERAL, Card, Row
 from sesight.domain.tally import (
     BY_ATTEMPT,
     BY_HOUR,
@@ -59,8 +59,67 @@ def _upsert(columns: tuple[int, ...]) -> str:
     )
 
 
+CLOSED = frozenset({"", "mailbox", "reason", "attempt"})
+"""Dimensions whose values are a closed list; the values of all others are counted and bounded."""
+
+VALUES = 1_000
+"""Values of one dimension that a scope has rows for; further ones share the row of `~other`."""
+
+OTHER = "~other"
+"""The value of that row."""
+
+_IN_ROWS = """
+WITH RECURSIVE known (value) AS (
+  SELECT min(value) FROM rollup WHERE family = ?1 AND scope = ?2 AND dimension = ?3
+  UNION ALL
+  SELECT (SELECT min(value) FROM rollup
+          WHERE family = ?1 AND scope = ?2 AND dimension = ?3 AND value > known.value)
+  FROM known WHERE known.value IS NOT NULL
+) SELECT value FROM known WHERE value IS NOT NULL
+"""
+
+
+def bounded(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> Rollups:
+    """Return the increments under the rows that keep them.
+
+    A value that has a row keeps it for ever, one that came when its scope was full never gets one:
+    so each row still is the sum of tallies, and only which values have rows depends on who came first.
+    """
+    kept: Rollups = {}
+    for key in sorted(rollups):
+        counts = rollups[key]
+        if key.dimension not in CLOSED and not _has_row(connection, numbers, key):
+            key = key._replace(value=OTHER)  # noqa: PLW2901 - the same counts under another row
+        held = kept.get(key)
+        kept[key] = counts if held is None else [a + b for a, b in zip(held, counts, strict=True)]
+    return kept
+
+
+def _has_row(connection: sqlite3.Connection, numbers: Numbers, key: RollupKey) -> bool:
+    scope = (
+        numbers.campaign(key.stream, key.campaign) if key.campaign else -numbers.stream(key.stream)
+    )
+    head = (FAMILIES[Family(key.family)], scope, key.dimension)
+    known = numbers.valued.get(head)
+    if known is None:
+        found = connection.execute(_IN_ROWS, head).fetchall()
+        known = numbers.valued[head] = {value for (value,) in found}
+    if key.value in known:
+        return True
+    if len(known) >= VALUES:
+        # another process may have given it a row meanwhile
+        there = (
+            "SELECT 1 FROM rollup WHERE family = ? AND scope = ? AND dimension = ? AND value = ?"
+        )
+        if connection.execute(f"{there} LIMIT 1", (*head, key.value)).fetchone() is None:
+            return False
+    known.add(key.value)
+    return True
+
+
 def add(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> None:
     """Add increments to the rows, and those of campaigns' day rows to the campaign's total."""
+    rollups = bounded(connection, numbers, rollups)
     batches: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
     totals: dict[int, list[int]] = {}
     for key, counts in rollups.items():
@@ -174,11 +233,19 @@ def _joined(name: str, how: str) -> str:
     return f"{name} = coalesce({how}(card.{name}, excluded.{name}), card.{name}, excluded.{name})"
 
 
+# a subject that differs from recipient to recipient may name them, and a card is kept for ever
+_SUBJECT = (
+    "subject = CASE WHEN card.subject IS NULL THEN excluded.subject "
+    "WHEN excluded.subject IS NULL OR excluded.subject = card.subject THEN card.subject "
+    f"ELSE '{SEVERAL}' END"
+)
+
 _JOIN = (
     f"INSERT INTO card (campaign, {', '.join(_CARD + _TIMES)}) "
     f"VALUES ({', '.join('?' * (1 + len(_CARD + _TIMES)))}) ON CONFLICT (campaign) DO UPDATE SET "
     + ", ".join(
-        [_joined(name, "min") for name in (*_CARD, "first_sent_at")]
+        [_SUBJECT]
+        + [_joined(name, "min") for name in (*_CARD, "first_sent_at") if name != "subject"]
         + [_joined(name, "max") for name in ("last_sent_at", "last_event_at")]
     )
 )
