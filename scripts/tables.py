@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -521,6 +521,10 @@ def _is_nested(kind: Any) -> bool:
 
 
 def _type(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        bare, meta = get_args(kind)
+        limits = f" ({meta.ge:,} to {meta.le:,})" if meta.ge is not None else ""
+        return _type(bare) + limits
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_type(each) for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is list:
