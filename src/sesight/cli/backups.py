@@ -115,13 +115,17 @@ def _check(part: Path, path: Path, settings: Settings) -> None:
     """Open the copy as a store and read all of it. Raises SettingsError, StoreTooNew."""
     from sesight.store import open_store
 
-    copy = open_store(f"sqlite:///{part}", retention_days=settings.store.retention_days)
     try:
-        wrong = copy.integrity()
+        copy = open_store(f"sqlite:///{part}", retention_days=settings.store.retention_days)
+        try:
+            wrong = copy.integrity()
+        finally:
+            copy.close()
     except StoreUnavailable as error:
         wrong = [str(error)]
-    finally:
-        copy.close()
+    except SettingsError as error:
+        # it names the copy, which nobody has heard of
+        raise type(error)(str(error).replace(str(part), str(path))) from None
     if wrong:
         raise SettingsError(f"{path} is damaged and was not restored: {wrong[0]}")
 

@@ -18,6 +18,7 @@ import typer
 from msgspec import Struct
 
 from sesight.cli.options import Json
+from sesight.cli.serve import stop_on_sigterm
 from sesight.domain.errors import SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    stop_on_sigterm()
     with _alone(folder):
         settings = _settings(folder)
         known = _filled(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,15 @@ def tell(line: str) -> None:
     print(line, flush=True)
 
 
+def stop_on_sigterm() -> None:
+    """Have SIGTERM end the process as Ctrl-C does, until the server hears of both itself."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 def place(text: str) -> tuple[str, int]:
     """Read HOST:PORT."""
     host, colon, port = text.rpartition(":")
@@ -71,6 +81,7 @@ def serve(
     from sesight.server import address_of, listen
     from sesight.server import serve as run
 
+    stop_on_sigterm()
     settings = settings_of(config, store)
     public: socket.socket | None = None
     wanted = intake or settings.server.intake
@@ -85,6 +96,8 @@ def serve(
     try:
         _say(address_of(listener), address_of(public) if public else None, as_json=as_json)
         run(app, listener, public)
+    except KeyboardInterrupt:
+        pass  # before the server heard signals itself
     finally:
         app.close()
 

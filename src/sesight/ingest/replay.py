@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
-from sesight.ingest.files import Progress, Source, bodies
+from sesight.ingest.files import STANDARD_INPUT, Progress, Source, bodies
 from sesight.ingest.reading import Reading, read
 
 if TYPE_CHECKING:
@@ -131,8 +134,15 @@ def _read_apart(
 ) -> Iterator[_Portion]:
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
+    # a new process has no standard input of its own: it is given ours, as pipes are
+    given = None
+    if any(source.path == STANDARD_INPUT for source in found):
+        given = multiprocessing.connection.Connection(os.dup(sys.stdin.fileno()), writable=False)
     reader = context.Process(
-        target=_hand_over, args=(theirs, found, known_sets, stream), name="reader", daemon=True
+        target=_hand_over,
+        args=(theirs, given, found, known_sets, stream),
+        name="reader",
+        daemon=True,
     )
     # Ctrl-C reaches the whole group: this process decides what it means, the reader just ends
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -141,6 +151,8 @@ def _read_apart(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
     theirs.close()
+    if given is not None:
+        given.close()
     try:
         while True:
             try:
@@ -157,8 +169,14 @@ def _read_apart(
 
 
 def _hand_over(
-    to: Connection, found: list[Source], known_sets: tuple[str, ...], stream: str | None
+    to: Connection,
+    given: Connection | None,
+    found: list[Source],
+    known_sets: tuple[str, ...],
+    stream: str | None,
 ) -> None:
+    if given is not None:
+        os.dup2(given.fileno(), sys.stdin.fileno())
     gc.disable()
     try:
         for portion in _portions(found, known_sets, stream):

@@ -1,0 +1,129 @@
+"""The commands that answer questions say what the API says."""
+
+import re
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.cli.conftest import Sesight, Start, Traffic
+
+_NOW = re.compile(rb'"generatedAt":"[^"]*"')
+
+
+def _get(url: str, path: str, **query: Any) -> bytes:
+    with urllib.request.urlopen(f"{url}/api{path}?{urlencode(query)}", timeout=30) as answer:
+        return _NOW.sub(b"", answer.read())
+
+
+def test_answers_are_those_of_the_api(
+    sesight: Sesight, start: Start, traffic: Traffic, tmp_path: Path
+) -> None:
+    """--json prints what the API answers over HTTP for the same store, byte for byte."""
+    assert sesight("replay", traffic.file, "--store", "sqlite:///sesight.db").code == 0
+    url = start("serve", "--port", 0).until(r"listens on (\S+)")
+
+    def said(*arguments: object) -> bytes:
+        ended = sesight(*arguments, "--json")
+        assert (ended.code, ended.err, ended.out[-1:]) == (0, "", b"\n")
+        return _NOW.sub(b"", ended.out[:-1])
+
+    page = sesight("tracking", "--stream", "outreach", "--limit", 1, "--json").json
+    record = page["data"][0]
+    campaign, to, rid = record["campaign"], record["recipient"], record["recipientId"]
+    pairs = {
+        "campaigns": (
+            said("campaigns", "--sort", "-sent", "--limit", 3),
+            _get(url, "/campaigns", sort="-sent", limit=3),
+        ),
+        "stats": (
+            said("stats", "outreach", campaign),
+            _get(url, f"/campaigns/outreach/{campaign}", step="age"),
+        ),
+        "tracking of a stream": (
+            said("tracking", "--stream", "outreach", "--email", to.upper()),
+            _get(url, "/outreach/tracking-data-ses", email=to),
+        ),
+        "tracking of all": (
+            said("tracking", "--email", to, "--limit", 5),
+            _get(url, "/messages", recipient=rid, limit=5),
+        ),
+        "a page further on": (
+            said("tracking", "--stream", "outreach", "--cursor", page["nextCursor"]),
+            _get(url, "/outreach/tracking-data-ses", cursor=page["nextCursor"]),
+        ),
+        "recipient": (said("recipient", to), _get(url, f"/recipients/{rid}")),
+        "quarantine": (said("quarantine", "list"), _get(url, "/quarantine")),
+    }
+    assert {name: one for name, (one, _) in pairs.items()} == {
+        name: other for name, (_, other) in pairs.items()
+    }
+
+
+@pytest.fixture
+def filled(sesight: Sesight, traffic: Traffic) -> Sesight:
+    """Return the command, over a store with traffic."""
+    assert sesight("replay", traffic.file, "--store", "sqlite:///sesight.db").code == 0
+    return sesight
+
+
+def test_people_see_n_of_m(filled: Sesight) -> None:
+    """A rate is never a share alone, and what cannot be said is a dash."""
+    campaigns = filled("campaigns")
+    campaign = filled("campaigns", "--limit", 1, "--json").json["data"][0]
+    stats = filled("stats", campaign["stream"], campaign["campaign"])
+    delivery = campaign["rates"]["delivery"]
+    said = f"{delivery['numerator']:,} of {delivery['denominator']:,}"
+    assert (campaigns.code, stats.code) == (0, 0)
+    assert said in campaigns.text
+    assert said in stats.text
+    assert "recipients are held one by one until" in stats.text
+    for shares in (campaigns.text, stats.text):
+        assert len(re.findall(r"\d %", shares)) == len(re.findall(r" of [\d,]+ · [\d.]+ %", shares))
+
+
+def test_people_see_records(filled: Sesight) -> None:
+    """Records come as rows with outcome and last event; a person with whether we may mail them."""
+    bounced = filled("tracking", "--outcome", "bounced", "--limit", 1, "--json").json["data"][0]
+    tracking = filled("tracking", "--outcome", "bounced", "--limit", 1)
+    person = filled("recipient", bounced["recipient"])
+    assert bounced["recipient"] in tracking.text
+    assert "bounced: " in tracking.text
+    assert "More: --cursor " in tracking.text
+    assert "│ no " in person.text
+
+
+def test_unknown_things(filled: Sesight) -> None:
+    """What does not exist ends with 1, what makes no sense with 2, each with a sentence."""
+    gone = filled("stats", "outreach", "no-such-campaign")
+    wrong = filled("tracking", "--outcome", "vanished")
+    unknown = filled("campaigns", "--colour")
+    no_address = filled("recipient", "somebody")
+    assert (gone.code, gone.err) == (
+        1,
+        "There is no campaign with the id 'no-such-campaign' in outreach.\n",
+    )
+    assert (wrong.code, wrong.err.splitlines()[0]) == (2, "outcome: there is no 'vanished'.")
+    assert (unknown.code, "--colour" in unknown.err) == (2, True)
+    assert (no_address.code, no_address.err) == (
+        2,
+        "'somebody' is no address: write name@domain.\n",
+    )
+
+
+def test_no_store(sesight: Sesight, tmp_path: Path) -> None:
+    """A question to a store that is not there makes none."""
+    ended = sesight("campaigns", "--store", "sqlite:///misspelt.db")
+    assert (ended.code, ended.out) == (1, b"")
+    assert ended.err.startswith("There is no store misspelt.db yet.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_and_help(sesight: Sesight) -> None:
+    """--version and --help answer; no command at all is misuse."""
+    version, about, nothing = sesight("--version"), sesight("--help"), sesight()
+    assert (version.code, version.text.startswith("sesight ")) == (0, True)
+    assert (about.code, "Keep in order" in about.text) == (0, True)
+    assert nothing.code == 2

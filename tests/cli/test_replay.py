@@ -1,0 +1,138 @@
+"""What `sesight replay` does with files of every kind."""
+
+import gzip
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+
+from sesight.store import open_store
+from tests.cli.conftest import PAYLOADS, Sesight, Traffic
+from tests.cli.totals import held, true
+
+FIELDS = ["read", "dispositions", "seconds", "eventsPerSecond", "reasons"]
+
+
+def test_every_sample_has_a_disposition(sesight: Sesight, tmp_path: Path) -> None:
+    """Every sample is read; a second time nothing is created, updated or quarantined anew."""
+    replay = ("replay", PAYLOADS, "--store", "sqlite:///a.db", "--json")
+    first = sesight(*replay)
+    totals = held(tmp_path / "a.db")
+    store = open_store(f"sqlite:///{tmp_path}/a.db")
+    waiting = store.quarantine_counts()
+    store.close()
+    second = sesight(*replay)
+    store = open_store(f"sqlite:///{tmp_path}/a.db")
+    waiting_then = store.quarantine_counts()
+    store.close()
+    assert (first.code, first.err, list(first.json)) == (0, "", FIELDS)
+    assert (
+        first.json["read"]
+        == sum(first.json["dispositions"].values())
+        > len(list(PAYLOADS.glob("*json")))
+    )
+    assert second.json["read"] == first.json["read"]
+    assert {"created", "updated"}.isdisjoint(second.json["dispositions"])
+    assert totals
+    assert (held(tmp_path / "a.db"), waiting_then) == (totals, waiting)
+
+
+def test_people_get_a_table(sesight: Sesight) -> None:
+    """Without --json the dispositions are said in words, with how many and how fast."""
+    ended = sesight("replay", PAYLOADS, "--store", "sqlite:///a.db")
+    assert ended.code == 0
+    assert "quarantined" in ended.text
+    assert "a second." in ended.text
+
+
+def _packed(traffic: Traffic, folder: Path, kind: str) -> tuple[list[object], bytes]:
+    """Return the arguments and standard input by which the traffic comes in a form."""
+    lines = traffic.file.read_bytes()
+    bodies = traffic.bodies
+    if kind == "standard input":
+        return ["-"], lines
+    file = folder / "events"
+    if kind == "gzip":
+        file.write_bytes(gzip.compress(lines))
+    elif kind == "zstd":
+        half = len(bodies) // 2
+        frames = [b"\n".join(bodies[:half]) + b"\n", b"\n".join(bodies[half:])]
+        file.write_bytes(b"".join(zstandard.compress(frame) for frame in frames))
+    elif kind == "folder":
+        file.mkdir()
+        for n in range(3):
+            (file / f"{n}.ndjson").write_bytes(b"\n".join(bodies[n::3]))
+    elif kind == "pretty":
+        file.mkdir()
+        for n, body in enumerate(bodies[:200]):
+            (file / f"{n}.json").write_bytes(msgspec.json.format(body, indent=2))
+        (file / "rest.json").write_bytes(b"\n".join(bodies[200:]))
+    else:
+        file.write_bytes(b"".join(bodies))  # as Firehose glues them: }{
+    return [file], b""
+
+
+@pytest.mark.parametrize("kind", ["standard input", "gzip", "zstd", "folder", "pretty", "}{"])
+def test_forms(sesight: Sesight, traffic: Traffic, tmp_path: Path, kind: str) -> None:
+    """Whatever the file's form, its events give the true totals."""
+    files, stdin = _packed(traffic, tmp_path, kind)
+    ended = sesight("replay", *files, "--store", "sqlite:///a.db", "--json", stdin=stdin)
+    assert (ended.code, ended.json["read"]) == (0, traffic.events)
+    assert held(tmp_path / "a.db") == true(traffic.truth)
+
+
+@pytest.mark.parametrize("order", ["in order", "shuffled", "doubled", "in two runs"])
+def test_order(sesight: Sesight, traffic: Traffic, tmp_path: Path, order: str) -> None:
+    """The totals are the true ones in any order, with any repetition, in any number of runs."""
+    bodies = traffic.bodies
+    runs = [bodies]
+    if order == "shuffled":
+        random.Random(5).shuffle(bodies)
+    elif order == "doubled":
+        runs = [bodies + bodies[::-1]]
+    elif order == "in two runs":
+        runs = [bodies[1::2], bodies[::2]]
+    for n, run in enumerate(runs):
+        (tmp_path / f"{n}.ndjson").write_bytes(b"\n".join(run))
+        ended = sesight(
+            "replay", f"{n}.ndjson", "--store", "sqlite:///a.db", "--durability", "normal"
+        )
+        assert (ended.code, ended.err) == (0, "")
+    assert held(tmp_path / "a.db") == true(traffic.truth)
+
+
+def test_cut_off_file(sesight: Sesight, traffic: Traffic, tmp_path: Path) -> None:
+    """A file that is cut off ends with 1 and a sentence that names it; what it held is kept."""
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(traffic.file.read_bytes())[:-2_000])
+    ended = sesight("replay", "cut.gz", "--store", "sqlite:///a.db", "--json")
+    assert (ended.code, ended.out) == (1, b"")
+    assert ended.err.startswith("cut.gz cannot be read to its end: ")
+    assert ended.err.count("\n") == 1
+    assert held(tmp_path / "a.db")
+
+
+def test_no_such_file(sesight: Sesight) -> None:
+    """A file that is not there ends with a sentence, and makes no store."""
+    ended = sesight("replay", "nowhere.ndjson", "--store", "sqlite:///a.db")
+    assert (ended.code, ended.err) == (1, "There is no file nowhere.ndjson.\n")
+
+
+def test_no_such_stream(sesight: Sesight, traffic: Traffic) -> None:
+    """A stream that the settings do not have is misuse."""
+    ended = sesight("replay", traffic.file, "--stream", "newsletter", "--store", "sqlite:///a.db")
+    assert (ended.code, ended.err) == (
+        2,
+        "The settings have no stream 'newsletter'; they have outreach, finance.\n",
+    )
+
+
+def test_event_lines(sesight: Sesight, traffic: Traffic) -> None:
+    """With --log-events each event has its line, before the summary."""
+    ended = sesight(
+        "replay", traffic.file, "--store", "sqlite:///a.db", "--log-events", "--json"
+    )  # fmt: skip
+    *lines, summary = map(msgspec.json.decode, ended.out.splitlines())
+    assert {line["message"] for line in lines} == {"SES_EVENT_PROCESSED"}
+    assert len(lines) == summary["read"] == traffic.events
