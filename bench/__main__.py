@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import floors, http, inputs, reads, replays
 from bench.figures import Figure, Report
 
-FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench"))
+FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench")).absolute()
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "370000"))
 ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads").split(",")
 SIGNED = int(os.environ.get("BENCH_SIGNED", "40000"))

@@ -29,10 +29,14 @@ def server(folder: Path, certificate: Path) -> Iterator[str]:
     )
     with (
         (folder / "http.log").open("wb") as log,
-        _running(["-m", "sesight.cli", "serve", "--config", str(settings)], log) as address,
+        _running([_command(), "serve", "--config", str(settings)], log) as address,
     ):
         yield address
     remove(store)
+
+
+def _command() -> str:
+    return str(Path(sys.executable).with_name("sesight"))
 
 
 @contextmanager

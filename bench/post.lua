@@ -1,5 +1,5 @@
 -- Posts the signed notifications of a file, one after the other, as SNS does.
-local bodies, n = {}, 0
+local requests, n = {}, 0
 local headers = { ["Content-Type"] = "text/plain; charset=UTF-8" }
 
 function init(args)
@@ -8,13 +8,13 @@ function init(args)
   for line in io.lines(args[1]) do
     at = at + 1
     if at > last then break end
-    if at > first then bodies[#bodies + 1] = line end
+    if at > first then requests[#requests + 1] = wrk.format("POST", "/api/ses/events", headers, line) end
   end
 end
 
 function request()
-  n = n % #bodies + 1
-  return wrk.format("POST", "/api/ses/events", headers, bodies[n])
+  n = n % #requests + 1
+  return requests[n]
 end
 
 function done(summary, latency)
