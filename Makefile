@@ -31,7 +31,7 @@ bench: $(READY) ## Measure throughput and sizes against their budgets.
 	$(BIN)/python -m bench
 
 fuzz: $(READY) ## Throw bytes at intake for SESIGHT_FUZZ_SECONDS (600 unless you say).
-	SESIGHT_FUZZ_SECONDS=$${SESIGHT_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz
+	SESIGHT_FUZZ_SECONDS=$${SESIGHT_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -n auto tests/fuzz
 
 lock: .venv/bin/python ## Pin the newest releases allowed by pyproject.toml, with hashes.
 	$(BIN)/python -m pip install --quiet uv
