@@ -6,6 +6,7 @@ import gzip
 import io
 import sys
 import zlib
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
@@ -26,6 +27,12 @@ MAX_DOCUMENT = 64 * MAX_BODY
 """Bytes of a file that is one JSON document over several lines."""
 
 STANDARD_INPUT = "-"
+
+GLUE = b"}{"
+"""What stands between two documents without a delimiter."""
+
+MISSES = 64
+"""How often in a row it may stand within a text before the rest counts as one document."""
 
 
 class Source(Struct, frozen=True):
@@ -115,39 +122,76 @@ def _bodies(lines: IO[bytes]) -> Iterator[bytes]:
     if first is None:
         return
     if not _is_document(first) and first.lstrip()[:1] in (b"{", b"["):
-        yield from _whole(first, lines)
-        return
-    line: bytes | None = first
-    while line is not None:
-        yield line
-        line = _next_line(lines)
+        yield from _whole(first.strip(), lines)
+    else:
+        yield from _apart(chain([first], _pieces(lines)))
+
+
+def _pieces(lines: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines as they are; one longer than a body can be comes in pieces."""
+    return iter(lambda: lines.readline(MAX_BODY + 1), b"")
 
 
 def _next_line(lines: IO[bytes]) -> bytes | None:
-    """Return the next line that is not blank. One longer than a body can be comes in pieces."""
-    while line := lines.readline(MAX_BODY + 1):
-        if line := line.strip():
-            return line
-    return None
+    """Return the next line that is not blank."""
+    return next((line for line in _pieces(lines) if line.strip()), None)
+
+
+def _apart(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what stands on lines: documents glued to each other, as Firehose leaves them in S3
+    without a delimiter, one by one, however long the line.
+    """
+    rest = b""
+    for piece in pieces:
+        ends = len(piece) <= MAX_BODY or piece.endswith(b"\n")
+        line = rest + piece if rest else piece
+        rest = b""
+        if GLUE not in line:
+            if line := line.strip():
+                yield line
+            continue
+        *documents, last = _documents(line.strip() if ends else line.lstrip())
+        yield from documents
+        if ends or len(last) > MAX_BODY:
+            yield last
+        else:
+            rest = last
+    if rest:
+        yield rest
+
+
+def _documents(line: bytes) -> list[bytes]:
+    """Cut between documents, not where a text within one looks like it; the last may be unfinished."""
+    found = []
+    start = misses = 0
+    at = line.find(GLUE)
+    while at >= 0 and misses < MISSES:
+        if _is_json(line[start : at + 1]):
+            found.append(line[start : at + 1])
+            start, misses = at + 1, 0
+        else:
+            misses += 1
+        at = line.find(GLUE, at + 1)
+    return [*found, line[start:]]
 
 
 def _is_document(line: bytes) -> bool:
+    return GLUE in line or _is_json(line)
+
+
+def _is_json(text: bytes) -> bool:
     try:
-        msgspec.json.decode(line, type=msgspec.Raw)
+        msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
-        return b"}{" in line
+        return False
     return True
 
 
 def _whole(first: bytes, lines: IO[bytes]) -> Iterator[bytes]:
     """Yield a document written over several lines; lines one by one if it is none after all."""
-    rest = lines.read(MAX_DOCUMENT)
-    whole = first + b"\n" + rest
-    try:
-        msgspec.json.decode(whole, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
-        yield from (line for line in whole.split(b"\n") if line.strip())
-        while line := _next_line(lines):
-            yield line
-    else:
+    whole = first + b"\n" + lines.read(MAX_DOCUMENT)
+    if _is_json(whole):
         yield whole
+        return
+    yield from (line for line in whole.split(b"\n") if line.strip())
+    yield from _apart(_pieces(lines))
