@@ -43,6 +43,7 @@ MESSAGES: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "m-3": ("outreach-tracking", NOW - 1 * DAY, ("ana@gmail.com", "bo@yahoo.com", SIMULATOR)),
     "m-4": ("finance-tracking", NOW - 30 * DAY - 1, ("bo@yahoo.com",)),
     "m-5": ("outreach-tracking", NOW - 99 * DAY, ("ana@gmail.com",)),
+    "m-7": ("outreach-tracking", NOW - 1 * DAY, ("ana@gmail.com",)),
     "m-6": ("somebody-elses", NOW - DAY, ("ana@gmail.com",)),
 }
 """Messages with their configuration set, send time and recipients."""

@@ -40,9 +40,9 @@ def test_order_repetition_and_batches(told: list[Event], seed: int) -> None:
     assert ledger.state == told_one_by_one(told).state
 
 
-@given(st.lists(events(("m-1", "m-2")), min_size=8, max_size=24), seeds)
+@given(st.lists(events(("m-1", "m-2", "m-7")), min_size=8, max_size=24), seeds)
 def test_order_of_one_person(told: list[Event], seed: int) -> None:
-    """The same for one person's two messages, where every event meets every other."""
+    """The same for one person's three messages, where every event meets every other."""
     ledger = Ledger()
     for batch in again(told, seed):
         ledger.take(batch)
