@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import pytest
@@ -96,8 +96,8 @@ class Running:
         return self._ended()
 
     def stop(self, number: int = signal.SIGINT) -> Ended:
-        """Send a signal, wait for the end."""
-        self.process.send_signal(number)
+        """Send a signal to the whole group, as a terminal does; wait for the end."""
+        os.killpg(self.process.pid, number)
         return self.wait()
 
 
@@ -108,15 +108,18 @@ Start = Callable[..., Running]
 def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start commands in sessions of their own; those still running at the end are killed.
 
-    They write to files: a pipe that nobody reads would stop them.
+    They write to files: a pipe that nobody reads would stop them. They hear Ctrl-C even where the
+    tests were started in the background of a shell, which has its jobs ignore it.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as stack:
 
-        def begin(*arguments: object) -> Running:
+        def begin(*arguments: object, stdin: "int | IO[bytes]" = subprocess.DEVNULL) -> Running:
             folder = tmp_path_factory.mktemp("running")
             with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
                 process = subprocess.Popen(
                     [COMMAND, *map(str, arguments)],
+                    stdin=stdin,
                     stdout=out,
                     stderr=err,
                     cwd=tmp_path,

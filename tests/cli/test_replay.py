@@ -1,6 +1,7 @@
 """What `sesight replay` does with files of every kind."""
 
 import gzip
+import os
 import random
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import zstandard
 
 from sesight.store import open_store
-from tests.cli.conftest import PAYLOADS, Sesight, Traffic
+from tests.cli.conftest import PAYLOADS, Sesight, Start, Traffic, eventually
 from tests.cli.totals import held, true
 
 FIELDS = ["read", "dispositions", "seconds", "eventsPerSecond", "reasons"]
@@ -136,3 +137,31 @@ def test_event_lines(sesight: Sesight, traffic: Traffic) -> None:
     *lines, summary = map(msgspec.json.decode, ended.out.splitlines())
     assert {line["message"] for line in lines} == {"SES_EVENT_PROCESSED"}
     assert len(lines) == summary["read"] == traffic.events
+
+
+def test_stopped(sesight: Sesight, start: Start, traffic: Traffic, tmp_path: Path) -> None:
+    """Ctrl-C ends a replay with a sentence and no trace; done again it gives the true totals."""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as there, os.fdopen(write, "wb") as here:
+        replaying = start("replay", "-", "--store", "sqlite:///a.db", stdin=there)
+        here.write(traffic.file.read_bytes())
+        here.flush()  # and more might come: the reader waits
+        eventually((tmp_path / "a.db").exists)
+        stopped = replaying.stop()
+    again = sesight("replay", traffic.file, "--store", "sqlite:///a.db")
+    assert (stopped.code, stopped.err) == (
+        1,
+        "Stopped. What was committed is kept: replay the same files to go on.\n",
+    )
+    assert again.code == 0
+    assert held(tmp_path / "a.db") == true(traffic.truth)
+
+
+def test_glued_within_a_text(sesight: Sesight, tmp_path: Path) -> None:
+    """What looks like the end of one document and the begin of another within a text is neither."""
+    one = msgspec.json.decode((PAYLOADS / "send.json").read_bytes())
+    one["mail"]["commonHeaders"]["subject"] = "}{"
+    line = msgspec.json.encode(one)
+    (tmp_path / "glued.json").write_bytes(line * 3)
+    ended = sesight("replay", "glued.json", "--store", "sqlite:///a.db", "--json")
+    assert ended.json["dispositions"] == {"created": 1, "duplicate": 2}

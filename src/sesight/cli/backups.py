@@ -49,7 +49,7 @@ def backup(
             _remove(part)
             with screen.bar("Copying", shown=not as_json) as bar:
                 app.store.backup(part, lambda left, of: bar.at(of - left, of))
-            _flush(part)
+            flush(part)
             part.replace(path)
         except OSError as error:
             raise StoreUnavailable(f"The backup {path} cannot be written: {error}.") from None
@@ -97,7 +97,7 @@ def restore(
                 shutil.copyfile(path, part)
                 _check(part, path, settings)
                 _make_room(target, settings, force=force)
-            _flush(part)
+            flush(part)
             _remove(target, itself=False)
             part.replace(target)
             _copy_key(path, target)
@@ -161,7 +161,7 @@ def _copy_key(source: Path, target: Path) -> None:
         part.replace(to)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have the file's bytes on disk before it takes its name."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import quote
 
 import typer
 
@@ -14,6 +13,20 @@ if TYPE_CHECKING:
 
 TOP = 10
 """Rows of a breakdown that are shown."""
+
+SHARES = {
+    "delivery": "Delivered",
+    "bounce": "Bounced",
+    "complaint": "Complained",
+    "open": "Opened by people",
+    "click": "Clicked",
+}
+"""The rates in a list of campaigns, with the heads of their columns."""
+
+_IMPORTANCE = ("delivery", "open", "bounce", "click", "complaint")
+
+ONE_LINE = 221
+"""Columns from which a rate stands on one line."""
 
 SPANS = (("first hour", 0, 1), ("2 to 6 h", 1, 6), ("7 to 24 h", 6, 24), ("2 to 3 days", 24, 72))
 """Ages in hours since the send, in words; then what is later."""
@@ -58,6 +71,17 @@ def campaigns(
         show_campaigns(found)
 
 
+def _columns(width: int) -> tuple[list[str], list[str]]:
+    """Return the rates for which there is room, in the order they are shown, and the others' names."""
+    one = 29 if width >= ONE_LINE else 19
+    room = max((width - 76) // one, 1)
+    kept = set(sorted(SHARES, key=_IMPORTANCE.index)[:room])
+    return (
+        [name for name in SHARES if name in kept],
+        [head.lower() for name, head in SHARES.items() if name not in kept],
+    )
+
+
 def show_campaigns(found: dict[str, Any]) -> None:
     """Print a page of campaigns."""
     from sesight.cli import screen
@@ -66,21 +90,23 @@ def show_campaigns(found: dict[str, Any]) -> None:
     if not found["data"]:
         out.print("No campaign fits.")
         return
-    numbers = ("Sent", "Delivered", "Bounced", "Complained", "Opened by people", "Clicked")
-    rows = screen.table("Stream", "Campaign", "Last sent (UTC)", "State", *numbers, numbers=numbers)
+    fits, missing = _columns(out.width)
+    heads = tuple(SHARES[name] for name in fits)
+    rows = screen.table(
+        "Stream", "Campaign", "Last sent (UTC)", "State", "Sent", *heads, numbers=("Sent", *heads)
+    )
+    between = " · " if out.width >= ONE_LINE else "\n"
     for each in found["data"]:
-        rates = each["rates"]
         rows.add_row(
             screen.plain(each["stream"]),
             screen.plain(each["campaign"]),
             screen.moment(each["lastSentAt"]),
             each["state"],
             screen.number(each["totals"]["sent"]),
-            *[
-                screen.rate(rates.get(name))
-                for name in ("delivery", "bounce", "complaint", "open", "click")
-            ],
+            *[screen.rate(each["rates"].get(name), between) for name in fits],
         )
+    if missing:
+        rows.caption = f"A wider window shows {', '.join(missing)} too; --json has everything."
     out.print(rows)
     shown, total = len(found["data"]), found["total"]["value"]
     if shown < total:
@@ -102,9 +128,8 @@ def stats(
     """Show one campaign's figures. They stay when its records have expired."""
     from sesight.cli.session import answer, opened
 
-    path = f"/campaigns/{quote(stream, safe='')}/{quote(campaign)}"
     with opened(config, store) as app:
-        found = answer(app, path, {"step": step}, as_json=as_json)
+        found = answer(app, f"/campaigns/{stream}/{campaign}", {"step": step}, as_json=as_json)
     if found is not None:
         _show_stats(found)
 

@@ -6,7 +6,6 @@ import fcntl
 import gc
 import json
 import multiprocessing
-import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import msgspec
 import typer
 from msgspec import Struct
 
+from sesight.cli.backups import flush
 from sesight.cli.options import Json
 from sesight.cli.serve import stop_on_sigterm
 from sesight.domain.errors import SettingsError, StoreUnavailable
@@ -154,6 +154,7 @@ def _plan(of: Filled) -> Plan:
 def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Connection]:
     """Start the process that makes the traffic; end it with the demo."""
     from sesight.cli.rehearsal import run
+    from sesight.ingest.replay import start_apart
 
     sets = frozenset(stream.configuration_set for stream in settings.streams)
     context: Any = multiprocessing.get_context("spawn")
@@ -161,12 +162,7 @@ def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Conn
     process = context.Process(
         target=run, args=(theirs, _plan(of), sets), kwargs={"filled": filled}, daemon=True
     )
-    # Ctrl-C reaches the whole group: the demo decides what it means
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    start_apart(process)
     theirs.close()
     try:
         yield ours
@@ -207,6 +203,7 @@ def _fill(
         finally:
             gc.enable()
             app.close()
+        flush(folder / STORE)  # nothing was flushed while it was made
         (folder / FILLED).write_bytes(msgspec.json.encode(wanted))
     if not as_json:
         seconds = time.monotonic() - began

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NOTHING = "—"
 """What stands where there is no value."""
 
-PIPE_WIDTH = 200
+PIPE_WIDTH = 240
 """Columns of a table that no terminal shows."""
 
 
@@ -72,16 +72,10 @@ def bar(what: str, total: float | None = None, *, shown: bool = True) -> Iterato
 
 
 def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
-    """Return a table; the columns in `numbers` are set to the right and kept whole."""
+    """Return a table; the columns in `numbers` are set to the right. Nothing is ever cut off."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        right = column in numbers
-        made.add_column(
-            column,
-            justify="right" if right else "left",
-            no_wrap=right,
-            overflow="fold",
-        )
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return made
 
 
@@ -98,13 +92,13 @@ def number(value: int | None, *, at_least: bool = False) -> str:
     return f"{'≥ ' if at_least else ''}{value:,}"
 
 
-def rate(found: Mapping[str, Any] | None) -> str:
+def rate(found: Mapping[str, Any] | None, between: str = " · ") -> str:
     """Write a rate as a share and as n of m; a dash where nothing can be said."""
     if found is None or found["value"] is None:
         return NOTHING
     share = found["value"] * 100
     digits = 2 if 0 < share < 1 else 1
-    return f"{found['numerator']:,} of {found['denominator']:,} · {share:.{digits}f} %"
+    return f"{found['numerator']:,} of {found['denominator']:,}{between}{share:.{digits}f} %"
 
 
 def moment(text: str | None) -> str:

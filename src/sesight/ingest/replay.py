@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +27,7 @@ from sesight.ingest.reading import Reading, read
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from sesight.domain.event import Disposition
     from sesight.ingest.pipeline import Pipeline
@@ -144,12 +146,7 @@ def _read_apart(
         name="reader",
         daemon=True,
     )
-    # Ctrl-C reaches the whole group: this process decides what it means, the reader just ends
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        reader.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    start_apart(reader)
     theirs.close()
     if given is not None:
         given.close()
@@ -166,6 +163,19 @@ def _read_apart(
             reader.terminate()
     if reader.exitcode:
         raise SettingsError("The process that reads the files ended early; replay them again.")
+
+
+def start_apart(process: BaseProcess) -> None:
+    """Start a process that does not hear Ctrl-C, which reaches the whole group: the one that commits
+    decides what it means.
+    """
+    # it unblocks signals whatever they were before, when it is started by the process's own start
+    resource_tracker.ensure_running()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _hand_over(
