@@ -376,7 +376,8 @@ class SqliteStore:
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Copy the store to a new file while it is used; `progress` hears (pages left, of)."""
         with self._reading() as (connection, _):
-            connection.execute("COMMIT")
+            # a snapshot taken first: without it every commit of another process begins the copy anew
+            connection.execute("SELECT count(*) FROM meta").fetchone()
             target = sqlite3.connect(path)
             try:
                 connection.backup(
@@ -386,7 +387,6 @@ class SqliteStore:
                 )
             finally:
                 target.close()
-            connection.execute("BEGIN")
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with the file, nothing when it is sound."""
