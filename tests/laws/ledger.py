@@ -24,17 +24,21 @@ _encode = msgspec.msgpack.Encoder().encode
 class Ledger:
     """Records, totals and lists by their keys; reduces the changes that the pipeline commits."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, free: int = 1_000, lost: frozenset[Key] = frozenset()) -> None:
+        """Start with nothing, with `free` places in the quarantine, losing the keys of `lost`."""
+        self.free = free
+        self.lost = lost
         self.held: dict[Key, Record] = {}
         self.totals: dict[RollupKey, list[int]] = {}
         self.items: dict[tuple[str, str], Suppression] = {}
         self.waiting: dict[str, Quarantined] = {}
 
     def transact(self, fold: Callable[[Any], Changes]) -> set[Key]:
-        """Apply what a batch changes."""
+        """Apply what a batch changes; return the keys that could not be stored."""
         changes = fold(self)
-        self.held |= changes.records
+        self.held |= {
+            key: record for key, record in changes.records.items() if key not in self.lost
+        }
         self.items |= changes.suppressions
         for key, change in changes.rollups.items():
             held = self.totals.get(key, [0] * len(change))
@@ -43,7 +47,7 @@ class Ledger:
             self.waiting.setdefault(each.id, each)
         for name in changes.released:
             self.waiting.pop(name, None)
-        return set()
+        return self.lost & changes.records.keys()
 
     def records(self, message_ids: Collection[str]) -> dict[str, list[Record]]:
         """Return the records of messages."""
@@ -76,8 +80,8 @@ class Ledger:
         ]
 
     def room(self, reason: str) -> int:
-        """Say that there is room."""
-        return 1_000
+        """Return how many more bodies the quarantine takes."""
+        return self.free - sum(each.reason == reason for each in self.waiting.values())
 
     def take(self, told: list[Event], rules: Rules = RULES) -> list[Processed]:
         """Take in one batch through the true pipeline."""

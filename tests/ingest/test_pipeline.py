@@ -1,0 +1,117 @@
+"""What becomes of each reading of a batch, and when a sender must try again."""
+
+import pytest
+from msgspec.structs import replace
+
+from sesight.domain.event import Disposition, Event, Identity, Report, Send
+from sesight.domain.ports import Key
+from sesight.domain.text import DAY
+from sesight.ingest.batch import Processed
+from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.reading import Reading, read
+from tests.builders import NOW
+from tests.laws.ledger import Ledger
+from tests.payload import payload, raw
+from tests.reception import RULES, Reception
+
+ANA, BO = "ana@contoso.example", "bo@contoso.example"
+
+
+def sent_to(*recipients: str) -> Reading:
+    """Return a message sent to recipients."""
+    reports = tuple(Report(each, Send(NOW - DAY)) for each in recipients)
+    event = Event("m-1", Identity(NOW - DAY), reports, "outreach-tracking")
+    return Reading("file", event)
+
+
+def processed(ledger: Ledger, *readings: Reading) -> list[tuple[str, str | None]]:
+    """Return dispositions and reasons of one batch."""
+    pipeline = Pipeline(ledger, RULES, lambda: NOW, lambda _: None)
+    return [(each.disposition.value, each.reason) for each in pipeline.process(readings)]
+
+
+def test_highest_disposition() -> None:
+    """An event over several records has the highest of created, updated and duplicate."""
+    ledger = Ledger()
+    assert processed(ledger, sent_to(ANA), sent_to(ANA, BO), sent_to(ANA, BO)) == [
+        ("created", None),
+        ("created", None),
+        ("duplicate", None),
+    ]
+
+
+def test_whole_answer(reception: Reception) -> None:
+    """What became of a reading says where it was counted and which records it concerns."""
+    readings = read(raw("delivery.json"), "sqs", "item-1")
+    message = payload("delivery")["mail"]["messageId"]
+    [done] = reception.process(readings)
+    assert done == Processed(
+        readings[0],
+        Disposition.CREATED,
+        None,
+        "outreach",
+        replace(reception.record(message, "ana@example.org"), tally=None),
+        (Key(message, "ana@example.org"),),
+    )
+    assert done.campaign == "digest-2026-11"
+
+
+def test_empty_batch(reception: Reception) -> None:
+    """A batch of nothing is answered with nothing."""
+    assert reception.process([]) == []
+
+
+def test_confirmed() -> None:
+    """A topic subscription that was confirmed is said to be."""
+    confirmed = Reading("http", nothing="subscription", confirmed=True)
+    assert processed(Ledger(), confirmed) == [("confirmed", "subscription")]
+
+
+def test_full_quarantine() -> None:
+    """What is not understood is refused when the quarantine is full, never dropped; what only has no
+    route yet is counted, and a body kept already needs no second place in a batch.
+    """
+    ledger = Ledger(free=1)
+    odd = [Reading("file", unreadable="not-json", detail="x", body=body) for body in (b"a", b"b")]
+    assert processed(ledger, odd[0], odd[0], odd[1]) == [
+        ("quarantined", "not-json"),
+        ("quarantined", "not-json"),
+        ("refused", "quarantine-full"),
+    ]
+    unrouted = [read(raw(f"feedback_{name}.json"), "file")[0] for name in ("bounce", "delivery")]
+    assert processed(ledger, *unrouted) == [("quarantined", "unrouted")] * 2
+    assert [each.reason for each in ledger.waiting.values()] == ["not-json", "unrouted"]
+
+
+def test_lost_keys() -> None:
+    """An event of which a record could not be stored is refused, so that its sender tries again; the
+    others of the batch are not.
+    """
+    ledger = Ledger(lost=frozenset({Key("m-1", BO)}))
+    other = read(raw("send.json"), "file")[0]
+    assert processed(ledger, sent_to(ANA), sent_to(ANA, BO), other) == [
+        ("created", None),
+        ("refused", "store"),
+        ("created", None),
+    ]
+
+
+def test_observer_is_told(reception: Reception) -> None:
+    """The observer is told of each batch, after its commit."""
+    told: list[tuple[int, list[Processed]]] = []
+
+    def observe(batch: list[Processed]) -> None:
+        told.append((len(reception.records("m-1")), batch))
+
+    pipeline = Pipeline(reception.store, reception.rules, lambda: NOW, observe)
+    done = pipeline.process([sent_to(ANA, BO)])
+    assert told == [(2, done)]
+
+
+@pytest.mark.parametrize("stream", ["outreach", "finance"])
+def test_named_stream(reception: Reception, stream: str) -> None:
+    """A replay that names a stream sends there what has no configuration set of ours."""
+    [reading] = read(raw("feedback_delivery.json"), "file", stream=stream)
+    [done] = reception.process([reading])
+    assert (done.disposition, done.stream) == (Disposition.CREATED, stream)
+    assert reception.totals(stream)["delivered"] == 1
