@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import resource
 import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -197,6 +200,23 @@ def public(events: EventsRoute) -> Asgi:
     return serve
 
 
+FILES = 16_384
+"""Open files the process asks for, where the system lets it."""
+
+
+@cache
+def _most_connections() -> int:
+    """Ask for more open files, once, and return how many connections one listener holds: a quarter,
+    so that a flood of them leaves the store and the other listener theirs.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return (FILES if soft == resource.RLIM_INFINITY else soft) // 4
+
+
 class _Connection(HttpToolsProtocol):
     """uvicorn's connection, held to a time for each request to arrive in and a size of its head."""
 
@@ -208,6 +228,8 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.since = self.loop.time()
+        if len(self.connections) > _most_connections():
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -265,6 +287,7 @@ def _config(asgi: Asgi) -> uvicorn.Config:
         lifespan="off",
         access_log=False,
         log_config=None,
+        log_level=logging.ERROR,  # its warnings are a line for each stranger who speaks no HTTP
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,

@@ -17,7 +17,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from sesight.domain.record import Record
-from sesight.domain.tally import COUNTERS, Counting, Deltas, RollupKey, tally_of
+from sesight.domain.rollup import Deltas, RollupKey
+from sesight.domain.tally import COUNTERS, Counting, tally_of
 from sesight.domain.text import day_name
 from sesight.ingest.reading import read
 from sesight.ingest.sns import TEST_ACCOUNT

@@ -225,13 +225,13 @@ def test_a_stop_in_the_middle_of_load_answers_all_that_was_taken(
             lambda: server.process.send_signal(number),
         )
         server.ended()
+        assert not Path(f"{server.database}-wal").exists()
         assert {answer.reason for answer in posted.refused.values()} <= {"busy"}
         assert len(posted.taken) < len(traffic.bodies)
         held = server.holds()
         told = told_by(traffic.bodies[at] for at in posted.taken)
         assert {key: set(record.timeline) for key, record in held.records.items()} == told
         assert held.rollups == held.recounted()
-        assert not Path(f"{server.database}-wal").exists()
 
         server.start()
         assert server.post(traffic.notifications, 16).statuses == {200: len(traffic.bodies)}
