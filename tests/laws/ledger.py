@@ -10,9 +10,9 @@ import msgspec
 from sesight.domain.event import Event
 from sesight.domain.ports import Changes, Key, Quarantined
 from sesight.domain.record import Record
+from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression import Suppression
-from sesight.domain.tally import Deltas, RollupKey, Rollups, add_suppressed
-from sesight.ingest.batch import Processed, Rules
+from sesight.ingest.batch import Batch, Processed, Rules
 from sesight.ingest.pipeline import Pipeline
 from tests.builders import NOW
 from tests.laws.happenings import reading
@@ -87,6 +87,17 @@ class Ledger:
         """Take in one batch through the true pipeline."""
         pipeline = Pipeline(self, rules, lambda: NOW, lambda _: None)  # type: ignore[arg-type]
         return pipeline.process([reading(event) for event in told])
+
+    def reclassify(self, rules: Rules = RULES) -> None:
+        """Tally every record again by the rules, as `sesight reclassify` does."""
+
+        def fold(view: Any) -> Changes:
+            batch = Batch(view, rules, NOW)
+            batch.recall({key.message_id for key in self.held})
+            batch.tally()
+            return batch.changes()
+
+        self.transact(fold)
 
     @property
     def rows(self) -> Rollups:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from sesight.domain.event import Event
 from sesight.domain.ports import Store
-from sesight.domain.tally import Family, RollupKey, Rollups
+from sesight.domain.rollup import Family, RollupKey, Rollups
 from sesight.ingest.pipeline import Pipeline
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW
