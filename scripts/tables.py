@@ -44,11 +44,12 @@ from sesight.domain.outcome import Outcome
 from sesight.domain.ports import Clock
 from sesight.domain.reason import REASONS
 from sesight.domain.record import fold
+from sesight.domain.rollup import Family
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import Reason, Scope, SuppressionPolicy
-from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting, Family
+from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting
 from sesight.domain.text import instant, iso
-from sesight.ingest import batch, certificates, envelope, intake, reading, ses, sns
+from sesight.ingest import batch, certificates, envelope, intake, reading, ses, ses_mail, sns
 from sesight.ingest.metrics import Metrics
 from sesight.ingest.reading import read
 from sesight.ingest.ses import read_event
@@ -187,7 +188,7 @@ def quarantine_reasons() -> set[str]:
     """Return every code under which a body can be quarantined."""
     read_codes = [
         _argument(call, 0, "reason")
-        for module in (envelope, ses)
+        for module in (envelope, ses, ses_mail)
         for call in _calls(module, "Unreadable")
     ]
     read_codes += [

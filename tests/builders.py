@@ -23,6 +23,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.ports import Card, Changes, Key, Row, Store, View
 from sesight.domain.record import Record, fold
+from sesight.domain.rollup import Deltas
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression import (
     Suppression,
@@ -32,7 +33,7 @@ from sesight.domain.suppression import (
     spread,
     with_cause,
 )
-from sesight.domain.tally import Counting, Deltas, tally_of
+from sesight.domain.tally import Counting, tally_of
 from sesight.domain.text import DAY, HOUR
 
 NOW = 1_795_500_000_000 // DAY * DAY + 12 * HOUR

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from sesight.domain.tally import COUNTERS, Family
+from sesight.domain.rollup import Family
+from sesight.domain.tally import COUNTERS
 from sesight.domain.text import day_name
 from sesight.store import open_store
 

@@ -7,19 +7,16 @@ from msgspec.structs import replace
 
 from sesight.domain.event import EVERYBODY, Bounce, Click, Complaint, Open
 from sesight.domain.record import Record
+from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression import Suppression
 from sesight.domain.tally import (
     COUNTERS,
     EVENTS,
     FACTS,
     OUTCOMES,
-    Deltas,
     LinkTally,
     Place,
-    RollupKey,
-    Rollups,
     Tally,
-    add_suppressed,
     counts,
     month_name,
     month_number,

@@ -1,8 +1,9 @@
 """When the verdict on sending is ok, attention, danger or quiet, and what it says."""
 
 from sesight.domain.ports import Row
+from sesight.domain.rollup import Family, RollupKey
 from sesight.domain.stats import Source
-from sesight.domain.tally import COUNTERS, Family, RollupKey
+from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
 from sesight.domain.verdict import Finding, Verdict, verdict
 from tests.builders import NOW

@@ -24,17 +24,10 @@ from sesight.domain.event import (
 )
 from sesight.domain.ports import SEVERAL, Card, Changes, Filter, Key, Quarantined, Row, Store, View
 from sesight.domain.record import Record, fold
+from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression import Cause, Removal, Suppression
-from sesight.domain.tally import (
-    COUNTERS,
-    Counting,
-    Deltas,
-    RollupKey,
-    Rollups,
-    Tally,
-    tally_of,
-)
+from sesight.domain.tally import COUNTERS, Counting, Tally, tally_of
 from sesight.domain.text import DAY, HOUR
 from tests.store.anything import occurrences, records, ses_id, tallies
 

@@ -34,6 +34,7 @@ from sesight.api.problem import InvalidParameter
 from sesight.api.services import Given, Services
 from sesight.domain.errors import NotFound
 from sesight.domain.ports import Card
+from sesight.domain.rollup import Family
 from sesight.domain.stats import (
     RATES,
     REPORTING_RATE,
@@ -50,7 +51,7 @@ from sesight.domain.stats import (
     series,
     totals_of,
 )
-from sesight.domain.tally import COUNTERS, Family
+from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR, iso
 
 State = Literal["sending", "settled", "final", "expired"]

@@ -9,8 +9,8 @@ from msgspec import Struct, field
 
 from sesight.api.services import Services
 from sesight.domain.ports import Card
+from sesight.domain.rollup import Family
 from sesight.domain.stats import Source, Totals, counts_of, totals_of
-from sesight.domain.tally import Family
 from sesight.domain.text import DAY, iso
 
 DetailState = Literal["live", "partly-expired", "expired"]

@@ -13,8 +13,9 @@ from sesight.api.operation import read
 from sesight.api.parameters import Format, From, To, read_range
 from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.ports import Filter, Row
+from sesight.domain.rollup import Family
 from sesight.domain.stats import Period, Rate, Slice, Source, Totals, breakdown, period
-from sesight.domain.tally import Family, month_name, month_number
+from sesight.domain.tally import month_name, month_number
 from sesight.domain.text import DAY, day_name, day_number, iso
 
 COUNT_LIMIT = 2_000

@@ -88,7 +88,9 @@ _PEOPLE: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     (
         "client",
         "Outlook",
-        re.compile(r"Microsoft Outlook|MacOutlook/|Outlook-iOS|Outlook-Android|ms-office; MSOffice"),
+        re.compile(
+            r"Microsoft Outlook|MacOutlook/|Outlook-iOS|Outlook-Android|ms-office; MSOffice"
+        ),
     ),
     ("client", "Thunderbird", re.compile(r"Thunderbird/")),
     (

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from sesight.domain.record import Record, least
+from sesight.domain.rollup import RollupKey, Rollups
 from sesight.domain.suppression import Suppression
-from sesight.domain.tally import RollupKey, Rollups
 
 Clock = Callable[[], int]
 """Returns now, epoch milliseconds UTC."""

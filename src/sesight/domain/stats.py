@@ -16,15 +16,8 @@ from msgspec import Struct, convert
 from sesight.domain.mailbox import REPORTING
 from sesight.domain.ports import Row
 from sesight.domain.reason import OTHER, REASONS
-from sesight.domain.tally import (
-    BY_ATTEMPT,
-    BY_HOUR,
-    COUNTERS,
-    DIMENSIONED,
-    LAST_AGE,
-    Family,
-    RollupKey,
-)
+from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey
+from sesight.domain.tally import COUNTERS, LAST_AGE
 from sesight.domain.text import HOUR, day_name, iso
 
 Step = Literal["hour", "day", "week", "age"]

@@ -26,6 +26,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.ports import Card, Changes, Key, Quarantined, View
 from sesight.domain.record import Record, fold, least
+from sesight.domain.rollup import Deltas, add_suppressed
 from sesight.domain.stream import Stream
 from sesight.domain.suppression import (
     Cause,
@@ -38,7 +39,7 @@ from sesight.domain.suppression import (
     with_cause,
     with_good,
 )
-from sesight.domain.tally import REACHED, Counting, Deltas, add_suppressed, tally_of
+from sesight.domain.tally import REACHED, Counting, tally_of
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
 

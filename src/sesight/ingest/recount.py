@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sesight.domain.tally import COUNTERS, Deltas, Family, RollupKey, Rollups, tally_of
+from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups
+from sesight.domain.tally import COUNTERS, tally_of
 from sesight.domain.text import DAY, HOUR
 
 if TYPE_CHECKING:

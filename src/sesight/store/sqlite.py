@@ -26,8 +26,8 @@ from sesight.domain.ports import (
     View,
 )
 from sesight.domain.record import Record
+from sesight.domain.rollup import Rollups
 from sesight.domain.suppression import Suppression, SuppressionPolicy
-from sesight.domain.tally import Rollups
 from sesight.domain.text import DAY
 from sesight.store import lists, pages, retention, sweeping, totals
 from sesight.store.file import open_reader, open_writer, translated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from sesight.domain.tally import Family
+from sesight.domain.rollup import Family
 from sesight.domain.text import DAY, HOUR
 from sesight.store.attention import KINDS
 from sesight.store.lists import QUARANTINE_MS

@@ -8,15 +8,8 @@ from functools import cache
 from typing import Any
 
 from sesight.domain.ports import SEVERAL, Card, Row
-from sesight.domain.tally import (
-    BY_ATTEMPT,
-    BY_HOUR,
-    COUNTERS,
-    DIMENSIONED,
-    Family,
-    RollupKey,
-    Rollups,
-)
+from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey, Rollups
+from sesight.domain.tally import COUNTERS
 from sesight.store.numbers import Numbers
 
 TOTAL = 0

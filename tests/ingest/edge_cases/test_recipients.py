@@ -156,3 +156,20 @@ def test_23_forwarded_of_several(reception: Reception) -> None:
     assert isinstance(held, Bounce)
     assert held.final == "elsewhere@example.net"
     assert reception.item("elsewhere@example.net") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("send", "mail.destination"),
+        ("delivery", "mail.destination"),
+        ("delivery", "delivery.recipients"),
+        ("bounce_permanent_general", "bounce.bouncedRecipients"),
+        ("delivery_delay", "deliveryDelay.delayedRecipients"),
+    ],
+)
+def test_21_more_recipients_than_ses_allows(reception: Reception, name: str, field: str) -> None:
+    """An event that names more recipients than a message can have is quarantined, never cut off."""
+    data = body(name, {field: [f"u{n}@example.org" for n in range(101)]})
+    assert reception.take(data) == ["quarantined too-many-recipients"]
+    assert reception.quarantine() == [("too-many-recipients", data)]

@@ -1,0 +1,257 @@
+"""The `mail` object of an SES body: who the message is, whom it went to, and whom an event concerns.
+
+Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from sesight.domain.errors import Unreadable
+from sesight.domain.event import EVERYBODY, TAGS_KEPT, AnyOccurrence, Event, Identity, Report
+from sesight.domain.text import address, clean, instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_RECIPIENTS = 100
+"""Recipients read from one event; SES allows 50 a message."""
+
+_NONE: dict[str, Any] = {}
+
+
+class _CommonHeaders(Struct, gc=False):
+    subject: Any = None
+
+
+class Mail(Struct, rename="camel", gc=False):
+    """The fields that are used; every one may be of any type."""
+
+    timestamp: Any = None
+    source: Any = None
+    message_id: Any = None
+    destination: Any = None
+    sending_account_id: Any = None
+    common_headers: _CommonHeaders | None = None
+    tags: Any = None
+
+
+class OddMail(Mail, rename="camel", gc=False):
+    """The same, for bodies whose commonHeaders are missing or of another shape."""
+
+    common_headers: Raw = Raw(b"null")  # type: ignore[assignment]
+    headers: Any = None
+
+
+Destination = tuple[str, str | None, bool]
+"""A normalised mailbox: address, spelling where it differs, mailable."""
+
+
+def event_of(
+    mail: Mail,
+    sent_at: int,
+    reports: tuple[Report, ...],
+    template: str | None = None,
+) -> Event:
+    """Return the event of a message, told to its recipients. Raises Unreadable without an id."""
+    tags: tuple[tuple[str, str], ...] = ()
+    configuration_set = isp = send_id = None
+    held = mail.tags
+    if type(held) is dict:
+        configuration_set = first(held.get("ses:configuration-set"))
+        isp = first(held.get("ses:recipient-isp"))
+        send_id = first(held.get("send_id"))
+        tags = _tags(held)
+    source = mail.source
+    identity = Identity(
+        sent_at,
+        _sender(source) if type(source) is str else None,
+        _subject(mail),
+        template,
+        send_id,
+        isp,
+        tags,
+    )
+    account = mail.sending_account_id
+    return Event(
+        _message_id(mail),
+        identity,
+        reports,
+        configuration_set,
+        account if account is None else clean(account),
+    )
+
+
+@lru_cache(1_024)
+def _sender(source: str) -> str:
+    return address(source)[0]
+
+
+def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the sender's own tags as sorted pairs; SES's own are kept apart, send_id has a field."""
+    pairs: list[tuple[str, str]] = []
+    for name, values in held.items():
+        if name[:4] == "ses:" or name == "send_id":
+            continue
+        if type(values) is list and len(values) == 1 and type(values[0]) is str:
+            pairs.append(_pair(name, values[0]))
+        else:
+            pairs.extend(_pair(name, value) for value in _strings(values))
+    return tuple(sorted(set(pairs))[:TAGS_KEPT])
+
+
+@lru_cache(8_192)
+def _pair(name: str, value: str) -> tuple[str, str]:
+    return clean(name) or "", clean(value) or ""
+
+
+def _message_id(mail: Mail) -> str:
+    found = clean(mail.message_id)
+    if not found:
+        raise Unreadable("no-message-id", "The event's `mail` names no messageId.")
+    return found
+
+
+def sent_at_of(mail: Mail) -> int:
+    """Return the send time: `mail.timestamp`, else the one that SES writes into its message ids."""
+    found = instant(mail.timestamp)
+    if found is not None:
+        return found[0]
+    named = mail.message_id
+    if isinstance(named, str) and len(named) > 16 and named[16] == "-":
+        try:
+            at = int(named[4:16], 16)
+        except ValueError:
+            at = 0
+        if 946_684_800_000 < at < 4_102_444_800_000:
+            return at
+    raise Unreadable("no-send-time", "`mail.timestamp` is missing or no time.")
+
+
+def first(values: object) -> str | None:
+    """Return the least of a tag's values, None if it has none."""
+    if type(values) is list and len(values) == 1:
+        return clean(values[0])
+    found = _strings(values)
+    return min(found) if found else None
+
+
+def _strings(values: object) -> list[str]:
+    """Read a tag's values: SES sends a list; a bare text is a list of one, an empty list is absent."""
+    if isinstance(values, list):
+        return [text for text in map(clean, values) if text is not None]
+    text = clean(values)
+    return [] if text is None else [text]
+
+
+def _subject(mail: Mail) -> str | None:
+    if not isinstance(mail, OddMail):
+        common = mail.common_headers
+        return None if common is None else clean(common.subject)
+    try:
+        odd = msgspec.json.decode(bytes(mail.common_headers))
+    except msgspec.DecodeError:
+        odd = None
+    subject = clean(odd.get("subject")) if isinstance(odd, dict) else None
+    return subject if subject is not None else _header(mail.headers, "subject")
+
+
+def _header(headers: object, wanted: str) -> str | None:
+    """Return the first header of a name, whatever its case; names repeat."""
+    for header in items(headers):
+        name = header.get("name")
+        if isinstance(name, str) and name.lower() == wanted:
+            return clean(header.get("value"))
+    return None
+
+
+def items(value: object) -> list[dict[str, Any]]:
+    """Return the objects in a list; none where it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _too_many() -> Unreadable:
+    return Unreadable(
+        "too-many-recipients", f"The event names more than {MAX_RECIPIENTS} recipients."
+    )
+
+
+def destinations(mail: Mail) -> list[Destination]:
+    """Return whom the message went to, each once. Raises Unreadable for too many."""
+    raw = mail.destination
+    if type(raw) is list and len(raw) == 1:
+        return [address(raw[0])]
+    if isinstance(raw, str):
+        raw = [raw]
+    if not isinstance(raw, list):
+        return []
+    if len(raw) > MAX_RECIPIENTS:
+        raise _too_many()
+    return list({found[0]: found for found in map(address, raw)}.values())
+
+
+def to_all(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
+    """Report to every recipient of the message; to `*` where none is named."""
+    found = destinations(mail)
+    if not found:
+        return (Report(EVERYBODY, occurrence, None, False),)
+    return tuple([Report(to, occurrence, spelling, ok) for to, spelling, ok in found])
+
+
+def to_the_one(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
+    """Report to the message's only recipient; with several nobody knows whose it is."""
+    found = destinations(mail)
+    if len(found) == 1:
+        to, spelling, ok = found[0]
+        return (Report(to, occurrence, spelling, ok),)
+    return (Report(EVERYBODY, occurrence, None, False),)
+
+
+def to_named(
+    mail: Mail,
+    named: list[tuple[object, dict[str, Any]]],
+    make: Callable[[dict[str, Any], str | None], AnyOccurrence],
+    *,
+    unnamed_is_mailable: bool = True,
+) -> tuple[Report, ...]:
+    """Report to the recipients an event names.
+
+    A name that the message did not go to stands for its only recipient (forwarded mail), or for
+    nobody known where there are several; an event that names nobody likewise.
+    """
+    if len(named) == 1 and mail.destination == [named[0][0]]:
+        to, spelling, ok = address(named[0][0])
+        return (Report(to, make(named[0][1], None), spelling, ok),)
+    sent_to = {found[0]: found for found in destinations(mail)}
+    only = next(iter(sent_to.values())) if len(sent_to) == 1 else None
+    if len(named) > MAX_RECIPIENTS:
+        raise _too_many()
+    if not named:
+        to, spelling, ok = only or (EVERYBODY, None, False)
+        return (Report(to, make(_NONE, None), spelling, ok and unnamed_is_mailable),)
+    reports = []
+    for raw, details in named:
+        found = address(raw)
+        match = sent_to.get(found[0]) or (found if not sent_to else None)
+        if match is not None:
+            reports.append(Report(match[0], make(details, None), match[1], match[2]))
+        elif only is not None:
+            reports.append(Report(only[0], make(details, found[0]), only[1], only[2]))
+        else:
+            reports.append(Report(EVERYBODY, make(details, found[0]), None, False))
+    return tuple(reports)
+
+
+def addressed(value: object) -> list[tuple[object, dict[str, Any]]]:
+    """Read a list of recipients: texts, or objects with an emailAddress."""
+    if not isinstance(value, list):
+        return []
+    return [
+        (item.get("emailAddress"), item) if isinstance(item, dict) else (item, _NONE)
+        for item in value
+        if item
+    ]
