@@ -791,6 +791,6 @@ def bounds() -> str:
         ("bytes of a body by another transport", f"{envelope.MAX_BODY:,}", "`too-large`"),
         ("envelopes within envelopes", envelope.MAX_DEPTH, "`too-deep`"),
         ("items of one envelope", f"{envelope.MAX_ITEMS:,}", "`too-many-items`"),
-        ("recipients of one message", ses.MAX_RECIPIENTS, "`too-many-recipients`"),
+        ("recipients of one message", ses_mail.MAX_RECIPIENTS, "`too-many-recipients`"),
     ]
     return table(("bound", "at most", "beyond it"), rows)
