@@ -58,15 +58,21 @@ def instant(value: object) -> tuple[int, str | None] | None:
     """
     if type(value) is not str:
         return None
-    if len(value) == 24 and value[23] == "Z" and value[10] == "T" and value[19] == ".":
-        seconds, fraction = value[17:19], value[20:23]
-        if value[16] == ":" and seconds < "60" and (seconds + fraction).isdecimal():
+    usual = usual_instant(value)
+    return _odd_instant(value) if usual is None else (usual, None)
+
+
+def usual_instant(value: str) -> int | None:
+    """Read a time of the form 2026-09-14T08:15:30.412Z as epoch ms; None for every other form."""
+    if len(value) == 24 and value[10] == "T" and value[16] + value[19] + value[23] == ":.Z":
+        tail = value[17:19] + value[20:23]
+        if tail < "60000" and tail.isdecimal():
             try:
-                millis = _minute(value[:16]) + int(seconds) * 1000 + int(fraction)
+                millis = _minute(value[:16]) + int(tail)
             except ValueError:
                 return None
-            return (millis, None) if millis >= 0 else None
-    return _odd_instant(value)
+            return millis if millis >= 0 else None
+    return None
 
 
 def _odd_instant(value: str) -> tuple[int, str | None] | None:

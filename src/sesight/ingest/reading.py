@@ -12,6 +12,7 @@ from sesight.domain.event import Event
 from sesight.ingest.envelope import Envelope, is_plain, open_envelope
 from sesight.ingest.mending import mended
 from sesight.ingest.ses import read_event
+from sesight.ingest.ses_plain import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -53,7 +54,10 @@ def read(
     (`Rules.known_sets`).
     """
     if is_plain(data):
-        return [_read_one(Envelope(origin, data, item), known_sets, stream)]
+        event = read_plain(data)
+        if event is not None:
+            body = b"" if event.configuration_set in known_sets else data
+            return [Reading(origin, event, None, None, "", body, item, stream)]
     return [
         _read_one(envelope, known_sets, stream) for envelope in open_envelope(data, origin, item)
     ]
@@ -91,6 +95,9 @@ def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | Non
 
 
 def _event_in(body: bytes) -> Event | None:
+    event = read_plain(body)
+    if event is not None:
+        return event
     try:
         return read_event(body)
     except Unreadable as error:

@@ -46,7 +46,7 @@ from sesight.ingest.ses_mail import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LONGEST_DELIVERY = 14 * DAY
+LONGEST_DELIVERY = 14 * DAY
 
 
 class _Body(Struct, rename="camel", gc=False):
@@ -133,7 +133,7 @@ def _millis(value: object) -> int | None:
             found = int(float(value))
         except (ValueError, OverflowError):
             return None
-        if 0 <= found <= _LONGEST_DELIVERY:
+        if 0 <= found <= LONGEST_DELIVERY:
             return found
     return None
 
@@ -236,12 +236,12 @@ def _click(body: _Body, mail: Mail) -> Event:
         clean(said.get("userAgent"), LONG),
         _network(said.get("ipAddress")),
         _bot(said.get("isBotEvent")),
-        _link(said.get("link"), said.get("linkTags")),
+        link_of(said.get("link"), said.get("linkTags")),
     )
     return event_of(mail, sent_at, to_the_one(mail, occurrence))
 
 
-def _link(link: object, tags: object) -> str:
+def link_of(link: object, tags: object) -> str:
     """Return the key of a link: its SES link tags, else its address without what is personal."""
     if isinstance(tags, dict) and tags:
         pairs = sorted((clean(name) or "", first(values) or "") for name, values in tags.items())

@@ -69,7 +69,7 @@ def event_of(
     source = mail.source
     identity = Identity(
         sent_at,
-        _sender(source) if type(source) is str else None,
+        sender_of(source) if type(source) is str else None,
         _subject(mail),
         template,
         send_id,
@@ -87,7 +87,8 @@ def event_of(
 
 
 @lru_cache(1_024)
-def _sender(source: str) -> str:
+def sender_of(source: str) -> str:
+    """Return the bare address of a From line."""
     return address(source)[0]
 
 
@@ -98,14 +99,15 @@ def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         if name[:4] == "ses:" or name == "send_id":
             continue
         if type(values) is list and len(values) == 1 and type(values[0]) is str:
-            pairs.append(_pair(name, values[0]))
+            pairs.append(own_pair(name, values[0]))
         else:
-            pairs.extend(_pair(name, value) for value in _strings(values))
+            pairs.extend(own_pair(name, value) for value in _strings(values))
     return tuple(sorted(set(pairs))[:TAGS_KEPT])
 
 
 @lru_cache(8_192)
-def _pair(name: str, value: str) -> tuple[str, str]:
+def own_pair(name: str, value: str) -> tuple[str, str]:
+    """Return one of the sender's own tags, cleaned; the same pair each time."""
     return clean(name) or "", clean(value) or ""
 
 
