@@ -99,7 +99,7 @@ def bodies(found: list[Source], progress: Progress) -> Iterator[bytes]:
 def _raw(source: Source) -> BinaryIO:
     if source.path == STANDARD_INPUT:
         return cast("BinaryIO", io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)))
-    return Path(source.path).open("rb")
+    return Path(source.path).open("rb", buffering=1 << 20)
 
 
 def _position(raw: BinaryIO) -> int:
