@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections import defaultdict
@@ -110,17 +111,30 @@ def shares(lines: list[bytes], store: Path, batch: int) -> dict[str, float]:
     return dict(spent)
 
 
-def _main(events: str, store: str, durability: str) -> None:
-    import resource
+def _peak_mb(process: int | str | None) -> float:
+    """Return the most memory a process has held (VmHWM), MB."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
+
+def _main(events: str, store: str, durability: str) -> None:
     from sesight.ingest.files import sources
     from sesight.ingest.replay import replay as feed
 
     app = open_app(Path(store), durability)
-    summary = feed(app.pipeline, sources([events]), app.known_sets)
+    reader: list[float] = []
+
+    def watch(*_: int) -> None:
+        reader[:] = [
+            max([_peak_mb(child.pid), *reader]) for child in multiprocessing.active_children()
+        ]
+
+    summary = feed(app.pipeline, sources([events]), app.known_sets, progress=watch)
     app.close()
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    reader = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    # not ru_maxrss: a process inherits it from the one that started it
+    peaks = [_peak_mb("self"), *reader]
     print(
         json.dumps(
             {
@@ -128,7 +142,7 @@ def _main(events: str, store: str, durability: str) -> None:
                 "seconds": summary.seconds,
                 "eventsPerSecond": summary.events_per_second,
                 "dispositions": summary.dispositions,
-                "peakMb": own + reader,
+                "peakMb": sum(peaks),
                 "megabytes": Path(store).stat().st_size / 1e6,
             }
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -42,7 +42,7 @@ DRAIN = 1_024
 FETCHES_WAITING = 64
 """Requests that may wait for a certificate: forgeries can name ever new ones."""
 
-VERIFY_AT_ONCE = 16
+VERIFY_AT_ONCE = 32
 """Requests a verifier takes at once; the others get theirs meanwhile."""
 
 IDLE_SECONDS = 5.0
@@ -68,6 +68,8 @@ class _Request(Struct):
     headers: Mapping[str, str]
     answer: Callable[[Answer], None]
 
+
+_Proven = tuple[_Request, list[Reading]]
 
 Step = Callable[[_Request], Answer | None]
 """What is done with one request: None passes it on, an answer is the end of it."""
@@ -116,7 +118,7 @@ class Intake:
         self._counting = threading.Lock()
         self._untrusted: SimpleQueue[_Request | None] = SimpleQueue()
         self._slow: SimpleQueue[tuple[_Request, Step] | None] = SimpleQueue()
-        self._trusted: SimpleQueue[tuple[_Request, list[Reading]] | None] = SimpleQueue()
+        self._trusted: SimpleQueue[list[_Proven] | None] = SimpleQueue()
         self._stopping = False
         self._verifiers = [
             threading.Thread(target=self._verify, name=f"verifier-{n}") for n in range(verifiers)
@@ -164,14 +166,17 @@ class Intake:
         while True:
             batch = _drain(self._untrusted, VERIFY_AT_ONCE)
             answers: Answers = []
+            proven: list[_Proven] = []
             for request in batch:
-                if request is None:
-                    self._finish(answers)
-                    return
-                answer = self._attempt(self._prove, request)
-                if answer is not None:
-                    answers.append((request.answer, answer))
+                if request is not None:
+                    answer = self._attempt(partial(self._prove, proven), request)
+                    if answer is not None:
+                        answers.append((request.answer, answer))
             self._finish(answers)
+            if proven:
+                self._trusted.put(proven)  # together: each put would wake the writer for one event
+            if batch[-1] is None:
+                return
 
     def _attempt(self, step: Step, request: _Request) -> Answer | None:
         """Take a step; whatever it raises is the request's own, and the thread serves the others."""
@@ -185,8 +190,8 @@ class Intake:
             _log.exception("a notification could not be checked; its sender will try again")
             return self._refuse("internal", 500)
 
-    def _prove(self, request: _Request) -> Answer | None:
-        """Pass a request on to the writer if it is genuine."""
+    def _prove(self, proven: list[_Proven], request: _Request) -> Answer | None:
+        """Add a request to what goes to the writer if it is genuine."""
         found = parse(request.body, request.headers)
         try:
             topic = verify(found, self._topics, self._certificates)
@@ -195,10 +200,11 @@ class Intake:
                 return self._refuse("certificate-queue", 503)
             self._slow.put((request, partial(self._prove_by, found.certificate_url)))
         else:
-            self._pass_on(request, found, topic)
+            proven.extend(self._read(request, found, topic))
         return None
 
-    def _pass_on(self, request: _Request, found: Notification, topic: Topic) -> None:
+    def _read(self, request: _Request, found: Notification, topic: Topic) -> Iterator[_Proven]:
+        """Yield a genuine request with what is in it; nothing where that takes a fetch first."""
         if found.type == "Notification":
             readings = read_envelopes(
                 open_notification(found.type, found.message, ORIGIN), self._known_sets
@@ -212,7 +218,7 @@ class Intake:
         else:
             # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
             readings = [Reading(ORIGIN, nothing="unsubscribed-topic")]
-        self._trusted.put((request, readings))
+        yield request, readings
 
     def _refuse(self, reason: str, status: int) -> Answer:
         self._refused(reason, status)
@@ -231,7 +237,9 @@ class Intake:
         """Fetch a certificate, then pass the request on to the writer if it is genuine."""
         self._certificates.fetch(certificate_url)
         found = parse(request.body, request.headers)
-        self._pass_on(request, found, verify(found, self._topics, self._certificates))
+        topic = verify(found, self._topics, self._certificates)
+        if proven := list(self._read(request, found, topic)):
+            self._trusted.put(proven)
 
     def _confirm_by(self, url: str, request: _Request) -> Answer | None:
         try:
@@ -239,7 +247,7 @@ class Intake:
         except (OSError, ValueError):
             return self._refuse("confirmation-failed", 503)
         reading = Reading(ORIGIN, nothing="subscription", confirmed=True)
-        self._trusted.put((request, [reading]))
+        self._trusted.put([(request, [reading])])
         return None
 
     # -- the writer ------------------------------------------------------------------------------
@@ -251,7 +259,7 @@ class Intake:
                 batch = _drain(self._trusted, DRAIN, IDLE_SECONDS)
             except Empty:
                 batch = []
-            taken = [job for job in batch if job is not None]
+            taken = [proven for some in batch if some is not None for proven in some]
             if taken:
                 self._commit(taken)
             if not batch or monotonic() - tidied > BUSY_SECONDS:

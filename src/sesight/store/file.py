@@ -18,10 +18,10 @@ VERSION = 1
 _HERE = Path(__file__).parent
 MIGRATIONS = _HERE / "migrations"
 
-PAGE_SIZE = 8_192
+PAGE_SIZE = 4_096
 CACHE_KIB = 65_536
 READER_CACHE_KIB = 16_384
-AUTOCHECKPOINT = 20_000
+AUTOCHECKPOINT = 40_000
 """Pages of WAL (160 MB) after which a commit copies them into the file: rare, since it is slow."""
 
 WAL_KEPT = 64 << 20
