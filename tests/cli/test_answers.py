@@ -33,33 +33,35 @@ def test_answers_are_those_of_the_api(
     page = sesight("tracking", "--stream", "outreach", "--limit", 1, "--json").json
     record = page["data"][0]
     campaign, to, rid = record["campaign"], record["recipient"], record["recipientId"]
-    pairs = {
+    questions: dict[str, tuple[tuple[object, ...], tuple[str, dict[str, object]]]] = {
         "campaigns": (
-            said("campaigns", "--sort", "-sent", "--limit", 3),
-            _get(url, "/campaigns", sort="-sent", limit=3),
+            ("campaigns", "--sort", "-sent", "--limit", 3),
+            ("/campaigns", {"sort": "-sent", "limit": 3}),
         ),
         "stats": (
-            said("stats", "outreach", campaign),
-            _get(url, f"/campaigns/outreach/{campaign}", step="age"),
+            ("stats", "outreach", campaign),
+            (f"/campaigns/outreach/{campaign}", {"step": "age"}),
         ),
         "tracking of a stream": (
-            said("tracking", "--stream", "outreach", "--email", to.upper()),
-            _get(url, "/outreach/tracking-data-ses", email=to),
+            ("tracking", "--stream", "outreach", "--email", to.upper()),
+            ("/outreach/tracking-data-ses", {"email": to}),
         ),
         "tracking of all": (
-            said("tracking", "--email", to, "--limit", 5),
-            _get(url, "/messages", recipient=rid, limit=5),
+            ("tracking", "--email", to, "--limit", 5),
+            ("/messages", {"recipient": rid, "limit": 5}),
         ),
         "a page further on": (
-            said("tracking", "--stream", "outreach", "--cursor", page["nextCursor"]),
-            _get(url, "/outreach/tracking-data-ses", cursor=page["nextCursor"]),
+            ("tracking", "--stream", "outreach", "--cursor", page["nextCursor"]),
+            ("/outreach/tracking-data-ses", {"cursor": page["nextCursor"]}),
         ),
-        "recipient": (said("recipient", to), _get(url, f"/recipients/{rid}")),
-        "quarantine": (said("quarantine", "list"), _get(url, "/quarantine")),
+        "recipient": (("recipient", to), (f"/recipients/{rid}", {})),
+        "quarantine": (("quarantine", "list"), ("/quarantine", {})),
     }
-    assert {name: one for name, (one, _) in pairs.items()} == {
-        name: other for name, (_, other) in pairs.items()
-    }
+    for name, (arguments, (path, query)) in questions.items():
+        # asked before and after: a clock may strike between the two, and a campaign settle
+        before = _get(url, path, **query)
+        answer = said(*arguments)
+        assert answer in (before, _get(url, path, **query)), name
 
 
 @pytest.fixture

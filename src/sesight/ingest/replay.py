@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ORIGIN = "file"
 """The origin of readings from files."""
 
-BATCH = 16_384
+BATCH = 12_288
 """Readings of one transaction: the price of a commit no longer shows, memory stays small."""
 
 SMALL = 4_000_000
