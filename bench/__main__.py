@@ -125,7 +125,7 @@ def _reads(report: Report) -> None:
         sizes[messages] = reads.measure(store)
     small, large = sizes[100_000], sizes[1_000_000]
     for name, target in (
-        ("stats", 1), ("page", 5), ("page_campaign", 5), ("page_address", 5), ("page_rare", 5),
+        ("stats", 1), ("stats_daily", 1), ("page", 5), ("page_campaign", 5), ("page_address", 5), ("page_rare", 5),
         ("api_page", None), ("api_stats", None),
     ):  # fmt: skip
         report.add(

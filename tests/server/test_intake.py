@@ -83,7 +83,7 @@ class Bench:
 
     @property
     def proven(self) -> int:
-        """How many requests wait for the writer."""
+        """How many hand-overs wait for the writer."""
         return self.intake._trusted.qsize()  # noqa: SLF001
 
     @property
@@ -175,9 +175,9 @@ def test_one_event_that_breaks_the_pipeline_takes_no_other_with_it(signer, bodie
     with bench:
         bench.submit(signer.sign(bodies[0]))
         assert entered.wait(PATIENCE)
-        for body in (bodies[1], b'{"eventType":"breaks-it"}', bodies[2]):
+        for n, body in enumerate((bodies[1], b'{"eventType":"breaks-it"}', bodies[2]), 1):
             bench.submit(signer.sign(body))
-        until(lambda: bench.proven == 3, "three that wait")
+            until(lambda n=n: bench.proven == n, "one more that waits")
         opened.set()
         told = Counter(bench.told() for _ in range(4))
         assert told == {Answer(200): 3, Answer(500, "internal"): 1}
