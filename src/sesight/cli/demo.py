@@ -154,7 +154,7 @@ def _plan(of: Filled) -> Plan:
 def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Connection]:
     """Start the process that makes the traffic; end it with the demo."""
     from sesight.cli.rehearsal import run
-    from sesight.ingest.replay import start_apart
+    from sesight.ingest.readers import start_apart
 
     sets = frozenset(stream.configuration_set for stream in settings.streams)
     context: Any = multiprocessing.get_context("spawn")

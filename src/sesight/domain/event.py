@@ -7,6 +7,7 @@ time and flagged in `clock`. Strings were cleaned and cut by `sesight.domain.tex
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar
 
 from msgspec import Struct
@@ -278,6 +279,7 @@ class Event(Struct, frozen=True, gc=False, array_like=True):
         return self.reports[0].occurrence.type
 
 
+@lru_cache(4_096)
 def campaign_of(tags: tuple[tuple[str, str], ...]) -> str:
     """Return the campaign that sorted tags name: the least value of the first campaign tag present."""
     for wanted in CAMPAIGN_TAGS:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import StrEnum
-from operator import add, mul, sub
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain, repeat
+from operator import add, mul
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sesight.domain.tally import COUNTERS, OUTCOMES, Place, Tally, counts
+from sesight.domain.tally import COUNTERS, EVENTS, OUTCOMES, Place, Tally, flags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sesight.domain.suppression import Suppression
 
@@ -68,87 +70,75 @@ Rollups = dict[RollupKey, list[int]]
 
 
 class Deltas:
-    """The changes of one batch: a sum per head, expanded to one increment per rollup row."""
+    """The changes of one batch: how many more records count in each way, expanded to one increment
+    per rollup row.
+    """
 
     def __init__(self) -> None:
         """Start with no change."""
-        self._heads: dict[tuple[Place, int], list[int]] = {}
-        self._ages: dict[tuple[str, str, int], list[int]] = {}
+        self._ways: defaultdict[tuple[Place, int, int, int], int] = defaultdict(int)
+        self._events: dict[tuple[Place, int], list[int]] = {}
+        self._ages: defaultdict[tuple[str, str, tuple[int | None, ...]], int] = defaultdict(int)
         self._links: dict[tuple[str, str, str], list[int]] = {}
 
     def add(self, before: Tally | None, after: Tally) -> None:
         """Add the difference that one record's change makes."""
-        if before is None or before.place is None:
-            self._apply(after, 1)
-        elif before.place == after.place and before.hour == after.hour:
-            if (
-                before.outcome != after.outcome
-                or before.facts != after.facts
-                or before.events != after.events
-            ):
-                self._sum(after, list(map(sub, counts(after), counts(before))))
-            if before.ages != after.ages:
-                self._add_ages(before, -1)
-                self._add_ages(after, 1)
-            if before.links != after.links:
-                self._add_links(before, -1)
-                self._add_links(after, 1)
-        else:
+        if before is not None:
             self._apply(before, -1)
-            self._apply(after, 1)
+        self._apply(after, 1)
 
     def _apply(self, tally: Tally, sign: int) -> None:
-        if tally.place is None:
+        place = tally.place
+        if place is None:
             return
-        counted = counts(tally)
-        self._sum(tally, counted if sign > 0 else [-n for n in counted])
+        self._ways[place, tally.hour, tally.outcome, tally.facts] += sign
+        if tally.events:
+            head = (place, tally.hour)
+            held = self._events.get(head)
+            change = map(mul, tally.events, repeat(sign))
+            self._events[head] = list(change if held is None else map(add, held, change))
         if tally.ages:
-            self._add_ages(tally, sign)
-        if tally.links:
-            self._add_links(tally, sign)
-
-    def _sum(self, tally: Tally, change: tuple[int, ...] | list[int]) -> None:
-        assert tally.place is not None  # noqa: S101 - callers have looked
-        head = (tally.place, tally.hour)
-        held = self._heads.get(head)
-        self._heads[head] = list(change) if held is None else list(map(add, held, change))
-
-    def _add_ages(self, tally: Tally, sign: int) -> None:
-        place = tally.place
-        assert place is not None  # noqa: S101 - callers have looked
-        for counter, age in zip(_AGED, tally.ages, strict=False):
-            if age is not None:
-                key = (place.stream, place.campaign, age)
-                row = self._ages.get(key)
-                if row is None:
-                    row = self._ages[key] = list(_ZERO)
-                row[counter] += sign
-
-    def _add_links(self, tally: Tally, sign: int) -> None:
-        place = tally.place
-        assert place is not None  # noqa: S101 - callers have looked
+            self._ages[place.stream, place.campaign, tally.ages] += sign
         for of_link in tally.links:
-            key = (place.stream, place.campaign, of_link.link)
-            row = self._links.get(key)
-            if row is None:
-                row = self._links[key] = list(_ZERO)
-            row[_AT["humanClicked"]] += sign * of_link.human
-            row[_AT["clicks"]] += sign * of_link.clicks
-            row[_AT["machineClicks"]] += sign * of_link.machine_clicks
+            row = self._links.setdefault((place.stream, place.campaign, of_link.link), [0, 0, 0])
+            row[0] += sign * of_link.human
+            row[1] += sign * of_link.clicks
+            row[2] += sign * of_link.machine_clicks
 
     def rows(self) -> Rollups:
         """Return one increment per rollup row that changes."""
         rows: Rollups = {}
-        for (place, hour), change in self._heads.items():
+        for (place, hour), change in self._heads().items():
             for key, kept in _rows_of(place, hour):
-                masked = change if kept is None else list(map(mul, change, kept))
-                held = rows.get(key)
-                rows[key] = list(masked) if held is None else list(map(add, held, masked))
-        for (stream, campaign, age), change in self._ages.items():
-            rows[RollupKey(Family.AGE, stream, campaign, age, "", "")] = change
-        for (stream, campaign, link), change in self._links.items():
-            rows[RollupKey(Family.LINK, stream, campaign, 0, "link", link)] = change
+                _add(rows, key, change if kept is None else map(mul, change, kept))
+        for (stream, campaign, ages), n in self._ages.items():
+            for counter, age in zip(_AGED, ages, strict=False):
+                if age is not None:
+                    key = RollupKey(Family.AGE, stream, campaign, age, "", "")
+                    rows.setdefault(key, list(_ZERO))[counter] += n
+        for (stream, campaign, link), counted in self._links.items():
+            row = rows[RollupKey(Family.LINK, stream, campaign, 0, "link", link)] = list(_ZERO)
+            for counter, n in zip(_OF_LINK, counted, strict=True):
+                row[counter] = n
         return {key: change for key, change in rows.items() if any(change)}
+
+    def _heads(self) -> dict[tuple[Place, int], list[int]]:
+        """Return the counters that change under each place and hour."""
+        heads: dict[tuple[Place, int], list[int]] = {}
+        for (place, hour, outcome, facts), n in self._ways.items():
+            if n:
+                _add(heads, (place, hour), map(mul, flags(outcome, facts), repeat(n)))
+        for head, events in self._events.items():
+            _add(heads, head, chain(repeat(0, _BEFORE_EVENTS), events))
+        return heads
+
+
+K = TypeVar("K")
+
+
+def _add(sums: dict[K, list[int]], key: K, change: Iterable[int]) -> None:
+    held = sums.get(key)
+    sums[key] = list(change) if held is None else list(map(add, held, change))
 
 
 def _mask(names: frozenset[str]) -> tuple[int, ...]:
@@ -156,6 +146,8 @@ def _mask(names: frozenset[str]) -> tuple[int, ...]:
 
 
 _AGED = tuple(_AT[n] for n in ("delivered", "humanOpened", "machineOnlyOpened", "humanClicked"))
+_OF_LINK = tuple(_AT[n] for n in ("humanClicked", "clicks", "machineClicks"))
+_BEFORE_EVENTS = len(COUNTERS) - len(EVENTS)
 _BY_DIMENSION = _mask(DIMENSIONED)
 _BY_HOUR = _mask(BY_HOUR)
 _BY_REASON = _mask(frozenset({"recipients"}))

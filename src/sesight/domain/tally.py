@@ -154,44 +154,46 @@ def tally_of(record: Record, counting: Counting) -> Tally:
 
 def _place(record: Record, said: Facts, counting: Counting) -> Place:
     identity = record.identity
-    campaign, sender_domain, month, attempt, tags = _heads(
-        record.stream, identity.sender, identity.tags, identity.sent_at // DAY, counting
-    )
-    return Place(
+    return _place_of(
         record.stream,
-        campaign,
+        identity.sender,
+        identity.template,
+        identity.tags,
         identity.sent_at // DAY,
         mailbox_of(record),
-        sender_domain,
-        identity.template,
-        month,
-        attempt,
         reason_of(said) if said.decisive is not None else None,
-        tags,
+        counting,
     )
 
 
-Tags = tuple[tuple[str, str], ...]
-
-
-@lru_cache(4_096)
-def _heads(
-    stream: str, sender: str | None, tags: Tags, day: int, counting: Counting
-) -> tuple[str, str | None, int | None, str | None, Tags]:
-    """Return what the messages of one campaign and day have in common: campaign, sender domain,
-    month, attempt and the tags that figures are broken down by.
-    """
+@lru_cache(16_384)
+def _place_of(
+    stream: str,
+    sender: str | None,
+    template: str | None,
+    tags: tuple[tuple[str, str], ...],
+    day: int,
+    mailbox: str,
+    reason: str | None,
+    counting: Counting,
+) -> Place:
+    """Return the place that the messages of one campaign, day, mailbox and reason share."""
     month = attempt = None
     of = counting.streams.get(stream)
     if of is not None and of.months:
         named = tag_value(tags, "campaign_month")
         month = (month_number(named) if named else None) or month_number(day_name(day)[:7])
         attempt = "first" if tag_value(tags, "campaign_attempt") in (None, "1") else "resend"
-    return (
+    return Place(
+        stream,
         campaign_of(tags),
+        day,
+        mailbox,
         sender.rpartition("@")[2] if sender else None,
+        template,
         month,
         attempt,
+        reason,
         tuple([pair for pair in tags if pair[0] in counting.tags]),
     )
 
@@ -344,7 +346,8 @@ def _unattributed(record: Record, said: Facts, place: Place, hour: int, rules: i
 
 
 @lru_cache(4_096)
-def _flags(outcome: int, bits: int) -> tuple[int, ...]:
+def flags(outcome: int, bits: int) -> tuple[int, ...]:
+    """Return the counters of an outcome and facts, in the order of `COUNTERS`; those of events are 0."""
     counts = [0] * len(COUNTERS)
     if outcome >= 0:
         counts[_AT["recipients"]] = 1
@@ -360,5 +363,5 @@ _EVENTS_AT = len(COUNTERS) - len(EVENTS)
 
 def counts(tally: Tally) -> tuple[int, ...]:
     """Return the counters of a tally, in the order of `COUNTERS`."""
-    flags = _flags(tally.outcome, tally.facts)
-    return flags[:_EVENTS_AT] + tally.events if tally.events else flags
+    counted = flags(tally.outcome, tally.facts)
+    return counted[:_EVENTS_AT] + tally.events if tally.events else counted

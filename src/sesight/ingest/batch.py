@@ -303,7 +303,11 @@ class Batch:
         return self._quarantine(reading, reading.unreadable or "malformed", None)
 
     def _fold(self, reading: Reading, event: Event, stream: str) -> Processed:
-        if self._is_late(event.identity.sent_at // DAY):
+        day = event.identity.sent_at // DAY
+        late = self._late.get(day)
+        if late is None:
+            late = self._late[day] = self._is_late(day)
+        if late:
             for report in event.reports:
                 self._note_causes(event, report, stream)
             return Processed(reading, Disposition.EXPIRED, None, stream)
@@ -314,9 +318,9 @@ class Batch:
         after = None
         for report in event.reports:
             key = Key(message_id, report.recipient)
-            keys = (*keys, key)
+            keys += (key,)
             before = records.get(key)
-            after = fold(before, event, report, before.stream if before is not None else stream)
+            after = fold(before, event, report, stream if before is None else before.stream)
             if after is not before:
                 if before is None:
                     disposition = Disposition.CREATED
@@ -331,14 +335,10 @@ class Batch:
 
     def _is_late(self, day: int) -> bool:
         """Return whether the records of a send day are past retention and not to be taken."""
-        late = self._late.get(day)
-        if late is None:
-            rules = self._rules
-            expires_at = rules.expires_at(day)
-            late = expires_at is not None and expires_at <= self._now
-            late = late and (rules.backfill is None or day >= rules.backfill)
-            self._late[day] = late
-        return late
+        rules = self._rules
+        expires_at = rules.expires_at(day)
+        late = expires_at is not None and expires_at <= self._now
+        return late and (rules.backfill is None or day >= rules.backfill)
 
     def _meet(self, message_id: str, stream: str) -> None:
         if message_id not in self._streams:

@@ -14,8 +14,10 @@ from sesight.domain.event import UNTAGGED, Disposition
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sesight.domain.event import EventType
     from sesight.domain.ports import Clock
     from sesight.ingest.batch import Processed
+    from sesight.ingest.reading import Reading
 
 
 class Metrics:
@@ -76,24 +78,20 @@ class Metrics:
 
     def count(self, processed: list[Processed]) -> None:
         """Count one batch."""
-        dispositions: Count[tuple[str, str, str]] = Count()
-        quarantined: Count[str] = Count()
-        untagged: Count[str] = Count()
-        for each in processed:
-            event = each.reading.event
-            kind = event.type.value if event is not None else "none"
-            dispositions[each.disposition.value, kind, each.stream or "none"] += 1
-            if each.disposition is Disposition.QUARANTINED:
-                quarantined[each.reason or "unknown"] += 1
-            elif each.campaign == UNTAGGED:
-                untagged[each.stream or "none"] += 1
-        for labels, n in dispositions.items():
-            self.dispositions[labels[0]] += n
-            self.events.labels(*labels).inc(n)
+        seen = Count(
+            [(each.disposition, _type_in(each.reading), each.stream) for each in processed]
+        )
+        for (disposition, kind, stream), n in seen.items():
+            self.dispositions[disposition.value] += n
+            self.events.labels(disposition.value, kind or "none", stream or "none").inc(n)
+        quarantined = Count(
+            [each.reason for each in processed if each.disposition is Disposition.QUARANTINED]
+        )
         for reason, n in quarantined.items():
-            self.quarantined.labels(reason).inc(n)
+            self.quarantined.labels(reason or "unknown").inc(n)
+        untagged = Count([each.stream for each in processed if each.campaign == UNTAGGED])
         for stream, n in untagged.items():
-            self.missing_tag.labels(stream).inc(n)
+            self.missing_tag.labels(stream or "none").inc(n)
         self.batch_size.observe(len(processed))
 
     def refuse(self, reason: str, status: int) -> None:
@@ -120,3 +118,8 @@ class Metrics:
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+def _type_in(reading: Reading) -> EventType | None:
+    event = reading.event
+    return None if event is None else event.reports[0].occurrence.type
