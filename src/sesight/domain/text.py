@@ -47,8 +47,16 @@ def clean(value: object, limit: int = SHORT) -> str | None:
 
 
 @lru_cache(_CACHED)
-def _minute(text: str) -> int:
-    return (datetime.fromisoformat(text).replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+def _minute(text: str) -> int | None:
+    """Return the epoch ms of the minute in 2026-09-14T08:15: (with the colon), None if it is none."""
+    if text[10] != "T" or text[16] != ":":
+        return None
+    try:
+        moment = datetime.fromisoformat(text[:16])
+    except ValueError:
+        return None
+    millis = (moment.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+    return millis if millis >= 0 else None
 
 
 def instant(value: object) -> tuple[int, str | None] | None:
@@ -64,14 +72,11 @@ def instant(value: object) -> tuple[int, str | None] | None:
 
 def usual_instant(value: str) -> int | None:
     """Read a time of the form 2026-09-14T08:15:30.412Z as epoch ms; None for every other form."""
-    if len(value) == 24 and value[10] == "T" and value[16] + value[19] + value[23] == ":.Z":
+    if len(value) == 24 and value[19] == "." and value[23] == "Z":
+        minute = _minute(value[:17])
         tail = value[17:19] + value[20:23]
-        if tail < "60000" and tail.isdecimal():
-            try:
-                millis = _minute(value[:16]) + int(tail)
-            except ValueError:
-                return None
-            return millis if millis >= 0 else None
+        if minute is not None and tail < "60000" and tail.isdecimal():
+            return minute + int(tail)
     return None
 
 

@@ -157,26 +157,29 @@ class Batch:
 
     def fold_routed(self) -> None:
         """Fold every event whose configuration set names its stream; answer what is no event."""
+        sets, done, certain = self._sets, self._done, not self._rules.accounts
         for n, reading in enumerate(self._readings):
             event = reading.event
             if event is None:
-                self._done[n] = self._without_event(reading)
+                done[n] = self._without_event(reading)
                 continue
             configuration_set = event.configuration_set
-            named = self._sets.get(configuration_set or "")
+            named = sets.get(configuration_set or "")
+            if named is not None and certain:
+                done[n] = self._fold(reading, event, named)
+                continue
             if configuration_set is not None:
                 named = named or reading.stream
-            ignored = named is None and configuration_set in self._rules.ignore_sets
-            if ignored:
-                self._done[n] = Processed(reading, Disposition.IGNORED, "ignored-set")
+            if named is None and configuration_set in self._rules.ignore_sets:
+                done[n] = Processed(reading, Disposition.IGNORED, "ignored-set")
             elif self._is_foreign(event):
-                self._done[n] = self._quarantine(reading, "unknown-account", event)
+                done[n] = self._quarantine(reading, "unknown-account", event)
             elif named is not None:
-                self._done[n] = self._fold(reading, event, named)
+                done[n] = self._fold(reading, event, named)
             elif configuration_set is None:
                 self._unrouted.append((n, event))
             else:
-                self._done[n] = self._quarantine(reading, "unknown-set", event)
+                done[n] = self._quarantine(reading, "unknown-set", event)
 
     def _is_foreign(self, event: Event) -> bool:
         accounts = self._rules.accounts

@@ -25,7 +25,7 @@ from sesight.ingest.reading import Reading, read
 from sesight.ingest.sorting import Entry, by_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -71,7 +71,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Portion).decode
 
 
-def read_here(task: Task) -> Iterator[Portion]:
+def read_here(task: Task) -> Generator[Portion, None, None]:
     """Yield everything as it comes, read in this process."""
     progress = Progress()
     readings: list[Reading] = []
@@ -87,32 +87,39 @@ def read_here(task: Task) -> Iterator[Portion]:
     yield Portion(readings, progress.done, failed=failed)
 
 
-def read_apart(task: Task) -> Iterator[Portion]:
-    """Yield everything in order of messages, read in other processes.
+class Readers:
+    """Processes that read the sources of a task, each its share of the messages."""
 
-    Raises SettingsError if one of them ends early.
-    """
-    waits = any(source.path == STANDARD_INPUT for source in task.found)
-    readers = 1 if waits else READERS
-    started = [_Reader(task, share, readers) for share in range(readers)]
-    done = [0] * readers
-    try:
-        left = list(enumerate(started))
+    def __init__(self, task: Task) -> None:
+        """Start them."""
+        waits = any(source.path == STANDARD_INPUT for source in task.found)
+        of = 1 if waits else READERS
+        self._readers = [_Reader(task, share, of) for share in range(of)]
+
+    def portions(self) -> Iterator[Portion]:
+        """Yield everything, the readers' runs in turn.
+
+        Raises SettingsError if a process ends early.
+        """
+        done = [0] * len(self._readers)
+        left = list(enumerate(self._readers))
         while left:
             for at, reader in list(left):
-                portion = reader.next_run()
-                while portion is not None:
+                ends = False
+                while not ends:
+                    portion = reader.receive()
+                    if portion is None:
+                        left.remove((at, reader))
+                        break
+                    ends = portion.ends
                     done[at] = portion.done
-                    portion.done = sum(done) // readers
+                    portion.done = sum(done) // len(done)
                     yield portion
-                    portion = None if portion.ends else reader.next_run()
-                if reader.ended:
-                    left.remove((at, reader))
-    finally:
-        for reader in started:
+
+    def close(self) -> None:
+        """End the processes; who waits for a portion gets none."""
+        for reader in self._readers:
             reader.close()
-    if any(reader.failed for reader in started):
-        raise SettingsError("A process that reads the files ended early; replay them again.")
 
 
 class _Reader:
@@ -128,32 +135,31 @@ class _Reader:
                 os.dup(sys.stdin.fileno()), writable=False
             )
         self._process = context.Process(
-            target=_hand_over, args=(to, given, task, share, of), name=f"reader-{share}", daemon=True
+            target=_hand_over,
+            args=(to, given, task, share, of),
+            name=f"reader-{share}",
+            daemon=True,
         )
         start_apart(self._process)
         to.close()
         if given is not None:
             given.close()
-        self.ended = False
 
-    def next_run(self) -> Portion | None:
+    def receive(self) -> Portion | None:
         """Return the next portion, None when there are no more."""
         try:
             return _decode(self._from.recv_bytes())
         except EOFError:
-            self.ended = True
+            self._process.join()
+            if self._process.exitcode:
+                message = "A process that reads the files ended early; replay them again."
+                raise SettingsError(message) from None
             return None
 
-    @property
-    def failed(self) -> bool:
-        return bool(self._process.exitcode)
-
     def close(self) -> None:
-        """Let go of the pipe and wait for the process, which ends when nobody listens."""
+        self._process.terminate()
+        self._process.join()
         self._from.close()
-        self._process.join(timeout=5)
-        if self._process.is_alive():
-            self._process.terminate()
 
 
 def start_apart(process: BaseProcess) -> None:
@@ -183,7 +189,7 @@ def _hand_over(to: Connection, given: Connection | None, task: Task, share: int,
                 to.send_bytes(_encode(_Sent(portion, reading.done, ends, None)))
         to.send_bytes(_encode(_Sent([], reading.done, True, reading.failed)))
     except BrokenPipeError:
-        pass  # the other side was stopped and has said so
+        pass  # who committed is gone
     finally:
         to.close()
 
@@ -211,7 +217,7 @@ class _Share:
         task, share, of = self._task, self._share, self._of
         try:
             for body in bodies(task.found, self._progress):
-                if of > 1 and _part(body) % of != share:
+                if of > 1 and share_of(body, of) != share:
                     continue
                 for each in read(body, ORIGIN, known_sets=task.known_sets, stream=task.stream):
                     self._taken += 1
@@ -227,10 +233,11 @@ _ID = b"messageId"
 _ID_SIZE = 48
 
 
-def _part(body: bytes) -> int:
-    """Return a number that bodies about one message have in common, if they are written alike.
+def share_of(body: bytes, of: int) -> int:
+    """Return which of so many readers a body falls to: the same for all that speak of one message.
 
-    Where they are not, two readers have parts of one record, which costs time and nothing else.
+    Where they are not written alike, two readers may have parts of one record, which costs time and
+    nothing else.
     """
     at = body.find(_ID) + len(_ID)
-    return crc32(body[at : at + _ID_SIZE])
+    return crc32(body[at : at + _ID_SIZE]) % of

@@ -9,15 +9,17 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
-from sesight.ingest.readers import Task, read_apart, read_here
+from sesight.ingest.readers import Portion, Readers, Task, read_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Generator
 
     from sesight.domain.event import Disposition
     from sesight.ingest.files import Source
@@ -61,15 +63,16 @@ def replay(
     gc.disable()  # everything a batch makes is dropped with it, and nothing of it is cyclic
     failed = None
     try:
-        for portion in read_apart(task) if apart else read_here(task):
-            if portion.readings:
-                processed = pipeline.process(portion.readings)
-                dispositions.update([each.disposition for each in processed])
-                reasons.update([each.reason for each in processed if each.reason is not None])
-                read_so_far += len(processed)
-            failed = failed or portion.failed
-            if progress is not None:
-                progress(portion.done, read_so_far)
+        with closing(_ahead(task) if apart else read_here(task)) as portions:
+            for portion in portions:
+                if portion.readings:
+                    processed = pipeline.process(portion.readings)
+                    dispositions.update([each.disposition for each in processed])
+                    reasons.update([each.reason for each in processed if each.reason is not None])
+                    read_so_far += len(processed)
+                failed = failed or portion.failed
+                if progress is not None:
+                    progress(portion.done, read_so_far)
     finally:
         if collecting:
             gc.enable()
@@ -83,3 +86,18 @@ def replay(
         round(read_so_far / seconds, 1) if seconds else 0.0,
         dict(sorted(reasons.items())),
     )
+
+
+def _ahead(task: Task) -> Generator[Portion, None, None]:
+    """Yield portions, the next one being received while one is committed, which waits for the disk."""
+    readers = Readers(task)
+    receiving = ThreadPoolExecutor(1)
+    try:
+        portions = readers.portions()
+        coming = receiving.submit(next, portions, None)
+        while (portion := coming.result()) is not None:
+            coming = receiving.submit(next, portions, None)
+            yield portion
+    finally:
+        readers.close()  # first: the thread may be waiting for them
+        receiving.shutdown()

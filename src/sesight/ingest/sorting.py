@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from typing import IO
 
 RUN = 49_152
 """Entries put in order at once in memory (some 40 MB of them)."""
+
+FIRST = 6_144
+"""Entries of the first run; each is twice the one before, so that nobody waits long for the first."""
 
 ROOM = 1 << 30
 """Bytes of a spool; an input with more in no order is put in order by as much at a time."""
@@ -28,8 +31,8 @@ ROOM = 1 << 30
 CHUNK = 1_024
 """Entries of a run that are read back at once."""
 
-SAMPLE = 64
-"""One entry of so many is looked at to see whether a run came in order."""
+SAMPLE = 512
+"""Entries of a run that are looked at to see whether it came in order."""
 
 
 class Entry(NamedTuple):
@@ -44,7 +47,9 @@ _decode = msgspec.msgpack.Decoder(list[Entry]).decode
 _key = itemgetter(0)
 
 
-def by_message(entries: Iterable[Entry], run: int = RUN, room: int = ROOM) -> Iterator[list[Entry]]:
+def by_message(
+    entries: Iterable[Entry], run: int = RUN, room: int = ROOM
+) -> Generator[list[Entry], None, None]:
     """Yield all entries, those of one message close together.
 
     An input in order of time is in order of messages but for what comes late, and is handed on a run
@@ -54,8 +59,10 @@ def by_message(entries: Iterable[Entry], run: int = RUN, room: int = ROOM) -> It
     left = iter(entries)
     with tempfile.TemporaryFile(buffering=0) as file:
         spool = _Spool(file)
-        while taken := list(islice(left, run)):
-            whole = len(taken) < run and not spool.runs
+        size = min(FIRST, run)
+        while taken := list(islice(left, size)):
+            whole = len(taken) < size and not spool.runs
+            size = min(2 * size, run)
             settled = whole or _came_in_order(taken)
             taken.sort(key=_key)
             if settled or not spool.put(taken):
@@ -70,7 +77,7 @@ def by_message(entries: Iterable[Entry], run: int = RUN, room: int = ROOM) -> It
 
 def _came_in_order(run: list[Entry]) -> bool:
     """Say whether the later part of a run speaks of later messages (SES's ids begin with the time)."""
-    keys = [entry.key for entry in run[::SAMPLE]]
+    keys = [entry.key for entry in run[:: max(1, len(run) // SAMPLE)]]
     half = len(keys) // 2
     earlier, later = sorted(keys[:half]), sorted(keys[half:])
     return half > 0 and earlier[half * 3 // 4] < later[half // 4]
