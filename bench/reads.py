@@ -64,8 +64,10 @@ def measure(store: Path) -> Reads:
 
 
 def stats(app: App, stream: str, campaign: str) -> None:
-    """Read every rollup row that a campaign's page is made of."""
-    for family in ("day", "age", "link"):
+    """Read everything that a campaign's page is made of."""
+    app.store.card(stream, campaign)
+    app.store.campaign_totals(stream, campaign)
+    for family in ("age", "link"):
         app.store.rollups(family, stream, campaign)
 
 

@@ -1,5 +1,6 @@
 """Every store agrees with the ledger, which is nothing but dictionaries."""
 
+from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,6 +34,27 @@ def rows_of(store: Store) -> Rollups:
     return {key: row for key, row in found.items() if any(row)}
 
 
+def totals_of(store: Store) -> Rollups:
+    """Return every campaign's totals that are not all zero."""
+    found = {
+        row.key: list(row.counts)
+        for stream in COUNTING.streams
+        for campaign in CAMPAIGNS
+        for row in store.campaign_totals(stream, campaign)
+    }
+    return {key: row for key, row in found.items() if any(row)}
+
+
+def summed(rows: Rollups) -> Rollups:
+    """Return the day rows of campaigns, summed over the days."""
+    sums: Rollups = {}
+    for key, counts in rows.items():
+        if key.campaign and key.family == Family.DAY:
+            total = key._replace(bucket=0)
+            sums[total] = list(map(add, sums.get(total, [0] * len(counts)), counts))
+    return {key: row for key, row in sums.items() if any(row)}
+
+
 @settings(max_examples=settings.default.max_examples // 10)
 @given(histories(), seeds)
 def test_sqlite(told: list[Event], seed: int) -> None:
@@ -52,6 +74,7 @@ def test_sqlite(told: list[Event], seed: int) -> None:
         }
         assert held == ledger.held
         assert rows_of(store) == ledger.rows
+        assert totals_of(store) == summed(ledger.rows)
         items = {
             (stream, address): item
             for stream in COUNTING.streams

@@ -118,6 +118,15 @@ def everything(store: Store, wanted: Filter, limit: int = 3) -> list[Record]:
             return found
 
 
+def totals_of(store: Store, stream: str, campaign: str) -> Rollups:
+    """Return a campaign's totals that are not all zero."""
+    return {
+        row.key: list(row.counts)
+        for row in store.campaign_totals(stream, campaign)
+        if any(row.counts)
+    }
+
+
 BOTH = Filter(streams=("outreach", "finance"))
 
 
@@ -430,6 +439,59 @@ class Totals:
         assert read("day", "outreach", "c", until=11, dimension="") == some(1)
         assert (read("day", "nowhere"), read("day", "outreach", "d")) == ({}, {})
 
+    def test_campaign_totals(self, store: Store) -> None:
+        """A campaign's totals are its day rows summed over the days, by dimension and value, values
+        beyond the bound as `~other`; other families, campaigns and the stream's rows are not in it.
+        """
+        rng, n = random.Random(5), len(COUNTERS)
+        places = [("", ""), ("mailbox", "gmail"), ("mailbox", "other"), ("reason", "policy")]
+        places += [("tag:x", f"v{number:04d}") for number in range(1_003)]
+        sums: Rollups = {}
+        for some in (places, *(places[:4] + places[-5:] for _ in range(5))):
+            rollups: Rollups = {
+                RollupKey("day", "outreach", "c", bucket, *place): [
+                    rng.choice([0, 1, 5, -1]) for _ in COUNTERS
+                ]
+                for place in some
+                for bucket in rng.sample(range(-2, 90), 1 if some is places else 3)
+            }
+            others: Rollups = {
+                RollupKey("day", "outreach", "", 1, "", ""): [7] * n,
+                RollupKey("day", "outreach", "d", 1, "", ""): [7] * n,
+                RollupKey("day", "finance", "c", 1, "", ""): [7] * n,
+                RollupKey("age", "outreach", "c", 1, "", ""): [7] * n,
+                RollupKey("link", "outreach", "c", 0, "link", "https://x.example"): [7] * n,
+            }
+            for key, more in store.bounded(rollups).items():
+                total = key._replace(bucket=0)
+                held = sums.get(total, [0] * n)
+                sums[total] = [one + other for one, other in zip(held, more, strict=True)]
+            put(store, rollups=rollups | others)
+        store.settle()
+        assert totals_of(store, "outreach", "c") == sums
+        assert RollupKey("day", "outreach", "c", 0, "tag:x", "~other") in sums
+        assert [row.key for row in store.campaign_totals("outreach", "c")] == sorted(sums)
+        assert totals_of(store, "outreach", "e") == totals_of(store, "nowhere", "c") == {}
+
+    def test_campaign_totals_are_repaired(self, store: Store) -> None:
+        """A repair adds to days and to what they sum to; one of nothing makes no row."""
+        n = len(COUNTERS)
+        whole, mailbox = (
+            RollupKey("day", "outreach", "c", 9, *of) for of in (("", ""), ("mailbox", "gmail"))
+        )
+        put(store, rollups={whole: [4] * n, mailbox: [3] * n})
+        nothing = RollupKey("day", "outreach", "d", 0, "", "")
+        store.repair({mailbox: [2] * n, nothing: [0] * n})
+        store.settle()
+        assert totals_of(store, "outreach", "c") == {
+            whole._replace(bucket=0): [4] * n,
+            mailbox._replace(bucket=0): [5] * n,
+        }
+        assert (store.rollups("day", "outreach", "d"), totals_of(store, "outreach", "d")) == (
+            [],
+            {},
+        )
+
     def test_cards(self, store: Store) -> None:
         """Cards are joined field by field in any order; their totals are those of the day rows."""
         some = [
@@ -448,6 +510,7 @@ class Totals:
             dimension = RollupKey("day", "outreach", "c", bucket, "mailbox", "gmail")
             put(store, rollups={key: list(range(len(COUNTERS))), dimension: [1] * len(COUNTERS)})
         totals = tuple(2 * n for n in range(len(COUNTERS)))
+        store.settle()
         nothing = (0,) * len(COUNTERS)
         found = {card: tuple(counts) for card, counts in store.cards(["outreach", "finance"])}
         assert found == {one: totals, finance: nothing}

@@ -10,6 +10,7 @@ import pytest
 from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
 from sesight.domain.event import Delivery, Identity, Send
 from sesight.domain.ports import Filter, Store
+from sesight.domain.rollup import RollupKey
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY
 from sesight.store import open_store
@@ -140,6 +141,30 @@ def test_older_file(path: Path, reopen: Callable[..., SqliteStore], tmp_path: Pa
     connection.close()
     assert rows(path, "PRAGMA user_version") == [(VERSION + 1,)]
     assert rows(path, "SELECT name FROM sqlite_master WHERE name IN ('one', 'two')") == [("one",)]
+
+
+def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file of version 1, which kept only campaigns' whole totals, opens with all of them."""
+    n = len(COUNTERS)
+    keys = [
+        RollupKey("day", stream, campaign, bucket, *of)
+        for stream, campaign in (("outreach", ""), ("outreach", "c"), ("finance", "c"))
+        for bucket in (3, 4)
+        for of in (("", ""), ("mailbox", "gmail"), ("tag:x", "1"))
+    ]
+    store = reopen()
+    put(store, rollups={key: [number] * n for number, key in enumerate(keys)})
+    before = [store.campaign_totals(stream, "c") for stream in ("outreach", "finance")]
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM rollup WHERE family = 0 AND dimension <> ''")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = reopen()
+    assert [store.campaign_totals(stream, "c") for stream in ("outreach", "finance")] == before
+    assert [len(found) for found in before] == [3, 3]
+    assert rows(path, "PRAGMA user_version") == [(VERSION,)]
+    store.close()
 
 
 def test_both_roads(path: Path, reopen: Callable[..., SqliteStore]) -> None:

@@ -100,7 +100,7 @@ class CampaignList(Struct, frozen=True, rename="camel", kw_only=True):
 
 class CampaignAnswer(CampaignCard, frozen=True, rename="camel", kw_only=True):
     """A campaign's card with its figures: a series by age or day, and breakdowns by mailbox, reason,
-    link and tags. `previous` is always null.
+    link and tags. `previous` is always null. A series by day has no `complaintReporting`.
     """
 
     previous: None
@@ -215,7 +215,7 @@ def campaign_figures(
     card = services.store.card(stream, campaign)
     if card is None:
         raise NotFound(f"There is no campaign with the id {campaign!r} in {stream}.")
-    source = day_source(services, stream, None, campaign)
+    source = Source(services.store.campaign_totals(stream, campaign), services.tracked(stream))
     tags = sorted({row.key.dimension for row in source.rows if row.key.dimension[:4] == "tag:"})
     figures = period([source])
     held = _Held(card, (), _state(services, card))
@@ -229,13 +229,13 @@ def campaign_figures(
         totals=figures.totals,
         rates=figures.rates,
         previous=None,
-        series=_series(services, card, step, source),
+        series=_series(services, card, step),
         breakdowns=breakdowns,
         meta=meta_of(services, [stream], provider=card.provider, partial=_partial(detail)),
     )
 
 
-def _series(services: Services, card: Card, step: str, by_day: Source) -> Series:
+def _series(services: Services, card: Card, step: str) -> Series:
     now = services.clock()
     if step == "age":
         rows = services.store.rollups(Family.AGE, card.stream, card.campaign)
@@ -243,7 +243,8 @@ def _series(services: Services, card: Card, step: str, by_day: Source) -> Series
     first = (card.first_sent_at or 0) // DAY
     end = (card.last_sent_at or 0) // DAY + 1
     by: Literal["day", "week"] = "day" if end - first <= BUCKETS else "week"
-    return series([by_day], Axis(by, first, end, now // DAY))
+    source = day_source(services, card.stream, None, card.campaign, dimension="")
+    return series([source], Axis(by, first, end, now // DAY))
 
 
 def _partial(detail: Detail) -> list[Missing]:

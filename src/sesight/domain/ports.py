@@ -202,8 +202,20 @@ class Store(Protocol):
         """Return rows of one family and scope, buckets half-open; `dimension` None: all, "": none."""
         ...
 
+    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+        """Return a campaign's rows of family `day` summed over all its days, expired ones too: one
+        row per dimension and value that has a day row (`~other` too), with bucket 0.
+
+        As cheap for a campaign of years as for one of a day: a store keeps these sums. They agree
+        with `rollups("day", stream, campaign)` wherever that agrees with the commits; rows of
+        nothing but 0 may be missing. Ordered by dimension and value.
+        """
+        ...
+
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
-        """Return every card with its campaign's totals (the sum of its day rows)."""
+        """Return every card with its campaign's total: the counts of the row of `campaign_totals`
+        without a dimension, all 0 where there is none.
+        """
         ...
 
     def card(self, stream: str, campaign: str) -> Card | None:
@@ -237,7 +249,10 @@ class Store(Protocol):
         ...
 
     def repair(self, rollups: Rollups) -> None:
-        """Add increments that a recount found missing, in one transaction."""
+        """Add increments that a recount found missing, and sum `campaign_totals` anew from the day
+        rows so mended for every campaign named by a key, also by increments of nothing but 0 (which
+        make no row). In one transaction, or so that a repair cut off can be repeated.
+        """
         ...
 
     def expires_at(self, day: int) -> int | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from operator import sub
+from operator import add, sub
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from sesight.domain.ports import Row
 from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups
 from sesight.domain.tally import COUNTERS, tally_of
 from sesight.domain.text import DAY, HOUR
@@ -24,14 +25,14 @@ TRIES = 5
 """How often a day is read again while events change it."""
 
 TOTAL = "total"
-"""The family under which differences of a campaign's running total are reported."""
+"""The family under which differences of a campaign's totals are reported."""
 
 _ZERO = (0,) * len(COUNTERS)
 
 
 class Difference(Struct, frozen=True, rename="camel"):
-    """One counter of one row that is not what the records say. `family` `total`: a campaign's
-    running total is not the sum of its days.
+    """One counter of one row that is not what the records say. `family` `total`: a campaign's total,
+    whole or of one value of a dimension, is not the sum of its days.
     """
 
     family: str
@@ -101,7 +102,7 @@ def recount(
             if progress is not None:
                 progress(found.days, total, found.records)
         whole.check(found)
-        _check_totals(store, stream, found)
+        _check_totals(store, stream, cards, found)
     return found
 
 
@@ -261,28 +262,31 @@ class _Whole:
         return {row.key: list(row.counts) for row in rows if any(row.counts)}
 
 
-def _check_totals(store: Store, stream: str, found: Recount) -> None:
-    """Compare each campaign's running total with the sum of its days as mended, expired ones too."""
-    before = _totals(store, stream)
-    days = {
-        campaign: store.rollups(Family.DAY, stream, campaign, dimension="") for campaign in before
-    }
-    after = _totals(store, stream)
-    mended: dict[str, list[list[int]]] = {}
+def _check_totals(store: Store, stream: str, cards: Iterable[Card], found: Recount) -> None:
+    """Compare each campaign's totals with the sum of its days as mended, expired ones too."""
+    mended: dict[str, list[Row]] = {}
     for key, change in found.increments.items():
-        if key.family == Family.DAY and key.stream == stream and not key.dimension:
-            mended.setdefault(key.campaign, []).append(change)
-    for campaign, stored in before.items():
-        rows: list[Sequence[int]] = [row.counts for row in days[campaign]]
-        rows += mended.get(campaign, [])
-        summed = [sum(column) for column in zip(*rows, strict=True)] or list(_ZERO)
-        if stored == after.get(campaign) and stored != summed:
-            _report(RollupKey(TOTAL, stream, campaign, 0, "", ""), stored, summed, found)
-            # an increment of nothing: the store sums the days of each campaign that it mends
-            bucket = days[campaign][0].key.bucket if days[campaign] else 0
-            key = RollupKey(Family.DAY, stream, campaign, bucket, "", "")
-            found.increments.setdefault(key, list(_ZERO))
+        if key.family == Family.DAY and key.stream == stream:
+            mended.setdefault(key.campaign, []).append(Row(key, change))
+    for campaign in (card.campaign for card in cards):
+        stored = _totals(store.campaign_totals(stream, campaign))
+        days = store.rollups(Family.DAY, stream, campaign)
+        if stored != _totals(store.campaign_totals(stream, campaign)):
+            continue  # it changed meanwhile
+        summed = _totals([*days, *mended.get(campaign, [])])
+        for key in {**stored, **summed}:
+            was, now = stored.get(key, _ZERO), summed.get(key, _ZERO)
+            if list(was) != list(now):
+                _report(key, was, now, found)
+                # nothing to add: the store sums the days of each campaign that a repair names
+                anew = RollupKey(Family.DAY, stream, campaign, 0, "", "")
+                found.increments.setdefault(anew, list(_ZERO))
 
 
-def _totals(store: Store, stream: str) -> dict[str, list[int]]:
-    return {card.campaign: list(counts) for card, counts in store.cards([stream])}
+def _totals(rows: Iterable[Row]) -> Rollups:
+    """Sum rows over their buckets."""
+    sums: Rollups = {}
+    for key, counts in rows:
+        total = key._replace(family=TOTAL, bucket=0)
+        sums[total] = list(map(add, sums.get(total, _ZERO), counts))
+    return sums

@@ -1,4 +1,4 @@
--- The tables of one Sesight store, version 1. A new file is made from this page; older files reach
+-- The tables of one Sesight store, version 2. A new file is made from this page; older files reach
 -- it through migrations/, one numbered step at a time. What each part means: docs and packing.py.
 
 -- Streams by number: the number is the top of every record's id. At most 63.
@@ -52,7 +52,7 @@ CREATE TABLE string (
 CREATE INDEX string_hash ON string (hash);
 
 -- Totals: one wide row per head. `scope` is a campaign's id, or minus a stream's number.
--- Family 0 is the running total of a campaign's day rows.
+-- Family 0 are the running totals of a campaign's day rows, in bucket 0.
 CREATE TABLE rollup (
   family    INTEGER NOT NULL,
   scope     INTEGER NOT NULL,

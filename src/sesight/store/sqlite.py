@@ -211,7 +211,7 @@ class SqliteStore:
         return retention.live_from(self._settings, now)
 
     def repair(self, rollups: Rollups) -> None:
-        """Add increments to rollup rows in one transaction; running totals are summed anew."""
+        """Add increments to rollup rows, and sum totals of their campaigns anew; see the port."""
         with self._writing() as connection:
             totals.mend(connection, self._numbers, rollups)
 
@@ -270,6 +270,11 @@ class SqliteStore:
         """Return rows of one family and scope; see the port."""
         with self._reading() as (connection, _):
             return totals.rows(connection, family, stream, campaign, since, until, dimension)
+
+    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+        """Return a campaign's day rows summed over all days; see the port."""
+        with self._reading() as (connection, _):
+            return totals.of_campaign(connection, stream, campaign)
 
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
         """Return every card with its campaign's totals."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from operator import add as plus
 from typing import Any
 
 from sesight.domain.ports import SEVERAL, Card, Row
@@ -13,7 +14,7 @@ from sesight.domain.tally import COUNTERS
 from sesight.store.numbers import Numbers
 
 TOTAL = 0
-"""The family of a campaign's running total."""
+"""The family of a campaign's running totals: its day rows summed over the days, in bucket 0."""
 
 FAMILIES = {family: number for number, family in enumerate(Family, start=1)}
 """Each family with its number in a row."""
@@ -27,18 +28,22 @@ def _columns(names: Iterable[str]) -> tuple[int, ...]:
 
 
 _ALL = tuple(range(len(COUNTERS)))
-_USUAL: dict[tuple[str, bool], tuple[int, ...]] = {
-    (Family.HOUR, False): _columns(BY_HOUR),
-    (Family.AGE, False): _columns(
+_USUAL: dict[tuple[int, bool], tuple[int, ...]] = {
+    (TOTAL, True): _columns(DIMENSIONED),
+    (FAMILIES[Family.HOUR], False): _columns(BY_HOUR),
+    (FAMILIES[Family.AGE], False): _columns(
         ("delivered", "humanOpened", "machineOnlyOpened", "humanClicked")
     ),
-    (Family.DAY, True): _columns(DIMENSIONED),
-    (Family.LINK, True): _columns(("humanClicked", "clicks", "machineClicks")),
-    (Family.MONTH, True): _columns(BY_ATTEMPT),
-    (Family.SUPPRESSED, True): _columns(("recipients",)),
+    (FAMILIES[Family.DAY], True): _columns(DIMENSIONED),
+    (FAMILIES[Family.LINK], True): _columns(("humanClicked", "clicks", "machineClicks")),
+    (FAMILIES[Family.MONTH], True): _columns(BY_ATTEMPT),
+    (FAMILIES[Family.SUPPRESSED], True): _columns(("recipients",)),
 }
 """The counters that rows of a kind usually have, by family and whether there is a dimension: fewer
 columns make a faster statement."""
+
+_Head = tuple[int, int, str, str, int]
+"""What a row is known by: the columns of `_KEY`."""
 
 
 @cache
@@ -84,7 +89,7 @@ def bounded(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) 
         if key.dimension not in CLOSED and not _has_row(connection, numbers, key):
             key = key._replace(value=OTHER)  # noqa: PLW2901 - the same counts under another row
         held = kept.get(key)
-        kept[key] = counts if held is None else [a + b for a, b in zip(held, counts, strict=True)]
+        kept[key] = counts if held is None else list(map(plus, held, counts))
     return kept
 
 
@@ -111,59 +116,47 @@ def _has_row(connection: sqlite3.Connection, numbers: Numbers, key: RollupKey) -
 
 
 def add(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> None:
-    """Add increments to the rows, and those of campaigns' day rows to the campaign's total."""
-    rollups = bounded(connection, numbers, rollups)
-    batches: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
-    totals: dict[int, list[int]] = {}
-    for key, counts in rollups.items():
+    """Add increments to the rows, and those of campaigns' day rows to the campaigns' totals."""
+    changes: dict[_Head, list[int]] = {}
+    for key, counts in bounded(connection, numbers, rollups).items():
         family, stream, campaign, bucket, dimension, value = key
-        if campaign:
-            scope = numbers.campaign(stream, campaign)
-            if family == Family.DAY and not dimension:
-                held = totals.get(scope)
-                totals[scope] = (
-                    list(counts)
-                    if held is None
-                    else [one + other for one, other in zip(held, counts, strict=True)]
-                )
-        else:
-            scope = -numbers.stream(stream)
-        columns = _USUAL.get((family, bool(dimension)), _ALL)
+        scope = numbers.campaign(stream, campaign) if campaign else -numbers.stream(stream)
+        changes[FAMILIES[Family(family)], scope, dimension, value, bucket] = counts
+        if campaign and family == Family.DAY:
+            total = (TOTAL, scope, dimension, value, 0)
+            held = changes.get(total)
+            changes[total] = counts if held is None else list(map(plus, held, counts))
+    batches: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
+    for head in sorted(changes):
+        counts = changes[head]
+        columns = _USUAL.get((head[0], bool(head[2])), _ALL)
         some = [counts[at] for at in columns]
         if len(some) < len(counts) and sum(map(bool, some)) != sum(map(bool, counts)):
             columns, some = _ALL, counts
-        row = (FAMILIES[Family(family)], scope, dimension, value, bucket, *some)
         if columns in batches:
-            batches[columns].append(row)
+            batches[columns].append((*head, *some))
         else:
-            batches[columns] = [row]
-    if totals:
-        batches.setdefault(_ALL, []).extend(
-            (TOTAL, scope, "", "", 0, *counts) for scope, counts in totals.items()
-        )
+            batches[columns] = [(*head, *some)]
     for columns, rows in batches.items():
-        rows.sort(key=_by_key)
         connection.executemany(_upsert(columns), rows)
 
 
 def mend(connection: sqlite3.Connection, numbers: Numbers, rollups: Rollups) -> None:
-    """Add increments that a recount found missing, and sum anew the days of their campaigns: the
+    """Add increments that a recount found missing, and sum anew the days of their campaigns: a
     running total may be right where a day is wrong, and the other way round.
     """
-    add(connection, numbers, rollups)
+    add(connection, numbers, {key: counts for key, counts in rollups.items() if any(counts)})
     for stream, campaign in sorted({(key.stream, key.campaign) for key in rollups if key.campaign}):
         scope = numbers.campaign(stream, campaign)
         connection.execute("DELETE FROM rollup WHERE family = ? AND scope = ?", (TOTAL, scope))
-        connection.execute(
-            f"INSERT INTO rollup (family, scope, dimension, value, bucket, {_COUNTS}) "
-            f"SELECT ?, scope, '', '', 0, {', '.join(f'sum({name})' for name in COUNTERS)} "
-            "FROM rollup WHERE family = ? AND scope = ? AND dimension = '' GROUP BY scope",
-            (TOTAL, FAMILIES[Family.DAY], scope),
-        )
+        connection.execute(_SUM_ANEW, (TOTAL, FAMILIES[Family.DAY], scope))
 
 
-def _by_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[:5]
+_SUM_ANEW = (
+    f"INSERT INTO rollup (family, scope, dimension, value, bucket, {_COUNTS}) "
+    f"SELECT ?, scope, dimension, value, 0, {', '.join(f'sum({name})' for name in COUNTERS)} "
+    "FROM rollup WHERE family = ? AND scope = ? GROUP BY scope, dimension, value"
+)
 
 
 def rows(
@@ -199,6 +192,22 @@ def rows(
     ).fetchall()
     return [
         Row(RollupKey(family, stream, campaign, row[0], row[1], row[2]), row[3:]) for row in found
+    ]
+
+
+_OF_CAMPAIGN = (
+    f"SELECT dimension, value, {_COUNTS} FROM rollup WHERE family = {TOTAL} AND scope = ? "
+    "ORDER BY dimension, value"
+)
+
+
+def of_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> list[Row]:
+    """Return a campaign's running totals; see the port."""
+    return [
+        Row(RollupKey(Family.DAY, stream, campaign, 0, row[0], row[1]), row[2:])
+        for row in connection.execute(
+            _OF_CAMPAIGN, (find_campaign(connection, stream, campaign),)
+        ).fetchall()
     ]
 
 
