@@ -23,6 +23,7 @@ from sesight.ingest import (
     batch,
     certificates,
     envelope,
+    health,
     intake,
     journal,
     metrics,
@@ -181,9 +182,12 @@ def test_reasons_of_quarantine() -> None:
 
 
 def test_reasons_of_refusal() -> None:
-    """The walk has exactly the reasons, with their statuses, by which a request can be refused."""
+    """The walk has exactly the reasons, with their statuses, by which a request can be refused, and
+    health has a sentence for each that does not pass by itself.
+    """
     told = {(row[0], int(row[1])) for row in table_below(WALK, "Why a request is refused")}
     assert told == tables.refusals() - {("not-found", 404)}
+    assert {reason for reason, _ in told} == {*health.REFUSED, *health.PASSING}
 
 
 def test_every_setting() -> None:

@@ -18,6 +18,7 @@ from sesight.api.services import Retention, Services
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.certificates import Certificates, get
+from sesight.ingest.health import Seen, health
 from sesight.ingest.intake import Answers, Intake
 from sesight.ingest.journal import Journal
 from sesight.ingest.metrics import Metrics
@@ -32,11 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-QUIET_MS = 15 * 60_000
-"""Without an event for so long, intake is called quiet."""
-
 SWEEP_MS = 10 * 60_000
-"""Expired records are swept this often, at most."""
+"""Expired records are swept at the first quiet moment, then this often at most."""
 
 SWEEP_ROWS = 5_000
 """Records swept at once, so that requests never wait long behind a sweep."""
@@ -92,7 +90,7 @@ class App:
             observers.append(lines.record)
         self.pipeline = Pipeline(self.store, self.rules, clock, _each(observers))
         self.intake: Intake | None = None
-        self._swept_at = clock()
+        self._swept_at: int | None = None
 
     def _first_day(self) -> int:
         first = self.store.first_day()
@@ -138,7 +136,7 @@ class App:
     def tidy(self) -> None:
         """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended."""
         now = self.clock()
-        if now - self._swept_at >= SWEEP_MS:
+        if self._swept_at is None or now - self._swept_at >= SWEEP_MS:
             if self.store.sweep(now, SWEEP_ROWS) < SWEEP_ROWS:
                 self._swept_at = now
             due = self.store.suppressions_due(now, SWEEP_ROWS)
@@ -148,36 +146,20 @@ class App:
 
     def health(self) -> IntakeHealth:
         """Return how intake is."""
-        now = self.clock()
-        newest = self.store.newest_at()
-        metrics = self.metrics
-        waiting = self.intake.depth if self.intake is not None else None
-        sentences = []
-        state: Any = "ok"
-        if newest is None:
-            state, said = "quiet", "No event has been taken in yet."
-            sentences.append(said)
-        elif now - newest > QUIET_MS:
-            state = "quiet"
-            sentences.append(
-                f"The newest event was taken in {(now - newest) // 60_000} minutes ago."
-            )
-        if metrics.refused_at is not None and now - metrics.refused_at < 60_000:
-            state = "late"
-            sentences.append(
-                "Requests were refused within the last minute; their senders try again."
-            )
-        if waiting is not None and waiting > self.settings.intake.limit // 2:
-            state = "late"
-            sentences.append(f"{waiting} requests wait to be stored.")
-        for reason, n in sorted(self.store.quarantine_counts().items()):
-            sentences.append(_QUARANTINE.get(reason, _NOT_UNDERSTOOD).format(n=n, reason=reason))
+        intake = self.intake
+        seen = Seen(
+            newest_at=self.store.newest_at(),
+            waiting=intake.depth if intake is not None else None,
+            limit=self.settings.intake.limit,
+            quarantined=self.store.quarantine_counts(),
+        )
+        state, sentences = health(seen, self.metrics, self.clock())
         return IntakeHealth(
             state=state,
             sentences=sentences,
-            dispositions=dict(metrics.dispositions),
-            refusals=dict(metrics.refused),
-            waiting=waiting,
+            dispositions=dict(self.metrics.dispositions),
+            refusals=dict(self.metrics.refused),
+            waiting=seen.waiting,
         )
 
     # -- answering -------------------------------------------------------------------------------
@@ -212,17 +194,6 @@ class App:
     ) -> tuple[int, bytes]:
         """Ask the API a question in this process; return status and body, as HTTP would."""
         return asyncio.run(_ask(api or self.api(), path, query))
-
-
-_QUARANTINE = {
-    "unrouted": "{n} events wait for their message: they name no configuration set.",
-    "unknown-set": (
-        "{n} events are of configuration sets that no stream has: "
-        "add a stream or list the sets in intake.ignore_sets, then `sesight quarantine retry`."
-    ),
-    "unknown-account": "{n} events are of AWS accounts that intake.accounts does not name.",
-}
-_NOT_UNDERSTOOD = "{n} bodies were not understood ({reason}): see `sesight quarantine list`."
 
 
 def _each(

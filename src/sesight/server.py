@@ -149,9 +149,8 @@ def _problem(answer: Answer) -> list[Message]:
             "type": _TYPES[answer.status],
             "title": answer.reason,
             "status": answer.status,
-            "detail": _SENTENCES.get(
-                answer.reason, f"The notification was refused: {answer.reason}."
-            ),
+            "detail": answer.detail
+            or _SENTENCES.get(answer.reason, f"The notification was refused: {answer.reason}."),
             "requestId": secrets.token_hex(8),
         }
     )

@@ -42,6 +42,24 @@ def signed(signer: Signer, **fields: str) -> bytes:
     ).encode()
 
 
+SENTENCES = {
+    "malformed": {
+        "The body is no JSON object.",
+        "A field of an SNS message is missing or no text.",
+        "The signature or a signed field is no text.",
+    },
+    "not-json": {"The body is not JSON."},
+    "unknown-type": {"No type of message that SNS sends."},
+    "too-large": {"The body is larger than an SNS notification can be."},
+    "signature": {"The signature does not match."},
+    "signature-version": {"SignatureVersion is neither 1 nor 2."},
+    "foreign-topic": {"The topic is not on the allow-list."},
+    "stale-confirmation": {"The subscription confirmation is over an hour old."},
+    "subscribe-url": {"SubscribeURL does not confirm this topic."},
+}
+"""All that a refusal may say, by its reason: nothing of what was posted."""
+
+
 def forgeries(body: bytes, signer: Signer) -> dict[str, tuple[bytes, int, str]]:
     """Return kinds of what is not ours: (what is posted, status, reason)."""
     good = signer.sign(body)
@@ -124,6 +142,7 @@ def test_forgeries_are_refused_counted_and_not_stored(server, signer, bodies) ->
             assert answer.headers["cache-control"] == "no-store"
             assert "retry-after" not in answer.headers
             assert answer.problem.keys() == {"type", "title", "status", "detail", "requestId"}
+            assert answer.problem["detail"] in SENTENCES[reason]
     counted = Counter((reason, status) for _, status, reason in kinds.values())
     assert server.refusals() == {key: 2 * n for key, n in counted.items()}
     held = server.holds()
@@ -145,6 +164,10 @@ def test_headers_that_differ_from_the_body_are_refused(server, signer, bodies) -
     for headers, reason in cases:
         answer = ask(server.port, request(good, **headers))
         assert (answer.status, answer.reason) == (400, reason)
+        assert answer.problem["detail"] in (
+            "Raw message delivery carries no signature: switch it off for this subscription.",
+            *(f"{header.replace('_', '-')} differs from the body." for header in headers),
+        )
     assert server.refusals() == {("header-mismatch", 400): 3, ("raw-delivery", 400): 1}
     matching = {"x_amz_sns_message_type": "Notification", "x_amz_sns_topic_arn": TOPIC_ARN}
     assert ask(server.port, request(good, **matching)).status == 200
@@ -197,6 +220,16 @@ def test_the_end_of_a_subscription_is_ignored_and_never_undone(server, signer) -
     )
     assert server.post([gone]).statuses == {200: 1}
     assert server.metrics()["sesight_events_total", "ignored", "none", "none"] == 1
+
+    def told() -> bool:
+        health = json.loads(server.get("/api/health/intake").body)
+        return any(
+            "a subscription to this server has ended" in each for each in health["sentences"]
+        )
+
+    assert told()
+    assert server.post([signer.confirmation()]).statuses == {200: 1}
+    assert not told()
 
 
 def test_what_is_ours_but_not_understood_is_quarantined_and_answered_200(server, signer) -> None:

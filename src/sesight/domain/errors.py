@@ -41,7 +41,9 @@ class Unreadable(SesightError):
 
 
 class Untrusted(SesightError):
-    """A notification failed a proof. `reason` is the code it is counted under, `status` the answer."""
+    """A notification failed a proof. `reason` is the code it is counted under, `status` the answer;
+    the sentence is answered too, to anybody: it repeats nothing of what was sent.
+    """
 
     def __init__(self, reason: str, message: str, status: int = 403) -> None:
         """Keep the code and the HTTP status beside the sentence."""

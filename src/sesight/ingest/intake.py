@@ -53,10 +53,13 @@ BUSY_SECONDS = 60.0
 
 
 class Answer(Struct, frozen=True):
-    """The HTTP status of a notification, and the code of the reason where it is not 200."""
+    """The HTTP status of a notification; where it is not 200 also the code of the reason, and a sentence
+    of the error where there is one.
+    """
 
     status: int
     reason: str = ""
+    detail: str = ""
 
 
 TAKEN = Answer(200)
@@ -183,7 +186,7 @@ class Intake:
         try:
             return step(request)
         except Untrusted as error:
-            return self._refuse(error.reason, error.status)
+            return self._refuse(error.reason, error.status, str(error))
         except (CertificateNeeded, CertificateUnavailable):
             return self._refuse("certificate-unavailable", 503)
         except Exception:  # noqa: BLE001 - refused, named and logged
@@ -220,9 +223,9 @@ class Intake:
             readings = [Reading(ORIGIN, nothing="unsubscribed-topic")]
         yield request, readings
 
-    def _refuse(self, reason: str, status: int) -> Answer:
+    def _refuse(self, reason: str, status: int, detail: str = "") -> Answer:
         self._refused(reason, status)
-        return Answer(status, reason)
+        return Answer(status, reason, detail)
 
     # -- what may take seconds -------------------------------------------------------------------
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from sesight.ingest.reading import Reading
 
 
+UNSUBSCRIBED = "unsubscribed-topic"
+"""The code of a reading in which SNS says that a subscription has ended."""
+
+_MINUTE = 60_000
+_MINUTES_KEPT = 60
+
+
 class Metrics:
     """The metrics of one process. Names are contract: docs/metrics.md is generated from them."""
 
@@ -31,6 +38,10 @@ class Metrics:
         self.dispositions: Count[str] = Count()
         self.refused: Count[str] = Count()
         self.refused_at: int | None = None
+        """When a request was last refused that its sender tries again (5xx)."""
+        self.unsubscribed_at: int | None = None
+        """When SNS said that a subscription has ended, none having been confirmed since."""
+        self._minutes: dict[int, Count[str]] = {}
         self.events = Counter(
             "sesight_events",
             "Events and envelopes taken in, by what became of them.",
@@ -78,6 +89,8 @@ class Metrics:
 
     def count(self, processed: list[Processed]) -> None:
         """Count one batch."""
+        for reading in [each.reading for each in processed if each.reading.event is None]:
+            self._heed(reading)
         seen = Count(
             [(each.disposition, _type_in(each.reading), each.stream) for each in processed]
         )
@@ -94,13 +107,34 @@ class Metrics:
             self.missing_tag.labels(stream or "none").inc(n)
         self.batch_size.observe(len(processed))
 
+    def _heed(self, reading: Reading) -> None:
+        if reading.confirmed:
+            self.unsubscribed_at = None
+        elif reading.nothing == UNSUBSCRIBED:
+            self.unsubscribed_at = self._clock()
+
     def refuse(self, reason: str, status: int) -> None:
         """Count one refused request. Any thread may call it."""
         self.refusals.labels(reason, str(status)).inc()
+        now = self._clock()
         with self._refusing:
             self.refused[reason] += 1
             if status >= 500:
-                self.refused_at = self._clock()
+                self.refused_at = now
+            minute = now // _MINUTE
+            if minute not in self._minutes:
+                self._minutes = {
+                    at: n for at, n in self._minutes.items() if minute - at <= _MINUTES_KEPT
+                }
+                self._minutes[minute] = Count()
+            self._minutes[minute][reason] += 1
+
+    def refused_within(self, minutes: int, now: int) -> Count[str]:
+        """Return how many requests were refused, by reason, in the last `minutes` (at most 60)."""
+        with self._refusing:
+            return sum(
+                (n for at, n in self._minutes.items() if now // _MINUTE - at < minutes), Count()
+            )
 
     def watch(self, depth: Callable[[], int], newest_at: Callable[[], int | None]) -> None:
         """Read these two when somebody asks."""

@@ -1,0 +1,36 @@
+"""The app put together: what it does by itself beside taking in and answering."""
+
+from pathlib import Path
+
+from sesight.app import SWEEP_MS, App
+from sesight.domain.text import DAY
+from sesight.settings import Settings, StoreSettings
+from tests.builders import NOW, delivery, fill
+
+
+def held(app: App) -> list[int]:
+    """Return the send days before today of which the store still has records, swept or not."""
+    days = range(NOW // DAY - 200, NOW // DAY)
+    return [day for day in days if list(app.store.records_of_day("outreach", day))]
+
+
+def test_first_sweep(tmp_path: Path) -> None:
+    """Records that expired while no server ran go at the first quiet moment; later ones when it is
+    time again.
+    """
+    now = NOW
+    settings = Settings(store=StoreSettings(url=f"sqlite:///{tmp_path / 'sesight.db'}"))
+    app = App(settings, clock=lambda: now)
+    days = [NOW // DAY - ago for ago in (100, 90, 5)]
+    fill(app.store, [delivery(message=f"m{day}", sent_at=day * DAY) for day in days])
+    assert held(app) == days
+    app.tidy()
+    assert held(app) == days[1:]
+    now += DAY // 2
+    app.tidy()
+    assert held(app) == days[2:]
+    fill(app.store, [delivery(message="late", sent_at=days[1] * DAY)])
+    now += SWEEP_MS - 1
+    app.tidy()
+    assert held(app) == days[1:]
+    app.close()
