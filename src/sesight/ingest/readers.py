@@ -178,6 +178,7 @@ def start_apart(process: BaseProcess) -> None:
 def _hand_over(to: Connection, given: Connection | None, task: Task, share: int, of: int) -> None:
     if given is not None:
         os.dup2(given.fileno(), sys.stdin.fileno())
+    os.nice(5)
     gc.disable()  # nothing made here is cyclic
     reading = _Share(task, share, of)
     try:
