@@ -61,6 +61,8 @@ def test_recount_of_a_sound_store(filled: Sesight) -> None:
         "UPDATE rollup SET delivered = 0 WHERE family = 3",
         "DELETE FROM rollup WHERE family = 5",
         "DELETE FROM rollup WHERE family = 2",
+        "UPDATE rollup SET recipients = recipients + 1 WHERE family = 6",
+        "DELETE FROM rollup WHERE family = 6",
     ],
 )
 def test_recount_mends(filled: Sesight, traffic: Traffic, tmp_path: Path, damage: str) -> None:

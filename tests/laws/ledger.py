@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from sesight.domain.event import Event
 from sesight.domain.ports import Changes, Key, Quarantined
@@ -44,7 +45,8 @@ class Ledger:
             held = self.totals.get(key, [0] * len(change))
             self.totals[key] = [a + b for a, b in zip(held, change, strict=True)]
         for each in changes.quarantined:
-            self.waiting.setdefault(each.id, each)
+            first = self.waiting.get(each.id)
+            self.waiting[each.id] = each if first is None else replace(each, at=first.at)
         for name in changes.released:
             self.waiting.pop(name, None)
         return self.lost & changes.records.keys()

@@ -588,11 +588,32 @@ class Lists:
         assert [one.address for one in store.suppressions_due(NOW + 5, 9)] == ["over", "soon"]
         assert len(store.suppressions_due(NOW + 9, 2)) == 2
 
+    def test_counted(self, store: Store) -> None:
+        """Every item of a stream that counts is told once, also when there are many."""
+        cause = Cause(5, "c", "complaint", 4)
+        items = [
+            Suppression(
+                stream, f"{n}@x.example", (cause,), counted=(n % 3, "complaint") if n else None
+            )
+            for stream, many in (("outreach", 1_101), ("finance", 3))
+            for n in range(many)
+        ]
+        put(store, suppressions={(one.stream, one.address): one for one in items})
+        for stream, many in (("outreach", 1_100), ("finance", 2), ("nowhere", 0)):
+            found = list(store.suppressions_counted(stream))
+            assert len(found) == many
+            assert {one.address: one for one in found} == {
+                one.address: one for one in items if one.stream == stream and one.counted
+            }
+
     def test_quarantine(self, store: Store) -> None:
-        """One body is kept once, newest first, counted by reason, until it is released."""
-        first = Quarantined("1", "odd", "Odd.", b"{", 5)
+        """One body is kept once, with what was said of it last and the time of the first, newest
+        first, counted by reason, until it is released.
+        """
+        first = Quarantined("1", "odd", "Again.", b"{", 5)
         second = Quarantined("2", "unrouted", "No set.", b"{}", 6, "m", None, b"\x90")
-        put(store, quarantined=[first, second])
+        put(store, quarantined=[Quarantined("1", "odder", "Odd.", b"{", 5, "m"), second])
+        assert store.quarantine_counts() == {"odder": 1, "unrouted": 1}
         put(store, quarantined=[Quarantined("1", "odd", "Again.", b"{", 9)])
         assert store.quarantine(9) == [second, first]
         assert store.quarantine(9, "odd") == [first]

@@ -28,7 +28,8 @@ def recount(
     store: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the totals of every send day still held with the sum of its records.
+    """Compare the totals of every send day still held with the sum of its records, and counts of
+    suppressed addresses with the items.
 
     Exits with 1 when differences remain. A server may go on meanwhile.
     """

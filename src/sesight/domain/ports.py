@@ -25,7 +25,8 @@ class Key(NamedTuple):
 class Quarantined(Struct, frozen=True, gc=False, array_like=True):
     """A trusted body that was not understood or not routed, with the reason's code and a sentence.
 
-    `id` is a hash of the body, so that one body is kept once. `message_id` is known for `unrouted`
+    `id` is a hash of the body, so that one body is kept once: quarantined again it takes what is said
+    of it now (reason, detail, event …) and keeps the time `at` of the first. `message_id` is known for `unrouted`
     and `unknown-set`; `name` is the configuration set of the latter; `event` the event already read
     (msgpack of `sesight.domain.event.Event`), by which the body is folded later.
     """
@@ -236,6 +237,10 @@ class Store(Protocol):
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return items that count as active and whose time to block is over at `now`."""
+        ...
+
+    def suppressions_counted(self, stream: str) -> Iterator[Suppression]:
+        """Yield every item of a stream that counts as active (`counted` is set), for recount."""
         ...
 
     def bounded(self, rollups: Rollups) -> Rollups:

@@ -39,10 +39,16 @@ class Retried(Struct, frozen=True):
 
 
 def every(store: Store, reason: str | None = None) -> Iterator[Quarantined]:
-    """Yield every quarantined body, of one reason or reason by reason."""
-    for name, n in sorted(store.quarantine_counts().items()):
+    """Yield every quarantined body once, of one reason or reason by reason, also if it gets another
+    reason meanwhile.
+    """
+    seen: set[str] = set()
+    for name in sorted(store.quarantine_counts()):
         if reason is None or name == reason:
-            yield from store.quarantine(n, name)
+            for held in store.quarantine(store.quarantine_counts().get(name, 0), name):
+                if held.id not in seen:
+                    seen.add(held.id)
+                    yield held
 
 
 def retry(

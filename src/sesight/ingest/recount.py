@@ -1,4 +1,4 @@
-"""The recount: whether the totals of send days still held are the sum of their records' tallies."""
+"""The recount: whether totals are what the records still held, and the suppressions, add up to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from sesight.domain.ports import Row
-from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups
+from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
 from sesight.domain.tally import COUNTERS, tally_of
 from sesight.domain.text import DAY, HOUR
 
@@ -75,13 +75,17 @@ def recount(
     streams: Iterable[str],
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Recount:
-    """Compare every row that records still held can vouch for with the sum of their tallies.
+    """Compare every row that records still held can vouch for with the sum of their tallies, and the
+    counts of suppressed addresses with the items.
 
     Rows are read before and after the records of a day, which count only if nothing changed between,
     so that a server may go on. `progress` is told days done, of all, and records so far.
     Raises StoreUnavailable.
     """
     found = Recount(differences=[], moving=[], unchecked=[], increments={})
+    streams = tuple(streams)
+    for stream in streams:
+        _check_suppressed(store, stream, found)
     first_day = store.first_day()
     if first_day is None:
         return found
@@ -104,6 +108,23 @@ def recount(
         whole.check(found)
         _check_totals(store, stream, cards, found)
     return found
+
+
+def _check_suppressed(store: Store, stream: str, found: Recount) -> None:
+    """Compare the counts of suppressed addresses with the items that count."""
+    for _ in range(TRIES):
+        before = _suppressed(store, stream)
+        counted: Rollups = {}
+        for item in store.suppressions_counted(stream):
+            add_suppressed(counted, None, item)
+        if before == _suppressed(store, stream):
+            _compare(before, counted, found)
+            return
+    found.unchecked.append(f"suppressions of {stream}, which changed all the while")
+
+
+def _suppressed(store: Store, stream: str) -> Rollups:
+    return {row.key: list(row.counts) for row in store.rollups(Family.SUPPRESSED, stream)}
 
 
 def _is_expired(store: Store, day: int, now: int) -> bool:

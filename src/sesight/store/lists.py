@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from sesight.domain.ports import Quarantined
 from sesight.domain.suppression import Suppression, SuppressionPolicy, active
@@ -74,17 +75,31 @@ def suppressions_due(connection: sqlite3.Connection, now: int, limit: int) -> li
     ]
 
 
+def suppressions_counted(
+    connection: sqlite3.Connection, stream: str, after: str, limit: int
+) -> list[Suppression]:
+    """Return counted items of a stream, in order of the address, after one."""
+    return [
+        read_suppression(body)
+        for (body,) in connection.execute(
+            "SELECT body FROM suppression WHERE stream = ? AND active AND address > ? "
+            "ORDER BY address LIMIT ?",
+            (stream, after, limit),
+        )
+    ]
+
+
 def put_quarantined(connection: sqlite3.Connection, bodies: Iterable[Quarantined]) -> None:
-    """Store bodies; one that is there already stays as it is."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO quarantine (id, reason, at, size, message_id, body) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (held.id, held.reason, held.at, len(packed), held.message_id, packed)
-            for held in bodies
-            for packed in (_encode(held),)
-        ],
-    )
+    """Store bodies; one that is there already keeps only its time."""
+    for held in bodies:
+        first = connection.execute("SELECT at FROM quarantine WHERE id = ?", (held.id,)).fetchone()
+        kept = held if first is None else replace(held, at=first[0])
+        packed = _encode(kept)
+        connection.execute(
+            "INSERT OR REPLACE INTO quarantine (id, reason, at, size, message_id, body) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (kept.id, kept.reason, kept.at, len(packed), kept.message_id, packed),
+        )
 
 
 def quarantine(connection: sqlite3.Connection, limit: int, reason: str | None) -> list[Quarantined]:

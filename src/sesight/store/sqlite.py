@@ -43,8 +43,8 @@ from sesight.store.writing import write_records
 READERS_KEPT = 8
 """Idle reading connections kept open."""
 
-DAY_CHUNK = 500
-"""Records read at a time, so that a long walk holds no snapshot while its caller works."""
+WALKED = 500
+"""Records or items read at a time, so that a long walk holds no snapshot while its caller works."""
 
 
 class Reader(NamedTuple):
@@ -296,6 +296,17 @@ class SqliteStore:
         with self._reading() as (connection, _):
             return lists.suppressions_due(connection, now, limit)
 
+    def suppressions_counted(self, stream: str) -> Iterator[Suppression]:
+        """Yield every counted item of a stream, in order of the address."""
+        after = ""
+        while True:
+            with self._reading() as (connection, _):
+                items = lists.suppressions_counted(connection, stream, after, WALKED)
+            yield from items
+            if len(items) < WALKED:
+                return
+            after = items[-1].address
+
     def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:
         """Return quarantined bodies, newest first."""
         with self._reading() as (connection, _):
@@ -347,14 +358,14 @@ class SqliteStore:
                 rows = connection.execute(
                     "SELECT id, message, body FROM record WHERE id >= ? AND id < ? "
                     "ORDER BY id LIMIT ?",
-                    (low, first_id(number, (day + 1) * DAY), DAY_CHUNK),
+                    (low, first_id(number, (day + 1) * DAY), WALKED),
                 ).fetchall()
                 records = [
                     decode(key, body, sent_of(rowid), stream, values).record
                     for rowid, key, body in rows
                 ]
             yield from records
-            if len(rows) < DAY_CHUNK:
+            if len(rows) < WALKED:
                 return
             low = rows[-1][0] + 1
 
