@@ -3,12 +3,13 @@
 import json
 import signal
 import socket
+import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Sesight, Start
+from tests.cli.conftest import COMMAND, DEADLINE, Sesight, Start, environment
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -31,6 +32,36 @@ def test_json_lines(start: Start) -> None:
     assert server.stop().code == 0
     assert line.keys() == {"listening", "intake"}
     assert line["intake"] is None
+
+
+def test_stalled_output(sesight: Sesight, tmp_path: Path) -> None:
+    """Who starts to read event lines and stops holds up neither intake nor the end."""
+    keys = tmp_path / "keys"
+    posting = ("simulate", "--keys", keys, "--messages", 300, "--days", 5, "--post")
+    assert sesight(*posting, "http://127.0.0.1:9/", "--messages", 0).code == 0
+    (tmp_path / "sesight.toml").write_text(
+        '[[topics]]\narn = "arn:aws:sns:eu-west-1:000000000000:ses-email-events"\n'
+        'certificate_file = "keys/simulator.pem"\n'
+    )
+    with subprocess.Popen(
+        [COMMAND, "serve", "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+    ) as server:
+        try:
+            url = json.loads(server.stdout.readline())["listening"]
+            posted = sesight(*posting, f"{url}/api/ses/events", "--json")
+            with urllib.request.urlopen(f"{url}/api/metrics", timeout=30) as answer:
+                metrics = answer.read().decode()
+            server.terminate()
+            assert server.wait(timeout=DEADLINE) == 0
+            read = server.stdout.read()
+        finally:
+            server.kill()
+    assert (posted.code, posted.json["refused"], posted.json["lost"]) == (0, 0, 0)
+    assert "sesight_journal_lines_dropped_total 0.0" in metrics
+    assert 0 < read.count(b"SES_EVENT_PROCESSED") < posted.json["accepted"]
 
 
 def test_busy_port(sesight: Sesight, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ class Server:
 
     @property
     def journal(self) -> list[dict[str, Any]]:
-        """The lines of processed events, of all its lives."""
+        """The lines of processed events, of all its lives: to be read when it has stopped."""
         return [
             json.loads(line)
             for output in self.outputs

@@ -102,8 +102,8 @@ def test_metrics_say_what_was_taken_in(tmp_path, signer) -> None:
         assert posted.statuses == {200: count}
         assert server.post([b"{}"]).statuses == {400: 1}
         metrics = server.metrics()
-        lines = server.journal
         health = json.loads(server.get("/api/health/intake").body)
+    lines = server.journal
     assert len(lines) == count
     said: dict[tuple[str, ...], float] = {}
     for line in lines:

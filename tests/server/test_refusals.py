@@ -147,8 +147,9 @@ def test_forgeries_are_refused_counted_and_not_stored(server, signer, bodies) ->
     assert server.refusals() == {key: 2 * n for key, n in counted.items()}
     held = server.holds()
     assert (held.records, held.rollups, held.quarantined) == ({}, {}, {})
-    assert server.journal == []
     assert server.post([signer.sign(bodies[0])]).statuses == {200: 1}
+    server.stop()
+    assert [line["disposition"] for line in server.journal] == ["created"]
     assert server.errors == ""
 
 
@@ -202,6 +203,7 @@ def test_a_subscription_to_the_pinned_topic_is_confirmed(server, signer) -> None
     """Without a call to AWS: the account is one that AWS never issues."""
     assert server.post([signer.confirmation()]).statuses == {200: 1}
     assert server.metrics()["sesight_events_total", "confirmed", "none", "none"] == 1
+    server.stop()
     assert [line["disposition"] for line in server.journal] == ["confirmed"]
     assert server.holds().quarantined == {}
 

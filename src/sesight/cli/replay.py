@@ -56,7 +56,6 @@ def replay(
     import msgspec
 
     from sesight.cli import screen
-    from sesight.cli.serve import Lines
     from sesight.cli.session import interruptible, opened, put, streams_of
     from sesight.ingest.files import sources
     from sesight.ingest.replay import replay as feed
@@ -72,7 +71,7 @@ def replay(
             new=True,
             durability=durability,
             backfill=backfill,
-            journal=Lines() if log_events else None,
+            journal=_put_lines if log_events else None,
         ) as app,
     ):
         if stream is not None:
@@ -95,6 +94,12 @@ def replay(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def _put_lines(lines: bytes) -> None:
+    """Print the lines of a batch: whoever reads them may take the time."""
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
 
 
 def _show(summary: Summary) -> None:

@@ -8,30 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sesight.cli.lines import Lines
 from sesight.cli.options import Config, Json, StoreUrl
 
 if TYPE_CHECKING:
     import socket
-
-
-class Lines:
-    """Standard output for event lines. When nobody reads them any more, events still count."""
-
-    def __init__(self) -> None:
-        """Begin with an open output."""
-        self._open = True
-
-    def __call__(self, lines: bytes) -> None:
-        """Write lines at once."""
-        if self._open:
-            try:
-                sys.stdout.buffer.write(lines)
-                sys.stdout.buffer.flush()
-            except (OSError, ValueError):
-                self._open = False
-                print(
-                    "Event lines are read no more; events are taken all the same.", file=sys.stderr
-                )
 
 
 def tell(line: str) -> None:
@@ -89,17 +70,22 @@ def serve(
     try:
         if wanted is not None:
             public = listen(*place(wanted))
-        app = App(settings, journal=Lines() if settings.intake.log_events else None)
+        lines = Lines(sys.stdout.fileno()) if settings.intake.log_events else None
+        app = App(settings, journal=lines)
     except BaseException:
         listener.close()
         raise
     try:
+        if lines is not None:
+            lines.start(app.metrics.lines_dropped.inc)
         _say(address_of(listener), address_of(public) if public else None, as_json=as_json)
         run(app, listener, public)
     except KeyboardInterrupt:
         pass  # before the server heard signals itself
     finally:
         app.close()
+        if lines is not None:
+            lines.stop()
 
 
 def _say(address: str, intake: str | None, *, as_json: bool) -> None:

@@ -66,6 +66,11 @@ class Metrics:
             ["reason", "status"],
             registry=registry,
         )
+        self.lines_dropped = Counter(
+            "sesight_journal_lines_dropped",
+            "Lines of processed events that were not written: nobody read them, or it failed.",
+            registry=registry,
+        )
         self.depth = Gauge(
             "sesight_queue_depth", "Requests under way in intake.", registry=registry
         )
