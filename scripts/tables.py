@@ -10,24 +10,21 @@ import inspect
 import re
 import textwrap
 from enum import Enum
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from sesight import api, server
+from sesight import server
 from sesight.api import services as api_services
 from sesight.api.application import routes_of
 from sesight.api.openapi import document
 from sesight.api.problem import KINDS
 from sesight.domain import event as event_words
 from sesight.domain import stats, tally
-from sesight.domain import verdict as verdict_module
 from sesight.domain.engagement import (
     _MACHINES,
     _PEOPLE,
@@ -687,13 +684,11 @@ def _shape(schema: dict[str, Any]) -> str:
 def api_types() -> str:
     """Return every shape of an answer, with its members."""
     schemas = api_document()["components"]["schemas"]
-    said = {of.__name__: inspect.cleandoc(of.__doc__ or "") for of in _structs()}
     parts = []
     for name in sorted(schemas):
         schema = schemas[name]
         parts.append(f"### {name}\n")
-        if said.get(name):
-            parts.append(f"{' '.join(said[name].split())}\n")
+        parts.append(f"{schema['description']}\n")
         if schema.get("properties"):
             required = schema.get("required", ())
             rows = [
@@ -704,18 +699,6 @@ def api_types() -> str:
         else:
             parts.append(f"{_shape(schema)}.\n")
     return "\n".join(parts)
-
-
-def _structs() -> list[type[Struct]]:
-    """Return every struct of which an answer of the API can be made."""
-    modules = [stats, verdict_module]
-    modules += [import_module(f"sesight.api.{each.name}") for each in iter_modules(api.__path__)]
-    return [
-        held
-        for module in modules
-        for held in vars(module).values()
-        if isinstance(held, type) and issubclass(held, Struct)
-    ]
 
 
 def api_problems() -> str:

@@ -14,11 +14,16 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from sesight.api.answers import Meta
 from sesight.api.application import create_api, routes_of
+from sesight.api.campaigns import CampaignAnswer
 from sesight.api.openapi import document
 from sesight.api.parameters import known_parameters
+from sesight.api.problem import Problem
 from sesight.api.recipient_id import encode
+from sesight.api.recipients import Lookup
 from sesight.api.services import Services, StreamRoutes
+from sesight.domain.stats import Totals
 from sesight.domain.text import DAY
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, bounce, clicked, complaint, delivery, fill, opened
@@ -134,6 +139,15 @@ def test_every_parameter_is_described(shared) -> None:
         assert sorted(each["name"] for each in queried) == list(known_parameters(handler))
         assert all(each.get("description", "").endswith((".", "…")) for each in queried)
         assert operation["description"].endswith(".")
+
+
+def test_every_shape_is_described(shared) -> None:
+    """Each shape of an answer or a question is described by the words of its struct."""
+    schemas = document(shared, routes_of(shared))["components"]["schemas"]
+    assert {name for name, each in schemas.items() if not each.get("description")} == set()
+    for struct in (CampaignAnswer, Lookup, Meta, Problem, Totals):
+        said = schemas[struct.__name__]["description"]
+        assert said == " ".join(struct.__doc__.split())
 
 
 def test_errors_are_problems(shared) -> None:

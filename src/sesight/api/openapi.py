@@ -7,7 +7,7 @@ with a Problem, none with Litestar's own 400.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -44,10 +44,13 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
         logging_config=None,
     )
     schema: dict[str, Any] = app.openapi_schema.to_schema()
-    (_, components) = msgspec.json.schema_components(
-        [Problem], ref_template="#/components/schemas/{name}"
+    _, described = msgspec.json.schema_components(
+        [Problem, *_bodies(handlers)], ref_template="#/components/schemas/{name}"
     )
-    schema["components"]["schemas"].update(components)
+    schemas = schema["components"]["schemas"]
+    schemas["Problem"] = described["Problem"]
+    for name, each in schemas.items():  # Litestar leaves the docstrings of structs out
+        each["description"] = " ".join(described[name]["description"].split())
     schema["paths"] = {_camel(path): methods for path, methods in schema["paths"].items()}
     for path in schema["paths"].values():
         for method in _METHODS:
@@ -55,6 +58,15 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
                 _amend(path[method])
     ordered: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema, order="sorted"))
     return ordered
+
+
+def _bodies(handlers: Sequence[HTTPRouteHandler]) -> Iterator[Any]:
+    """Yield the types of what is asked and answered, without the Response around them."""
+    for handler in handlers:
+        signature = handler.parsed_fn_signature
+        asked = [field for name, field in signature.parameters.items() if name == "data"]
+        for field in (signature.return_type, *asked):
+            yield from [inner.annotation for inner in field.inner_types or (field,)]
 
 
 def _camel(name: str) -> str:
