@@ -18,6 +18,7 @@ demo: $(READY) ## Show it at work on simulated traffic, on this machine alone.
 	$(BIN)/sesight demo
 
 test: $(READY) ## Run all tests.
+	scripts/fetch-dynamodb-local
 	$(BIN)/python -m pytest -n auto
 
 check: $(READY) ## Lint, formatting, types, import direction and the freshness of the docs.
@@ -49,7 +50,7 @@ docs: $(READY) ## Write the generated parts of the docs again.
 	$(COG) -r $(DOCS)
 
 clean: ## Remove .venv and every cache; your data stays.
-	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf .venv .dynamodb-local dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .venv/bin/python:

@@ -10,7 +10,8 @@ from msgspec import Struct
 class Stream(Struct, frozen=True, forbid_unknown_fields=True):
     """A kind of mail. `months`: its campaigns are months (statements); `soft_bounces`: repeated soft
     bounces suppress; `tracked`: opens and clicks are recorded; `topic`: the contact-list topic that stands
-    for the stream, None if leaving any topic leaves the stream.
+    for the stream, None if leaving any topic leaves the stream; `tables`: what its DynamoDB tables are
+    named after, None for its id.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Stream(Struct, frozen=True, forbid_unknown_fields=True):
     soft_bounces: bool = True
     tracked: bool = True
     topic: str | None = None
+    tables: str | None = None
 
     @property
     def marketing(self) -> bool:
@@ -30,5 +32,11 @@ class Stream(Struct, frozen=True, forbid_unknown_fields=True):
 
 OUTREACH = Stream("outreach", "Outreach", "marketing", "outreach-tracking")
 FINANCE = Stream(
-    "finance", "Finance", "transactional", "finance-tracking", months=True, soft_bounces=False
+    "finance",
+    "Finance",
+    "transactional",
+    "finance-tracking",
+    months=True,
+    soft_bounces=False,
+    tables="financial",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -18,42 +19,58 @@ QUARANTINE_MS = 30 * 86_400_000
 """How long a body stays in the quarantine."""
 
 
+class Described(NamedTuple):
+    """What an item says at some time, in words. `until` is when a counted item stops to block by
+    itself; one that already has is due at 0.
+    """
+
+    scope: str | None
+    active: bool
+    reason: str | None
+    first_at: int | None
+    last_at: int | None
+    until: int | None
+    note: str | None
+
+
+def described(item: Suppression, now: int, policy: SuppressionPolicy) -> Described:
+    """Return what an item says at `now` (epoch ms)."""
+    blocking = active(item, now, policy) if item.counted is not None else None
+    until = 0 if item.counted is not None else None
+    if blocking is not None:
+        until = blocking.until
+    times = [cause.at for cause in item.causes]
+    return Described(
+        blocking.cause.scope if blocking is not None else None,
+        item.counted is not None,
+        item.counted[1] if item.counted is not None else None,
+        min(times, default=None),
+        max(times, default=None),
+        until,
+        item.removals[-1].note if item.removals else None,
+    )
+
+
 def put_suppressions(
     connection: sqlite3.Connection,
     items: Iterable[Suppression],
     now: int,
     policy: SuppressionPolicy,
 ) -> None:
-    """Store items, with columns that say in words what the body holds.
-
-    `until` is when a counted item stops to block by itself; an item that already has is due at 0.
-    """
-    rows = []
-    for item in items:
-        blocking = active(item, now, policy) if item.counted is not None else None
-        until = 0 if item.counted is not None else None
-        if blocking is not None:
-            until = blocking.until
-        times = [cause.at for cause in item.causes]
-        rows.append(
+    """Store items, with columns that say in words what the body holds."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO suppression (stream, address, email, scope, active, reason, "
+        f"firstAt, lastAt, until, note, body) VALUES ({', '.join('?' * 11)})",
+        [
             (
                 item.stream,
                 item.address,
                 item.spelling or item.address,
-                blocking.cause.scope if blocking is not None else None,
-                item.counted is not None,
-                item.counted[1] if item.counted is not None else None,
-                min(times, default=None),
-                max(times, default=None),
-                until,
-                item.removals[-1].note if item.removals else None,
+                *described(item, now, policy),
                 _encode(item),
             )
-        )
-    connection.executemany(
-        "INSERT OR REPLACE INTO suppression (stream, address, email, scope, active, reason, "
-        f"firstAt, lastAt, until, note, body) VALUES ({', '.join('?' * 11)})",
-        rows,
+            for item in items
+        ],
     )
 
 

@@ -1,0 +1,1 @@
+"""How the DynamoDB store keeps things: tables, keys, items, reading, writing."""

@@ -1,0 +1,230 @@
+"""Keys: how records, rollup rows and everything else are named in the tables, and read back.
+
+Parts of a key are joined by `#`; within a part `#` is written `%23` and `%` `%25`, so that no two
+things ever share a key. Times are written so that text sorts as they do.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple
+from zlib import crc32
+
+from sesight.domain.event import EVERYBODY
+from sesight.domain.record import Record
+from sesight.domain.rollup import RollupKey
+from sesight.domain.tally import month_name
+from sesight.domain.text import DAY, day_name, iso, tie
+from sesight.store.attention import kinds_of
+
+CAMPAIGN_SHARDS = 8
+DAY_SHARDS = 4
+MONTH_SHARDS = 4
+"""Over how many keys a campaign, a day and a month are spread: a partition takes 1,000 writes a
+second. Raising one is safe (readers ask all), lowering one hides what was written before.
+"""
+
+LAST = "~"
+"""Text above every send time, and above every shard of the change feed."""
+
+REPAIR = "~repair"
+"""In place of a shard: what a recount added."""
+
+SUM = "~sum"
+"""In place of a shard: old shards' rows put together. Sorts after all of them; see rows.py."""
+
+_PART_BYTES = 400
+"""Bytes of one part of a sort key (which holds 1,024)."""
+
+
+def text_key(text: str) -> str:
+    """Return a text as a key, which may not be empty."""
+    return f"~{text}" if not text or text[0] == "~" else text
+
+
+def key_text(key: str) -> str:
+    """Return the text of a key."""
+    return key[1:] if key[0] == "~" else key
+
+
+def escaped(part: str) -> str:
+    """Write one part of a key."""
+    return part.replace("%", "%25").replace("#", "%23")
+
+
+def unescaped(part: str) -> str:
+    """Read one part of a key."""
+    return part.replace("%23", "#").replace("%25", "%")
+
+
+def fitting(part: str) -> tuple[str, bool]:
+    """Write one part of a sort key, a long one as its beginning and a hash; say whether it was cut."""
+    text = escaped(part)
+    encoded = text.encode()
+    if len(encoded) <= _PART_BYTES:
+        return text, False
+    mark = blake2b(encoded, digest_size=16).hexdigest()
+    return f"{encoded[: _PART_BYTES - 33].decode(errors='ignore')}~{mark}", True
+
+
+# Records
+
+
+def sent_key(sent_at: int, message_id: str, recipient: str) -> str:
+    """Return the place of a record among all: send time, then the tie every store orders by, then
+    more of a hash, so that no two records share it.
+    """
+    more = blake2b(f"{message_id}\n{recipient}".encode(), digest_size=4).hexdigest()
+    return f"{iso(sent_at)}#{tie(message_id, recipient):04x}{more}"
+
+
+def shard(message_id: str, recipient: str, of: int) -> int:
+    """Return which of a number of keys a record's index entry is kept under."""
+    return crc32(f"{message_id}|{recipient}".encode()) % of
+
+
+def sharded(name: str, number: int) -> str:
+    """Return one of the keys over which a campaign, day or month is spread."""
+    return f"{escaped(name)}#{number}"
+
+
+class Places(NamedTuple):
+    """Under which keys the indexes have a record; None: not in that index."""
+
+    email: str | None
+    sent: str
+    campaign: str
+    day: str | None
+    month: str | None
+    attention_day: str | None
+    event: str | None
+
+
+def places(record: Record, *, months: bool) -> Places:
+    """Return where the indexes have a record."""
+    message_id, recipient = record.message_id, record.recipient
+    sent_at = record.identity.sent_at
+    sent = sent_key(sent_at, message_id, recipient)
+    campaign = sharded(record.campaign, shard(message_id, recipient, CAMPAIGN_SHARDS))
+    day = month = None
+    if months:
+        named = month_name(month_of(record))
+        month = sharded(named, shard(message_id, recipient, MONTH_SHARDS))
+    else:
+        day = sharded(day_name(sent_at // DAY), shard(message_id, recipient, DAY_SHARDS))
+    kinds = kinds_of(record)
+    rare = event_key(sent, kinds, record.campaign) if kinds else None
+    return Places(
+        None if recipient == EVERYBODY else text_key(recipient),
+        sent,
+        campaign,
+        day,
+        month,
+        day_name(sent_at // DAY) if rare else None,
+        rare,
+    )
+
+
+def month_of(record: Record) -> int:
+    """Return the month a record of a stream with months is kept under: its statement's, else that
+    of its send.
+    """
+    place = record.tally.place if record.tally is not None else None
+    if place is not None and place.month is not None:
+        return place.month
+    year, month = day_name(record.identity.sent_at // DAY).split("-")[:2]
+    return int(year) * 12 + int(month) - 1
+
+
+def event_key(sent: str, kinds: set[int], campaign: str) -> str:
+    """Return the key of a rare record in the sparse indexes: its place, its kinds as letters, and a
+    hash of its campaign, so that readers pass over others without fetching them.
+    """
+    letters = "".join(sorted(chr(96 + kind) for kind in kinds))
+    return f"{sent}#{letters}#{campaign_mark(campaign)}"
+
+
+def campaign_mark(campaign: str) -> str:
+    """Return a short hash of a campaign: a filter, the campaign is compared afterwards."""
+    return blake2b(campaign.encode(), digest_size=3).hexdigest()
+
+
+class EventKey(NamedTuple):
+    """What a key of the sparse indexes says."""
+
+    sent: str
+    kinds: frozenset[int]
+    campaign: str
+
+
+def read_event_key(key: str) -> EventKey:
+    """Read a key of the sparse indexes."""
+    at, mark, letters, campaign = key.split("#")
+    return EventKey(
+        f"{at}#{mark}", frozenset(ord(letter) - 96 for letter in letters), campaign
+    )
+
+
+# Rollup rows
+
+TOTAL = "total"
+"""The family of a campaign's running total, all in one partition."""
+
+
+class RowKey(NamedTuple):
+    """The key of a rollup row, and the texts in it that were cut."""
+
+    pk: str
+    sk: str
+    cut: dict[str, str]
+
+
+def row_key(key: RollupKey, shard_id: str) -> RowKey:
+    """Return the key of one shard's part of a rollup row."""
+    if key.family == TOTAL:
+        campaign, was_cut = fitting(key.campaign)
+        cut = {"campaign": key.campaign} if was_cut else {}
+        return RowKey(TOTAL, f"{campaign}#{shard_id}", cut)
+    dimension, cut_dimension = fitting(key.dimension)
+    value, cut_value = fitting(key.value)
+    cut = {"dimension": key.dimension} if cut_dimension else {}
+    if cut_value:
+        cut["value"] = key.value
+    return RowKey(
+        scope_key(key.family, key.campaign),
+        f"{dimension}#{key.bucket:09d}#{value}#{shard_id}",
+        cut,
+    )
+
+
+def read_row_key(
+    stream: str, pk: str, sk: str, cut: dict[str, str]
+) -> tuple[RollupKey, str]:
+    """Read a row's key back: which rollup row, and of which shard."""
+    if pk == TOTAL:
+        campaign, shard_id = sk.rsplit("#", 1)
+        named = cut.get("campaign") or unescaped(campaign)
+        return RollupKey(TOTAL, stream, named, 0, "", ""), shard_id
+    family, campaign = pk.split("#", 1)
+    dimension, bucket, value, shard_id = sk.split("#")
+    return (
+        RollupKey(
+            family,
+            stream,
+            unescaped(campaign),
+            int(bucket),
+            cut.get("dimension") or unescaped(dimension),
+            cut.get("value") or unescaped(value),
+        ),
+        shard_id,
+    )
+
+
+def scope_key(family: str, campaign: str) -> str:
+    """Return the partition of a family's rows of one scope."""
+    return f"{family}#{escaped(campaign)}"
+
+
+def bucket_key(dimension: str, bucket: int) -> str:
+    """Return the sort key before all rows of a dimension and bucket."""
+    return f"{fitting(dimension)[0]}#{bucket:09d}#"
