@@ -1,3 +1,5 @@
+import java.io.OutputStream;
+import java.io.PrintStream;
 import java.util.Arrays;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
@@ -19,6 +21,7 @@ public class LoopbackEngine {
       throw new IllegalStateException("listens elsewhere: " + Arrays.toString(server.getConnectors()));
     }
     System.out.println("port " + connector.getLocalPort());
+    System.setOut(new PrintStream(OutputStream.nullOutputStream())); // nobody reads on
     proxy.join();
   }
 }

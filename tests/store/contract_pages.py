@@ -31,6 +31,9 @@ from tests.store.contract import BOTH, NOW, everything, put, record
 class Pages:
     """Pages of records: every filter, in order, without gap or duplicate."""
 
+    STEP = 1
+    """Of the combinations of filters, every so many are tried."""
+
     @pytest.fixture
     def mail(self, store: Store) -> list[Record]:
         """Store a mixture of records; return them in the order of pages."""
@@ -120,6 +123,8 @@ class Pages:
                 events,
             )
         ):
+            if number % self.STEP:
+                continue
             wanted = Filter(
                 streams=streams,
                 campaign=campaign,

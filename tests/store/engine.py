@@ -7,6 +7,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / ".dynamodb-local"
 
+
 @contextlib.contextmanager
 def dynamodb_local() -> Iterator[str]:
     """Run an engine in memory, with a change feed for every table that has one; give its address."""
@@ -35,3 +36,4 @@ def dynamodb_local() -> Iterator[str]:
     finally:
         engine.terminate()
         engine.wait(timeout=30)
+        engine.stdout.close()

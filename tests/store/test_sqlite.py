@@ -56,6 +56,12 @@ def fresh(tmp_path: Path) -> Iterator[Callable[[], Store]]:
     opened.close()
 
 
+@pytest.fixture
+def count() -> contract.Count:
+    """Add increments in a commit."""
+    return lambda store, rollups: put(store, rollups=rollups)
+
+
 class TestRecords(contract.Records):
     """Bound."""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.ports import Clock
+from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import SuppressionPolicy
+from sesight.store.dynamodb import DynamoStore, parse_url
 from sesight.store.sqlite import SqliteStore, wall_clock
 
-FORMS = "sqlite:///PATH (sqlite:////PATH for one from the root)"
-"""The form of a store's URL."""
+FORMS = "sqlite:///PATH (sqlite:////PATH for one from the root) or dynamodb://REGION"
+"""The forms of a store's URL."""
+
+STREAMS = {stream.id: stream for stream in (OUTREACH, FINANCE)}
 
 
 def open_store(
@@ -21,8 +26,10 @@ def open_store(
     clock: Clock = wall_clock,
     durability: str = "full",
     busy_timeout_ms: int = 5_000,
-) -> SqliteStore:
-    """Open the store of a URL, made if it is new.
+    streams: Mapping[str, Stream] | None = None,
+) -> SqliteStore | DynamoStore:
+    """Open the store of a URL, a file made if it is new; `streams` (by id) say which DynamoDB tables
+    there are.
 
     `retention_days`: 0 keeps records for ever. `durability` "normal" lets a power failure take the
     last commits (never break the file), for a replay that can be run again.
@@ -38,5 +45,16 @@ def open_store(
             clock=clock,
             durability=durability,
             busy_timeout_ms=busy_timeout_ms,
+        )
+    if url.startswith("dynamodb://"):
+        region, endpoint, prefix = parse_url(url)
+        return DynamoStore(
+            region,
+            STREAMS if streams is None else streams,
+            endpoint=endpoint,
+            prefix=prefix,
+            retention_days=retention_days,
+            policy=policy,
+            clock=clock,
         )
     raise SettingsError(f"The store {url!r} is of no known kind: say {FORMS}.")

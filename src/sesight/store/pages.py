@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from hashlib import blake2b
 from heapq import merge
 from itertools import groupby
@@ -14,10 +14,9 @@ import msgspec
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import EventType
-from sesight.domain.outcome import NOT_DELIVERED, PENDING, Outcome, facts
 from sesight.domain.ports import Filter, Page
 from sesight.domain.record import Record
-from sesight.store import attention
+from sesight.store import attention, filters
 from sesight.store.packing import decode
 from sesight.store.rowid import (
     PLACE,
@@ -31,21 +30,7 @@ from sesight.store.rowid import (
 from sesight.store.shared import Values
 from sesight.store.totals import find_campaign
 
-PATIENCE = 10
-"""Rows looked at per row asked for, before a page stops short with `searched_to`."""
-
-GROUPS = {
-    "not_delivered": frozenset(outcome.word for outcome in NOT_DELIVERED),
-    "pending": frozenset(outcome.word for outcome in PENDING),
-}
-"""Words for several outcomes."""
-
-WORDS = frozenset({*[outcome.word for outcome in Outcome], *attention.FACTS})
-"""Words an outcome filter knows, beside the groups."""
-
-_EVENTS = {str(event): event for event in EventType}
 _Lane = Generator[tuple[int, int, bytes], None, None]
-_Test = Callable[[Record], bool]
 
 
 class Position(NamedTuple):
@@ -98,8 +83,8 @@ def page(
     `newer`: the rows that come next above the cursor instead of below it, newest first all the same.
     """
     start = read_cursor(cursor, wanted) if cursor is not None else None
-    outcomes = _outcomes(wanted)
-    event = _event(wanted)
+    outcomes = filters.outcomes(wanted)
+    event = filters.event(wanted)
     streams = {
         number: name
         for number, name in connection.execute("SELECT no, id FROM stream")
@@ -115,7 +100,7 @@ def page(
     last: int | None = None
     more = False
     for looked, (rowid, same) in enumerate(groupby(rows, key=_rowid)):
-        if len(records) >= limit or looked >= limit * PATIENCE:
+        if len(records) >= limit or looked >= limit * filters.PATIENCE:
             more = True
             break
         last = rowid
@@ -149,23 +134,6 @@ def _rowid(row: tuple[int, int, bytes]) -> int:
     return row[0]
 
 
-def _outcomes(wanted: Filter) -> frozenset[str]:
-    words: set[str] = set()
-    for word in wanted.outcomes:
-        words |= GROUPS.get(word, {word})
-    if unknown := words - WORDS:
-        raise InvalidRequest(f"There is no outcome {min(unknown)!r}.")
-    return frozenset(words)
-
-
-def _event(wanted: Filter) -> EventType | None:
-    if wanted.event is None:
-        return None
-    if wanted.event not in _EVENTS:
-        raise InvalidRequest(f"There is no event {wanted.event!r}.")
-    return _EVENTS[wanted.event]
-
-
 def _lanes(
     connection: sqlite3.Connection,
     wanted: Filter,
@@ -176,41 +144,36 @@ def _lanes(
     start: Position | None,
     *,
     newer: bool,
-) -> tuple[list[_Lane], list[_Test]] | None:
+) -> tuple[list[_Lane], list[filters.Test]] | None:
     """Choose the index with the fewest rows to pass over; return one ordered lane per stream and
     kind, and the tests that the index leaves open. None: nothing can be found.
     """
     since = max(live_from, wanted.since or 0)
-    tests: list[_Test] = []
+    tests: list[filters.Test] = []
     if wanted.since is not None or wanted.until is not None:
-        tests.append(_sent_within(wanted.since, wanted.until))  # a displaced row's id is not exact
-    provider = wanted.provider
-    if provider is not None:
-        tests.append(lambda record: record.identity.provider == provider)
+        tests.append(
+            filters.sent_within(wanted.since, wanted.until)
+        )  # a displaced row's id is not exact
+    if wanted.provider is not None:
+        tests.append(filters.has_provider(wanted.provider))
     campaigns = {
         number: find_campaign(connection, name, wanted.campaign)
         for number, name in streams.items()
         if wanted.campaign is not None
     }
     rare_outcomes = bool(outcomes) and outcomes <= attention.KINDS.keys()
-    kinds: list[int] = []
-    if rare_outcomes:
-        kinds = [attention.KINDS[word] for word in outcomes]
-    elif event in attention.EVENTS:
-        kinds = [attention.EVENTS[event]]
-    elif outcomes == {"delayed"}:
-        kinds = [attention.EVENTS[EventType.DELIVERY_DELAY]]
+    kinds = filters.kinds(outcomes, event)
     by_address = wanted.address is not None
     if outcomes and (by_address or not rare_outcomes):
-        tests.append(_has_outcome(outcomes))
+        tests.append(filters.has_outcome(outcomes))
     if event is not None and (by_address or rare_outcomes or event not in attention.EVENTS):
-        tests.append(_has_event(event))
+        tests.append(filters.has_event(event))
     if wanted.month is not None and (by_address or kinds or wanted.campaign is not None):
-        tests.append(_in_month(wanted.month))
+        tests.append(filters.in_month(wanted.month))
     if wanted.address is not None:
-        tests.append(_is_to(wanted.address))
+        tests.append(filters.is_to(wanted.address))
         if wanted.campaign is not None:
-            tests.append(_in_campaign(wanted.campaign))
+            tests.append(filters.in_campaign(wanted.campaign))
 
     lanes: list[_Lane] = []
     for number in streams:
@@ -265,43 +228,3 @@ def _lane(
     yield from connection.execute(
         f"{select}{by}.id >= ? AND {by}.id < ? ORDER BY {by}.id{direction}", bound
     )
-
-
-def _sent_within(since: int | None, until: int | None) -> _Test:
-    def test(record: Record) -> bool:
-        at = record.identity.sent_at
-        return (since is None or at >= since) and (until is None or at < until)
-
-    return test
-
-
-def _has_outcome(words: frozenset[str]) -> _Test:
-    def test(record: Record) -> bool:
-        said = facts(record)
-        return (
-            (said.outcome.word in words and not record.nobody)
-            or (said.complained_at is not None and "complained" in words)
-            or (said.unsubscribed_at is not None and "unsubscribed" in words)
-        )
-
-    return test
-
-
-def _has_event(event: EventType) -> _Test:
-    return lambda record: any(held.type is event for held in record.timeline)
-
-
-def _is_to(address: str) -> _Test:
-    return lambda record: record.recipient == address
-
-
-def _in_campaign(campaign: str) -> _Test:
-    return lambda record: record.campaign == campaign
-
-
-def _in_month(month: int) -> _Test:
-    def test(record: Record) -> bool:
-        place = record.tally.place if record.tally is not None else None
-        return place is not None and place.month == month
-
-    return test

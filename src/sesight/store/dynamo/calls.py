@@ -112,8 +112,14 @@ class Calls:
             raise StoreUnavailable(f"{why}.")
         time.sleep(pause)
 
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        """Pause."""
+        time.sleep(seconds)
+
     def _note(self, operation: str, response: Any) -> None:
-        for reason in response.get("ThrottlingReasons", ()) or ({},):
+        reasons: list[Any] = response.get("ThrottlingReasons") or [{}]
+        for reason in reasons:
             self.throttled[reason.get("resource") or operation] += 1
 
     def each(self, do: Callable[[_In], _Out], over: Iterable[_In]) -> list[_Out]:
@@ -145,12 +151,12 @@ class Calls:
         """Return the items of distinct (table, key)s that are there, with their tables."""
         chunks = [keys[at : at + BATCH_READ] for at in range(0, len(keys), BATCH_READ)]
         found: list[tuple[str, Item]] = []
-        for some in self.each(lambda chunk: self._get_chunk(chunk, consistent), chunks):
+        for some in self.each(lambda chunk: self._get_chunk(chunk, consistent=consistent), chunks):
             found += some
         return found
 
     def _get_chunk(
-        self, keys: Sequence[tuple[str, Item]], consistent: bool
+        self, keys: Sequence[tuple[str, Item]], *, consistent: bool
     ) -> list[tuple[str, Item]]:
         wanted: dict[str, Any] = {}
         for table, key in keys:

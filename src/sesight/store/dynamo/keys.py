@@ -160,15 +160,17 @@ class EventKey(NamedTuple):
 def read_event_key(key: str) -> EventKey:
     """Read a key of the sparse indexes."""
     at, mark, letters, campaign = key.split("#")
-    return EventKey(
-        f"{at}#{mark}", frozenset(ord(letter) - 96 for letter in letters), campaign
-    )
+    return EventKey(f"{at}#{mark}", frozenset(ord(letter) - 96 for letter in letters), campaign)
 
 
 # Rollup rows
 
 TOTAL = "total"
 """The family of a campaign's running total, all in one partition."""
+
+
+CUT = ("campaignText", "dimensionText", "valueText")
+"""Attributes that hold a part of a row's key whole where the key holds it cut."""
 
 
 class RowKey(NamedTuple):
@@ -183,13 +185,13 @@ def row_key(key: RollupKey, shard_id: str) -> RowKey:
     """Return the key of one shard's part of a rollup row."""
     if key.family == TOTAL:
         campaign, was_cut = fitting(key.campaign)
-        cut = {"campaign": key.campaign} if was_cut else {}
+        cut = {"campaignText": key.campaign} if was_cut else {}
         return RowKey(TOTAL, f"{campaign}#{shard_id}", cut)
     dimension, cut_dimension = fitting(key.dimension)
     value, cut_value = fitting(key.value)
-    cut = {"dimension": key.dimension} if cut_dimension else {}
+    cut = {"dimensionText": key.dimension} if cut_dimension else {}
     if cut_value:
-        cut["value"] = key.value
+        cut["valueText"] = key.value
     return RowKey(
         scope_key(key.family, key.campaign),
         f"{dimension}#{key.bucket:09d}#{value}#{shard_id}",
@@ -197,13 +199,11 @@ def row_key(key: RollupKey, shard_id: str) -> RowKey:
     )
 
 
-def read_row_key(
-    stream: str, pk: str, sk: str, cut: dict[str, str]
-) -> tuple[RollupKey, str]:
+def read_row_key(stream: str, pk: str, sk: str, cut: dict[str, str]) -> tuple[RollupKey, str]:
     """Read a row's key back: which rollup row, and of which shard."""
     if pk == TOTAL:
         campaign, shard_id = sk.rsplit("#", 1)
-        named = cut.get("campaign") or unescaped(campaign)
+        named = cut.get("campaignText") or unescaped(campaign)
         return RollupKey(TOTAL, stream, named, 0, "", ""), shard_id
     family, campaign = pk.split("#", 1)
     dimension, bucket, value, shard_id = sk.split("#")
@@ -213,8 +213,8 @@ def read_row_key(
             stream,
             unescaped(campaign),
             int(bucket),
-            cut.get("dimension") or unescaped(dimension),
-            cut.get("value") or unescaped(value),
+            cut.get("dimensionText") or unescaped(dimension),
+            cut.get("valueText") or unescaped(value),
         ),
         shard_id,
     )
@@ -223,6 +223,11 @@ def read_row_key(
 def scope_key(family: str, campaign: str) -> str:
     """Return the partition of a family's rows of one scope."""
     return f"{family}#{escaped(campaign)}"
+
+
+def key_after(key: str) -> str:
+    """Return a key after all that begin with this one, which ends with `#`."""
+    return f"{key[:-1]}$"
 
 
 def bucket_key(dimension: str, bucket: int) -> str:

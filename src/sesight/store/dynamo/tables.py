@@ -4,7 +4,7 @@ against them (`docs/store.md` has what each part is for).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sesight.domain.stream import Stream
@@ -135,6 +135,11 @@ def stream_tables(stream: Stream, prefix: str = "") -> StreamTables:
         Table(f"{name}-campaign-rollups", "pk", "sk"),
         stream.months,
     )
+
+
+def tables_of(streams: Mapping[str, Stream], prefix: str = "") -> dict[str, StreamTables]:
+    """Return the tables of streams, by their id."""
+    return {name: stream_tables(stream, prefix) for name, stream in streams.items()}
 
 
 def all_tables(streams: Iterable[Stream], prefix: str = "") -> Iterator[Table]:

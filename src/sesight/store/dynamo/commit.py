@@ -1,0 +1,354 @@
+"""Writing what a batch decided: suppressions first, then records, each on condition that it still is
+what the batch had read.
+
+Records go by BatchExecuteStatement, 25 a call: an INSERT refuses what is there, an UPDATE has the
+version in its condition. It costs what 25 PutItem cost, and a third of their time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.ports import Card, Changes, Clock, Key
+from sesight.domain.record import Record
+from sesight.domain.suppression import Suppression, SuppressionPolicy
+from sesight.domain.text import DAY
+from sesight.store.dynamo import quarantine as quarantined
+from sesight.store.dynamo.calls import BATCH_WRITE, TRANSIENT, Calls
+from sesight.store.dynamo.items import (
+    OPTIONAL,
+    Item,
+    card_item,
+    read_card,
+    record_body,
+    record_item,
+    suppression_item,
+    version_of,
+)
+from sesight.store.dynamo.keys import month_of, places
+from sesight.store.dynamo.notes import Notes
+from sesight.store.dynamo.quarantine import Quarantine
+from sesight.store.dynamo.tables import StreamTables
+from sesight.store.dynamo.view import DynamoView, Place
+from sesight.store.lists import described
+
+_log = logging.getLogger(__name__)
+
+FAILED_CONDITION = "ConditionalCheckFailedException"
+_CONFLICT = frozenset({"ConditionalCheckFailed", "DuplicateItem"})
+
+CARD = "CARD"
+"""The partition of a stream's cards in its rollup table."""
+
+
+class Parts(NamedTuple):
+    """What commits of one store share."""
+
+    calls: Calls
+    streams: Mapping[str, StreamTables]
+    notes: Notes
+    quarantine: Quarantine
+    clock: Clock
+    policy: SuppressionPolicy
+    expires_at: Callable[[int], int | None]
+
+
+class _Writing(NamedTuple):
+    """A record on its way: its key, its item, the version it replaces (0: none)."""
+
+    key: Key
+    record: Record
+    item: Item
+    replaces: int
+
+
+class Commit:
+    """One batch's commit, of as many rounds as conflicts make necessary."""
+
+    def __init__(self, parts: Parts, view: DynamoView) -> None:
+        """Start with nothing written."""
+        self._parts = parts
+        self._view = view
+        self._records: dict[Key, tuple[Record, int]] = {}
+        self._suppressions: dict[Place, tuple[Suppression, int]] = {}
+        self._bodies: set[str] = set()
+        self._unread: set[Key] = set()
+        self.lost: set[Key] = set()
+        """Keys that could not be stored."""
+        self.conflicts: set[Key] = set()
+        """Keys of records that somebody else changed first, this round."""
+        self.unsuppressed = False
+        """Whether somebody else changed a suppression first, this round."""
+
+    @property
+    def written(self) -> dict[tuple[Key, str], int]:
+        """Return the records written, by key and stream, with the version each has now."""
+        return {(key, record.stream): version for key, (record, version) in self._records.items()}
+
+    def round(self, changes: Changes) -> bool:
+        """Write what is not written yet; return whether all of it is now as the batch decided.
+
+        If not, the view knows better, and the batch is to be decided again.
+        """
+        self.conflicts = set()
+        writings, suppressions, bodies = self._prepared(changes)
+        self._parts.quarantine.put(bodies)
+        self._bodies |= {held.id for held, _ in bodies}
+        self.unsuppressed = not self._suppress(suppressions)
+        self._put_cards(changes.cards)
+        self._note(changes)
+        self._write(writings)
+        return not self.unsuppressed and not self.conflicts and not self._was_overtaken(changes)
+
+    def _prepared(
+        self, changes: Changes
+    ) -> tuple[list[_Writing], list[tuple[Suppression, int, Item]], list[tuple[Any, bytes]]]:
+        """Return everything as it is to be written: what cannot be fails here, before any write."""
+        bodies = [
+            (held, quarantined.packed(held))
+            for held in changes.quarantined
+            if held.id not in self._bodies
+        ]
+        places_ = {*changes.suppressions}
+        self._view.suppressions(places_)
+        now, policy = self._parts.clock(), self._parts.policy
+        suppressions = []
+        for place, item in changes.suppressions.items():
+            self._tables(item.stream)
+            done = self._suppressions.get(place)
+            if done is not None and done[0] == item:
+                continue
+            version = done[1] if done is not None else self._view.items[place][1]
+            said = described(item, now, policy)
+            suppressions.append((item, version, suppression_item(item, said, version + 1)))
+        unseen: dict[str, set[str]] = {}
+        for key in changes.records:
+            unseen.setdefault(key[0], set()).add(key[1])
+        self._view.records(unseen, unseen)
+        writings = [
+            self._writing(key, record)
+            for key, record in changes.records.items()
+            if key not in self._records or self._records[key][0] != record
+        ]
+        return writings, suppressions, bodies
+
+    def _tables(self, stream: str) -> StreamTables:
+        tables = self._parts.streams.get(stream)
+        if tables is None:
+            raise SettingsError(f"There are no tables for the stream {stream!r}: add it to them.")
+        return tables
+
+    def _writing(self, key: Key, record: Record) -> _Writing:
+        done = self._records.get(key)
+        held = self._view.held.get(key[0], {}).get(key)
+        replaces = version_of(held.item) if held is not None else 0
+        if done is not None:
+            replaces = done[1]
+        item = record_item(
+            record,
+            places(record, months=self._tables(record.stream).months),
+            self._parts.expires_at(record.identity.sent_at // DAY),
+            replaces + 1,
+            record_body(record),
+        )
+        return _Writing(key, record, item, replaces)
+
+    # Suppressions
+
+    def _suppress(self, suppressions: Sequence[tuple[Suppression, int, Item]]) -> bool:
+        """Write suppressions; return whether none had been changed by somebody else."""
+        return all(self._parts.calls.each(self._put_suppression, suppressions))
+
+    def _put_suppression(self, writing: tuple[Suppression, int, Item]) -> bool:
+        item, version, words = writing
+        calls = self._parts.calls
+        try:
+            calls(
+                "put_item",
+                TableName=self._tables(item.stream).suppression.name,
+                Item=words,
+                **_still(version, "email"),
+            )
+        except calls.failure as error:
+            if error.response["Error"]["Code"] != FAILED_CONDITION:
+                raise
+            self._view.remember_suppression(item.stream, error.response["Item"])
+            self._suppressions.pop((item.stream, item.address), None)
+            return False
+        self._suppressions[item.stream, item.address] = (item, version + 1)
+        return True
+
+    # Cards and notes: before the records, since a batch that comes again does not speak of them
+
+    def _put_cards(self, cards: Mapping[tuple[str, str], Card]) -> None:
+        self._parts.calls.each(self._put_card, cards.values())
+
+    def _put_card(self, card: Card) -> None:
+        calls, table = self._parts.calls, self._tables(card.stream).rollups.name
+        key = {"pk": {"S": CARD}, "sk": {"S": card.campaign}}
+        item = calls.get(table, key)
+        while True:
+            held = read_card(item) if item is not None else None
+            joined = held.joined(card) if held is not None else card
+            if joined == held:
+                return
+            version = version_of(item)
+            try:
+                calls(
+                    "put_item",
+                    TableName=table,
+                    Item={**key, **card_item(joined, version + 1)},
+                    **_still(version, "pk"),
+                )
+            except calls.failure as error:
+                if error.response["Error"]["Code"] != FAILED_CONDITION:
+                    raise
+                item = error.response["Item"]
+            else:
+                return
+
+    def _note(self, changes: Changes) -> None:
+        """Note where the records will be, for readers to look there."""
+        if not changes.records:
+            return
+        days: set[tuple[str, int]] = set()
+        months: dict[tuple[str, int], int] = {}
+        for record in changes.records.values():
+            day = record.identity.sent_at // DAY
+            days.add((record.stream, day))
+            if self._tables(record.stream).months:
+                month = (record.stream, month_of(record))
+                months[month] = max(day, months.get(month, day))
+        self._parts.notes.note_days(days)
+        self._parts.notes.note_months(months)
+        self._parts.notes.note_first_day(min(day for _, day in days))
+
+    # Records
+
+    def _write(self, writings: Sequence[_Writing]) -> None:
+        chunks = [writings[at : at + BATCH_WRITE] for at in range(0, len(writings), BATCH_WRITE)]
+        self._parts.calls.each(self._write_chunk, chunks)
+        self._view.refresh(self._unread)
+        self._unread = set()
+
+    def _write_chunk(self, writings: Sequence[_Writing]) -> None:
+        """Write some records until each is written, in conflict, or lost."""
+        calls = self._parts.calls
+        left = list(writings)
+        pauses = calls.pauses()
+        while left:
+            try:
+                answers = calls(
+                    "batch_execute_statement", Statements=[self._statement(one) for one in left]
+                )["Responses"]
+            except StoreUnavailable:
+                self.lost.update(one.key for one in left)
+                return
+            again = [
+                one
+                for one, answer in zip(left, answers, strict=True)
+                if not self._settled(one, answer.get("Error"))
+            ]
+            if again:
+                pause = next(pauses, None)
+                if pause is None:
+                    self.lost.update(one.key for one in again)
+                    return
+                calls.sleep(pause)
+            left = again
+
+    def _settled(self, one: _Writing, error: Any) -> bool:
+        """Note what became of one record; return whether it needs no other try."""
+        if error is None:
+            self._records[one.key] = (one.record, one.replaces + 1)
+            return True
+        code = error["Code"]
+        if code in TRANSIENT:
+            self._parts.calls.throttled[self._tables(one.record.stream).tracking.name] += 1
+            return False
+        if code in _CONFLICT:
+            self.conflicts.add(one.key)
+            self._records.pop(one.key, None)
+            if "Item" in error:
+                self._view.remember(error["Item"], one.record.stream)
+            else:
+                self._unread.add(one.key)
+        else:
+            _log.error("a record was refused by DynamoDB: %s %s", code, error.get("Message"))
+            self.lost.add(one.key)
+        return True
+
+    def _statement(self, one: _Writing) -> dict[str, Any]:
+        table = self._tables(one.record.stream).tracking.name
+        item = one.item
+        if not one.replaces:
+            text = _insert(table, tuple(item))
+            parameters = list(item.values())
+        else:
+            names = tuple(name for name in item if name not in _KEY)
+            gone = tuple(name for name in OPTIONAL if name not in item)
+            text = _update(table, names, gone)
+            parameters = [item[name] for name in names]
+            parameters += [item["messageId"], item["recipient"], {"N": str(one.replaces)}]
+        return {
+            "Statement": text,
+            "Parameters": parameters,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    # Others at the same time
+
+    def _was_overtaken(self, changes: Changes) -> bool:
+        """Return whether a message and bodies that wait for it came at the same time.
+
+        Whoever writes looks again afterwards for what the other writes, so that one of them sees it.
+        """
+        waiting = {
+            held.message_id
+            for held in changes.quarantined
+            if held.reason == quarantined.UNROUTED and held.message_id is not None
+        }
+        if waiting and self._view.look_again(waiting):
+            return True
+        return self._view.is_awaited()
+
+    def finish(self, changes: Changes) -> None:
+        """Do what comes after all records: release bodies folded in, note the newest intake."""
+        folded = self._bodies - {held.id for held in changes.quarantined}
+        if not self.lost:
+            self._parts.quarantine.release({*changes.released, *folded})
+        if changes.newest_at is not None:
+            self._parts.notes.note_newest(changes.newest_at)
+
+
+_KEY = frozenset({"messageId", "recipient"})
+
+
+@cache
+def _insert(table: str, names: tuple[str, ...]) -> str:
+    """Write an INSERT, which is refused if the item is there."""
+    return f'INSERT INTO "{table}" VALUE {{{", ".join(f"{name!r}: ?" for name in names)}}}'
+
+
+@cache
+def _update(table: str, names: tuple[str, ...], gone: tuple[str, ...]) -> str:
+    """Write an UPDATE on condition of the version; attributes it does not know stay."""
+    said = " ".join(
+        [*[f'SET "{name}"=?' for name in names], *[f'REMOVE "{name}"' for name in gone]]
+    )
+    return f'UPDATE "{table}" {said} WHERE "messageId"=? AND "recipient"=? AND "version"=?'
+
+
+def _still(version: int, key: str) -> dict[str, Any]:
+    """Return the condition that an item is what was read."""
+    found: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if not version:
+        found["ConditionExpression"] = f"attribute_not_exists({key})"
+    else:
+        found["ConditionExpression"] = "version = :version"
+        found["ExpressionAttributeValues"] = {":version": {"N": str(version)}}
+    return found

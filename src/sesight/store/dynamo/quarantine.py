@@ -1,0 +1,204 @@
+"""The quarantine in the control table: bodies by reason and time, counted as they come and go.
+
+Four items a body, written and removed in one transaction: the body itself, where it is (by its id,
+so that it is kept once), the count of its reason, and that its message is waited for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Collection, Iterable
+from heapq import merge
+from typing import Any
+
+import msgspec
+
+from sesight.domain.errors import StoreUnavailable
+from sesight.domain.ports import Quarantined
+from sesight.store.dynamo.calls import Calls, between, equals
+from sesight.store.dynamo.items import Item
+from sesight.store.view import ROOM_BYTES, ROOM_ROWS
+
+COUNT = "QUARANTINE-COUNT"
+UNROUTED = "unrouted"
+
+LARGEST = 390_000
+"""Bytes of a body, packed, that one item takes (DynamoDB: 400 KB). SNS hands over 256 KB at most."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Quarantined).decode
+
+
+class Quarantine:
+    """The quarantine of one store."""
+
+    def __init__(self, calls: Calls, table: str) -> None:
+        """Look at the control table."""
+        self._calls = calls
+        self._table = table
+
+    def put(self, bodies: Iterable[tuple[Quarantined, bytes]]) -> None:
+        """Store (body, packed body)s; one that is there already stays as it is."""
+        self._calls.each(lambda both: self._put(*both), bodies)
+
+    def _put(self, held: Quarantined, packed: bytes) -> None:
+        place = {"reason": {"S": held.reason}, "place": {"S": f"{held.at:015d}#{held.id}"}}
+        size = len(held.body)
+        self._change(
+            held,
+            {"Put": self._at(f"BODY#{held.id}", "-", place) | _NEW},
+            {
+                "Put": self._at(
+                    f"QUARANTINE#{held.reason}",
+                    place["place"]["S"],
+                    {"size": {"N": str(size)}, "body": {"B": packed}},
+                )
+            },
+            1,
+            size,
+        )
+
+    def release(self, ids: Iterable[str]) -> None:
+        """Remove bodies; those that are gone already are none of our business."""
+        self._calls.each(self._release, ids)
+
+    def _release(self, id_: str) -> None:
+        pointer = self._calls.get(self._table, _key(f"BODY#{id_}", "-"))
+        if pointer is None:
+            return
+        key = _key(f"QUARANTINE#{pointer['reason']['S']}", pointer["place"]["S"])
+        body = self._calls.get(self._table, key)
+        if body is None:
+            return
+        self._change(
+            unpack(body),
+            {"Delete": {"TableName": self._table, "Key": _key(f"BODY#{id_}", "-")} | _THERE},
+            {"Delete": {"TableName": self._table, "Key": key}},
+            -1,
+            -int(body["size"]["N"]),
+        )
+
+    def _at(self, pk: str, sk: str, attributes: Item) -> dict[str, Any]:
+        return {"TableName": self._table, "Item": {**_key(pk, sk), **attributes}}
+
+    def _change(self, held: Quarantined, pointer: Any, body: Any, bodies: int, size: int) -> None:
+        """Put or remove a body with all that goes with it, unless that was done before."""
+        parts = [pointer, body, {"Update": self._count(held.reason, bodies, size)}]
+        if held.reason == UNROUTED and held.message_id is not None:
+            verb = "ADD" if bodies > 0 else "DELETE"
+            parts.append(
+                {
+                    "Update": {
+                        "TableName": self._table,
+                        "Key": _key(f"AWAITED#{held.message_id}", "-"),
+                        "UpdateExpression": f"{verb} ids :id",
+                        "ExpressionAttributeValues": {":id": {"SS": [held.id]}},
+                    }
+                }
+            )
+        try:
+            self._calls("transact_write_items", TransactItems=parts)
+        except self._calls.failure as error:
+            reasons = error.response.get("CancellationReasons") or [{}]
+            if reasons[0].get("Code") != "ConditionalCheckFailed":
+                raise
+
+    def _count(self, reason: str, bodies: int, size: int) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "Key": _key(COUNT, reason),
+            "UpdateExpression": "ADD bodies :bodies, #size :size",
+            "ExpressionAttributeNames": {"#size": "size"},
+            "ExpressionAttributeValues": {
+                ":bodies": {"N": str(bodies)},
+                ":size": {"N": str(size)},
+            },
+        }
+
+    # Reading
+
+    def counts(self) -> dict[str, int]:
+        """Return how many bodies there are, by reason."""
+        items = self._calls.query(TableName=self._table, ConsistentRead=True, **equals(pk=COUNT))
+        counted = {item["sk"]["S"]: int(item["bodies"]["N"]) for item in items}
+        return {reason: bodies for reason, bodies in counted.items() if bodies > 0}
+
+    def room(self, reason: str) -> int:
+        """Return how many more bodies of this reason there is room for."""
+        item = self._calls.get(self._table, _key(COUNT, reason))
+        if item is None:
+            return ROOM_ROWS
+        full = int(item["size"]["N"]) >= ROOM_BYTES
+        return 0 if full else max(ROOM_ROWS - int(item["bodies"]["N"]), 0)
+
+    def newest(self, limit: int, reason: str | None = None) -> list[Quarantined]:
+        """Return bodies, newest first."""
+        reasons = [reason] if reason is not None else sorted(self.counts())
+        lists = self._calls.each(lambda one: self._newest(one, limit), reasons)
+        return list(itertools.islice(merge(*lists, key=lambda held: (-held.at, held.id)), limit))
+
+    def _newest(self, reason: str, limit: int) -> list[Quarantined]:
+        found = self._calls.query(
+            limit,
+            TableName=self._table,
+            ScanIndexForward=False,
+            ConsistentRead=True,
+            **equals(pk=f"QUARANTINE#{reason}"),
+        )
+        return sorted(map(unpack, found), key=lambda held: (-held.at, held.id))
+
+    def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
+        """Return unrouted bodies of any of the messages."""
+        if self.room(UNROUTED) == ROOM_ROWS:
+            return []
+        keys = [(self._table, _key(f"AWAITED#{name}", "-")) for name in sorted(set(message_ids))]
+        waited = self._calls.get_many(keys, consistent=True)
+        ids = sorted({id_ for _, item in waited for id_ in item.get("ids", {}).get("SS", ())})
+        pointers = self._calls.get_many(
+            [(self._table, _key(f"BODY#{id_}", "-")) for id_ in ids], consistent=True
+        )
+        bodies = [
+            (self._table, _key(f"QUARANTINE#{item['reason']['S']}", item["place"]["S"]))
+            for _, item in pointers
+        ]
+        found = [unpack(item) for _, item in self._calls.get_many(bodies, consistent=True)]
+        return sorted(found, key=lambda held: (held.at, held.id))
+
+    def expired(self, before: int) -> list[str]:
+        """Return the ids of bodies taken in before a time (ms)."""
+        return [
+            item["sk"]["S"].split("#", 1)[1]
+            for reason in sorted(self.counts())
+            for item in self._calls.query(
+                TableName=self._table,
+                ProjectionExpression="sk",
+                **between(
+                    ("pk", f"QUARANTINE#{reason}"), ("sk", f"{0:015d}", f"{max(before, 0):015d}")
+                ),
+            )
+        ]
+
+
+def _key(pk: str, sk: str) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+_NEW = {"ConditionExpression": "attribute_not_exists(pk)"}
+_THERE = {"ConditionExpression": "attribute_exists(pk)"}
+
+
+def packed(held: Quarantined) -> bytes:
+    """Return a body as it is stored. Raises StoreUnavailable if no item can hold it."""
+    found = zlib.compress(_encode(held))
+    if len(found) > LARGEST:
+        raise StoreUnavailable(
+            f"A body of {len(held.body)} bytes that was not understood ({held.reason}) is too "
+            "large for DynamoDB to keep."
+        )
+    return found
+
+
+def unpack(item: Item) -> Quarantined:
+    """Return the body of an item."""
+    return _decode(zlib.decompress(item["body"]["B"]))

@@ -1,0 +1,434 @@
+"""The DynamoDB store: for many writers at once, where one machine is not enough.
+
+A batch is not one transaction here: suppressions are written first, then records, each on condition
+that it still is what the batch had read; what has changed meanwhile is read and decided again. Rollups
+follow from the change feed (`rollup_feed.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.event import EVERYBODY
+from sesight.domain.ports import (
+    Card,
+    Changes,
+    Clock,
+    Filter,
+    Key,
+    Page,
+    Quarantined,
+    Row,
+    View,
+)
+from sesight.domain.record import Record
+from sesight.domain.rollup import Family, RollupKey, Rollups
+from sesight.domain.stream import Stream
+from sesight.domain.suppression import Suppression, SuppressionPolicy
+from sesight.domain.tally import COUNTERS
+from sesight.domain.text import DAY, HOUR
+from sesight.store import retention
+from sesight.store.dynamo.calls import BATCH_READ, Calls, always, equals
+from sesight.store.dynamo.commit import CARD, Commit, Parts
+from sesight.store.dynamo.feed import Feed, Written
+from sesight.store.dynamo.items import read_card, read_suppression
+from sesight.store.dynamo.keys import TOTAL, text_key
+from sesight.store.dynamo.log import Log
+from sesight.store.dynamo.notes import Notes
+from sesight.store.dynamo.quarantine import Quarantine
+from sesight.store.dynamo.rows import Rows
+from sesight.store.dynamo.tables import DUE_INDEX, all_tables, control_table, tables_of
+from sesight.store.dynamo.values import RegisteredValues
+from sesight.store.dynamo.view import DynamoView
+from sesight.store.lists import QUARANTINE_MS
+from sesight.store.rollup_feed import Aggregator
+from sesight.store.sweeping import HOURS_KEPT
+
+ROUNDS = 8
+"""How often a batch is decided again before what is still in conflict is given back."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
+"""Seconds before a batch is decided again."""
+
+AWAITED = 10_000
+"""Records of the latest commits that `settle` waits for."""
+
+_NONE = (0,) * len(COUNTERS)
+
+
+class DynamoStore:
+    """`sesight.domain.ports.Store` in DynamoDB tables. Any thread may use it, all at once."""
+
+    def __init__(
+        self,
+        region: str,
+        streams: Mapping[str, Stream],
+        *,
+        endpoint: str | None = None,
+        prefix: str = "",
+        retention_days: int = 90,
+        policy: SuppressionPolicy | None = None,
+        clock: Clock,
+        remaining: Callable[[], float] = always,
+    ) -> None:
+        """Open the tables of a region; `remaining` tells how many seconds a call may still take.
+
+        An `endpoint` is a local engine: missing tables are created there, expired records are swept
+        and the change feed is followed by this process, all of which AWS does by itself.
+        Raises SettingsError if there is no such table, StoreUnavailable.
+        """
+        self._clock = clock
+        self._local = endpoint is not None
+        session, options = _session(region, endpoint)
+        self._calls = Calls(session.create_client("dynamodb", **options), remaining)
+        self._streams_client = partial(session.create_client, "dynamodbstreams", **options)
+        self._streams = tables_of(streams, prefix)
+        control = control_table(prefix).name
+        if endpoint is not None:
+            create_tables(self._calls, streams, prefix)
+        self._notes = Notes(self._calls, control)
+        self._quarantine = Quarantine(self._calls, control)
+        self._rows = Rows(self._calls, self._streams)
+        self._values = RegisteredValues(self._calls, self._streams)
+        self._log = Log(self._calls, self._streams, self._notes)
+        self._feed: Feed | None = None
+        self._awaited: dict[Written, int] = {}
+        self._closed = False
+        try:
+            self._settings = self._notes.retention(retention_days, clock() // DAY)
+        except self._calls.failure as error:
+            raise SettingsError(
+                f"The table {control} in {region} cannot be used ({error}): apply Terraform first."
+            ) from None
+        self._parts = Parts(
+            self._calls,
+            self._streams,
+            self._notes,
+            self._quarantine,
+            clock,
+            SuppressionPolicy() if policy is None else policy,
+            self.expires_at,
+        )
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self._closed = True
+        self._calls.close()
+        if self._feed is not None:
+            self._feed.close()
+
+    @property
+    def throttled(self) -> Mapping[str, int]:
+        """Return how often each table or index was throttled so far."""
+        return self._calls.throttled
+
+    # Writing
+
+    def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
+        """Run `fold` over a view and commit what it returns; see the port.
+
+        Raises StoreUnavailable if nothing of the batch may count as stored.
+        """
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
+        view = DynamoView(self._calls, self._streams, self._quarantine)
+        commit = Commit(self._parts, view)
+        changes = fold(view)
+        for _ in range(ROUNDS):
+            if commit.round(changes):
+                break
+            self._calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
+            changes = fold(view)
+        if commit.unsuppressed:
+            raise StoreUnavailable("Others change the same suppressions all the time.")
+        commit.finish(changes)
+        self._await(commit.written)
+        return commit.lost | commit.conflicts
+
+    def _await(self, written: Mapping[tuple[Key, str], int]) -> None:
+        """Remember what was written, for `settle`."""
+        awaited = self._awaited
+        for ((message_id, recipient), stream), version in written.items():
+            place = (self._streams[stream].tracking.name, text_key(message_id), text_key(recipient))
+            awaited.pop(place, None)
+            awaited[place] = version
+        for place in list(islice(awaited, max(len(awaited) - AWAITED, 0))):
+            awaited.pop(place, None)
+
+    def bounded(self, rollups: Rollups) -> Rollups:
+        """Return increments under the rows that keep them: values beyond the bound as `~other`."""
+        return self._bounded(rollups, register=False)
+
+    def _bounded(self, rollups: Rollups, *, register: bool) -> Rollups:
+        rows = self._values.rows(rollups, register=register)
+        kept: Rollups = {}
+        for key in sorted(rollups):
+            _add(kept, rows[key], rollups[key])
+        return kept
+
+    def repair(self, rollups: Rollups) -> None:
+        """Add increments to rollup rows; running totals are summed anew."""
+        kept = self._bounded(rollups, register=True)
+        self._rows.repair(kept)
+        campaigns = {(key.stream, key.campaign) for key in rollups if key.campaign}
+        for stream in {stream for stream, _ in campaigns}:
+            held = self._rows.totals(stream)
+            differences: Rollups = {}
+            for campaign in sorted(name for of, name in campaigns if of == stream):
+                days = self.rollups(Family.DAY, stream, campaign, dimension="")
+                total = held.get(campaign, _NONE)
+                summed = [sum(column) for column in zip(*[row.counts for row in days], strict=True)]
+                key = RollupKey(TOTAL, stream, campaign, 0, "", "")
+                differences[key] = [a - b for a, b in zip(summed or _NONE, total, strict=True)]
+            self._rows.repair(differences)
+
+    def settle(self) -> None:
+        """Follow the change feed until rollups agree with what was committed here."""
+        if self._feed is None:
+            aggregator = Aggregator(self._calls, self._streams, self._clock)
+            tables = [table.name for of in self._streams.values() for table in of[:2]]
+            self._feed = Feed(self._streams_client(), self._calls, aggregator, tables)
+        self._feed.follow(self._awaited)
+
+    def idle(self) -> None:
+        """Follow the change feed where nobody else does."""
+        if self._local:
+            self.settle()
+
+    def sweep(self, now: int, limit: int) -> int:
+        """Remove what has outlived its use: old hour rows and quarantined bodies, and up to `limit`
+        expired records where DynamoDB's own expiry does not.
+        """
+        live_from = self.live_from(now)
+        removed = 0
+        for stream in self._streams if self._local else ():
+            for day in self._notes.days(stream, 0, live_from):
+                if removed < limit:
+                    removed += self._sweep_day(stream, day, limit - removed)
+        for stream in self._streams:
+            self._rows.forget_hours(stream, now // HOUR - HOURS_KEPT)
+        self._quarantine.release(self._quarantine.expired(now - QUARANTINE_MS))
+        return removed
+
+    def _sweep_day(self, stream: str, day: int, limit: int) -> int:
+        walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)
+        gone = list(islice(walk, limit))
+        self._calls.delete_many(self._streams[stream].tracking.name, [entry.key for entry in gone])
+        if len(gone) < limit:
+            self._notes.forget_day(stream, day)
+        return len(gone)
+
+    def compact(self, now: int) -> int:
+        """Put old parts of rollup rows together; return how many went. Daily is often enough."""
+        return sum(
+            self._rows.compact(
+                stream,
+                now,
+                [
+                    card.campaign
+                    for card in self._cards(stream)
+                    if (card.last_event_at or 0) > now - COMPACTED_FOR
+                ],
+            )
+            for stream in self._streams
+        )
+
+    # Reading
+
+    def messages(
+        self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+    ) -> Page:
+        """Return a page of records; see the port."""
+        return self._log.page(wanted, limit, cursor, self.live_from(now), newer=newer)
+
+    def message(self, message_id: str, now: int) -> list[Record]:
+        """Return all records of one message that are still held, `*` last."""
+        view = DynamoView(self._calls, self._streams, self._quarantine)
+        live_from = self.live_from(now) * DAY
+        found = view.records([message_id]).get(message_id, [])
+        return sorted(
+            (record for record in found if record.identity.sent_at >= live_from),
+            key=lambda record: (record.recipient == EVERYBODY, record.recipient),
+        )
+
+    def rollups(
+        self,
+        family: str,
+        stream: str,
+        campaign: str = "",
+        since: int | None = None,
+        until: int | None = None,
+        dimension: str | None = None,
+    ) -> list[Row]:
+        """Return rows of one family and scope; see the port."""
+        return self._rows.read(family, stream, campaign, since, until, dimension)
+
+    def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
+        """Return every card with its campaign's totals."""
+        found: list[tuple[Card, Sequence[int]]] = []
+        for stream in self._streams:
+            if stream in streams:
+                totals = self._rows.totals(stream)
+                found += [(card, totals.get(card.campaign, _NONE)) for card in self._cards(stream)]
+        return found
+
+    def _cards(self, stream: str) -> Iterator[Card]:
+        items = self._calls.query(
+            TableName=self._streams[stream].rollups.name, ConsistentRead=True, **equals(pk=CARD)
+        )
+        return map(read_card, items)
+
+    def card(self, stream: str, campaign: str) -> Card | None:
+        """Return one card."""
+        if stream not in self._streams:
+            return None
+        key = {"pk": {"S": CARD}, "sk": {"S": campaign}}
+        item = self._calls.get(self._streams[stream].rollups.name, key)
+        return read_card(item) if item is not None else None
+
+    def suppression(self, stream: str, address: str) -> Suppression | None:
+        """Return one item, as it is at this moment."""
+        if stream not in self._streams:
+            return None
+        table = self._streams[stream].suppression.name
+        item = self._calls.get(table, {"email": {"S": text_key(address)}})
+        return read_suppression(item) if item is not None else None
+
+    def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
+        """Return counted items whose time to block is over at `now`, the longest over first."""
+        due: list[tuple[int, Suppression]] = []
+        for tables in self._streams.values():
+            table = tables.suppression.name
+            entries = list(
+                self._calls.query(
+                    limit,
+                    TableName=table,
+                    IndexName=DUE_INDEX.name,
+                    KeyConditionExpression="due = :due AND #until <= :now",
+                    ExpressionAttributeNames={"#until": DUE_INDEX.range},
+                    ExpressionAttributeValues={":due": {"S": "all"}, ":now": {"N": str(now)}},
+                )
+            )
+            keys = [(table, {"email": entry["email"]}) for entry in entries]
+            for _, item in self._calls.get_many(keys, consistent=True):
+                if "until" in item and int(item["until"]["N"]) <= now:
+                    due.append((int(item["until"]["N"]), read_suppression(item)))
+        return [item for _, item in sorted(due, key=lambda both: both[0])[:limit]]
+
+    def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:
+        """Return quarantined bodies, newest first."""
+        return self._quarantine.newest(limit, reason)
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Return how many bodies are quarantined, by reason."""
+        return self._quarantine.counts()
+
+    def newest_at(self) -> int | None:
+        """Return when the newest applied event was taken in, to the second."""
+        return self._notes.noted("newest_at")
+
+    def first_day(self) -> int | None:
+        """Return the first UTC send day the store ever held."""
+        return self._notes.noted("first_day")
+
+    def held_days(self, stream: str, now: int) -> list[int]:
+        """Return the send days of which records are held and not expired, in order."""
+        if stream not in self._streams:
+            return []
+        return [
+            day
+            for day in self._notes.days(stream, self.live_from(now))
+            if next(self._log.walk(stream, day * DAY, (day + 1) * DAY), None) is not None
+        ]
+
+    def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
+        """Yield every record sent on a UTC day, expired or not, in order of the send."""
+        if stream not in self._streams:
+            return
+        walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)
+        while some := list(islice(walk, BATCH_READ)):
+            records = dict(self._log.fetch(iter(some)))
+            for entry in some:
+                record = records.get(entry.at)
+                if record is not None:
+                    yield record
+
+    # Retention
+
+    def live_from(self, now: int) -> int:
+        """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
+        return retention.live_from(self._settings, now)
+
+    def expires_at(self, day: int) -> int | None:
+        """Return when (epoch ms) the records sent on a UTC day expire, None for never."""
+        return retention.expires_at(self._settings, day)
+
+
+COMPACTED_FOR = 10 * DAY
+"""Milliseconds after a campaign's last event during which its rows are looked through for old parts."""
+
+
+def _add(rollups: Rollups, key: RollupKey, counts: Sequence[int]) -> None:
+    held = rollups.get(key)
+    rollups[key] = (
+        list(counts) if held is None else [a + b for a, b in zip(held, counts, strict=True)]
+    )
+
+
+def _session(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
+    """Return a botocore session and the options of its clients. Raises SettingsError."""
+    # imported here, since the SQLite store does without it and it takes a quarter of a second
+    import botocore.session  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    options: dict[str, Any] = {
+        "region_name": region,
+        "config": Config(
+            connect_timeout=2,
+            read_timeout=10,
+            max_pool_connections=32,
+            retries={"total_max_attempts": 1},  # calls.py tries again
+            tcp_keepalive=True,
+        ),
+    }
+    if endpoint is not None:
+        # a local engine takes any credentials: never show it true ones
+        options |= {
+            "endpoint_url": endpoint,
+            "aws_access_key_id": "local",
+            "aws_secret_access_key": "local",
+        }
+    return botocore.session.Session(), options
+
+
+def create_tables(calls: Calls, streams: Mapping[str, Stream], prefix: str = "") -> None:
+    """Create the tables that are not there yet, each with its change feed and expiry."""
+    there: set[str] = set()
+    for page in calls.client.get_paginator("list_tables").paginate():
+        there.update(page["TableNames"])
+    for table in all_tables(streams.values(), prefix):
+        if table.name not in there:
+            calls("create_table", **table.definition())
+
+
+def parse_url(url: str) -> tuple[str, str | None, str]:
+    """Return region, endpoint and prefix of `dynamodb://REGION?endpoint=…&prefix=…`, as is if it is
+    written so. Raises SettingsError for anything else.
+    """
+    parts = urlsplit(url)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    unknown = query.keys() - {"endpoint", "prefix"}
+    if (
+        not parts.netloc
+        or parts.path not in ("", "/")
+        or unknown
+        or any(len(values) > 1 for values in query.values())
+    ):
+        raise SettingsError(f"The store {url!r} is not of the form dynamodb://REGION.")
+    return parts.netloc, query.get("endpoint", [None])[0], query.get("prefix", [""])[0]

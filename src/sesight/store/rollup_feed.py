@@ -1,0 +1,176 @@
+"""The rollup aggregator: from the change feeds of tracking and suppression tables to rollup rows.
+
+Every change of a record adds the difference of its stored tallies to the rows they count in, every
+change of a suppression that of what it counts as; exactly once, whatever is delivered again and
+however batches are cut (`dynamo/rows.py` says why). One reader per shard at a time applies in order;
+several readers of one shard do no harm as long as each reads it in order from some point on that all
+before have been applied up to.
+"""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import DecodeError
+
+from sesight.domain.errors import SesightError
+from sesight.domain.ports import Clock
+from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
+from sesight.store.dynamo.calls import Calls
+from sesight.store.dynamo.items import read_suppression, tally_in
+from sesight.store.dynamo.keys import TOTAL
+from sesight.store.dynamo.rows import SEQUENCE_DIGITS, Contribution, Rows, sparse
+from sesight.store.dynamo.tables import StreamTables
+from sesight.store.dynamo.values import RegisteredValues
+
+_log = logging.getLogger(__name__)
+
+FEED = "feed"
+"""The family of the row that counts what of a stream's feed could not be read (`badRecords`)."""
+
+
+class ShardUnknown(SesightError):
+    """A batch of the change feed does not say its shard: turn the mapping's tumbling window on."""
+
+
+class Change(NamedTuple):
+    """One change of the feed: its sequence number, and the bodies before and after (None: none)."""
+
+    sequence: str
+    kind: str
+    keys: Mapping[str, Any]
+    before: bytes | None
+    after: bytes | None
+
+
+class Source(NamedTuple):
+    """Which table's feed a batch is of."""
+
+    stream: str
+    suppressions: bool
+
+
+class Applied(NamedTuple):
+    """What a batch came to: changes read, those that could not be, rows they went to."""
+
+    changes: int
+    bad: int
+    rows: int
+
+
+class Aggregator:
+    """Applies batches of the change feeds of some streams' tables."""
+
+    def __init__(self, calls: Calls, streams: Mapping[str, StreamTables], clock: Clock) -> None:
+        """Take how DynamoDB is called, and the tables of the streams by their id (`tables_of`)."""
+        self.calls = calls
+        self._clock = clock
+        self._rows = Rows(calls, streams)
+        self._values = RegisteredValues(calls, streams)
+        self._sources = {
+            table.name: Source(stream, suppressions=table is of.suppression)
+            for stream, of in streams.items()
+            for table in (of.tracking, of.suppression)
+        }
+
+    def take(self, event: Mapping[str, Any]) -> Applied:
+        """Apply the batch of a Lambda event of one shard, with a tumbling window.
+
+        Raises ShardUnknown where it does not say its shard: nothing was applied then. Raises
+        StoreUnavailable when not everything could be applied: give the same batch again.
+        """
+        records = event["Records"]
+        if not records:
+            return Applied(0, 0, 0)
+        shard = event.get("shardId")
+        if not shard:
+            raise ShardUnknown("The batch has no shardId: set tumbling_window_in_seconds above 0.")
+        table = str(records[0]["eventSourceARN"]).split("/")[1]
+        return self.apply(table, str(shard), [read_change(record) for record in records])
+
+    def apply(self, table: str, shard: str, changes: Sequence[Change]) -> Applied:
+        """Apply changes of one shard of a table's feed, in their order."""
+        source = self._sources[table]
+        found: dict[RollupKey, list[Contribution]] = {}
+        bad = 0
+        for change in changes:
+            if change.kind == "REMOVE" and not source.suppressions:
+                continue  # expired or erased: totals outlive records
+            try:
+                rollups = _difference(source, change)
+            except (DecodeError, SesightError, ValueError, IndexError):
+                _log.exception("a change of %s could not be read: %s", table, dict(change.keys))
+                bad += 1
+                key = RollupKey(FEED, source.stream, "", 0, "", "")
+                found.setdefault(key, []).append(Contribution(change.sequence, {"badRecords": 1}))
+                continue
+            for key, counts in rollups.items():
+                one = Contribution(change.sequence, sparse(counts))
+                found.setdefault(key, []).append(one)
+                if key.family == Family.DAY and key.campaign and not key.dimension:
+                    total = RollupKey(TOTAL, key.stream, key.campaign, 0, "", "")
+                    found.setdefault(total, []).append(one)
+        rows = self._in_rows(found)
+        now = self._clock()
+        self.calls.each(
+            lambda key: self._rows.apply(key, _part(shard, source), rows[key], now), rows
+        )
+        return Applied(len(changes), bad, len(rows))
+
+    def _in_rows(
+        self, found: Mapping[RollupKey, list[Contribution]]
+    ) -> dict[RollupKey, list[Contribution]]:
+        """Return contributions by the rows that keep them, in order of their sequence."""
+        kept = self._values.rows(found, register=True)
+        rows: dict[RollupKey, list[Contribution]] = {}
+        for key, contributions in found.items():
+            rows.setdefault(kept[key], []).extend(contributions)
+        for contributions in rows.values():
+            contributions.sort(key=lambda one: one.sequence)
+        return rows
+
+
+def _part(shard: str, source: Source) -> str:
+    """Return under which name a shard's parts of rows are kept: tables' shards may be called alike."""
+    return f"{shard}-s" if source.suppressions else shard
+
+
+def _difference(source: Source, change: Change) -> Rollups:
+    """Return what one change adds to which rows."""
+    if source.suppressions:
+        rollups: Rollups = {}
+        before, after = (
+            read_suppression({"body": {"B": body}}) if body is not None else None
+            for body in (change.before, change.after)
+        )
+        add_suppressed(rollups, before, after)
+        return {key: counts for key, counts in rollups.items() if any(counts)}
+    deltas = Deltas()
+    now = tally_in(change.after) if change.after is not None else None
+    if now is None:
+        return {}
+    deltas.add(tally_in(change.before) if change.before is not None else None, now)
+    return deltas.rows()
+
+
+def read_change(record: Mapping[str, Any]) -> Change:
+    """Read a change as Lambda or DynamoDB Streams' GetRecords hands it over."""
+    said = record["dynamodb"]
+    return Change(
+        said["SequenceNumber"].zfill(SEQUENCE_DIGITS),
+        record["eventName"],
+        said["Keys"],
+        _body(said.get("OldImage")),
+        _body(said.get("NewImage")),
+    )
+
+
+def _body(image: Mapping[str, Any] | None) -> bytes | None:
+    """Return the body in an image; Lambda writes binary values as base64."""
+    if image is None:
+        return None
+    body = image.get("body", {}).get("B", b"")
+    return b64decode(body) if isinstance(body, str) else bytes(body)
