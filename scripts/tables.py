@@ -451,6 +451,7 @@ _MEANINGS = {
     (Stream, "configuration_set"): "The SES configuration set whose events are this stream's.",
     (Stream, "months"): "Whether its campaigns are statement months (tag `campaign_month`).",
     (Stream, "soft_bounces"): "Whether repeated soft bounces suppress.",
+    (Stream, "tables"): "What the stream's DynamoDB tables are named after; by default its `id`.",
     (Stream, "tracked"): "Whether SES records opens and clicks; if not, their rates are null.",
     (Stream, "topic"): (
         "The contact-list topic that stands for the stream; none: leaving any topic leaves the stream."

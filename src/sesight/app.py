@@ -73,6 +73,7 @@ class App:
             clock=clock,
             durability=durability,
             busy_timeout_ms=settings.store.busy_timeout_ms,
+            streams=self.counting.streams,
         )
         self.recipient_key = recipient_key(settings)
         self.metrics = Metrics(clock)

@@ -33,7 +33,7 @@ class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where records are kept, and for how long."""
 
     url: str = "sqlite:///sesight.db"
-    """`sqlite:///PATH` (`sqlite:////PATH` for one from the root)."""
+    """`sqlite:///PATH` (`sqlite:////PATH` for one from the root) or `dynamodb://REGION`."""
     retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
     """Days a record is kept after its send day; 0 keeps for ever. Totals are kept for ever."""
     busy_timeout_ms: Annotated[int, Meta(ge=0, le=600_000)] = 5_000

@@ -37,6 +37,7 @@ def backup(
 
     from sesight.cli import screen
     from sesight.cli.session import interruptible, opened, put, store_file
+    from sesight.store.sqlite import SqliteStore
 
     if path.exists() and not force:
         raise SettingsError(f"{path} is there already: name another file, or --force.")
@@ -45,6 +46,11 @@ def backup(
     part = path.with_name(path.name + PART)
     with interruptible("Stopped. No backup was made."), opened(config, store) as app:
         source = store_file(app.settings)
+        if not isinstance(app.store, SqliteStore):
+            raise SettingsError(
+                f"{app.settings.store.url} is no SQLite store: DynamoDB's own point-in-time recovery "
+                "is its backup."
+            )
         try:
             _remove(part)
             with screen.bar("Copying", shown=not as_json) as bar:
@@ -113,10 +119,10 @@ def restore(
 
 def _check(part: Path, path: Path, settings: Settings) -> None:
     """Open the copy as a store and read all of it. Raises SettingsError, StoreTooNew."""
-    from sesight.store import open_store
+    from sesight.store.sqlite import SqliteStore
 
     try:
-        copy = open_store(f"sqlite:///{part}", retention_days=settings.store.retention_days)
+        copy = SqliteStore(part, retention_days=settings.store.retention_days)
         try:
             wrong = copy.integrity()
         finally:

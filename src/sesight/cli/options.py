@@ -20,7 +20,7 @@ StoreUrl = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="Store, instead of the one in the settings: sqlite:///PATH.",
+        help="Store, instead of the one in the settings: sqlite:///PATH or dynamodb://REGION.",
         rich_help_panel="Everywhere",
     ),
 ]

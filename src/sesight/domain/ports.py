@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -105,8 +105,12 @@ class Changes(Struct):
 class View(Protocol):
     """What a batch may read before it decides, inside the same transaction."""
 
-    def records(self, message_ids: Collection[str]) -> dict[str, list[Record]]:
-        """Return every record of each of the messages (missing ones are left out)."""
+    def records(
+        self, message_ids: Collection[str], wanted: Mapping[str, Collection[str]] | None = None
+    ) -> dict[str, list[Record]]:
+        """Return every record of each of the messages (missing ones are left out). Of a message in
+        `wanted`, records to others than the recipients it names there may be left out too.
+        """
         ...
 
     def suppressions(

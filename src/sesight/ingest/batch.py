@@ -141,11 +141,21 @@ class Batch:
     # -- the steps -------------------------------------------------------------------------------
 
     def load(self, readings: Sequence[Reading]) -> None:
-        """Load the records of every message the batch speaks of."""
+        """Load the records the batch speaks of: all of a message where they say its stream."""
         self._readings = readings
         self._done = [None] * len(readings)
-        wanted = {reading.event.message_id for reading in readings if reading.event is not None}
-        for records in self._view.records(wanted).values():
+        wanted: dict[str, set[str]] = {}
+        whole: set[str] = set()
+        for reading in readings:
+            event = reading.event
+            if event is None:
+                continue
+            recipients = wanted.setdefault(event.message_id, set())
+            if event.configuration_set is None:
+                whole.add(event.message_id)
+            recipients.update([report.recipient for report in event.reports])
+        named = {name: wanted[name] for name in wanted.keys() - whole} if whole else wanted
+        for records in self._view.records(wanted, named).values():
             self._remember(records)
 
     def _remember(self, records: Iterable[Record]) -> None:
@@ -200,8 +210,19 @@ class Batch:
         for waiting in self._view.awaiting(self._new) if self._new else ():
             if waiting.event is not None and waiting.message_id in self._streams:
                 event = _decode_event(waiting.event)
+                self._load_more(event)
                 self._fold(Reading("quarantine", event), event, self._streams[event.message_id])
                 self._released.append(waiting.id)
+
+    def _load_more(self, event: Event) -> None:
+        """Load the records of an event's recipients that the batch did not speak of."""
+        recipients = {report.recipient for report in event.reports}
+        found = self._view.records([event.message_id], {event.message_id: recipients})
+        self._remember(
+            record
+            for record in found.get(event.message_id, ())
+            if Key(record.message_id, record.recipient) not in self._records
+        )
 
     def tally(self) -> None:
         """Count every changed record once, as the difference to what it was counted as."""

@@ -173,20 +173,27 @@ class DynamoStore:
         return kept
 
     def repair(self, rollups: Rollups) -> None:
-        """Add increments to rollup rows; running totals are summed anew."""
-        kept = self._bounded(rollups, register=True)
-        self._rows.repair(kept)
-        campaigns = {(key.stream, key.campaign) for key in rollups if key.campaign}
-        for stream in {stream for stream, _ in campaigns}:
-            held = self._rows.totals(stream)
-            differences: Rollups = {}
-            for campaign in sorted(name for of, name in campaigns if of == stream):
-                days = self.rollups(Family.DAY, stream, campaign, dimension="")
-                total = held.get(campaign, _NONE)
-                summed = [sum(column) for column in zip(*[row.counts for row in days], strict=True)]
-                key = RollupKey(TOTAL, stream, campaign, 0, "", "")
-                differences[key] = [a - b for a, b in zip(summed or _NONE, total, strict=True)]
-            self._rows.repair(differences)
+        """Add increments to rollup rows, and sum totals of their campaigns anew; see the port."""
+        self._rows.repair(self._bounded(rollups, register=True))
+        for stream, campaign in sorted({(key.stream, key.campaign) for key in rollups}):
+            if campaign:
+                self._rows.repair(self._missing_in_totals(stream, campaign))
+
+    def _missing_in_totals(self, stream: str, campaign: str) -> Rollups:
+        """Return what a campaign's totals lack to be the sum of its days."""
+        for _ in range(ROUNDS):
+            before = self.campaign_totals(stream, campaign)
+            days = self.rollups(Family.DAY, stream, campaign)
+            if before == self.campaign_totals(stream, campaign):
+                break
+        else:
+            raise StoreUnavailable(f"The totals of {campaign!r} change all the time: try again.")
+        missing: Rollups = {}
+        for key, counts in days:
+            _add(missing, key._replace(family=TOTAL, bucket=0), counts)
+        for key, counts in before:
+            _add(missing, key._replace(family=TOTAL), [-n for n in counts])
+        return missing
 
     def settle(self) -> None:
         """Follow the change feed until rollups agree with what was committed here."""
@@ -268,6 +275,10 @@ class DynamoStore:
     ) -> list[Row]:
         """Return rows of one family and scope; see the port."""
         return self._rows.read(family, stream, campaign, since, until, dimension)
+
+    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+        """Return a campaign's day rows summed over all days; see the port."""
+        return self._rows.campaign_totals(stream, campaign)
 
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
         """Return every card with its campaign's totals."""

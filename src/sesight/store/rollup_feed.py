@@ -110,9 +110,6 @@ class Aggregator:
             for key, counts in rollups.items():
                 one = Contribution(change.sequence, sparse(counts))
                 found.setdefault(key, []).append(one)
-                if key.family == Family.DAY and key.campaign and not key.dimension:
-                    total = RollupKey(TOTAL, key.stream, key.campaign, 0, "", "")
-                    found.setdefault(total, []).append(one)
         rows = self._in_rows(found)
         now = self._clock()
         self.calls.each(
@@ -127,7 +124,11 @@ class Aggregator:
         kept = self._values.rows(found, register=True)
         rows: dict[RollupKey, list[Contribution]] = {}
         for key, contributions in found.items():
-            rows.setdefault(kept[key], []).extend(contributions)
+            row = kept[key]
+            rows.setdefault(row, []).extend(contributions)
+            if row.family == Family.DAY and row.campaign:
+                total = row._replace(family=TOTAL, bucket=0)
+                rows.setdefault(total, []).extend(contributions)
         for contributions in rows.values():
             contributions.sort(key=lambda one: one.sequence)
         return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -48,7 +48,11 @@ class SqliteView:
         self.packed: dict[str, Packed] = {}
         self.held: dict[tuple[str, str], Held] = {}
 
-    def records(self, message_ids: Collection[str]) -> dict[str, list[Record]]:
+    def records(
+        self,
+        message_ids: Collection[str],
+        wanted: Mapping[str, Collection[str]] | None = None,  # noqa: ARG002 - one search finds all
+    ) -> dict[str, list[Record]]:
         """Return every record of each of the messages (missing ones are left out)."""
         found: dict[str, list[Record]] = {}
         packed, held = self.packed, self.held

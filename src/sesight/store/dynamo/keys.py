@@ -166,7 +166,9 @@ def read_event_key(key: str) -> EventKey:
 # Rollup rows
 
 TOTAL = "total"
-"""The family of a campaign's running total, all in one partition."""
+"""The family of campaigns' totals: their day rows summed over the days. Those without a dimension
+are together in one partition, for the list of campaigns.
+"""
 
 
 CUT = ("campaignText", "dimensionText", "valueText")
@@ -183,7 +185,7 @@ class RowKey(NamedTuple):
 
 def row_key(key: RollupKey, shard_id: str) -> RowKey:
     """Return the key of one shard's part of a rollup row."""
-    if key.family == TOTAL:
+    if key.family == TOTAL and not key.dimension:
         campaign, was_cut = fitting(key.campaign)
         cut = {"campaignText": key.campaign} if was_cut else {}
         return RowKey(TOTAL, f"{campaign}#{shard_id}", cut)
@@ -230,6 +232,7 @@ def key_after(key: str) -> str:
     return f"{key[:-1]}$"
 
 
-def bucket_key(dimension: str, bucket: int) -> str:
-    """Return the sort key before all rows of a dimension and bucket."""
-    return f"{fitting(dimension)[0]}#{bucket:09d}#"
+def bucket_key(dimension: str, bucket: int | None = None) -> str:
+    """Return what the sort keys of all rows of a dimension, and bucket if one is named, begin with."""
+    text = f"{fitting(dimension)[0]}#"
+    return text if bucket is None else f"{text}{bucket:09d}#"

@@ -185,17 +185,15 @@ class Rows:
             parts = self._parts(table, stream, **equals(pk=pk))
             return sorted(summed(parts), key=_order)
         dimensions = self._dimensions(table, pk) if dimension is None else [dimension]
-        low, high = since or 0, until - 1 if until is not None else 999_999_999
-        if low > high:
+        if since is not None and until is not None and since >= until:
             return []
         found: list[Row] = []
         for named in dimensions:
-            arguments = between(
-                ("pk", pk), ("sk", bucket_key(named, low), key_after(bucket_key(named, high)))
-            )
+            high = bucket_key(named, None if until is None else until - 1)
+            sk = ("sk", bucket_key(named, since), key_after(high))
+            arguments = between(("pk", pk), sk)
             found += summed(self._parts(table, stream, **arguments))
-        wanted = {*dimensions}
-        return sorted((row for row in found if row.key.dimension in wanted), key=_order)
+        return sorted(found, key=_order)
 
     def _dimensions(self, table: str, pk: str) -> list[str]:
         """Return the dimensions a scope has rows for, by jumping from one to the next."""
@@ -211,10 +209,24 @@ class Rows:
             low = key_after(f"{named}#")
 
     def totals(self, stream: str) -> dict[str, list[int]]:
-        """Return the running total of each campaign."""
+        """Return the total of each campaign."""
         table = self._streams[stream].rollups.name
         rows = summed(self._parts(table, stream, **equals(pk=TOTAL)))
         return {row.key.campaign: list(row.counts) for row in rows}
+
+    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+        """Return a campaign's totals, as rows of its days with bucket 0; see the port."""
+        if stream not in self._streams:
+            return []
+        table = self._streams[stream].rollups.name
+        begins = row_key(RollupKey(TOTAL, stream, campaign, 0, "", ""), "").sk
+        whole = between(("pk", TOTAL), ("sk", begins, key_after(begins)))
+        rows = [
+            *summed(self._parts(table, stream, **whole)),
+            *summed(self._parts(table, stream, **equals(pk=scope_key(TOTAL, campaign)))),
+        ]
+        days = (row._replace(key=row.key._replace(family=Family.DAY)) for row in rows)
+        return sorted(days, key=_order)
 
     def _parts(self, table: str, stream: str, **arguments: Any) -> Iterator[Part]:
         """Yield parts in order of their key."""
@@ -231,7 +243,7 @@ class Rows:
         """
         table = self._streams[stream].rollups.name
         scopes = [scope_key(family, "") for family in Family]
-        scopes += [scope_key(family, name) for name in campaigns for family in Family]
+        scopes += [scope_key(family, name) for name in campaigns for family in (*Family, TOTAL)]
         return sum(
             self._compact(table, key, list(parts), now - COMPACT_AFTER)
             for pk in (*scopes, TOTAL)
