@@ -1,8 +1,22 @@
-"""How hard the laws are tried: 2,000 examples each, 200 with HYPOTHESIS_PROFILE=quick."""
+"""How hard the laws are tried: 2,000 examples each, 200 with HYPOTHESIS_PROFILE=quick. And AWS's
+own DynamoDB engine, one for each process that runs tests.
+"""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.store.engine import dynamodb_local
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> Iterator[str]:
+    """The address of a DynamoDB engine of this session's own."""
+    with dynamodb_local() as address:
+        yield address
+
 
 # A busy machine makes examples slow, which says nothing about the code: hence no deadline and
 # no check for slowness.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -51,11 +51,14 @@ class Ledger:
             self.waiting.pop(name, None)
         return self.lost & changes.records.keys()
 
-    def records(self, message_ids: Collection[str]) -> dict[str, list[Record]]:
-        """Return the records of messages."""
+    def records(
+        self, message_ids: Collection[str], wanted: Mapping[str, Collection[str]] | None = None
+    ) -> dict[str, list[Record]]:
+        """Return the records of messages, leaving out all that may be."""
         found: dict[str, list[Record]] = {}
         for key, record in self.held.items():
-            if key.message_id in message_ids:
+            named = (wanted or {}).get(key.message_id)
+            if key.message_id in message_ids and (named is None or key.recipient in named):
                 found.setdefault(key.message_id, []).append(record)
         return found
 

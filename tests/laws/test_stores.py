@@ -1,5 +1,6 @@
 """Every store agrees with the ledger, which is nothing but dictionaries."""
 
+from concurrent.futures import ThreadPoolExecutor
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +14,9 @@ from sesight.ingest.pipeline import Pipeline
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW
 from tests.laws.happenings import MESSAGES, again, histories, reading, seeds
-from tests.laws.ledger import told_one_by_one
+from tests.laws.ledger import Ledger, told_one_by_one
 from tests.reception import RULES
+from tests.store.engine import url_of
 
 MEMORY = Path("/dev/shm")
 CAMPAIGNS = ("", "winter", "Alpha", "~untagged")
@@ -55,33 +57,56 @@ def summed(rows: Rollups) -> Rollups:
     return {key: row for key, row in sums.items() if any(row)}
 
 
+def assert_agree(store: Store, ledger: Ledger) -> None:
+    """Compare all that a store holds with the ledger."""
+    held = {
+        (record.message_id, record.recipient): record
+        for message in MESSAGES
+        for record in store.message(message, NOW)
+    }
+    assert held == ledger.held
+    assert rows_of(store) == ledger.rows
+    assert totals_of(store) == summed(ledger.rows)
+    items = {
+        (stream, address): item
+        for stream in COUNTING.streams
+        for address in ADDRESSES
+        if (item := store.suppression(stream, address)) is not None
+    }
+    assert items == ledger.items
+    waiting = {(each.id, each.reason) for each in store.quarantine(1_000)}
+    assert waiting == {(each.id, each.reason) for each in ledger.waiting.values()}
+
+
 @settings(max_examples=settings.default.max_examples // 10)
 @given(histories(), seeds)
 def test_sqlite(told: list[Event], seed: int) -> None:
     """SQLite, told the same in another order, repeated and in batches, holds the same records, rows,
     suppression items and quarantine as the ledger told one by one.
     """
-    ledger = told_one_by_one(told)
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         store = open_store(f"sqlite:///{folder}/laws.db", clock=lambda: NOW, durability="off")
         pipeline = Pipeline(store, RULES, lambda: NOW, lambda _: None)
         for batch in again(told, seed):
             pipeline.process([reading(event) for event in batch])
-        held = {
-            (record.message_id, record.recipient): record
-            for message in MESSAGES
-            for record in store.message(message, NOW)
-        }
-        assert held == ledger.held
-        assert rows_of(store) == ledger.rows
-        assert totals_of(store) == summed(ledger.rows)
-        items = {
-            (stream, address): item
-            for stream in COUNTING.streams
-            for address in ADDRESSES
-            if (item := store.suppression(stream, address)) is not None
-        }
-        assert items == ledger.items
-        waiting = {(each.id, each.reason) for each in store.quarantine(1_000)}
-        assert waiting == {(each.id, each.reason) for each in ledger.waiting.values()}
+        assert_agree(store, told_one_by_one(told))
         store.close()
+
+
+def test_dynamodb(dynamodb: str) -> None:
+    """DynamoDB agrees with the ledger too, told in another order, repeated and in batches of which
+    several are under way at once.
+    """
+
+    @settings(max_examples=max(settings.default.max_examples // 100, 2))
+    @given(histories(), seeds)
+    def law(told: list[Event], seed: int) -> None:
+        store = open_store(url_of(dynamodb), clock=lambda: NOW, streams=COUNTING.streams)
+        pipeline = Pipeline(store, RULES, lambda: NOW, lambda _: None)
+        batches = [[reading(event) for event in batch] for batch in again(told, seed)]
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(pipeline.process, batches))
+        assert_agree(store, told_one_by_one(told))
+        store.close()
+
+    law()

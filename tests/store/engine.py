@@ -1,11 +1,21 @@
 """AWS's DynamoDB Local, started on loopback and stopped again (fetched by `make test`)."""
 
 import contextlib
+import itertools
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / ".dynamodb-local"
+
+
+_names = itertools.count(1)
+
+
+def url_of(engine: str) -> str:
+    """Return the URL of a store of which nothing is there yet."""
+    return f"dynamodb://eu-west-1?endpoint={engine}&prefix=t{os.getpid()}-{next(_names)}-"
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """The DynamoDB store on AWS's own engine: the contract, and what DynamoDB alone can get wrong."""
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,13 +9,7 @@ from sesight.store import open_store
 from sesight.store.dynamodb import DynamoStore
 from tests.store import contract, contract_pages
 from tests.store.contract import NOW
-
-names = itertools.count(1)
-
-
-def url_of(engine: str) -> str:
-    """Return the URL of a store of which nothing is there yet."""
-    return f"dynamodb://eu-west-1?endpoint={engine}&prefix=t{os.getpid()}-{next(names)}-"
+from tests.store.engine import url_of
 
 
 @pytest.fixture
