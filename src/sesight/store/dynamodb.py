@@ -280,6 +280,10 @@ class DynamoStore:
         """Return a campaign's day rows summed over all days; see the port."""
         return self._rows.campaign_totals(stream, campaign)
 
+    def bad_changes(self) -> dict[str, int]:
+        """Return how many changes of each stream's feeds could not be read, and are in no total."""
+        return {stream: self._rows.bad_records(stream) for stream in self._streams}
+
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
         """Return every card with its campaign's totals."""
         found: list[tuple[Card, Sequence[int]]] = []

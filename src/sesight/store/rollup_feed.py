@@ -21,15 +21,12 @@ from sesight.domain.ports import Clock
 from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
 from sesight.store.dynamo.calls import Calls
 from sesight.store.dynamo.items import read_suppression, tally_in
-from sesight.store.dynamo.keys import TOTAL
+from sesight.store.dynamo.keys import FEED, TOTAL
 from sesight.store.dynamo.rows import SEQUENCE_DIGITS, Contribution, Rows, sparse
 from sesight.store.dynamo.tables import StreamTables
 from sesight.store.dynamo.values import RegisteredValues
 
 _log = logging.getLogger(__name__)
-
-FEED = "feed"
-"""The family of the row that counts what of a stream's feed could not be read (`badRecords`)."""
 
 
 class ShardUnknown(SesightError):
@@ -67,9 +64,9 @@ class Aggregator:
     def __init__(self, calls: Calls, streams: Mapping[str, StreamTables], clock: Clock) -> None:
         """Take how DynamoDB is called, and the tables of the streams by their id (`tables_of`)."""
         self.calls = calls
+        self.rows = Rows(calls, streams)
         self._clock = clock
-        self._rows = Rows(calls, streams)
-        self._values = RegisteredValues(calls, streams)
+        self.values = RegisteredValues(calls, streams)
         self._sources = {
             table.name: Source(stream, suppressions=table is of.suppression)
             for stream, of in streams.items()
@@ -101,7 +98,7 @@ class Aggregator:
                 continue  # expired or erased: totals outlive records
             try:
                 rollups = _difference(source, change)
-            except (DecodeError, SesightError, ValueError, IndexError):
+            except (DecodeError, SesightError):
                 _log.exception("a change of %s could not be read: %s", table, dict(change.keys))
                 bad += 1
                 key = RollupKey(FEED, source.stream, "", 0, "", "")
@@ -113,7 +110,7 @@ class Aggregator:
         rows = self._in_rows(found)
         now = self._clock()
         self.calls.each(
-            lambda key: self._rows.apply(key, _part(shard, source), rows[key], now), rows
+            lambda key: self.rows.apply(key, _part(shard, source), rows[key], now), rows
         )
         return Applied(len(changes), bad, len(rows))
 
@@ -121,7 +118,7 @@ class Aggregator:
         self, found: Mapping[RollupKey, list[Contribution]]
     ) -> dict[RollupKey, list[Contribution]]:
         """Return contributions by the rows that keep them, in order of their sequence."""
-        kept = self._values.rows(found, register=True)
+        kept = self.values.rows(found, register=True)
         rows: dict[RollupKey, list[Contribution]] = {}
         for key, contributions in found.items():
             row = kept[key]

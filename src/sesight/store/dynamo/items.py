@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.errors import StoreTooNew
+from sesight.domain.errors import StoreTooNew, Unreadable
 from sesight.domain.event import AnyOccurrence, Identity
 from sesight.domain.ports import Card
 from sesight.domain.record import Record
@@ -71,9 +71,14 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(body: bytes) -> bytes:
-    """Return the msgpack in a body. Raises StoreTooNew for a form of later times."""
+    """Return the msgpack in a body. Raises StoreTooNew for a form of later times, Unreadable."""
+    if not body:
+        raise Unreadable("damaged", "An item has no body.")
     inflate = zlib.decompressobj(-15, zdict=dictionary(body[0]))
-    return inflate.decompress(body[1:])
+    try:
+        return inflate.decompress(body[1:])
+    except zlib.error as error:
+        raise Unreadable("damaged", f"A body cannot be decompressed: {error}.") from None
 
 
 def record_body(record: Record) -> bytes:

@@ -165,6 +165,9 @@ def read_event_key(key: str) -> EventKey:
 
 # Rollup rows
 
+FEED = "feed"
+"""The family of the row that counts what of a stream's change feed could not be read."""
+
 TOTAL = "total"
 """The family of campaigns' totals: their day rows summed over the days. Those without a dimension
 are together in one partition, for the list of campaigns.

@@ -23,6 +23,7 @@ from sesight.store.dynamo.calls import Calls, between, equals
 from sesight.store.dynamo.items import Item
 from sesight.store.dynamo.keys import (
     CUT,
+    FEED,
     REPAIR,
     SUM,
     TOTAL,
@@ -102,16 +103,18 @@ class Rows:
         """Add what changes of one shard contribute to a row, in order, each exactly once."""
         left = list(contributions)
         while left:
-            held = self._add(key, shard, left, now)
+            held = self.add(key, shard, left, now)
             if held is None:
                 return
             checkpoint = held["ckpt"]["S"]
             left = [one for one in left if one.sequence > checkpoint]
 
-    def _add(
+    def add(
         self, key: RollupKey, shard: str, contributions: Sequence[Contribution], now: int
     ) -> Item | None:
-        """Add to a part; return the part as it is if its checkpoint is not before the first."""
+        """Add all contributions to a part if its checkpoint is before the first; else return the part
+        as it is.
+        """
         names, values, clauses = _increments(_sum(one.counts for one in contributions))
         at = row_key(key, shard)
         values |= {
@@ -213,6 +216,12 @@ class Rows:
         table = self._streams[stream].rollups.name
         rows = summed(self._parts(table, stream, **equals(pk=TOTAL)))
         return {row.key.campaign: list(row.counts) for row in rows}
+
+    def bad_records(self, stream: str) -> int:
+        """Return how many changes of a stream's feeds could not be read, and are in no row."""
+        table = self._streams[stream].rollups.name
+        items = self._calls.query(TableName=table, **equals(pk=scope_key(FEED, "")))
+        return sum(int(item["badRecords"]["N"]) for item in items)
 
     def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
         """Return a campaign's totals, as rows of its days with bucket 0; see the port."""
