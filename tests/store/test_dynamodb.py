@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sesight.domain.ports import Store
+from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.event import Send
+from sesight.domain.ports import Filter, Store
+from sesight.domain.stream import Stream
+from sesight.domain.suppression import Suppression
+from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.dynamodb import DynamoStore
 from tests.store import contract, contract_pages
-from tests.store.contract import NOW
+from tests.store.contract import BOTH, NOW, changes, everything, put, record
 from tests.store.engine import url_of
 
 
@@ -24,10 +29,16 @@ def reopen(url: str) -> Callable[..., DynamoStore]:
     return lambda **more: open_store(url, clock=lambda: NOW, **more)
 
 
+def never(**_: object) -> None:
+    """Refuse a call that reads whole tables."""
+    raise AssertionError("a Scan")
+
+
 @pytest.fixture
 def store(reopen: Callable[..., DynamoStore]) -> Iterator[DynamoStore]:
-    """A new store."""
+    """A new store, which fails at any Scan."""
     opened = reopen()
+    opened._calls.client.meta.events.register("before-call.dynamodb.Scan", never)  # noqa: SLF001
     yield opened
     opened.close()
 
@@ -79,3 +90,120 @@ class TestTotals(contract.Totals):
 
 class TestLists(contract.Lists):
     """Bound."""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dynamodb://",
+        "dynamodb:///x",
+        "dynamodb://eu-west-1/x",
+        "dynamodb://eu-west-1?endpont=x",
+        "dynamodb://eu-west-1?prefix=a&prefix=b",
+    ],
+)
+def test_unknown_url(url: str) -> None:
+    """A URL that says something else is refused with the form there is."""
+    with pytest.raises(SettingsError, match="dynamodb://REGION"):
+        open_store(url)
+
+
+def test_no_tables(store: DynamoStore, dynamodb: str) -> None:
+    """On AWS a store never makes tables: where they are missing it says what to do."""
+    calls = store._calls  # noqa: SLF001
+    calls("delete_table", TableName=store._notes._table)  # noqa: SLF001
+    with pytest.raises(StoreUnavailable, match="ResourceNotFound"):
+        store.newest_at()
+
+
+def test_closed(store: DynamoStore) -> None:
+    """A closed store takes nothing."""
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        put(store)
+
+
+def test_expiry_attribute(store: DynamoStore) -> None:
+    """DynamoDB is told the expiry in seconds; a record kept for ever has none."""
+    at = NOW - 3 * DAY
+    put(store, record(at))
+    item = item_of(store)
+    assert int(item["expirationTime"]["N"]) == (at // DAY + 91) * DAY // 1000
+    assert int(item["version"]["N"]) == 1
+
+
+def test_unknown_attributes_stay(store: DynamoStore) -> None:
+    """What a later version has written beside a record survives this version's change of it."""
+    put(store, record(NOW - 5, 1))
+    calls, table = store._calls, store._streams["outreach"].tracking.name  # noqa: SLF001
+    key = {name: item_of(store)[name] for name in ("messageId", "recipient")}
+    calls(
+        "update_item",
+        TableName=table,
+        Key=key,
+        UpdateExpression="SET later = :x",
+        ExpressionAttributeValues={":x": {"S": "kept"}},
+    )
+    put(store, record(NOW - 5, 1, timeline=(Send(NOW - 5), Send(NOW - 4))))
+    assert (item_of(store)["later"], item_of(store)["version"]) == ({"S": "kept"}, {"N": "2"})
+
+
+def test_no_op(store: DynamoStore) -> None:
+    """A batch that changes nothing writes nothing."""
+    put(store, record(NOW - 5, 1))
+    store.transact(lambda view: changes(view.records([]).values()))
+    assert item_of(store)["version"] == {"N": "1"}
+
+
+def test_suppression_words(store: DynamoStore) -> None:
+    """A suppression reads well in the console, and is found by what its address begins with."""
+    for name in ("ana", "anna", "bo"):
+        one = Suppression("outreach", f"{name}@x.example", counted=(3, "manual"))
+        store.transact(lambda _, one=one: changes(suppressions={(one.stream, one.address): one}))
+    table = store._streams["outreach"].suppression.name  # noqa: SLF001
+    found = store._calls(  # noqa: SLF001
+        "query",
+        TableName=table,
+        IndexName="PrefixIndex",
+        KeyConditionExpression="#list = :all AND begins_with(email, :an)",
+        ExpressionAttributeNames={"#list": "list"},
+        ExpressionAttributeValues={":all": {"S": "all"}, ":an": {"S": "an"}},
+    )["Items"]
+    assert [(one["email"]["S"], one["active"], one["reason"]["S"]) for one in found] == [
+        ("ana@x.example", {"BOOL": True}, "manual"),
+        ("anna@x.example", {"BOOL": True}, "manual"),
+    ]
+
+
+def test_other_streams(url: str) -> None:
+    """A stream of the settings has its own tables; of one that has none nothing is known."""
+    own = Stream("news", "News", "marketing", "news-set", tables="letters")
+    opened = open_store(url, clock=lambda: NOW, streams={"news": own})
+    one = record(NOW - 5, 1, stream="news")
+    put(opened, one)
+    assert everything(opened, Filter(streams=("news", "outreach"))) == [one]
+    assert opened._streams["news"].tracking.name.endswith("letters-campaign-tracking")  # noqa: SLF001
+    with pytest.raises(SettingsError, match="no tables"):
+        put(opened, record(NOW - 5, 2))
+    assert opened.rollups("day", "outreach") == []
+    opened.close()
+
+
+def test_stale_index(store: DynamoStore) -> None:
+    """An index entry of a record that has gone meanwhile is passed over."""
+    many = [record(NOW - n, n) for n in range(6)]
+    put(store, *many)
+    page = store.messages(BOTH, 2, None, NOW)
+    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    key = {"messageId": {"S": many[2].message_id}, "recipient": {"S": many[2].recipient}}
+    store._calls("delete_item", TableName=table, Key=key)  # noqa: SLF001
+    assert store.messages(BOTH, 2, page.cursor, NOW).records == many[3:5]
+
+
+def item_of(store: DynamoStore) -> dict:
+    """Return the only item of the outreach tracking table."""
+    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    client = store._calls.client  # noqa: SLF001
+    client.meta.events.unregister("before-call.dynamodb.Scan", never)
+    (item,) = client.scan(TableName=table)["Items"]
+    return item

@@ -34,7 +34,7 @@ from sesight.domain.suppression import Suppression, SuppressionPolicy
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
 from sesight.store import retention
-from sesight.store.dynamo.calls import BATCH_READ, Calls, always, equals
+from sesight.store.dynamo.calls import BATCH_READ, Calls, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
 from sesight.store.dynamo.feed import Feed, Written
 from sesight.store.dynamo.items import read_card, read_suppression
@@ -75,9 +75,8 @@ class DynamoStore:
         retention_days: int = 90,
         policy: SuppressionPolicy | None = None,
         clock: Clock,
-        remaining: Callable[[], float] = always,
     ) -> None:
-        """Open the tables of a region; `remaining` tells how many seconds a call may still take.
+        """Open the tables of a region.
 
         An `endpoint` is a local engine: missing tables are created there, expired records are swept
         and the change feed is followed by this process, all of which AWS does by itself.
@@ -86,7 +85,7 @@ class DynamoStore:
         self._clock = clock
         self._local = endpoint is not None
         session, options = _session(region, endpoint)
-        self._calls = Calls(session.create_client("dynamodb", **options), remaining)
+        self._calls = Calls(session.create_client("dynamodb", **options))
         self._streams_client = partial(session.create_client, "dynamodbstreams", **options)
         self._streams = tables_of(streams, prefix)
         control = control_table(prefix).name
@@ -100,12 +99,18 @@ class DynamoStore:
         self._feed: Feed | None = None
         self._awaited: dict[Written, int] = {}
         self._closed = False
+        self.conflicts = 0
+        """How many records were decided again so far, since others had changed them first."""
         try:
             self._settings = self._notes.retention(retention_days, clock() // DAY)
         except self._calls.failure as error:
+            self.close()
             raise SettingsError(
-                f"The table {control} in {region} cannot be used ({error}): apply Terraform first."
+                f"The table {control} in {region} cannot be used: {error}."
             ) from None
+        except StoreUnavailable:
+            self.close()
+            raise
         self._parts = Parts(
             self._calls,
             self._streams,
@@ -122,6 +127,13 @@ class DynamoStore:
         self._calls.close()
         if self._feed is not None:
             self._feed.close()
+
+    def while_there_is(self, remaining: Callable[[], float]) -> None:
+        """Let calls be tried again only while there is time: `remaining` tells how many seconds.
+
+        A Lambda function says what is left to it, less what it needs to answer.
+        """
+        self._calls.remaining = remaining
 
     @property
     def throttled(self) -> Mapping[str, int]:
@@ -143,6 +155,7 @@ class DynamoStore:
         for _ in range(ROUNDS):
             if commit.round(changes):
                 break
+            self.conflicts += len(commit.conflicts)
             self._calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
             changes = fold(view)
         if commit.unsuppressed:

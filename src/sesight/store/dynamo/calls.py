@@ -46,6 +46,9 @@ TRANSIENT = frozenset(
 )
 """Error codes of what may work in a moment."""
 
+_ABSENT = frozenset({"ResourceNotFoundException", "ResourceInUseException"})
+"""Error codes of a table that is not there, or not yet."""
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -77,7 +80,7 @@ class Calls:
 
     def __call__(self, operation: str, **arguments: Any) -> Any:
         """Call an operation until it answers. Raises ClientError for a refusal that will not change
-        by itself, StoreUnavailable when time is up.
+        by itself, StoreUnavailable when there is no such table or time is up.
         """
         pauses = self.pauses()
         while True:
@@ -86,6 +89,8 @@ class Calls:
             except self.failure as error:
                 code = error.response["Error"]["Code"]
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+                if code in _ABSENT:
+                    raise StoreUnavailable(f"DynamoDB answers {code} to {operation}.") from error
                 if code not in TRANSIENT and status < 500 and not _conflicts(error):
                     raise
                 self._note(operation, error.response)

@@ -1,0 +1,313 @@
+"""The DynamoDB store under many writers at once, throttling, outages and crashes: nothing is lost."""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from sesight.domain.errors import StoreUnavailable
+from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
+from sesight.domain.ports import Filter, Key
+from sesight.domain.record import Record, fold
+from sesight.domain.rollup import Deltas, Rollups
+from sesight.domain.suppression import SuppressionPolicy
+from sesight.ingest.batch import Rules
+from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.reading import Reading
+from sesight.store import open_store
+from sesight.store.dynamodb import DynamoStore
+from tests.store.contract import COUNTING, NOW, counted, put, record
+from tests.store.engine import url_of
+
+WORKERS = 16
+
+
+@pytest.fixture
+def url(dynamodb: str) -> str:
+    """Where the store's tables are."""
+    return url_of(dynamodb)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[DynamoStore]:
+    """A new store."""
+    opened = open_store(url, clock=lambda: NOW)
+    yield opened
+    opened.close()
+
+
+def pipeline_of(store: DynamoStore) -> Pipeline:
+    """Return a pipeline into the store."""
+    rules = Rules(counting=COUNTING, suppression=SuppressionPolicy(), expires_at=store.expires_at)
+    return Pipeline(store, rules, lambda: NOW, lambda _: None)
+
+
+def readings(events: list[Event]) -> list[Reading]:
+    """Return events as read from a file."""
+    return [Reading("file", event) for event in events]
+
+
+def mail(rng: random.Random, messages: int, *, bounces: bool = True) -> list[Event]:
+    """Return the events of some messages of one campaign."""
+    events = []
+    for n in range(messages):
+        at = NOW - 86_400_000 + n
+        identity = Identity(at, "news@example.com", "Hello", tags=(("campaign_id", "spring"),))
+        kinds = [Send(at), Delivery(at + 5, None, "250 ok")]
+        kinds += [Open(at + rng.randrange(10**6), None, "Mozilla/5.0") for _ in range(4)]
+        kinds += [Click(at + rng.randrange(10**6), link="https://x.example/a") for _ in range(2)]
+        if bounces and n % 4 == 0:
+            kinds.append(Bounce(at + 9, None, "Permanent", "General", status="5.1.1"))
+        events += [
+            Event(
+                f"m{n}",
+                identity,
+                (Report(f"r{n}@example.org", kind),),
+                "outreach-tracking",
+            )
+            for kind in kinds
+        ]
+    return events
+
+
+def folded(events: list[Event]) -> dict[Key, Record]:
+    """Return the records that events fold to, told once and in order."""
+    found: dict[Key, Record] = {}
+    for event in events:
+        for report in event.reports:
+            key = Key(event.message_id, report.recipient)
+            found[key] = fold(found.get(key), event, report, "outreach")
+    return {key: counted(one) for key, one in found.items()}
+
+
+def held(store: DynamoStore, events: list[Event]) -> dict[Key, Record]:
+    """Return the stored records of the events' messages."""
+    return {
+        Key(one.message_id, one.recipient): one
+        for name in {event.message_id for event in events}
+        for one in store.message(name, NOW)
+    }
+
+
+def test_many_at_once(url: str) -> None:
+    """Sixteen processors over shuffled and repeated events leave every record equal to the fold of
+    all events, every address suppressed that is to be, and totals equal to the sum of tallies.
+    """
+    rng = random.Random(8)
+    events = mail(rng, 24)
+    told = events + rng.sample(events, len(events) // 3)
+    rng.shuffle(told)
+    batches = [told[at : at + 7] for at in range(0, len(told), 7)]
+    stores = [open_store(url, clock=lambda: NOW) for _ in range(WORKERS)]
+    pipelines = [pipeline_of(one) for one in stores]
+    with ThreadPoolExecutor(WORKERS) as threads:
+        answers = list(
+            threads.map(
+                lambda n: pipelines[n % WORKERS].process(readings(batches[n])),
+                range(len(batches)),
+            )
+        )
+    expected = folded(events)
+    said = [str(one.disposition) for batch in answers for one in batch]
+    assert (held(stores[0], events), "refused" in said) == (expected, False)
+    assert said.count("created") >= len(expected)
+    assert sum(one.conflicts for one in stores) > 0
+    bounced = [f"r{n}@example.org" for n in range(0, 24, 4)]
+    for stream in ("outreach", "finance"):
+        items = [stores[0].suppression(stream, address) for address in bounced]
+        assert all(item is not None and item.counted is not None for item in items)
+    stores[0].settle()
+    deltas = Deltas()
+    for one in expected.values():
+        deltas.add(None, one.tally)
+    rows: Rollups = {
+        row.key: list(row.counts)
+        for family in ("day", "age", "hour", "link")
+        for campaign in ("", "spring")
+        for row in stores[0].rollups(family, "outreach", campaign)
+    }
+    assert rows == deltas.rows()
+    for one in stores:
+        one.close()
+
+
+class Faulty:
+    """A client of which some operations do something else first."""
+
+    def __init__(self, client: object, **instead: Callable) -> None:
+        """Take the client, and by operation what is called with the true one and the arguments."""
+        self._client = client
+        self._instead = instead
+
+    def __getattr__(self, name: str) -> object:
+        """Return an operation."""
+        true = getattr(self._client, name)
+        instead = self._instead.get(name)
+        return true if instead is None else lambda **arguments: instead(true, **arguments)
+
+
+def make_faulty(store: DynamoStore, **instead: Callable) -> None:
+    """Let some operations of a store do something else first."""
+    store._calls.client = Faulty(store._calls.client, **instead)  # noqa: SLF001
+
+
+def refusal(code: str, **more: object) -> ClientError:
+    """Return an error as DynamoDB answers one."""
+    return ClientError({"Error": {"Code": code, "Message": "no"}, **more}, "Some")
+
+
+def test_unprocessed(store: DynamoStore) -> None:
+    """Keys that DynamoDB leaves unprocessed are asked for again, until all are read."""
+    many = [record(NOW - n, n) for n in range(250)]
+    put(store, *many)
+    rng = random.Random(1)
+
+    def some_only(true: Callable, **arguments: dict) -> dict:
+        now, later = {}, {}
+        for table, asked in arguments["RequestItems"].items():
+            parts: tuple[list, list] = ([], [])
+            for key in asked["Keys"]:
+                parts[rng.random() < 0.5].append(key)
+            for found, keys in zip((now, later), parts, strict=True):
+                if keys:
+                    found[table] = {**asked, "Keys": keys}
+        answer = true(RequestItems=now) if now else {"Responses": {}}
+        return {"Responses": answer["Responses"], "UnprocessedKeys": later}
+
+    make_faulty(store, batch_get_item=some_only)
+    assert store.messages(Filter(streams=("outreach",)), 500, None, NOW).records == many
+
+
+def test_throttled(store: DynamoStore) -> None:
+    """Throttled calls and statements are tried again; which table throttled is counted."""
+    rng = random.Random(2)
+
+    def throttled_call(true: Callable, **arguments: object) -> dict:
+        if rng.random() < 0.5:
+            raise refusal(
+                "ThrottlingException",
+                ThrottlingReasons=[{"reason": "x", "resource": "arn:…/index/CampaignIndex"}],
+            )
+        return true(**arguments)
+
+    def throttled_statements(true: Callable, **arguments: list) -> dict:
+        asked = arguments["Statements"]
+        through = [n for n in range(len(asked)) if rng.random() < 0.5]
+        found = [{"Error": {"Code": "ThrottlingError"}} for _ in asked]
+        if through:
+            answers = true(Statements=[asked[n] for n in through])["Responses"]
+            for n, answer in zip(through, answers, strict=True):
+                found[n] = answer
+        return {"Responses": found}
+
+    make_faulty(
+        store,
+        batch_get_item=throttled_call,
+        put_item=throttled_call,
+        batch_execute_statement=throttled_statements,
+    )
+    events = mail(rng, 30)
+    answers = pipeline_of(store).process(readings(events))
+    assert "refused" not in {str(one.disposition) for one in answers}
+    assert held(store, events) == folded(events)
+    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    assert store.throttled["arn:…/index/CampaignIndex"] > 0
+    assert store.throttled[table] > 0
+
+
+def test_out_of_time(url: str) -> None:
+    """What cannot be written while there is time is given back, that alone, and goes in later."""
+    left = [1.0]
+    store = open_store(url, clock=lambda: NOW)
+    store.while_there_is(lambda: left[0])
+
+    def without_one(true: Callable, **arguments: list) -> dict:
+        good = [one for one in arguments["Statements"] if {"S": "m3"} not in one["Parameters"]]
+        answers = true(Statements=good)["Responses"] if good else []
+        throttled = {"Error": {"Code": "ThrottlingError"}}
+        return {
+            "Responses": [
+                answers.pop(0) if one in good else throttled for one in arguments["Statements"]
+            ]
+        }
+
+    client = store._calls.client  # noqa: SLF001
+    make_faulty(store, batch_execute_statement=without_one)
+    events = mail(random.Random(3), 10, bounces=False)
+    answers = pipeline_of(store).process(readings(events))
+    refused = {one.reading.event.message_id for one in answers if str(one.disposition) == "refused"}
+    assert refused == {"m3"}
+    store._calls.client = client  # noqa: SLF001
+    left[0] = 20.0
+    pipeline_of(store).process(readings(events))
+    assert held(store, events) == folded(events)
+    store.close()
+
+
+def test_outage(url: str) -> None:
+    """While DynamoDB is away a batch is refused whole, and reads say so; later all of it goes in."""
+    store = open_store(url, clock=lambda: NOW)
+    store.while_there_is(lambda: 0.2)
+
+    def away(true: Callable, **_: object) -> dict:
+        raise EndpointConnectionError(endpoint_url="http://x")
+
+    client = store._calls.client  # noqa: SLF001
+    names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
+    make_faulty(store, **dict.fromkeys(names, away))
+    events = mail(random.Random(4), 5)
+    for ask in (
+        lambda: pipeline_of(store).process(readings(events)),
+        lambda: store.messages(Filter(streams=("outreach",)), 9, None, NOW),
+        lambda: store.card("outreach", "spring"),
+    ):
+        with pytest.raises(StoreUnavailable):
+            ask()
+    store._calls.client = client  # noqa: SLF001
+    pipeline_of(store).process(readings(events))
+    assert held(store, events) == folded(events)
+    store.close()
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("crashes_before", ["put_item", "batch_execute_statement", "update_item"])
+def test_crash(store: DynamoStore, crashes_before: str) -> None:
+    """Wherever a batch breaks off, delivered again it comes to the same: record, suppression, card."""
+    rng = random.Random(5)
+    broken = []
+
+    def crash_once(true: Callable, **arguments: object) -> dict:
+        if not broken:
+            broken.append(1)
+            raise Crash
+        return true(**arguments)
+
+    make_faulty(store, **{crashes_before: crash_once})
+    events = mail(rng, 12)
+    with pytest.raises(Crash):
+        pipeline_of(store).process(readings(events))
+    pipeline_of(store).process(readings(events))
+    assert held(store, events) == folded(events)
+    assert store.suppression("finance", "r0@example.org") is not None
+    assert store.card("outreach", "spring").last_sent_at == NOW - 86_400_000 + 11
+    store.settle()
+    assert store.cards(["outreach"])[0][1][0] == 12
+
+
+def test_redelivery_writes_nothing(store: DynamoStore) -> None:
+    """A batch that was stored and comes again writes no record, so the change feed is silent."""
+    events = mail(random.Random(6), 12)
+    pipeline_of(store).process(readings(events))
+    store.settle()
+
+    def never(true: Callable, **_: object) -> dict:
+        raise AssertionError("a write")
+
+    make_faulty(store, batch_execute_statement=never, put_item=never, update_item=never)
+    answers = pipeline_of(store).process(readings(events))
+    assert {str(one.disposition) for one in answers} == {"duplicate"}
