@@ -29,6 +29,7 @@ check: $(READY) ## Lint, formatting, types, import direction and the freshness o
 	$(COG) --check --diff --check-fail-msg='The docs are stale: make docs' $(DOCS)
 
 bench: $(READY) ## Measure throughput and sizes against their budgets.
+	scripts/fetch-dynamodb-local
 	$(BIN)/python -m bench
 
 fuzz: $(READY) ## Throw bytes at intake for SESIGHT_FUZZ_SECONDS (600 unless you say).

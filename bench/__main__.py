@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench import floors, http, inputs, reads, replays
+from bench import dynamodb, floors, http, inputs, reads, replays
 from bench.figures import Figure, Report
 
 FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench")).absolute()
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "370000"))
-ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads").split(",")
+ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads,dynamodb").split(",")
 SIGNED = int(os.environ.get("BENCH_SIGNED", "40000"))
 
 
@@ -33,6 +33,8 @@ def main() -> None:
         _http(report, signed, certificate, found)
     if "reads" in ONLY:
         _reads(report)
+    if "dynamodb" in ONLY:
+        report.add(*dynamodb.figures())
     report.show()
     report.write(FOLDER / "figures.json")
 

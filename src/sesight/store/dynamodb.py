@@ -84,7 +84,7 @@ class DynamoStore:
         """
         self._clock = clock
         self._local = endpoint is not None
-        session, options = _session(region, endpoint)
+        session, options = session_of(region, endpoint)
         self._calls = Calls(session.create_client("dynamodb", **options))
         self._streams_client = partial(session.create_client, "dynamodbstreams", **options)
         self._streams = tables_of(streams, prefix)
@@ -409,7 +409,7 @@ def _add(rollups: Rollups, key: RollupKey, counts: Sequence[int]) -> None:
     )
 
 
-def _session(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
+def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
     """Return a botocore session and the options of its clients. Raises SettingsError."""
     # imported here, since the SQLite store does without it and it takes a quarter of a second
     import botocore.session  # noqa: PLC0415

@@ -58,12 +58,12 @@ class Parts(NamedTuple):
 
 
 class _Writing(NamedTuple):
-    """A record on its way: its key, its item, the version it replaces (0: none)."""
+    """A record on its way: its key, its item, and the item it replaces."""
 
     key: Key
     record: Record
     item: Item
-    replaces: int
+    replaces: Item | None
 
 
 class Commit:
@@ -73,7 +73,7 @@ class Commit:
         """Start with nothing written."""
         self._parts = parts
         self._view = view
-        self._records: dict[Key, tuple[Record, int]] = {}
+        self._records: dict[Key, tuple[Record, Item]] = {}
         self._suppressions: dict[Place, tuple[Suppression, int]] = {}
         self._bodies: set[str] = set()
         self._unread: set[Key] = set()
@@ -87,7 +87,9 @@ class Commit:
     @property
     def written(self) -> dict[tuple[Key, str], int]:
         """Return the records written, by key and stream, with the version each has now."""
-        return {(key, record.stream): version for key, (record, version) in self._records.items()}
+        return {
+            (key, record.stream): version_of(item) for key, (record, item) in self._records.items()
+        }
 
     def round(self, changes: Changes) -> bool:
         """Write what is not written yet; return whether all of it is now as the batch decided.
@@ -145,14 +147,14 @@ class Commit:
     def _writing(self, key: Key, record: Record) -> _Writing:
         done = self._records.get(key)
         held = self._view.held.get(key[0], {}).get(key)
-        replaces = version_of(held.item) if held is not None else 0
+        replaces = None if held is None else held.item
         if done is not None:
             replaces = done[1]
         item = record_item(
             record,
             places(record, months=self._tables(record.stream).months),
             self._parts.expires_at(record.identity.sent_at // DAY),
-            replaces + 1,
+            version_of(replaces) + 1,
             record_body(record),
         )
         return _Writing(key, record, item, replaces)
@@ -264,7 +266,7 @@ class Commit:
     def _settled(self, one: _Writing, error: Any) -> bool:
         """Note what became of one record; return whether it needs no other try."""
         if error is None:
-            self._records[one.key] = (one.record, one.replaces + 1)
+            self._records[one.key] = (one.record, one.item)
             return True
         code = error["Code"]
         if code in TRANSIENT:
@@ -284,16 +286,16 @@ class Commit:
 
     def _statement(self, one: _Writing) -> dict[str, Any]:
         table = self._tables(one.record.stream).tracking.name
-        item = one.item
-        if not one.replaces:
+        item, before = one.item, one.replaces
+        if before is None:
             text = _insert(table, tuple(item))
             parameters = list(item.values())
         else:
-            names = tuple(name for name in item if name not in _KEY)
-            gone = tuple(name for name in OPTIONAL if name not in item)
-            text = _update(table, names, gone)
-            parameters = [item[name] for name in names]
-            parameters += [item["messageId"], item["recipient"], {"N": str(one.replaces)}]
+            changed = tuple(name for name in item if item[name] != before.get(name))
+            gone = tuple(name for name in OPTIONAL if name in before and name not in item)
+            text = _update(table, changed, gone)
+            parameters = [item[name] for name in changed]
+            parameters += [item["messageId"], item["recipient"], before["version"]]
         return {
             "Statement": text,
             "Parameters": parameters,
@@ -323,9 +325,6 @@ class Commit:
             self._parts.quarantine.release({*changes.released, *folded})
         if changes.newest_at is not None:
             self._parts.notes.note_newest(changes.newest_at)
-
-
-_KEY = frozenset({"messageId", "recipient"})
 
 
 @cache

@@ -1,0 +1,124 @@
+"""The DynamoDB store against AWS's own engine: throughput beside bare PutItem, and write units."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.figures import Figure
+from sesight.store import open_store
+from sesight.store.dynamodb import DynamoStore
+from tests.store import capacity
+from tests.store.contract import NOW
+from tests.store.engine import dynamodb_local, url_of
+
+PUTS = 4_000
+THREADS = 16
+BATCH = 500
+FLOOR = 1.75
+"""Write units an event if every open and click came merged: 1.70 changes and three index entries a
+message of 2.69 events.
+"""
+
+DOLLARS = 0.625
+"""For a million write units on demand (us-east-1)."""
+
+
+def throughput(engine: str, messages: int) -> tuple[float, float]:
+    """Return events a second of the processor in batches of 500, and PutItems a second."""
+    store = open_store(url_of(engine), clock=lambda: NOW)
+    random_events = random.Random(7)
+    events = [
+        event
+        for wave in capacity.waves(random_events, messages, "outreach", 0.0).values()
+        for event in wave
+    ]
+    capacity.process(store, [events[:BATCH]])  # the engine warms up
+    started = time.perf_counter()
+    capacity.process(store, [events], BATCH)
+    rate = len(events) / (time.perf_counter() - started)
+    put = _puts(store)
+    store.close()
+    return rate, put
+
+
+def _puts(store: DynamoStore) -> float:
+    """Return how many records a second go in by PutItem alone, by sixteen threads."""
+    table = store._streams["outreach"].tracking
+    items = [one["dynamodb"]["NewImage"] for one in capacity.feed_of(store, table)][:PUTS]
+    twin = table._replace(name=f"{table.name}-puts")
+    store._calls("create_table", **twin.definition())
+    client = store._calls.client
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(lambda item: client.put_item(TableName=twin.name, Item=item), items))
+    return len(items) / (time.perf_counter() - started)
+
+
+def units(engine: str, stream: str, coalesced: float, messages: int) -> float:
+    """Return write units an event, indexes included."""
+    store = open_store(url_of(engine), clock=lambda: NOW)
+    waves = capacity.waves(random.Random(1), messages, stream, coalesced)
+    events = capacity.process(store, waves.values())
+    found = sum(capacity.record_units(store, stream).values()) / events
+    store.close()
+    return found
+
+
+def rollups(engine: str, messages: int) -> dict[int, float]:
+    """Return write units of rollup rows a change, by the size of the aggregator's batches."""
+    store = open_store(url_of(engine), clock=lambda: NOW)
+    waves = capacity.waves(random.Random(1), messages, "outreach", 0.0)
+    capacity.process(store, waves.values())
+    changes = capacity.changes_of(store, "outreach")
+    found = {
+        size: capacity.rollup_units(store, "outreach", changes[:most], size)
+        for size, most in ((1, 100), (10, 1_000), (1_000, 4_000))
+    }
+    store.close()
+    return found
+
+
+def import_ms() -> float:
+    """Return the milliseconds that the processor's modules and a client take to import and make."""
+    program = """
+import time
+started = time.perf_counter()
+import sesight.ingest.pipeline, sesight.store.rollup_feed
+from sesight.store.dynamodb import DynamoStore, session_of
+session, options = session_of("eu-west-1", None)
+session.create_client("dynamodb", **options)
+print((time.perf_counter() - started) * 1000)
+"""
+    run = lambda: subprocess.run(  # noqa: E731
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return min(float(run().stdout) for _ in range(3))
+
+
+def figures() -> Iterator[Figure]:
+    """Yield every figure of the DynamoDB store."""
+    yield Figure("processor: import and client", import_ms(), "ms", None, "", 400, most=True)
+    with dynamodb_local() as engine:
+        rate, puts = throughput(engine, 2_000)
+        yield Figure(
+            "processor on DynamoDB Local, batches of 500", rate, "events/s", puts, "bare PutItem",
+            1_000, note="the engine's own pace decides: it is one SQLite queue",
+        )  # fmt: skip
+        for stream in ("outreach", "finance"):
+            for coalesced, most in ((0.0, 2.15), (0.5, 2.0)):
+                found = units(engine, stream, coalesced, 400)
+                yield Figure(
+                    f"write units an event, {stream}, {coalesced:.0%} coalesced", found, "units",
+                    FLOOR, "floor with 3 views", most, most=True,
+                    note=f"${found * DOLLARS:.2f} a million events; floor ${FLOOR * DOLLARS:.2f}",
+                )  # fmt: skip
+        for size, each in rollups(engine, 400).items():
+            yield Figure(
+                f"rollup units a change, aggregator batches of {size:,}", each, "units",
+                note=f"${each * DOLLARS:.2f} a million changes",
+            )  # fmt: skip
