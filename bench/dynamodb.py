@@ -48,11 +48,11 @@ def throughput(engine: str, messages: int) -> tuple[float, float]:
 
 def _puts(store: DynamoStore) -> float:
     """Return how many records a second go in by PutItem alone, by sixteen threads."""
-    table = store._streams["outreach"].tracking
+    table = store.tables["outreach"].tracking
     items = [one["dynamodb"]["NewImage"] for one in capacity.feed_of(store, table)][:PUTS]
     twin = table._replace(name=f"{table.name}-puts")
-    store._calls("create_table", **twin.definition())
-    client = store._calls.client
+    store.calls("create_table", **twin.definition())
+    client = store.calls.client
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as threads:
         list(threads.map(lambda item: client.put_item(TableName=twin.name, Item=item), items))

@@ -132,7 +132,7 @@ def process(store: DynamoStore, batches: Iterable[Sequence[Event]], size: int = 
 
 def feed_of(store: DynamoStore, table: Table) -> list[dict]:
     """Return the records of a table's change feed."""
-    arn = store._calls("describe_table", TableName=table.name)["Table"]["LatestStreamArn"]  # noqa: SLF001
+    arn = store.calls("describe_table", TableName=table.name)["Table"]["LatestStreamArn"]
     client = store._streams_client()  # noqa: SLF001
     found = []
     for shard in client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
@@ -151,9 +151,9 @@ def record_units(store: DynamoStore, stream: str) -> Counter[str]:
     every change is written once more to a table like it (the engine does not tell what statements
     consume).
     """
-    table = store._streams[stream].tracking  # noqa: SLF001
+    table = store.tables[stream].tracking
     twin = table._replace(name=f"{table.name}-twin")
-    calls = store._calls  # noqa: SLF001
+    calls = store.calls
     calls("create_table", **twin.definition())
     found: Counter[str] = Counter()
     for change in feed_of(store, table):
@@ -188,9 +188,9 @@ def size_of(item: dict) -> int:
 
 def rollup_units(store: DynamoStore, stream: str, changes: list[Change], size: int) -> float:
     """Return the write units of rollup rows a change, applied in batches of a size."""
-    aggregator = Aggregator(store._calls, store._streams, lambda: NOW)  # noqa: SLF001
-    meter = Meter(store._calls.client)  # noqa: SLF001
-    table = store._streams[stream].tracking.name  # noqa: SLF001
+    aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
+    meter = Meter(store.calls.client)
+    table = store.tables[stream].tracking.name
     for start in range(0, len(changes), size):
         aggregator.apply(table, f"{FEED}-{size}", changes[start : start + size])
     return sum(meter.units.values()) / len(changes)
@@ -198,4 +198,4 @@ def rollup_units(store: DynamoStore, stream: str, changes: list[Change], size: i
 
 def changes_of(store: DynamoStore, stream: str) -> list[Change]:
     """Return the changes of a stream's records."""
-    return [read_change(one) for one in feed_of(store, store._streams[stream].tracking)]  # noqa: SLF001
+    return [read_change(one) for one in feed_of(store, store.tables[stream].tracking)]

@@ -38,7 +38,7 @@ def never(**_: object) -> None:
 def store(reopen: Callable[..., DynamoStore]) -> Iterator[DynamoStore]:
     """A new store, which fails at any Scan."""
     opened = reopen()
-    opened._calls.client.meta.events.register("before-call.dynamodb.Scan", never)  # noqa: SLF001
+    opened.calls.client.meta.events.register("before-call.dynamodb.Scan", never)
     yield opened
     opened.close()
 
@@ -47,10 +47,10 @@ def store(reopen: Callable[..., DynamoStore]) -> Iterator[DynamoStore]:
 def fresh(url: str) -> Iterator[Callable[[], Store]]:
     """Give an empty store again and again."""
     opened = open_store(url, retention_days=0, clock=lambda: NOW)
-    calls = opened._calls  # noqa: SLF001 - to empty tables is no business of a store
+    calls = opened.calls
 
     def empty() -> Store:
-        for tables in opened._streams.values():  # noqa: SLF001
+        for tables in opened.tables.values():
             table = tables.tracking.name
             items = calls("scan", TableName=table, ProjectionExpression="messageId, recipient")
             calls.delete_many(table, items["Items"])
@@ -110,7 +110,7 @@ def test_unknown_url(url: str) -> None:
 
 def test_no_tables(store: DynamoStore, dynamodb: str) -> None:
     """On AWS a store never makes tables: where they are missing it says what to do."""
-    calls = store._calls  # noqa: SLF001
+    calls = store.calls
     calls("delete_table", TableName=store._notes._table)  # noqa: SLF001
     with pytest.raises(StoreUnavailable, match="ResourceNotFound"):
         store.newest_at()
@@ -135,7 +135,7 @@ def test_expiry_attribute(store: DynamoStore) -> None:
 def test_unknown_attributes_stay(store: DynamoStore) -> None:
     """What a later version has written beside a record survives this version's change of it."""
     put(store, record(NOW - 5, 1))
-    calls, table = store._calls, store._streams["outreach"].tracking.name  # noqa: SLF001
+    calls, table = store.calls, store.tables["outreach"].tracking.name
     key = {name: item_of(store)[name] for name in ("messageId", "recipient")}
     calls(
         "update_item",
@@ -160,8 +160,8 @@ def test_suppression_words(store: DynamoStore) -> None:
     for name in ("ana", "anna", "bo"):
         one = Suppression("outreach", f"{name}@x.example", counted=(3, "manual"))
         store.transact(lambda _, one=one: changes(suppressions={(one.stream, one.address): one}))
-    table = store._streams["outreach"].suppression.name  # noqa: SLF001
-    found = store._calls(  # noqa: SLF001
+    table = store.tables["outreach"].suppression.name
+    found = store.calls(
         "query",
         TableName=table,
         IndexName="PrefixIndex",
@@ -182,7 +182,7 @@ def test_other_streams(url: str) -> None:
     one = record(NOW - 5, 1, stream="news")
     put(opened, one)
     assert everything(opened, Filter(streams=("news", "outreach"))) == [one]
-    assert opened._streams["news"].tracking.name.endswith("letters-campaign-tracking")  # noqa: SLF001
+    assert opened.tables["news"].tracking.name.endswith("letters-campaign-tracking")
     with pytest.raises(SettingsError, match="no tables"):
         put(opened, record(NOW - 5, 2))
     assert opened.rollups("day", "outreach") == []
@@ -194,16 +194,16 @@ def test_stale_index(store: DynamoStore) -> None:
     many = [record(NOW - n, n) for n in range(6)]
     put(store, *many)
     page = store.messages(BOTH, 2, None, NOW)
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
     key = {"messageId": {"S": many[2].message_id}, "recipient": {"S": many[2].recipient}}
-    store._calls("delete_item", TableName=table, Key=key)  # noqa: SLF001
+    store.calls("delete_item", TableName=table, Key=key)
     assert store.messages(BOTH, 2, page.cursor, NOW).records == many[3:5]
 
 
 def item_of(store: DynamoStore) -> dict:
     """Return the only item of the outreach tracking table."""
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
-    client = store._calls.client  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
+    client = store.calls.client
     client.meta.events.unregister("before-call.dynamodb.Scan", never)
     (item,) = client.scan(TableName=table)["Items"]
     return item

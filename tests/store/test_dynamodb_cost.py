@@ -64,7 +64,7 @@ def test_write_units(store: DynamoStore, stream: str, coalesced: float, most: fl
     """An event of the mix costs at most 2.15 write units, indexes, card and notes included, and 2.0
     when half of the deliveries come in one batch with their sends.
     """
-    meter = capacity.Meter(store._calls.client)  # noqa: SLF001
+    meter = capacity.Meter(store.calls.client)
     batches = capacity.waves(random.Random(1), 200, stream, coalesced).values()
     events = capacity.process(store, batches)
     notes = sum(n for table, n in meter.units.items() if "suppression" not in table)

@@ -150,7 +150,7 @@ class Faulty:
 
 def make_faulty(store: DynamoStore, **instead: Callable) -> None:
     """Let some operations of a store do something else first."""
-    store._calls.client = Faulty(store._calls.client, **instead)  # noqa: SLF001
+    store.calls.client = Faulty(store.calls.client, **instead)
 
 
 def refusal(code: str, **more: object) -> ClientError:
@@ -212,7 +212,7 @@ def test_throttled(store: DynamoStore) -> None:
     answers = pipeline_of(store).process(readings(events))
     assert "refused" not in {str(one.disposition) for one in answers}
     assert held(store, events) == folded(events)
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
     assert store.throttled["arn:…/index/CampaignIndex"] > 0
     assert store.throttled[table] > 0
 
@@ -233,13 +233,13 @@ def test_out_of_time(url: str) -> None:
             ]
         }
 
-    client = store._calls.client  # noqa: SLF001
+    client = store.calls.client
     make_faulty(store, batch_execute_statement=without_one)
     events = mail(random.Random(3), 10, bounces=False)
     answers = pipeline_of(store).process(readings(events))
     refused = {one.reading.event.message_id for one in answers if str(one.disposition) == "refused"}
     assert refused == {"m3"}
-    store._calls.client = client  # noqa: SLF001
+    store.calls.client = client
     left[0] = 20.0
     pipeline_of(store).process(readings(events))
     assert held(store, events) == folded(events)
@@ -254,7 +254,7 @@ def test_outage(url: str) -> None:
     def away(true: Callable, **_: object) -> dict:
         raise EndpointConnectionError(endpoint_url="http://x")
 
-    client = store._calls.client  # noqa: SLF001
+    client = store.calls.client
     names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
     make_faulty(store, **dict.fromkeys(names, away))
     events = mail(random.Random(4), 5)
@@ -265,7 +265,7 @@ def test_outage(url: str) -> None:
     ):
         with pytest.raises(StoreUnavailable):
             ask()
-    store._calls.client = client  # noqa: SLF001
+    store.calls.client = client
     pipeline_of(store).process(readings(events))
     assert held(store, events) == folded(events)
     store.close()

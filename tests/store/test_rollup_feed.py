@@ -99,7 +99,7 @@ def store(dynamodb: str):
 
 def aggregator_of(store: DynamoStore, now: int = NOW) -> Aggregator:
     """Return an aggregator of the store's tables."""
-    return Aggregator(store._calls, store._streams, lambda: now)  # noqa: SLF001 - its own client
+    return Aggregator(store.calls, store.tables, lambda: now)
 
 
 def rows_in(store: DynamoStore) -> dict[RollupKey, dict[str, int]]:
@@ -120,7 +120,7 @@ def test_on_the_engine(store: DynamoStore, seed: int) -> None:
     rng = random.Random(seed)
     told = pump.history(rng)
     aggregator = aggregator_of(store)
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
     apply = lambda shard, some: aggregator.apply(table, shard, some)  # noqa: E731
     pump.deliver(rng, told.shards, pump.Rows(), apply)
     assert rows_in(store) == pump.sums_of(told.records)
@@ -128,7 +128,7 @@ def test_on_the_engine(store: DynamoStore, seed: int) -> None:
 
 def lambda_event(store: DynamoStore, some: list[Change], **more: object) -> dict:
     """Return changes as Lambda hands them over: binary values are base64 there."""
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
 
     def image(body: bytes | None) -> dict:
         return {"body": {"B": base64.b64encode(body).decode()}} if body is not None else {}
@@ -207,7 +207,7 @@ def test_bad_record(store: DynamoStore) -> None:
         )
         for _ in range(2):
             bad = aggregator.apply(
-                store._streams["outreach"].tracking.name,  # noqa: SLF001
+                store.tables["outreach"].tracking.name,
                 shard,
                 [*some, poison, poison._replace(sequence="9" * 40, after=b"\x63of later times")],
             ).bad
@@ -241,7 +241,7 @@ def test_suppressions(store: DynamoStore) -> None:
 def test_compaction(store: DynamoStore) -> None:
     """Old parts of rows are put together while readers look on; no total ever differs."""
     told = pump.history(random.Random(2), 60)
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
     old, young = aggregator_of(store, NOW - COMPACT_AFTER - 1), aggregator_of(store, NOW - 1)
     for n, (shard, some) in enumerate(sorted(told.shards.items())):
         (young if n == 4 else old).apply(table, shard, some)
@@ -270,11 +270,11 @@ def test_compaction(store: DynamoStore) -> None:
 def test_compaction_that_broke_off(store: DynamoStore) -> None:
     """Parts that a compaction covered and did not come to delete are not counted, then deleted."""
     told = pump.history(random.Random(2), 60)
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
     old = aggregator_of(store, NOW - COMPACT_AFTER - 1)
     for shard, some in told.shards.items():
         old.apply(table, shard, some)
-    rows, calls = store._rows, store._calls  # noqa: SLF001
+    rows, calls = store._rows, store.calls  # noqa: SLF001
     delete_many = calls.delete_many
     calls.delete_many = lambda table, keys: (_ for _ in ()).throw(pump.Crash)
     with pytest.raises(pump.Crash):

@@ -85,25 +85,25 @@ class DynamoStore:
         self._clock = clock
         self._local = endpoint is not None
         session, options = session_of(region, endpoint)
-        self._calls = Calls(session.create_client("dynamodb", **options))
+        self.calls = Calls(session.create_client("dynamodb", **options))
         self._streams_client = partial(session.create_client, "dynamodbstreams", **options)
-        self._streams = tables_of(streams, prefix)
+        self.tables = tables_of(streams, prefix)
         control = control_table(prefix).name
-        if endpoint is not None:
-            create_tables(self._calls, streams, prefix)
-        self._notes = Notes(self._calls, control)
-        self._quarantine = Quarantine(self._calls, control)
-        self._rows = Rows(self._calls, self._streams)
-        self._values = RegisteredValues(self._calls, self._streams)
-        self._log = Log(self._calls, self._streams, self._notes)
         self._feed: Feed | None = None
         self._awaited: dict[Written, int] = {}
         self._closed = False
+        if endpoint is not None:
+            create_tables(self.calls, streams, prefix)
+        self._notes = Notes(self.calls, control)
+        self._quarantine = Quarantine(self.calls, control)
+        self._rows = Rows(self.calls, self.tables)
+        self._values = RegisteredValues(self.calls, self.tables)
+        self._log = Log(self.calls, self.tables, self._notes)
         self.conflicts = 0
         """How many records were decided again so far, since others had changed them first."""
         try:
             self._settings = self._notes.retention(retention_days, clock() // DAY)
-        except self._calls.failure as error:
+        except self.calls.failure as error:
             self.close()
             raise SettingsError(
                 f"The table {control} in {region} cannot be used: {error}."
@@ -112,8 +112,8 @@ class DynamoStore:
             self.close()
             raise
         self._parts = Parts(
-            self._calls,
-            self._streams,
+            self.calls,
+            self.tables,
             self._notes,
             self._quarantine,
             clock,
@@ -122,9 +122,13 @@ class DynamoStore:
         )
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """Let go of threads and connections; on a local engine, bring rollups up to date first."""
+        if self._closed:
+            return
+        if self._local and self._awaited:
+            self.settle()
         self._closed = True
-        self._calls.close()
+        self.calls.close()
         if self._feed is not None:
             self._feed.close()
 
@@ -133,12 +137,12 @@ class DynamoStore:
 
         A Lambda function says what is left to it, less what it needs to answer.
         """
-        self._calls.remaining = remaining
+        self.calls.remaining = remaining
 
     @property
     def throttled(self) -> Mapping[str, int]:
         """Return how often each table or index was throttled so far."""
-        return self._calls.throttled
+        return self.calls.throttled
 
     # Writing
 
@@ -149,14 +153,14 @@ class DynamoStore:
         """
         if self._closed:
             raise StoreUnavailable("The store is closed.")
-        view = DynamoView(self._calls, self._streams, self._quarantine)
+        view = DynamoView(self.calls, self.tables, self._quarantine)
         commit = Commit(self._parts, view)
         changes = fold(view)
         for _ in range(ROUNDS):
             if commit.round(changes):
                 break
             self.conflicts += len(commit.conflicts)
-            self._calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
+            self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
             changes = fold(view)
         if commit.unsuppressed:
             raise StoreUnavailable("Others change the same suppressions all the time.")
@@ -168,7 +172,7 @@ class DynamoStore:
         """Remember what was written, for `settle`."""
         awaited = self._awaited
         for ((message_id, recipient), stream), version in written.items():
-            place = (self._streams[stream].tracking.name, text_key(message_id), text_key(recipient))
+            place = (self.tables[stream].tracking.name, text_key(message_id), text_key(recipient))
             awaited.pop(place, None)
             awaited[place] = version
         for place in list(islice(awaited, max(len(awaited) - AWAITED, 0))):
@@ -211,9 +215,9 @@ class DynamoStore:
     def settle(self) -> None:
         """Follow the change feed until rollups agree with what was committed here."""
         if self._feed is None:
-            aggregator = Aggregator(self._calls, self._streams, self._clock)
-            tables = [table.name for of in self._streams.values() for table in of[:2]]
-            self._feed = Feed(self._streams_client(), self._calls, aggregator, tables)
+            aggregator = Aggregator(self.calls, self.tables, self._clock)
+            tables = [table.name for of in self.tables.values() for table in of[:2]]
+            self._feed = Feed(self._streams_client(), self.calls, aggregator, tables)
         self._feed.follow(self._awaited)
 
     def idle(self) -> None:
@@ -227,11 +231,11 @@ class DynamoStore:
         """
         live_from = self.live_from(now)
         removed = 0
-        for stream in self._streams if self._local else ():
+        for stream in self.tables if self._local else ():
             for day in self._notes.days(stream, 0, live_from):
                 if removed < limit:
                     removed += self._sweep_day(stream, day, limit - removed)
-        for stream in self._streams:
+        for stream in self.tables:
             self._rows.forget_hours(stream, now // HOUR - HOURS_KEPT)
         self._quarantine.release(self._quarantine.expired(now - QUARANTINE_MS))
         return removed
@@ -239,7 +243,7 @@ class DynamoStore:
     def _sweep_day(self, stream: str, day: int, limit: int) -> int:
         walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)
         gone = list(islice(walk, limit))
-        self._calls.delete_many(self._streams[stream].tracking.name, [entry.key for entry in gone])
+        self.calls.delete_many(self.tables[stream].tracking.name, [entry.key for entry in gone])
         if len(gone) < limit:
             self._notes.forget_day(stream, day)
         return len(gone)
@@ -256,7 +260,7 @@ class DynamoStore:
                     if (card.last_event_at or 0) > now - COMPACTED_FOR
                 ],
             )
-            for stream in self._streams
+            for stream in self.tables
         )
 
     # Reading
@@ -269,7 +273,7 @@ class DynamoStore:
 
     def message(self, message_id: str, now: int) -> list[Record]:
         """Return all records of one message that are still held, `*` last."""
-        view = DynamoView(self._calls, self._streams, self._quarantine)
+        view = DynamoView(self.calls, self.tables, self._quarantine)
         live_from = self.live_from(now) * DAY
         found = view.records([message_id]).get(message_id, [])
         return sorted(
@@ -295,46 +299,46 @@ class DynamoStore:
 
     def bad_changes(self) -> dict[str, int]:
         """Return how many changes of each stream's feeds could not be read, and are in no total."""
-        return {stream: self._rows.bad_records(stream) for stream in self._streams}
+        return {stream: self._rows.bad_records(stream) for stream in self.tables}
 
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
         """Return every card with its campaign's totals."""
         found: list[tuple[Card, Sequence[int]]] = []
-        for stream in self._streams:
+        for stream in self.tables:
             if stream in streams:
                 totals = self._rows.totals(stream)
                 found += [(card, totals.get(card.campaign, _NONE)) for card in self._cards(stream)]
         return found
 
     def _cards(self, stream: str) -> Iterator[Card]:
-        items = self._calls.query(
-            TableName=self._streams[stream].rollups.name, ConsistentRead=True, **equals(pk=CARD)
+        items = self.calls.query(
+            TableName=self.tables[stream].rollups.name, ConsistentRead=True, **equals(pk=CARD)
         )
         return map(read_card, items)
 
     def card(self, stream: str, campaign: str) -> Card | None:
         """Return one card."""
-        if stream not in self._streams:
+        if stream not in self.tables:
             return None
         key = {"pk": {"S": CARD}, "sk": {"S": campaign}}
-        item = self._calls.get(self._streams[stream].rollups.name, key)
+        item = self.calls.get(self.tables[stream].rollups.name, key)
         return read_card(item) if item is not None else None
 
     def suppression(self, stream: str, address: str) -> Suppression | None:
         """Return one item, as it is at this moment."""
-        if stream not in self._streams:
+        if stream not in self.tables:
             return None
-        table = self._streams[stream].suppression.name
-        item = self._calls.get(table, {"email": {"S": text_key(address)}})
+        table = self.tables[stream].suppression.name
+        item = self.calls.get(table, {"email": {"S": text_key(address)}})
         return read_suppression(item) if item is not None else None
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return counted items whose time to block is over at `now`, the longest over first."""
         due: list[tuple[int, Suppression]] = []
-        for tables in self._streams.values():
+        for tables in self.tables.values():
             table = tables.suppression.name
             entries = list(
-                self._calls.query(
+                self.calls.query(
                     limit,
                     TableName=table,
                     IndexName=DUE_INDEX.name,
@@ -344,7 +348,7 @@ class DynamoStore:
                 )
             )
             keys = [(table, {"email": entry["email"]}) for entry in entries]
-            for _, item in self._calls.get_many(keys, consistent=True):
+            for _, item in self.calls.get_many(keys, consistent=True):
                 if "until" in item and int(item["until"]["N"]) <= now:
                     due.append((int(item["until"]["N"]), read_suppression(item)))
         return [item for _, item in sorted(due, key=lambda both: both[0])[:limit]]
@@ -367,7 +371,7 @@ class DynamoStore:
 
     def held_days(self, stream: str, now: int) -> list[int]:
         """Return the send days of which records are held and not expired, in order."""
-        if stream not in self._streams:
+        if stream not in self.tables:
             return []
         return [
             day
@@ -377,7 +381,7 @@ class DynamoStore:
 
     def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
         """Yield every record sent on a UTC day, expired or not, in order of the send."""
-        if stream not in self._streams:
+        if stream not in self.tables:
             return
         walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)
         while some := list(islice(walk, BATCH_READ)):
