@@ -37,13 +37,19 @@ from sesight.store import retention
 from sesight.store.dynamo.calls import BATCH_READ, Calls, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
 from sesight.store.dynamo.feed import Feed, Written
-from sesight.store.dynamo.items import read_card, read_suppression
+from sesight.store.dynamo.items import EVERY_ITEM, read_card, read_suppression
 from sesight.store.dynamo.keys import TOTAL, text_key
 from sesight.store.dynamo.log import Log
 from sesight.store.dynamo.notes import Notes
 from sesight.store.dynamo.quarantine import Quarantine
 from sesight.store.dynamo.rows import Rows
-from sesight.store.dynamo.tables import DUE_INDEX, all_tables, control_table, tables_of
+from sesight.store.dynamo.tables import (
+    DUE_INDEX,
+    PREFIX_INDEX,
+    all_tables,
+    control_table,
+    tables_of,
+)
 from sesight.store.dynamo.values import RegisteredValues
 from sesight.store.dynamo.view import DynamoView
 from sesight.store.lists import QUARANTINE_MS
@@ -55,6 +61,9 @@ ROUNDS = 8
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 """Seconds before a batch is decided again."""
+
+LOCAL_PATIENCE = 120.0
+"""Seconds that a local engine, which does one thing after the other, may take for a call."""
 
 AWAITED = 10_000
 """Records of the latest commits that `settle` waits for."""
@@ -93,6 +102,7 @@ class DynamoStore:
         self._awaited: dict[Written, int] = {}
         self._closed = False
         if endpoint is not None:
+            self.while_there_is(lambda: LOCAL_PATIENCE)
             create_tables(self.calls, streams, prefix)
         self._notes = Notes(self.calls, control)
         self._quarantine = Quarantine(self.calls, control)
@@ -344,7 +354,7 @@ class DynamoStore:
                     IndexName=DUE_INDEX.name,
                     KeyConditionExpression="due = :due AND #until <= :now",
                     ExpressionAttributeNames={"#until": DUE_INDEX.range},
-                    ExpressionAttributeValues={":due": {"S": "all"}, ":now": {"N": str(now)}},
+                    ExpressionAttributeValues={":due": {"S": EVERY_ITEM}, ":now": {"N": str(now)}},
                 )
             )
             keys = [(table, {"email": entry["email"]}) for entry in entries]
@@ -352,6 +362,22 @@ class DynamoStore:
                 if "until" in item and int(item["until"]["N"]) <= now:
                     due.append((int(item["until"]["N"]), read_suppression(item)))
         return [item for _, item in sorted(due, key=lambda both: both[0])[:limit]]
+
+    def suppressions_counted(self, stream: str) -> Iterator[Suppression]:
+        """Yield every item of a stream that counts as active, in order of the address."""
+        if stream not in self.tables:
+            return
+        table = self.tables[stream].suppression.name
+        entries = self.calls.query(
+            TableName=table, IndexName=PREFIX_INDEX.name, **equals(list=EVERY_ITEM)
+        )
+        while some := list(islice(entries, BATCH_READ)):
+            keys = [(table, {"email": one["email"]}) for one in some if one["active"]["BOOL"]]
+            items = [item for _, item in self.calls.get_many(keys, consistent=True)]
+            for item in sorted(items, key=lambda item: str(item["email"]["S"])):
+                found = read_suppression(item)
+                if found.counted is not None:
+                    yield found
 
     def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:
         """Return quarantined bodies, newest first."""
@@ -433,6 +459,7 @@ def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
         # a local engine takes any credentials: never show it true ones
         options |= {
             "endpoint_url": endpoint,
+            "config": options["config"].merge(Config(read_timeout=LOCAL_PATIENCE)),
             "aws_access_key_id": "local",
             "aws_secret_access_key": "local",
         }

@@ -97,16 +97,14 @@ class Aggregator:
             if change.kind == "REMOVE" and not source.suppressions:
                 continue  # expired or erased: totals outlive records
             try:
-                rollups = _difference(source, change)
-            except (DecodeError, SesightError):
+                added = {key: sparse(counts) for key, counts in _difference(source, change).items()}
+            except (DecodeError, SesightError, ValueError):
+                # a tally of another shape than counters have is as unreadable as a damaged body
                 _log.exception("a change of %s could not be read: %s", table, dict(change.keys))
                 bad += 1
-                key = RollupKey(FEED, source.stream, "", 0, "", "")
-                found.setdefault(key, []).append(Contribution(change.sequence, {"badRecords": 1}))
-                continue
-            for key, counts in rollups.items():
-                one = Contribution(change.sequence, sparse(counts))
-                found.setdefault(key, []).append(one)
+                added = {RollupKey(FEED, source.stream, "", 0, "", ""): {"badRecords": 1}}
+            for key, counts in added.items():
+                found.setdefault(key, []).append(Contribution(change.sequence, counts))
         rows = self._in_rows(found)
         now = self._clock()
         self.calls.each(

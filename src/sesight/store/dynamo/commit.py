@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.ports import Card, Changes, Clock, Key
+from sesight.domain.ports import Card, Changes, Clock, Key, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.suppression import Suppression, SuppressionPolicy
 from sesight.domain.text import DAY
@@ -99,7 +99,7 @@ class Commit:
         self.conflicts = set()
         writings, suppressions, bodies = self._prepared(changes)
         self._parts.quarantine.put(bodies)
-        self._bodies |= {held.id for held, _ in bodies}
+        self._bodies |= {held.id for held in bodies}
         self.unsuppressed = not self._suppress(suppressions)
         self._put_cards(changes.cards)
         self._note(changes)
@@ -108,15 +108,12 @@ class Commit:
 
     def _prepared(
         self, changes: Changes
-    ) -> tuple[list[_Writing], list[tuple[Suppression, int, Item]], list[tuple[Any, bytes]]]:
+    ) -> tuple[list[_Writing], list[tuple[Suppression, int, Item]], list[Quarantined]]:
         """Return everything as it is to be written: what cannot be fails here, before any write."""
-        bodies = [
-            (held, quarantined.packed(held))
-            for held in changes.quarantined
-            if held.id not in self._bodies
-        ]
-        places_ = {*changes.suppressions}
-        self._view.suppressions(places_)
+        bodies = [held for held in changes.quarantined if held.id not in self._bodies]
+        for held in bodies:
+            quarantined.packed(held)
+        self._view.suppressions(changes.suppressions.keys())
         now, policy = self._parts.clock(), self._parts.policy
         suppressions = []
         for place, item in changes.suppressions.items():

@@ -34,6 +34,9 @@ FORM = 1
 one gets the next number, and `_read` goes on knowing the old ones.
 """
 
+EVERY_ITEM = "all"
+"""What is under the one key of an index that has all items of a suppression table."""
+
 _LEVEL = 6
 
 
@@ -147,7 +150,7 @@ def suppression_item(item: Suppression, said: Described, version: int) -> Item:
     """Return the item of a suppression, with attributes that say in words what its body holds."""
     words: Item = {
         "email": {"S": text_key(item.address)},
-        "list": {"S": "all"},
+        "list": {"S": EVERY_ITEM},
         "active": {"BOOL": said.active},
         "causes": {"N": str(len(item.causes))},
         "version": {"N": str(version)},
@@ -165,7 +168,7 @@ def suppression_item(item: Suppression, said: Described, version: int) -> Item:
         if value is not None and value != "":
             words[name] = {kind: str(value)}
     if said.until is not None:
-        words["due"] = {"S": "all"}
+        words["due"] = {"S": EVERY_ITEM}
     return words
 
 

@@ -13,6 +13,7 @@ from heapq import merge
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import Quarantined
@@ -38,25 +39,27 @@ class Quarantine:
         self._calls = calls
         self._table = table
 
-    def put(self, bodies: Iterable[tuple[Quarantined, bytes]]) -> None:
-        """Store (body, packed body)s; one that is there already stays as it is."""
-        self._calls.each(lambda both: self._put(*both), bodies)
+    def put(self, bodies: Iterable[Quarantined]) -> None:
+        """Store bodies; one that is there already keeps only its time."""
+        self._calls.each(self._put, bodies)
 
-    def _put(self, held: Quarantined, packed: bytes) -> None:
-        place = {"reason": {"S": held.reason}, "place": {"S": f"{held.at:015d}#{held.id}"}}
-        size = len(held.body)
-        self._change(
-            held,
-            {"Put": self._at(f"BODY#{held.id}", "-", place) | _NEW},
-            {
-                "Put": self._at(
-                    f"QUARANTINE#{held.reason}",
-                    place["place"]["S"],
-                    {"size": {"N": str(size)}, "body": {"B": packed}},
-                )
-            },
-            1,
-            size,
+    def _put(self, held: Quarantined) -> None:
+        before = self._find(held.id)
+        if before is None:
+            self._commit([self._pointer(held, _NEW), *self._entering(held)])
+            return
+        kept = replace(held, at=before.at)
+        if kept == before:
+            return
+        if kept.reason == before.reason:
+            self._calls("put_item", **self._body(kept))
+            return
+        still_there = {
+            "ConditionExpression": "reason = :reason",
+            "ExpressionAttributeValues": {":reason": {"S": before.reason}},
+        }
+        self._commit(
+            [self._pointer(kept, still_there), *self._leaving(before), *self._entering(kept)]
         )
 
     def release(self, ids: Iterable[str]) -> None:
@@ -64,57 +67,79 @@ class Quarantine:
         self._calls.each(self._release, ids)
 
     def _release(self, id_: str) -> None:
+        held = self._find(id_)
+        if held is not None:
+            pointer = {"TableName": self._table, "Key": _key(f"BODY#{id_}", "-"), **_THERE}
+            self._commit([{"Delete": pointer}, *self._leaving(held)])
+
+    def _find(self, id_: str) -> Quarantined | None:
         pointer = self._calls.get(self._table, _key(f"BODY#{id_}", "-"))
         if pointer is None:
-            return
-        key = _key(f"QUARANTINE#{pointer['reason']['S']}", pointer["place"]["S"])
-        body = self._calls.get(self._table, key)
-        if body is None:
-            return
-        self._change(
-            unpack(body),
-            {"Delete": {"TableName": self._table, "Key": _key(f"BODY#{id_}", "-")} | _THERE},
-            {"Delete": {"TableName": self._table, "Key": key}},
-            -1,
-            -int(body["size"]["N"]),
+            return None
+        body = self._calls.get(
+            self._table, _key(f"QUARANTINE#{pointer['reason']['S']}", pointer["place"]["S"])
         )
+        return unpack(body) if body is not None else None
 
-    def _at(self, pk: str, sk: str, attributes: Item) -> dict[str, Any]:
-        return {"TableName": self._table, "Item": {**_key(pk, sk), **attributes}}
+    def _pointer(self, held: Quarantined, condition: dict[str, Any]) -> dict[str, Any]:
+        """Return the write of where a body is."""
+        item = {
+            **_key(f"BODY#{held.id}", "-"),
+            "reason": {"S": held.reason},
+            "place": {"S": _place(held)},
+        }
+        return {"Put": {"TableName": self._table, "Item": item, **condition}}
 
-    def _change(self, held: Quarantined, pointer: Any, body: Any, bodies: int, size: int) -> None:
-        """Put or remove a body with all that goes with it, unless that was done before."""
-        parts = [pointer, body, {"Update": self._count(held.reason, bodies, size)}]
+    def _body(self, held: Quarantined) -> dict[str, Any]:
+        item = {**_key(f"QUARANTINE#{held.reason}", _place(held)), "body": {"B": packed(held)}}
+        return {"TableName": self._table, "Item": item}
+
+    def _entering(self, held: Quarantined) -> list[dict[str, Any]]:
+        """Return the writes of a body that comes, beside its pointer."""
+        return [{"Put": self._body(held)}, *self._counted(held, 1, "ADD")]
+
+    def _leaving(self, held: Quarantined) -> list[dict[str, Any]]:
+        """Return the writes of a body that goes, beside its pointer."""
+        key = _key(f"QUARANTINE#{held.reason}", _place(held))
+        return [
+            {"Delete": {"TableName": self._table, "Key": key}},
+            *self._counted(held, -1, "DELETE"),
+        ]
+
+    def _counted(self, held: Quarantined, bodies: int, verb: str) -> list[dict[str, Any]]:
+        """Return the updates of its reason's count, and of what waits for its message."""
+        size = bodies * len(held.body)
+        updates = [
+            {
+                "TableName": self._table,
+                "Key": _key(COUNT, held.reason),
+                "UpdateExpression": "ADD bodies :bodies, #size :size",
+                "ExpressionAttributeNames": {"#size": "size"},
+                "ExpressionAttributeValues": {
+                    ":bodies": {"N": str(bodies)},
+                    ":size": {"N": str(size)},
+                },
+            }
+        ]
         if held.reason == UNROUTED and held.message_id is not None:
-            verb = "ADD" if bodies > 0 else "DELETE"
-            parts.append(
+            updates.append(
                 {
-                    "Update": {
-                        "TableName": self._table,
-                        "Key": _key(f"AWAITED#{held.message_id}", "-"),
-                        "UpdateExpression": f"{verb} ids :id",
-                        "ExpressionAttributeValues": {":id": {"SS": [held.id]}},
-                    }
+                    "TableName": self._table,
+                    "Key": _key(f"AWAITED#{held.message_id}", "-"),
+                    "UpdateExpression": f"{verb} ids :id",
+                    "ExpressionAttributeValues": {":id": {"SS": [held.id]}},
                 }
             )
+        return [{"Update": update} for update in updates]
+
+    def _commit(self, parts: list[dict[str, Any]]) -> None:
+        """Write all, unless somebody else did: the first part's condition says so."""
         try:
             self._calls("transact_write_items", TransactItems=parts)
         except self._calls.failure as error:
             reasons = error.response.get("CancellationReasons") or [{}]
             if reasons[0].get("Code") != "ConditionalCheckFailed":
                 raise
-
-    def _count(self, reason: str, bodies: int, size: int) -> dict[str, Any]:
-        return {
-            "TableName": self._table,
-            "Key": _key(COUNT, reason),
-            "UpdateExpression": "ADD bodies :bodies, #size :size",
-            "ExpressionAttributeNames": {"#size": "size"},
-            "ExpressionAttributeValues": {
-                ":bodies": {"N": str(bodies)},
-                ":size": {"N": str(size)},
-            },
-        }
 
     # Reading
 
@@ -186,6 +211,10 @@ def _key(pk: str, sk: str) -> Item:
 
 _NEW = {"ConditionExpression": "attribute_not_exists(pk)"}
 _THERE = {"ConditionExpression": "attribute_exists(pk)"}
+
+
+def _place(held: Quarantined) -> str:
+    return f"{held.at:015d}#{held.id}"
 
 
 def packed(held: Quarantined) -> bytes:
