@@ -21,7 +21,7 @@ from sesight.ingest.reading import read
 from sesight.settings import load
 
 
-def replay(events: Path, store: Path, durability: str = "full") -> dict[str, Any]:
+def replay(events: Path, store: Path, durability: str = "normal") -> dict[str, Any]:
     """Replay in a process of its own; return its summary with `peakMb`, its own peak memory."""
     remove(store)
     done = subprocess.run(

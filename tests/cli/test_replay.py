@@ -97,9 +97,7 @@ def test_order(sesight: Sesight, traffic: Traffic, tmp_path: Path, order: str) -
         runs = [bodies[1::2], bodies[::2]]
     for n, run in enumerate(runs):
         (tmp_path / f"{n}.ndjson").write_bytes(b"\n".join(run))
-        ended = sesight(
-            "replay", f"{n}.ndjson", "--store", "sqlite:///a.db", "--durability", "normal"
-        )
+        ended = sesight("replay", f"{n}.ndjson", "--store", "sqlite:///a.db")
         assert (ended.code, ended.err) == (0, "")
     assert held(tmp_path / "a.db") == true(traffic.truth)
 

@@ -340,3 +340,22 @@ def test_many_streams(store: SqliteStore) -> None:
     with pytest.raises(SettingsError, match="63 streams"):
         put(store, record(NOW - 1, 99, stream="one-more"))
     assert len(everything(store, Filter(streams=tuple(f"s{n}" for n in range(63))), 99)) == 63
+
+
+def test_sync(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A store opened to be quicker than each commit's durability makes all of them durable at once:
+    its next commit is a full one.
+    """
+    store = reopen(durability="normal")
+    put(store, record(NOW, 1))
+    said: list[str] = []
+    writer = store._writer  # noqa: SLF001 - what it is told is the only thing to see
+    assert writer is not None
+    writer.set_trace_callback(said.append)
+    store.sync()
+    writer.set_trace_callback(None)
+    first, begin, *changes, commit, last = said
+    assert (first, last) == ("PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")
+    assert begin.startswith("BEGIN")
+    assert any(change.startswith("INSERT") for change in changes)
+    assert commit == "COMMIT"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,10 +41,6 @@ def replay(
     backfill: Annotated[
         bool, typer.Option("--backfill", help="Take events of send days before the store's first.")
     ] = False,
-    durability: Annotated[
-        Literal["full", "normal"],
-        typer.Option(help="normal is quicker; a power failure may take the last commits."),
-    ] = "full",
     log_events: Annotated[
         bool, typer.Option("--log-events", help="Write a SES_EVENT_PROCESSED line for each event.")
     ] = False,
@@ -69,7 +65,7 @@ def replay(
             config,
             store,
             new=True,
-            durability=durability,
+            durability="normal",  # who asked hears of it at the end, which is durable
             backfill=backfill,
             journal=_put_lines if log_events else None,
         ) as app,

@@ -284,6 +284,10 @@ class Store(Protocol):
         """Yield every record sent on a UTC day, expired or not, for recount and reclassify."""
         ...
 
+    def sync(self) -> None:
+        """Make durable what was committed so far, where a store was opened to be quicker than that."""
+        ...
+
     def settle(self) -> None:
         """Wait until rollups agree with all commits answered so far."""
         ...

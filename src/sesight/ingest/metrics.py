@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from sesight.domain.errors import StoreUnavailable
-from sesight.domain.event import UNTAGGED, Disposition
+from sesight.domain.event import UNTAGGED, Disposition, campaign_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sesight.domain.event import EventType
     from sesight.domain.ports import Clock
     from sesight.ingest.batch import Processed
     from sesight.ingest.reading import Reading
@@ -97,7 +96,16 @@ class Metrics:
         for reading in [each.reading for each in processed if each.reading.event is None]:
             self._heed(reading)
         seen = Count(
-            [(each.disposition, _type_in(each.reading), each.stream) for each in processed]
+            [
+                (
+                    each.disposition,
+                    None
+                    if (event := each.reading.event) is None
+                    else event.reports[0].occurrence.type,
+                    each.stream,
+                )
+                for each in processed
+            ]
         )
         for (disposition, kind, stream), n in seen.items():
             self.dispositions[disposition.value] += n
@@ -107,7 +115,14 @@ class Metrics:
         )
         for reason, n in quarantined.items():
             self.quarantined.labels(reason or "unknown").inc(n)
-        untagged = Count([each.stream for each in processed if each.campaign == UNTAGGED])
+        untagged = Count(
+            [
+                each.stream
+                for each in processed
+                if (record := each.record) is not None
+                and campaign_of(record.identity.tags) == UNTAGGED
+            ]
+        )
         for stream, n in untagged.items():
             self.missing_tag.labels(stream or "none").inc(n)
         self.batch_size.observe(len(processed))
@@ -157,8 +172,3 @@ class Metrics:
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""
         return generate_latest(self.registry)
-
-
-def _type_in(reading: Reading) -> EventType | None:
-    event = reading.event
-    return None if event is None else event.reports[0].occurrence.type

@@ -49,8 +49,8 @@ def replay(
 ) -> Summary:
     """Feed every body of the sources into a pipeline and say what became of them.
 
-    `progress` is told bytes and readings done. Raises SettingsError for an unreadable source (what
-    was read before it is committed) and StoreUnavailable.
+    When this returns, everything is durable. `progress` is told bytes and readings done. Raises
+    SettingsError for an unreadable source (what was read before it is committed) and StoreUnavailable.
     """
     size = sum(source.size or 0 for source in found)
     apart = size > SMALL or any(source.size is None for source in found)
@@ -73,6 +73,7 @@ def replay(
                 failed = failed or portion.failed
                 if progress is not None:
                     progress(portion.done, read_so_far)
+        pipeline.sync()
     finally:
         if collecting:
             gc.enable()

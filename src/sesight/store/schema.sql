@@ -142,7 +142,7 @@ CREATE TABLE retention (
   days     INTEGER NOT NULL
 );
 
--- newest_at (ms), first_day, generation (raised when values go), values_swept (day).
+-- newest_at (ms), synced_at (ms), first_day, generation (raised when values go), values_swept (day).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value INTEGER NOT NULL

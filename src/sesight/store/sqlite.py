@@ -220,6 +220,18 @@ class SqliteStore:
         with self._writing() as connection:
             return sweeping.sweep(connection, now, limit, retention.live_from(self._settings, now))
 
+    def sync(self) -> None:
+        """Make durable what was committed so far, which `normal` alone does not."""
+        if self._durability == "normal":
+            with self._lock, translated():
+                writer = self._open() if self._writer is None else self._writer
+                writer.execute("PRAGMA synchronous = FULL")
+                try:
+                    with self._writing() as connection:
+                        _note(connection, "synced_at", self._clock(), "max")
+                finally:
+                    writer.execute("PRAGMA synchronous = NORMAL")
+
     def settle(self) -> None:
         """Do nothing: rollups are committed with their records."""
 
