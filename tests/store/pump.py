@@ -106,7 +106,7 @@ def history(rng: random.Random, changes: int = 40) -> History:
             Change(
                 str(sequence).zfill(SEQUENCE_DIGITS),
                 "MODIFY" if before is not None else "INSERT",
-                {"messageId": {"S": f"m{number}"}},
+                f"m{number}",
                 record_body(before) if before is not None else None,
                 record_body(after),
             )

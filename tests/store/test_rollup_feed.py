@@ -135,7 +135,10 @@ def lambda_event(store: DynamoStore, some: list[Change], **more: object) -> dict
 
     records = []
     for change in some:
-        said = {"SequenceNumber": change.sequence.lstrip("0"), "Keys": change.keys}
+        said = {
+            "SequenceNumber": change.sequence.lstrip("0"),
+            "Keys": {"messageId": {"S": change.message_id}},
+        }
         for name, body in (("OldImage", change.before), ("NewImage", change.after)):
             if body is not None:
                 said[name] = image(body)

@@ -106,10 +106,13 @@ class View(Protocol):
     """What a batch may read before it decides, inside the same transaction."""
 
     def records(
-        self, message_ids: Collection[str], wanted: Mapping[str, Collection[str]] | None = None
+        self,
+        message_ids: Collection[str],
+        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,
     ) -> dict[str, list[Record]]:
         """Return every record of each of the messages (missing ones are left out). Of a message in
-        `wanted`, records to others than the recipients it names there may be left out too.
+        what `wanted` gives, records to others than the recipients named there may be left out too;
+        a store that finds all at one price does not ask.
         """
         ...
 

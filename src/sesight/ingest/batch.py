@@ -144,19 +144,23 @@ class Batch:
         """Load the records the batch speaks of: all of a message where they say its stream."""
         self._readings = readings
         self._done = [None] * len(readings)
-        wanted: dict[str, set[str]] = {}
+        wanted = {reading.event.message_id for reading in readings if reading.event is not None}
+        for records in self._view.records(wanted, self._recipients).values():
+            self._remember(records)
+
+    def _recipients(self) -> dict[str, set[str]]:
+        """Return whom the batch speaks of, for each message of which it needs no others: that needs
+        all where an event does not say its stream.
+        """
+        found: dict[str, set[str]] = {}
         whole: set[str] = set()
-        for reading in readings:
-            event = reading.event
-            if event is None:
-                continue
-            recipients = wanted.setdefault(event.message_id, set())
+        for event in [each.event for each in self._readings if each.event is not None]:
+            found.setdefault(event.message_id, set()).update(
+                [report.recipient for report in event.reports]
+            )
             if event.configuration_set is None:
                 whole.add(event.message_id)
-            recipients.update([report.recipient for report in event.reports])
-        named = {name: wanted[name] for name in wanted.keys() - whole} if whole else wanted
-        for records in self._view.records(wanted, named).values():
-            self._remember(records)
+        return {message_id: found[message_id] for message_id in found.keys() - whole}
 
     def _remember(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -216,8 +220,8 @@ class Batch:
 
     def _load_more(self, event: Event) -> None:
         """Load the records of an event's recipients that the batch did not speak of."""
-        recipients = {report.recipient for report in event.reports}
-        found = self._view.records([event.message_id], {event.message_id: recipients})
+        recipients = {event.message_id: {report.recipient for report in event.reports}}
+        found = self._view.records([event.message_id], lambda: recipients)
         self._remember(
             record
             for record in found.get(event.message_id, ())

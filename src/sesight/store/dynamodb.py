@@ -222,6 +222,9 @@ class DynamoStore:
             _add(missing, key._replace(family=TOTAL), [-n for n in counts])
         return missing
 
+    def sync(self) -> None:
+        """Do nothing: what was committed is durable."""
+
     def settle(self) -> None:
         """Follow the change feed until rollups agree with what was committed here."""
         if self._feed is None:

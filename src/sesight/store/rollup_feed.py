@@ -34,11 +34,13 @@ class ShardUnknown(SesightError):
 
 
 class Change(NamedTuple):
-    """One change of the feed: its sequence number, and the bodies before and after (None: none)."""
+    """One change of the feed: its sequence number, the message it is of (None: a suppression's), and
+    the bodies before and after (None: none).
+    """
 
     sequence: str
     kind: str
-    keys: Mapping[str, Any]
+    message_id: str | None
     before: bytes | None
     after: bytes | None
 
@@ -100,7 +102,12 @@ class Aggregator:
                 added = {key: sparse(counts) for key, counts in _difference(source, change).items()}
             except (DecodeError, SesightError, ValueError):
                 # a tally of another shape than counters have is as unreadable as a damaged body
-                _log.exception("a change of %s could not be read: %s", table, dict(change.keys))
+                _log.exception(
+                    "change %s of %s (message %s) could not be read",
+                    change.sequence,
+                    table,
+                    change.message_id,
+                )
                 bad += 1
                 added = {RollupKey(FEED, source.stream, "", 0, "", ""): {"badRecords": 1}}
             for key, counts in added.items():
@@ -158,7 +165,7 @@ def read_change(record: Mapping[str, Any]) -> Change:
     return Change(
         said["SequenceNumber"].zfill(SEQUENCE_DIGITS),
         record["eventName"],
-        said["Keys"],
+        said["Keys"].get("messageId", {}).get("S"),
         _body(said.get("OldImage")),
         _body(said.get("NewImage")),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -51,7 +51,7 @@ class SqliteView:
     def records(
         self,
         message_ids: Collection[str],
-        wanted: Mapping[str, Collection[str]] | None = None,  # noqa: ARG002 - one search finds all
+        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,  # noqa: ARG002 - one search finds all
     ) -> dict[str, list[Record]]:
         """Return every record of each of the messages (missing ones are left out)."""
         found: dict[str, list[Record]] = {}

@@ -127,7 +127,7 @@ class Commit:
         unseen: dict[str, set[str]] = {}
         for key in changes.records:
             unseen.setdefault(key[0], set()).add(key[1])
-        self._view.records(unseen, unseen)
+        self._view.records(unseen, lambda: unseen)
         writings = [
             self._writing(key, record)
             for key, record in changes.records.items()

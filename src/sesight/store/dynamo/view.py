@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -55,10 +55,12 @@ class DynamoView:
     # Records
 
     def records(
-        self, message_ids: Collection[str], wanted: Mapping[str, Collection[str]] | None = None
+        self,
+        message_ids: Collection[str],
+        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,
     ) -> dict[str, list[Record]]:
         """Return records of each of the messages; see the port."""
-        named = wanted or {}
+        named = {} if wanted is None else wanted()
         whole = [name for name in message_ids if name not in named and name not in self._whole]
         keys = {
             Key(name, recipient)
