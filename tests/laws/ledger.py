@@ -52,12 +52,15 @@ class Ledger:
         return self.lost & changes.records.keys()
 
     def records(
-        self, message_ids: Collection[str], wanted: Mapping[str, Collection[str]] | None = None
+        self,
+        message_ids: Collection[str],
+        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,
     ) -> dict[str, list[Record]]:
         """Return the records of messages, leaving out all that may be."""
         found: dict[str, list[Record]] = {}
+        only = {} if wanted is None else wanted()
         for key, record in self.held.items():
-            named = (wanted or {}).get(key.message_id)
+            named = only.get(key.message_id)
             if key.message_id in message_ids and (named is None or key.recipient in named):
                 found.setdefault(key.message_id, []).append(record)
         return found

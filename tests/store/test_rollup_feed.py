@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from sesight.domain.rollup import RollupKey
 from sesight.domain.suppression import Cause, Suppression
 from sesight.domain.text import DAY
 from sesight.store import STREAMS, open_store
+from sesight.store.dynamo.items import record_body
 from sesight.store.dynamo.keys import TOTAL
 from sesight.store.dynamo.rows import COMPACT_AFTER, SEQUENCE_DIGITS, sparse
 from sesight.store.dynamo.rows import Rows as StoredRows
@@ -202,20 +204,26 @@ def test_removals(store: DynamoStore) -> None:
 def test_bad_record(store: DynamoStore) -> None:
     """A change that cannot be read is counted, and those around it are applied."""
     told = pump.history(random.Random(6), 12)
+    one = told.records[0]
+    assert one.tally is not None
+    assert one.tally.place is not None
+    astray = replace(one, tally=replace(one.tally, place=replace(one.tally.place, stream="gone")))
     aggregator = aggregator_of(store)
     bad = 0
     for shard, some in told.shards.items():
         poison = some[-1]._replace(
             sequence=str(int(some[-1].sequence) + 1).zfill(SEQUENCE_DIGITS), after=b"\x01nonsense"
         )
+        poisons = [
+            poison,
+            poison._replace(sequence="9" * 39 + "0", after=b"\x63of later times"),
+            poison._replace(sequence="9" * 40, after=record_body(astray), kind="INSERT"),
+        ]
         for _ in range(2):
-            bad = aggregator.apply(
-                store.tables["outreach"].tracking.name,
-                shard,
-                [*some, poison, poison._replace(sequence="9" * 40, after=b"\x63of later times")],
-            ).bad
-    assert (bad, rows_in(store)) == (2, pump.sums_of(told.records))
-    assert store.bad_changes() == {"outreach": 2 * len(told.shards), "finance": 0}
+            table = store.tables["outreach"].tracking.name
+            bad = aggregator.apply(table, shard, [*some, *poisons]).bad
+    assert (bad, rows_in(store)) == (3, pump.sums_of(told.records))
+    assert store.bad_changes() == {"outreach": 3 * len(told.shards), "finance": 0}
 
 
 def test_suppressions(store: DynamoStore) -> None:

@@ -156,7 +156,10 @@ def _difference(source: Source, change: Change) -> Rollups:
     if now is None:
         return {}
     deltas.add(tally_in(change.before) if change.before is not None else None, now)
-    return deltas.rows()
+    rollups = deltas.rows()
+    if any(key.stream != source.stream for key in rollups):
+        raise ValueError("a record counts in another stream than its table is of")
+    return rollups
 
 
 def read_change(record: Mapping[str, Any]) -> Change:
