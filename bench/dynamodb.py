@@ -89,7 +89,7 @@ def import_ms() -> float:
 import time
 started = time.perf_counter()
 import sesight.ingest.pipeline, sesight.store.rollup_feed
-from sesight.store.dynamodb import DynamoStore, session_of
+from sesight.store.dynamo.connection import session_of
 session, options = session_of("eu-west-1", None)
 session.create_client("dynamodb", **options)
 print((time.perf_counter() - started) * 1000)

@@ -11,8 +11,6 @@ import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import EVERYBODY
@@ -36,6 +34,7 @@ from sesight.domain.text import DAY, HOUR
 from sesight.store import retention
 from sesight.store.dynamo.calls import BATCH_READ, Calls, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
+from sesight.store.dynamo.connection import LOCAL_PATIENCE, create_tables, session_of
 from sesight.store.dynamo.feed import Feed, Written
 from sesight.store.dynamo.items import EVERY_ITEM, read_card, read_suppression
 from sesight.store.dynamo.keys import TOTAL, text_key
@@ -46,7 +45,6 @@ from sesight.store.dynamo.rows import Rows
 from sesight.store.dynamo.tables import (
     DUE_INDEX,
     PREFIX_INDEX,
-    all_tables,
     control_table,
     tables_of,
 )
@@ -62,11 +60,11 @@ ROUNDS = 8
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 """Seconds before a batch is decided again."""
 
-LOCAL_PATIENCE = 120.0
-"""Seconds that a local engine, which does one thing after the other, may take for a call."""
-
 AWAITED = 10_000
 """Records of the latest commits that `settle` waits for."""
+
+COMPACTED_FOR = 10 * DAY
+"""Milliseconds after a campaign's last event during which its rows are looked through for old parts."""
 
 _NONE = (0,) * len(COUNTERS)
 
@@ -431,66 +429,8 @@ class DynamoStore:
         return retention.expires_at(self._settings, day)
 
 
-COMPACTED_FOR = 10 * DAY
-"""Milliseconds after a campaign's last event during which its rows are looked through for old parts."""
-
-
 def _add(rollups: Rollups, key: RollupKey, counts: Sequence[int]) -> None:
     held = rollups.get(key)
     rollups[key] = (
         list(counts) if held is None else [a + b for a, b in zip(held, counts, strict=True)]
     )
-
-
-def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
-    """Return a botocore session and the options of its clients. Raises SettingsError."""
-    # imported here, since the SQLite store does without it and it takes a quarter of a second
-    import botocore.session  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-
-    options: dict[str, Any] = {
-        "region_name": region,
-        "config": Config(
-            connect_timeout=2,
-            read_timeout=10,
-            max_pool_connections=32,
-            retries={"total_max_attempts": 1},  # calls.py tries again
-            tcp_keepalive=True,
-        ),
-    }
-    if endpoint is not None:
-        # a local engine takes any credentials: never show it true ones
-        options |= {
-            "endpoint_url": endpoint,
-            "config": options["config"].merge(Config(read_timeout=LOCAL_PATIENCE)),
-            "aws_access_key_id": "local",
-            "aws_secret_access_key": "local",
-        }
-    return botocore.session.Session(), options
-
-
-def create_tables(calls: Calls, streams: Mapping[str, Stream], prefix: str = "") -> None:
-    """Create the tables that are not there yet, each with its change feed and expiry."""
-    there: set[str] = set()
-    for page in calls.client.get_paginator("list_tables").paginate():
-        there.update(page["TableNames"])
-    for table in all_tables(streams.values(), prefix):
-        if table.name not in there:
-            calls("create_table", **table.definition())
-
-
-def parse_url(url: str) -> tuple[str, str | None, str]:
-    """Return region, endpoint and prefix of `dynamodb://REGION?endpoint=…&prefix=…`, as is if it is
-    written so. Raises SettingsError for anything else.
-    """
-    parts = urlsplit(url)
-    query = parse_qs(parts.query, keep_blank_values=True)
-    unknown = query.keys() - {"endpoint", "prefix"}
-    if (
-        not parts.netloc
-        or parts.path not in ("", "/")
-        or unknown
-        or any(len(values) > 1 for values in query.values())
-    ):
-        raise SettingsError(f"The store {url!r} is not of the form dynamodb://REGION.")
-    return parts.netloc, query.get("endpoint", [None])[0], query.get("prefix", [""])[0]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from msgspec import DecodeError
 
-from sesight.domain.errors import SesightError
+from sesight.domain.errors import SesightError, Unreadable
 from sesight.domain.ports import Clock
 from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
 from sesight.store.dynamo.calls import Calls
@@ -156,10 +156,10 @@ def _difference(source: Source, change: Change) -> Rollups:
     if now is None:
         return {}
     deltas.add(tally_in(change.before) if change.before is not None else None, now)
-    rollups = deltas.rows()
-    if any(key.stream != source.stream for key in rollups):
-        raise ValueError("a record counts in another stream than its table is of")
-    return rollups
+    rows = deltas.rows()
+    if any(key.stream != source.stream for key in rows):
+        raise Unreadable("foreign", "A tally counts for another stream than its table's.")
+    return rows
 
 
 def read_change(record: Mapping[str, Any]) -> Change:
