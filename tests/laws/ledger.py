@@ -58,9 +58,9 @@ class Ledger:
     ) -> dict[str, list[Record]]:
         """Return the records of messages, leaving out all that may be."""
         found: dict[str, list[Record]] = {}
-        only = {} if wanted is None else wanted()
+        recipients = {} if wanted is None else wanted()
         for key, record in self.held.items():
-            named = only.get(key.message_id)
+            named = recipients.get(key.message_id)
             if key.message_id in message_ids and (named is None or key.recipient in named):
                 found.setdefault(key.message_id, []).append(record)
         return found

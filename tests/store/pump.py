@@ -189,6 +189,8 @@ def deliver_in_two(shards: dict[str, list[Change]], apply: Apply) -> None:
         for start in range(0, len(changes), 8):
             some = changes[start : start + 8]
             for half in (1, 0):
-                of_half = [one for one in some if crc32(str(one.message_id).encode()) % 2 == half]
+                of_half = [
+                    one for one in some if crc32((one.message_id or "").encode()) % 2 == half
+                ]
                 if of_half:
                     apply(shard, of_half)
