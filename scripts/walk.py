@@ -26,9 +26,9 @@ from sesight.domain.tally import COUNTERS, FACTS, Tally
 from sesight.domain.text import iso
 from sesight.ingest.batch import Batch, Processed
 from sesight.ingest.envelope import open_notification
-from sesight.ingest.intake import ORIGIN
 from sesight.ingest.reading import read, read_envelopes
 from sesight.ingest.sns import parse, string_to_sign, topic, verify
+from sesight.ingest.writer import ORIGIN
 from sesight.settings import Settings
 
 PAYLOADS = Path(__file__).parent.parent / "tests" / "payloads"

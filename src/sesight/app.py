@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
+from socket import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -15,14 +18,17 @@ from sesight.api.application import create_api
 from sesight.api.recipient_id import encode
 from sesight.api.services import Intake as IntakeHealth
 from sesight.api.services import Retention, Services
+from sesight.domain.errors import StoreUnavailable
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.certificates import Certificates, get
 from sesight.ingest.health import Seen, health
-from sesight.ingest.intake import Answers, Intake
+from sesight.ingest.intake import Intake
 from sesight.ingest.journal import Journal
 from sesight.ingest.metrics import Metrics
-from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.pipeline import Observer, Pipeline
+from sesight.ingest.reading import Reading
+from sesight.ingest.writer import Committer, Writer
 from sesight.settings import Settings, recipient_key, topics
 from sesight.store import open_store
 
@@ -85,12 +91,13 @@ class App:
             accounts=frozenset(settings.intake.accounts),
             backfill=self._first_day() if backfill else None,
         )
-        observers: list[Callable[[list[Processed]], None]] = [self.metrics.count]
+        observe: Observer | None = None
         if journal is not None:
-            lines = Journal(journal, self.recipient_id, clock)
-            observers.append(lines.record)
-        self.pipeline = Pipeline(self.store, self.rules, clock, _each(observers))
+            observe = _harmless(Journal(journal, self.recipient_id, clock).record)
+        self.pipeline = Pipeline(self.store, self.rules, clock, observe)
+        self._journal = journal
         self.intake: Intake | None = None
+        self._writer: Writer | None = None
         self._swept_at: int | None = None
 
     def _first_day(self) -> int:
@@ -112,27 +119,39 @@ class App:
 
     # -- taking in -------------------------------------------------------------------------------
 
-    def start_intake(self, deliver: Callable[[Answers], None]) -> Intake:
-        """Start the threads that take notifications in; `deliver` gets each batch's answers."""
-        settings = self.settings.intake
-        intake = Intake(
-            self.pipeline,
+    def open_intake(self) -> Intake:
+        """Return the intake, on the running loop; what it takes waits for `start_writer`."""
+        self.intake = intake = Intake(
             self.topics,
             Certificates(get, lambda: datetime.now(UTC)),
+            self.metrics,
             confirm=get,
-            deliver=deliver,
-            refused=self.metrics.refuse,
-            committed=self.metrics.commit_seconds.observe,
-            tidy=self.tidy,
-            known_sets=self.known_sets,
+            journal=self._journal,
             clock=self.clock,
-            limit=settings.limit,
-            verifiers=settings.verifiers,
+            limit=self.settings.intake.limit,
         )
         self.metrics.watch(lambda: intake.depth, self.store.newest_at)
-        self.intake = intake
-        intake.start()
         return intake
+
+    async def start_writer(self, intake: Intake, gone: Callable[[], None]) -> None:
+        """Start the process that writes what intake takes; `gone` is told of its end."""
+
+        def lost() -> None:
+            intake.lost()
+            gone()
+
+        self._writer = Writer(intake.committed, lost)
+        await self._writer.start(write_apart, self.settings, self._journal is not None)
+        intake.start(self._writer.send)
+
+    async def close_intake(self) -> None:
+        """Finish what was taken and end the process that writes.
+
+        Raises StoreUnavailable if it ended by itself.
+        """
+        if self.intake is not None and self._writer is not None:
+            await self.intake.stop()
+            await self._writer.close()
 
     def tidy(self) -> None:
         """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended."""
@@ -197,17 +216,37 @@ class App:
         return asyncio.run(_ask(api or self.api(), path, query))
 
 
-def _each(
-    observers: list[Callable[[list[Processed]], None]],
-) -> Callable[[list[Processed]], None]:
-    def observe(processed: list[Processed]) -> None:
-        for each in observers:
-            try:
-                each(processed)
-            except Exception:  # noqa: BLE001 - the batch is committed: it must not be refused now
-                _log.exception("a committed batch could not be logged or counted")
+def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # noqa: FBT001
+    """Be the process that writes: commit what comes over a line until it ends."""
+    lines: list[bytes] = []
 
-    return observe
+    @cache
+    def app() -> App:
+        return App(settings, journal=lines.append if journaling else None)
+
+    def process(readings: Sequence[Reading]) -> list[Processed]:
+        return app().pipeline.process(readings)
+
+    def tidy() -> None:
+        app().tidy()
+
+    with suppress(StoreUnavailable):  # it is asked for again with every batch
+        app()
+    try:
+        Committer(process, tidy, lines).work(line)
+    finally:
+        if app.cache_info().currsize:
+            app().close()
+
+
+def _harmless(observe: Observer) -> Observer:
+    def harmless(processed: list[Processed]) -> None:
+        try:
+            observe(processed)
+        except Exception:  # noqa: BLE001 - the batch is committed: it must not be refused now
+            _log.exception("a committed batch could not be logged")
+
+    return harmless
 
 
 async def _ask(api: Litestar, path: str, query: dict[str, Any]) -> tuple[int, bytes]:

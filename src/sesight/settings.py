@@ -75,8 +75,6 @@ class IntakeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """AWS accounts whose events are taken; empty takes any."""
     limit: Annotated[int, Meta(ge=1, le=100_000)] = 2_048
     """Requests under way at most; beyond it the answer is 503."""
-    verifiers: Annotated[int, Meta(ge=1, le=64)] = 2
-    """Threads that check signatures."""
     log_events: bool = True
     """Whether the server writes a SES_EVENT_PROCESSED line for each event."""
 

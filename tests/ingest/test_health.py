@@ -6,7 +6,7 @@ from sesight.domain.event import Disposition
 from sesight.domain.text import DAY, HOUR
 from sesight.ingest.batch import Processed
 from sesight.ingest.health import REFUSED, Health, Seen, health
-from sesight.ingest.metrics import Metrics
+from sesight.ingest.metrics import Counts, Metrics
 from sesight.ingest.reading import Reading
 from tests.builders import NOW
 
@@ -121,9 +121,9 @@ def test_unsubscribed(metrics: Metrics) -> None:
     confirmed = Processed(
         Reading("http", nothing="subscription", confirmed=True), Disposition.CONFIRMED
     )
-    metrics.count([confirmed, ended])
+    metrics.count(Counts.of([confirmed, ended], 0.0))
     said = judged(metrics).sentences[1:]
-    metrics.count([confirmed])
+    metrics.count(Counts.of([confirmed], 0.0))
     (sentence,) = said
     assert sentence.startswith("SNS said at 2026-11-24T12:00:00.000Z that a subscription to this")
     assert "subscribe again" in sentence

@@ -183,6 +183,26 @@ def post(port: int, notifications: Iterable[bytes], connections: int = 8) -> Pos
     return asyncio.run(posting(port, notifications, connections))
 
 
+# -- processes ---------------------------------------------------------------------------------------
+
+
+def children(of: int, named: str) -> list[int]:
+    """The processes that a process started, whose command line has a name in it."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
+    ).stdout
+    found = [line.split(None, 2) for line in listed.splitlines()]
+    return [int(pid) for pid, parent, *args in found if int(parent) == of and named in str(args)]
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs: not one that ended and that nobody asked how."""
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], check=False, capture_output=True, text=True
+    ).stdout
+    return bool(state) and not state.startswith("Z")
+
+
 # -- the server --------------------------------------------------------------------------------------
 
 
@@ -205,7 +225,8 @@ class Server:
         )
         self.outputs: list[Path] = []
         self.process: subprocess.Popen[bytes] | None = None
-        self.port = self.public = 0
+        self.port = self.public = self.writer = 0
+        """Its listeners' ports, and the process that writes for it."""
 
     @property
     def url(self) -> str:
@@ -232,6 +253,7 @@ class Server:
         self.port, self.public = (
             int(where[name].rpartition(":")[2]) for name in ("listening", "intake")
         )
+        (self.writer,) = until(lambda: children(self.process.pid, "spawn_main"), "its writer")
         return self
 
     @property
@@ -249,9 +271,14 @@ class Server:
         return (self.folder / "errors").read_text()
 
     def kill(self) -> None:
-        """End it as the kernel would: at once, wherever it is."""
+        """End it as the kernel would: at once, wherever it is. Its writer ends by itself, then."""
         self.process.kill()
         self.process.wait(PATIENCE)
+        until(lambda: not alive(self.writer), "the end of its writer")
+
+    def kill_writer(self) -> None:
+        """End its writer as the kernel would; the server must see that and end."""
+        os.kill(self.writer, signal.SIGKILL)
 
     def terminate(self) -> None:
         """Ask it to stop."""

@@ -166,6 +166,53 @@ def test_who_does_not_get_to_the_end_of_a_request_is_cut_off(tmp_path, signer, c
         assert server.get("/api/health").status == 200
 
 
+def test_requests_sent_at_once_are_answered_in_their_order(server, traffic) -> None:
+    """On one connection, before any answer: notifications that wait for the writer, ones refused
+    at once, and questions to the API.
+    """
+    asked = [
+        *(request(notification) for notification in traffic.notifications[:3]),
+        request(b"{}"),
+        request(b"", "/api/health", "GET"),
+        request(traffic.notifications[3]),
+        request(b"not JSON"),
+        request(b"", "/api/nothing", "GET"),
+        *(request(b"") for _ in range(2_000)),
+        request(traffic.notifications[4], connection="close"),
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(b"".join(asked))
+        said = read_all(connection)
+    statuses = [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]]
+    assert statuses[:8] == [200, 200, 200, 400, 200, 200, 400, 404]
+    assert statuses[8:] == [400] * 2_000 + [200]
+    held = server.holds()
+    assert all(held.has(body) for body in traffic.bodies[:5])
+    assert server.errors == ""
+
+
+def test_who_asks_before_sending_a_body_is_told_to_go_on(server, traffic) -> None:
+    """Expect: 100-continue; then the answer."""
+    whole = request(traffic.notifications[0], expect="100-continue", connection="close")
+    head, _, body = whole.partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_client_of_the_old_protocol_is_answered_and_let_go(server, traffic) -> None:
+    """HTTP/1.0, and HTTP/1.1 that asks for the end: the connection is closed after the answer."""
+    old = request(traffic.notifications[0]).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    for asked in (old, request(traffic.notifications[1], connection="close")):
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+            connection.sendall(asked)
+            said = read_all(connection)
+        assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"connection: close\r\n" in said
+
+
 def test_a_head_without_end_is_cut_off(server) -> None:
     """A request's head is kept in memory, so its size is bounded."""
     with socket.create_connection(("127.0.0.1", server.public), PATIENCE) as connection:
@@ -182,7 +229,7 @@ def test_a_connection_is_kept_for_the_next_request(tmp_path, signer, traffic) ->
 
     async def talk(port: int) -> list[int]:
         line = Line(port)
-        statuses = []
+        statuses = [(await line.ask(request(traffic.notifications[0]))).status]
         until_when = time.monotonic() + 2.5
         for notification in traffic.notifications:
             statuses.append((await line.ask(request(notification))).status)

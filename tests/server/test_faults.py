@@ -1,27 +1,31 @@
 """Power cuts, full disks, locked files, stops: what was acknowledged is there, once; the rest is refused."""
 
 import asyncio
+import os
 import random
 import resource
 import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sesight.ingest.reading import read
+from sesight.server import listen
 from tests.server.harness import (
     PATIENCE,
     Posted,
     Server,
     Traffic,
     as_truth,
+    post,
     posting,
     request,
     running,
@@ -62,8 +66,9 @@ def post_until(server: Server, notifications: list[bytes], enough, then) -> Post
 def test_twenty_kills_in_the_middle_of_load_lose_nothing_and_count_nothing_twice(
     tmp_path, signer
 ) -> None:
-    """After each restart every acknowledged event is in the store; the totals are those of its
-    records; nothing is in it that was not sent. In the end all is posted again: the truth.
+    """Of the server and of its writer in turn: without the one the other ends by itself. After each
+    restart every acknowledged event is in the store; the totals are those of its records; nothing
+    is in it that was not sent. In the end all is posted again: the truth.
     """
     traffic = Traffic.made(signer, seed=6, messages=900, campaigns=4)
     places = random.Random(6)
@@ -82,11 +87,15 @@ def test_twenty_kills_in_the_middle_of_load_lose_nothing_and_count_nothing_twice
                 server,
                 [traffic.notifications[at] for at in asked],
                 lambda posted, after=after: len(posted.taken) >= after,
-                server.process.kill,
+                server.kill_writer if kill % 2 else server.process.kill,
             )
-            server.kill()
-            assert posted.refused == {}
-            midway += bool(posted.unanswered)
+            if kill % 2:
+                assert server.process.wait(PATIENCE) == 1
+                assert {answer.status for answer in posted.refused.values()} <= {503}
+            else:
+                server.kill()
+                assert posted.refused == {}
+            midway += bool(posted.unanswered or posted.refused)
             acknowledged |= {asked[at] for at in posted.taken}
             begun = share[-1] + 1
 
@@ -112,6 +121,41 @@ def test_twenty_kills_in_the_middle_of_load_lose_nothing_and_count_nothing_twice
     assert held.rollups == held.recounted()
 
 
+def test_a_server_whose_writer_is_gone_says_so_and_ends(tmp_path, signer, traffic) -> None:
+    """Who waited is told to come again; then code 1 and one sentence, and the port is free."""
+    with running(tmp_path, signer, store="busy_timeout_ms = 30000") as server:
+        assert server.post(traffic.notifications[:1]).statuses == {200: 1}
+        with locked(server):
+            asked: list[Posted] = []
+            waiting = threading.Thread(
+                target=lambda: asked.append(post(server.port, traffic.notifications[1:9]))
+            )
+            waiting.start()
+            until(lambda: server.metrics()["sesight_queue_depth",] == 8, "eight under way")
+            server.kill_writer()
+            waiting.join()
+        assert asked[0].statuses == {503: 8}
+        assert refused_for_the_store(asked[0])
+        assert server.process.wait(PATIENCE) == 1
+        listen("127.0.0.1", server.port).close()
+    assert server.errors == (
+        "The process that writes to the store ended early (signal 9). "
+        "Nothing that was answered 200 is lost: start the server again.\n"
+    )
+
+
+@contextmanager
+def locked(server: Server) -> Iterator[None]:
+    """Hold a server's database, as another process would that writes to it."""
+    lock = sqlite3.connect(server.database, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+
+
 def refused_for_the_store(posted: Posted) -> bool:
     """Whether there are refusals, all of them 503 `store` that say when to come again."""
     for answer in posted.refused.values():
@@ -128,18 +172,13 @@ def test_a_locked_database_refuses_and_recovers_without_a_restart(
     some = traffic.notifications[:60]
     with running(tmp_path, signer, store="busy_timeout_ms = 100") as server:
         assert server.post(some[:20]).statuses == {200: 20}
-        lock = sqlite3.connect(server.database, isolation_level=None)
-        lock.execute("BEGIN EXCLUSIVE")
-        try:
+        with locked(server):
             posted = server.post(some[20:40], connections=4)
             assert posted.statuses == {503: 20}
             assert refused_for_the_store(posted)
             # who only reads is answered meanwhile
             assert server.get("/api/campaigns").status == 200
             assert server.refusals() == {("store", 503): 20}
-        finally:
-            lock.execute("ROLLBACK")
-            lock.close()
         held = server.holds()
         assert all(held.has(body) for body in traffic.bodies[:20])
         assert held.rollups == held.recounted()
@@ -204,7 +243,7 @@ def test_a_file_that_may_not_grow_refuses_and_recovers_without_a_restart(
     """A limit of 1 MB a file: what SQLite then calls an I/O error is 503 too."""
 
     def limit(size: int) -> None:
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        resource.prlimit(server.writer, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     with running(tmp_path, signer) as server:
         limit(1_000_000)
@@ -215,14 +254,21 @@ def test_a_file_that_may_not_grow_refuses_and_recovers_without_a_restart(
 def test_a_stop_in_the_middle_of_load_answers_all_that_was_taken(
     tmp_path, signer, traffic, number
 ) -> None:
-    """What is in the store is what was acknowledged, to the last event; the exit code is 0."""
+    """What is in the store is what was acknowledged, to the last event; the exit code is 0. The writer
+    has the signal too, as from a terminal or a service manager, and leaves it to the server.
+    """
     server = Server(tmp_path, signer).start()
+
+    def stop() -> None:
+        os.kill(server.writer, number)
+        server.process.send_signal(number)
+
     try:
         posted = post_until(
             server,
             traffic.notifications,
             lambda posted: len(posted.taken) >= 200,
-            lambda: server.process.send_signal(number),
+            stop,
         )
         server.ended()
         assert not Path(f"{server.database}-wal").exists()
@@ -241,6 +287,15 @@ def test_a_stop_in_the_middle_of_load_answers_all_that_was_taken(
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds to a core")
+def test_one_core_is_enough(tmp_path, signer, traffic) -> None:
+    """Server and writer share what there is."""
+    with running(tmp_path, signer, before="import os; os.sched_setaffinity(0, {0})") as server:
+        count = len(traffic.notifications)
+        assert server.post(traffic.notifications, 16).statuses == {200: count}
+        assert as_truth(server.holds()) == true_days(traffic.document)
 
 
 def test_a_stop_waits_for_no_client_that_is_not_done(tmp_path, signer) -> None:

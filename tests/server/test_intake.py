@@ -1,10 +1,14 @@
-"""Intake's threads under what can go wrong in them: none dies, none leaves a request unanswered."""
+"""Intake and the writer under what can go wrong in them: both go on, no request is left unanswered."""
 
+import asyncio
 import datetime as dt
+import json
 import threading
 from collections import Counter
+from collections.abc import Callable
 from http.client import IncompleteRead
 from queue import Queue
+from socket import SHUT_RDWR, socketpair
 
 import pytest
 
@@ -14,10 +18,13 @@ from sesight.ingest.batch import Processed
 from sesight.ingest.certificates import Certificates
 from sesight.ingest.intake import FETCHES_WAITING, Answer, Intake
 from sesight.ingest.metrics import Metrics
+from sesight.ingest.reading import Reading
 from sesight.ingest.sns import topic
+from sesight.ingest.writer import Committer, Writer
 from sesight.simulation.notifications import TOPIC_ARN, Signer
 from tests.server.harness import PATIENCE, Traffic, until
 
+BUSY = Answer(503, "busy")
 REAL_ARN = "arn:aws:sns:eu-west-1:123456789012:ses-email-events"
 
 
@@ -36,38 +43,55 @@ class Pipeline:
 
 
 class Bench:
-    """An intake with stand-ins around it; `answers` has what each request was told."""
+    """An intake on a loop of its own, with a writer in a thread and stand-ins around both; `answers`
+    has what each request was told.
+    """
 
     def __init__(self, signer: Signer, **more) -> None:
         self.pipeline = more.pop("pipeline", Pipeline())
-        self.refused: Counter[tuple[str, int]] = Counter()
-        self.commits: list[float] = []
+        self.metrics = Metrics(lambda: 0)
         self.answers: Queue[Answer] = Queue()
-        self.fetch = lambda url: signer.certificate_pem
-        self.confirm = lambda url: b""
+        self.fetch: Callable[[str], bytes] = lambda url: signer.certificate_pem
+        self.confirm: Callable[[str], object] = lambda url: b""
         self.tidied = threading.Event()
         self.tidy = lambda: None
-        topics = more.pop("topics", None) or {
+        self.seconds = 0.0
+        self._more = more
+        self._topics = {
             TOPIC_ARN: topic(TOPIC_ARN, signer.key.public_key()),
             REAL_ARN: topic(REAL_ARN),
         }
-        self.seconds = 0.0
-        self.certificates = Certificates(
-            self._fetch, lambda: dt.datetime.now(dt.UTC), lambda: self.seconds
-        )
+        self._loop = asyncio.new_event_loop()
+        self._threads = [
+            threading.Thread(target=self._run, daemon=True),
+            threading.Thread(target=self._write, daemon=True),
+        ]
+        self._ours, self.theirs = socketpair()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _write(self) -> None:
+        Committer(self.pipeline.process, self._tidy).work(self.theirs)
+
+    async def _start(self) -> None:
         self.intake = Intake(
-            self.pipeline,
-            topics,
-            self.certificates,
+            self._topics,
+            Certificates(self._fetch, lambda: dt.datetime.now(dt.UTC), lambda: self.seconds),
+            self.metrics,
             confirm=self._confirm,
-            deliver=lambda answers: [tell(answer) for tell, answer in answers],
-            refused=lambda reason, status: self.refused.update([(reason, status)]),
-            tidy=self._tidy,
-            known_sets=(),
             clock=lambda: int(dt.datetime.now(dt.UTC).timestamp() * 1000),
-            committed=self.commits.append,
-            **more,
+            **self._more,
         )
+        self.writer = Writer(self.intake.committed, self.intake.lost)
+        await self.writer.connect(self._ours)
+        self.intake.start(self.writer.send)
+
+    async def _stop(self) -> None:
+        await self.intake.stop()
+        await self.writer.close()
 
     def _fetch(self, url: str) -> bytes:
         return self.fetch(url)
@@ -81,29 +105,50 @@ class Bench:
         finally:
             self.tidied.set()
 
-    @property
-    def proven(self) -> int:
-        """How many hand-overs wait for the writer."""
-        return self.intake._trusted.qsize()  # noqa: SLF001
+    def soon(self, work):
+        """Have the loop do something; return its future."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     @property
-    def held_up(self) -> int:
+    def refused(self) -> Counter[tuple[str, str]]:
+        """How often each reason was given, as the metrics say."""
+        return self.metrics.refused
+
+    @property
+    def depth(self) -> int:
+        """How many requests are under way."""
+        return self.intake.depth
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the writer."""
+        return len(self.intake._waiting)  # noqa: SLF001
+
+    @property
+    def fetching(self) -> int:
         """How many requests wait for a fetch."""
-        return self.intake._slow.qsize()  # noqa: SLF001
+        return len(self.intake._fetching)  # noqa: SLF001
 
     def __enter__(self):
-        self.intake.start()
+        for thread in self._threads:
+            thread.start()
+        self.soon(self._start()).result(PATIENCE)
         return self
 
     def __exit__(self, *_) -> None:
-        stopper = threading.Thread(target=self.intake.stop, daemon=True)
-        stopper.start()
-        stopper.join(PATIENCE)
-        assert not stopper.is_alive(), "intake does not stop: one of its threads is gone"
+        self.soon(self._stop()).result(PATIENCE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
 
     def submit(self, body: bytes) -> None:
-        """Submit a body; there must be room."""
-        assert self.intake.submit(body, {}, self.answers.put)
+        """Submit a body."""
+
+        async def submit() -> None:
+            self.intake.submit(body, {}, self.answers.put)
+
+        self.soon(submit()).result(PATIENCE)
 
     def told(self) -> Answer:
         """Return the next answer."""
@@ -156,8 +201,9 @@ def test_a_store_that_is_away_refuses_all_and_recovers(bench, signer, bodies) ->
     assert bench.ask(signer.sign(bodies[0])) == Answer(503, "store")
     bench.pipeline.trouble = lambda readings: None
     assert bench.ask(signer.sign(bodies[0])) == Answer(200)
-    assert bench.refused == {("store", 503): 1}
-    assert (bench.intake.depth, len(bench.commits)) == (0, 1)
+    assert bench.refused == {"store": 1}
+    assert bench.depth == 0
+    assert b"sesight_commit_seconds_count 1.0" in bench.metrics.text()
 
 
 def test_one_event_that_breaks_the_pipeline_takes_no_other_with_it(signer, bodies) -> None:
@@ -177,13 +223,14 @@ def test_one_event_that_breaks_the_pipeline_takes_no_other_with_it(signer, bodie
         assert entered.wait(PATIENCE)
         for n, body in enumerate((bodies[1], b'{"eventType":"breaks-it"}', bodies[2]), 1):
             bench.submit(signer.sign(body))
-            until(lambda n=n: bench.proven == n, "one more that waits")
+            until(lambda n=n: bench.waiting == n, "one more that waits")
         opened.set()
         told = Counter(bench.told() for _ in range(4))
         assert told == {Answer(200): 3, Answer(500, "internal"): 1}
         assert bench.ask(signer.sign(bodies[3])) == Answer(200)
     assert bench.pipeline.batches == [1, 1, 1, 1]
-    assert bench.refused == {("internal", 500): 1}
+    assert bench.refused == {"internal": 1}
+    assert b'sesight_refusals_total{reason="internal",status="500"} 1.0' in bench.metrics.text()
 
 
 def test_a_pipeline_that_answers_too_little_does_not_end_the_writer(signer, bodies) -> None:
@@ -213,7 +260,7 @@ def test_a_genuine_notification_waits_out_a_certificate_that_cannot_be_had(
     assert bench.ask(genuine) == Answer(503, "certificate-unavailable")
     bench.seconds += 60
     assert bench.ask(genuine) == Answer(200)
-    assert bench.refused == {("certificate-unavailable", 503): 2}
+    assert bench.refused == {"certificate-unavailable": 2}
 
 
 def test_whatever_a_fetch_raises_is_one_requests_trouble(bench, signer, bodies) -> None:
@@ -247,7 +294,7 @@ def test_a_confirmation_that_fails_is_refused_and_the_next_one_tried(bench, sign
 
 
 def test_genuine_ones_go_on_while_a_fetch_hangs(bench, signer, bodies) -> None:
-    """Whoever names a certificate that does not come keeps neither verifiers nor writer."""
+    """Whoever names a certificate that does not come holds nobody else up."""
     asked, free = threading.Event(), threading.Event()
 
     def hang(url: str) -> bytes:
@@ -262,12 +309,23 @@ def test_genuine_ones_go_on_while_a_fetch_hangs(bench, signer, bodies) -> None:
         bench.submit(forged)
         if n == 0:
             assert asked.wait(PATIENCE)
-    until(lambda: bench.held_up == FETCHES_WAITING, "all that may wait for a fetch")
+    assert bench.fetching == waiting
     assert bench.ask(forged) == Answer(503, "certificate-queue")
     for body in bodies:
         assert bench.ask(signer.sign(body)) == Answer(200)
     free.set()
     assert [bench.told().status for _ in range(waiting)] == [503] * waiting
+
+
+def test_batches_of_any_size_reach_the_writer_whole(bench, signer) -> None:
+    """Larger than a socket holds, many at once, and empty."""
+    texts = [json.dumps({"eventType": "Odd", "x": "y" * n}) for n in (0, 10, 250_000, 70_000)] * 8
+    read: list[Reading] = []
+    bench.pipeline.trouble = read.extend
+    for text in texts:
+        bench.submit(signer.sign(text.encode()))
+    assert {bench.told() for _ in texts} == {Answer(200)}
+    assert Counter(reading.body.strip() for reading in read) == Counter(map(str.encode, texts))
 
 
 def test_a_full_queue_refuses_at_once_and_has_room_again(signer, bodies) -> None:
@@ -278,10 +336,9 @@ def test_a_full_queue_refuses_at_once_and_has_room_again(signer, bodies) -> None
     with bench:
         for body in bodies[:3]:
             bench.submit(signer.sign(body))
-        assert not bench.intake.submit(signer.sign(bodies[3]), {}, bench.answers.put)
+        assert bench.ask(signer.sign(bodies[3])) == BUSY
         opened.set()
         assert [bench.told() for _ in range(3)] == [Answer(200)] * 3
-        until(lambda: bench.intake.depth == 0, "room")
         assert bench.ask(signer.sign(bodies[3])) == Answer(200)
 
 
@@ -301,19 +358,40 @@ def test_stop_answers_all_that_was_taken_and_takes_no_more(signer, bodies) -> No
         for body in bodies:
             bench.submit(signer.sign(body))
         assert asked.wait(PATIENCE)
-        stopper = threading.Thread(target=bench.intake.stop)
-        stopper.start()
-        until(lambda: not bench.intake.submit(b"{}", {}, lambda _: None), "a stopping intake")
+        stopping = bench.soon(bench.intake.stop())
+        told = Counter()
+        until(lambda: told.update([bench.ask(b"{}")]) or told[BUSY], "a stopping intake")
         free.set()
-        stopper.join(PATIENCE)
-        assert not stopper.is_alive()
-        assert [bench.told() for _ in range(1 + len(bodies))] == [Answer(200)] * (1 + len(bodies))
-        bench.intake.stop = lambda: None
-    assert bench.intake.depth == 0
+        stopping.result(PATIENCE)
+        told.update(bench.told() for _ in range(bench.answers.qsize()))
+        assert told[Answer(200)] == 1 + len(bodies)
+    assert bench.depth == 0
+
+
+def test_a_writer_that_ends_has_all_under_way_refused(signer, bodies) -> None:
+    """What it was given and what waits for it: 503, and whoever comes then is told the same."""
+    bench = Bench(signer)
+    entered, opened = threading.Event(), threading.Event()
+
+    def trouble(readings) -> None:
+        entered.set()
+        assert opened.wait(PATIENCE)
+
+    bench.pipeline.trouble = trouble
+    with bench:
+        bench.submit(signer.sign(bodies[0]))
+        assert entered.wait(PATIENCE)
+        for body in bodies[1:4]:
+            bench.submit(signer.sign(body))
+        bench.theirs.shutdown(SHUT_RDWR)
+        assert [bench.told() for _ in range(4)] == [Answer(503, "store")] * 4
+        assert bench.ask(signer.sign(bodies[4])) == BUSY
+        opened.set()
+    assert bench.depth == 0
 
 
 def test_refusals_counted_from_many_threads_are_all_counted() -> None:
-    """Verifiers, the fetcher, the writer and the loop refuse at the same time."""
+    """Whichever thread of a server it is."""
     metrics = Metrics(lambda: 0)
     threads = [
         threading.Thread(target=lambda: [metrics.refuse("signature", 403) for _ in range(2_000)])

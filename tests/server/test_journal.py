@@ -105,9 +105,8 @@ def test_a_journal_that_cannot_be_written_refuses_no_event(app, signer, caplog) 
     assert set(process(app, bodies[:5])) == {"duplicate"}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     app.write = app.written.append
-    process(app, bodies[:5])
+    assert set(process(app, bodies[:5])) == {"duplicate"}
     assert len(app.written) == 1
-    assert sum(app.metrics.dispositions.values()) == 15
 
 
 def test_an_observer_that_fails_refuses_no_event(app, signer, caplog, monkeypatch) -> None:
@@ -120,7 +119,6 @@ def test_an_observer_that_fails_refuses_no_event(app, signer, caplog, monkeypatc
     app.write = crash
     assert set(process(app, bodies[:5])) <= {"created", "updated"}
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert sum(app.metrics.dispositions.values()) == 5
 
 
 def test_the_fields_of_a_line_are_those_of_its_struct() -> None:

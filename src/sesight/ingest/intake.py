@@ -1,49 +1,36 @@
-"""Intake over HTTP: proofs in bounded threads, a bounded queue, one writer with group commit.
+"""Intake over HTTP: proofs and readings on the server's loop, commits in the writer's process.
 
-A notification is answered only after the commit that holds it. Verifiers and the writer drain
-whatever waits, so that under load a batch grows by itself and the price of a commit is shared.
+A notification is answered only after the commit that holds it. While the writer commits one batch,
+the next one gathers, so that under load a batch grows by itself and the price of a commit is shared.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from queue import Empty, SimpleQueue
-from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sesight.domain.errors import SesightError, StoreUnavailable, Untrusted
-from sesight.domain.event import Disposition
+from sesight.domain.errors import Untrusted
 from sesight.ingest.certificates import CertificateNeeded, CertificateUnavailable
-from sesight.ingest.envelope import open_notification
-from sesight.ingest.reading import Reading, read_envelopes
 from sesight.ingest.sns import Notification, Topic, confirmation_url, parse, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sesight.domain.ports import Clock
-    from sesight.ingest.batch import Processed
     from sesight.ingest.certificates import Certificates
-    from sesight.ingest.pipeline import Pipeline
+    from sesight.ingest.metrics import Metrics
+    from sesight.ingest.writer import Batch, Committed, Proven
 
 _log = logging.getLogger(__name__)
 
-ORIGIN = "http"
-"""The origin of readings taken in here."""
-
-DRAIN = 1_024
+BATCH = 1_024
 """Requests that the writer commits at once."""
 
 FETCHES_WAITING = 64
 """Requests that may wait for a certificate: forgeries can name ever new ones."""
-
-VERIFY_AT_ONCE = 32
-"""Requests a verifier takes at once; the others get theirs meanwhile."""
 
 IDLE_SECONDS = 5.0
 """Without work for so long, the writer tidies up: checkpoints and the sweep."""
@@ -63,7 +50,6 @@ class Answer(Struct, frozen=True):
 
 
 TAKEN = Answer(200)
-BUSY = Answer(503, "busy")
 
 
 class _Request(Struct):
@@ -72,263 +58,210 @@ class _Request(Struct):
     answer: Callable[[Answer], None]
 
 
-_Proven = tuple[_Request, list[Reading]]
-
-Step = Callable[[_Request], Answer | None]
-"""What is done with one request: None passes it on, an answer is the end of it."""
-
-Answers = list[tuple[Callable[[Answer], None], Answer]]
-"""Answers of one batch, each with whom to tell."""
-
-
 class Intake:
-    """Takes notifications in. `submit` never waits and may be called from any thread."""
+    """Takes notifications in. All of it happens on the running loop, save fetches."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
         topics: Mapping[str, Topic],
         certificates: Certificates,
+        metrics: Metrics,
         *,
         confirm: Callable[[str], object],
-        deliver: Callable[[Answers], None],
-        refused: Callable[[str, int], None],
-        tidy: Callable[[], None],
-        known_sets: Collection[str],
+        journal: Callable[[bytes], object] | None = None,
         clock: Clock,
-        committed: Callable[[float], None] = lambda _: None,
         limit: int = 2_048,
-        verifiers: int = 2,
     ) -> None:
-        """Keep the adapters.
-
-        `confirm` fetches a checked confirmation URL; `deliver` hands a batch of answers back to the
-        loop; `refused` counts (reason, status), `committed` the seconds of a batch; `tidy` runs when
-        there is nothing to do; `limit` bounds the requests under way, beyond it the answer is 503.
+        """Keep the adapters. `confirm` fetches a checked confirmation URL, in a thread; `journal`
+        takes the lines of each batch; `limit` bounds the requests under way, beyond it the answer is
+        503.
         """
-        self._pipeline = pipeline
         self._topics = topics
         self._certificates = certificates
+        self._metrics = metrics
         self._confirm = confirm
-        self._deliver = deliver
-        self._refused = refused
-        self._committed = committed
-        self._tidy = tidy
-        self._known_sets = known_sets
+        self._journal = journal
         self._clock = clock
         self._limit = limit
-        self._under_way = 0
-        self._counting = threading.Lock()
-        self._untrusted: SimpleQueue[_Request | None] = SimpleQueue()
-        self._slow: SimpleQueue[tuple[_Request, Step] | None] = SimpleQueue()
-        self._trusted: SimpleQueue[list[_Proven] | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
         self._stopping = False
-        self._verifiers = [
-            threading.Thread(target=self._verify, name=f"verifier-{n}") for n in range(verifiers)
-        ]
-        self._fetcher = threading.Thread(target=self._fetch, name="certificates")
-        self._writer = threading.Thread(target=self._write, name="writer")
+        self._under_way = 0
+        self._settled = asyncio.Event()
+        self._fetcher = ThreadPoolExecutor(1, "fetcher")
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._waiting: list[tuple[_Request, Proven]] = []
+        self._given: list[_Request] | None = None
+        self._send: Callable[[Batch], None] | None = None
+        self._due = False
+        self._worked = False
+        self._untidy = False
+        self._tidied = self._loop.time()
 
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in (*self._verifiers, self._fetcher, self._writer):
-            thread.start()
+    def start(self, send: Callable[[Batch], None]) -> None:
+        """Begin to give batches to the writer; `committed` and `lost` hear of it."""
+        self._send = send
+        self._loop.call_later(IDLE_SECONDS, self._look)
+        self._hand_over()
 
-    def stop(self) -> None:
-        """Finish what was taken, then stop the threads."""
-        with self._counting:
-            self._stopping = True
-        for _ in self._verifiers:
-            self._untrusted.put(None)
-        for thread in self._verifiers:
-            thread.join()
-        self._slow.put(None)
-        self._fetcher.join()
-        self._trusted.put(None)
-        self._writer.join()
+    async def stop(self) -> None:
+        """Take no more and finish what was taken."""
+        self._stopping = True
+        while self._fetching:
+            await asyncio.wait(self._fetching)
+        self._fetcher.shutdown()
+        while self._under_way:
+            self._settled.clear()
+            await self._settled.wait()
 
     @property
     def depth(self) -> int:
         """Return how many requests are under way."""
         return self._under_way
 
+    # -- proofs ----------------------------------------------------------------------------------
+
     def submit(
         self, body: bytes, headers: Mapping[str, str], answer: Callable[[Answer], None]
-    ) -> bool:
-        """Take one request; `answer` is called later. False if there is no room (say 503)."""
-        with self._counting:
-            if self._under_way >= self._limit or self._stopping:
-                return False
-            self._under_way += 1
-            self._untrusted.put(_Request(body, headers, answer))
-        return True
-
-    # -- verifiers -------------------------------------------------------------------------------
-
-    def _verify(self) -> None:
-        while True:
-            batch = _drain(self._untrusted, VERIFY_AT_ONCE)
-            answers: Answers = []
-            proven: list[_Proven] = []
-            for request in batch:
-                if request is not None:
-                    answer = self._attempt(partial(self._prove, proven), request)
-                    if answer is not None:
-                        answers.append((request.answer, answer))
-            self._finish(answers)
-            if proven:
-                self._trusted.put(proven)  # together: each put would wake the writer for one event
-            if batch[-1] is None:
-                return
-
-    def _attempt(self, step: Step, request: _Request) -> Answer | None:
-        """Take a step; whatever it raises is the request's own, and the thread serves the others."""
+    ) -> None:
+        """Take one request; `answer` is called once, now or later."""
+        if self._under_way >= self._limit or self._stopping:
+            answer(self.refusal("busy", 503))
+            return
+        self._under_way += 1
+        request = _Request(body, headers, answer)
         try:
-            return step(request)
-        except Untrusted as error:
-            return self._refuse(error.reason, error.status, str(error))
-        except (CertificateNeeded, CertificateUnavailable):
-            return self._refuse("certificate-unavailable", 503)
-        except Exception:  # noqa: BLE001 - refused, named and logged
-            _log.exception("a notification could not be checked; its sender will try again")
-            return self._refuse("internal", 500)
+            self._prove(request)
+        except Exception as error:  # noqa: BLE001 - refused, named and logged
+            self._fail(request, error)
 
-    def _prove(self, proven: list[_Proven], request: _Request) -> Answer | None:
-        """Add a request to what goes to the writer if it is genuine."""
+    def _prove(self, request: _Request) -> None:
+        """Pass a request on if it is genuine; what its proof lacks is fetched first."""
         found = parse(request.body, request.headers)
         try:
             topic = verify(found, self._topics, self._certificates)
         except CertificateNeeded:
-            if self._slow.qsize() >= FETCHES_WAITING:
-                return self._refuse("certificate-queue", 503)
-            self._slow.put((request, partial(self._prove_by, found.certificate_url)))
+            if len(self._fetching) > FETCHES_WAITING:
+                self._refuse(request, "certificate-queue", 503)
+            else:
+                self._later(request, self._prove_by(found.certificate_url, request))
         else:
-            proven.extend(self._read(request, found, topic))
-        return None
+            self._pass(request, found, topic)
 
-    def _read(self, request: _Request, found: Notification, topic: Topic) -> Iterator[_Proven]:
-        """Yield a genuine request with what is in it; nothing where that takes a fetch first."""
-        if found.type == "Notification":
-            readings = read_envelopes(
-                open_notification(found.type, found.message, ORIGIN), self._known_sets
-            )
-        elif found.type == "SubscriptionConfirmation":
+    def _pass(self, request: _Request, found: Notification, topic: Topic) -> None:
+        """Let a genuine request wait for the writer; a subscription is confirmed first."""
+        if found.type == "SubscriptionConfirmation":
             url = confirmation_url(found, topic, self._clock())
             if topic.pinned is None:
-                self._slow.put((request, partial(self._confirm_by, url)))
+                self._later(request, self._confirm_by(url, request, found))
                 return
-            readings = [Reading(ORIGIN, nothing="subscription", confirmed=True)]
-        else:
-            # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
-            readings = [Reading(ORIGIN, nothing="unsubscribed-topic")]
-        yield request, readings
-
-    def _refuse(self, reason: str, status: int, detail: str = "") -> Answer:
-        self._refused(reason, status)
-        return Answer(status, reason, detail)
+        self._wait(request, found)
 
     # -- what may take seconds -------------------------------------------------------------------
 
-    def _fetch(self) -> None:
-        while (errand := self._slow.get()) is not None:
-            request, step = errand
-            answer = self._attempt(step, request)
-            if answer is not None:
-                self._finish([(request.answer, answer)])
+    def _later(self, request: _Request, step: Coroutine[None, None, None]) -> None:
+        async def attempt() -> None:
+            try:
+                await step
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail(request, error)
 
-    def _prove_by(self, certificate_url: str, request: _Request) -> None:
-        """Fetch a certificate, then pass the request on to the writer if it is genuine."""
-        self._certificates.fetch(certificate_url)
+        task = self._loop.create_task(attempt())
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+
+    async def _prove_by(self, certificate_url: str, request: _Request) -> None:
+        await self._loop.run_in_executor(self._fetcher, self._certificates.fetch, certificate_url)
         found = parse(request.body, request.headers)
-        topic = verify(found, self._topics, self._certificates)
-        if proven := list(self._read(request, found, topic)):
-            self._trusted.put(proven)
+        self._pass(request, found, verify(found, self._topics, self._certificates))
 
-    def _confirm_by(self, url: str, request: _Request) -> Answer | None:
+    async def _confirm_by(self, url: str, request: _Request, found: Notification) -> None:
         try:
-            self._confirm(url)
+            await self._loop.run_in_executor(self._fetcher, self._confirm, url)
         except (OSError, ValueError):
-            return self._refuse("confirmation-failed", 503)
-        reading = Reading(ORIGIN, nothing="subscription", confirmed=True)
-        self._trusted.put([(request, [reading])])
-        return None
+            self._refuse(request, "confirmation-failed", 503)
+        else:
+            self._wait(request, found)
 
     # -- the writer ------------------------------------------------------------------------------
 
-    def _write(self) -> None:
-        tidied = monotonic()
-        while True:
-            try:
-                batch = _drain(self._trusted, DRAIN, IDLE_SECONDS)
-            except Empty:
-                batch = []
-            taken = [proven for some in batch if some is not None for proven in some]
-            if taken:
-                self._commit(taken)
-            if not batch or monotonic() - tidied > BUSY_SECONDS:
-                self._tidy_up()
-                tidied = monotonic()
-            if batch and batch[-1] is None:
-                return
+    def _wait(self, request: _Request, found: Notification) -> None:
+        """Let a request wait for the writer, with all that come in the same turn of the loop."""
+        self._waiting.append((request, (found.type, found.message)))
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._hand_over)
 
-    def _tidy_up(self) -> None:
-        try:
-            self._tidy()
-        except SesightError as error:
-            _log.warning("the store could not be tidied and will be later: %s", error)
-        except Exception:  # noqa: BLE001 - what can wait must not stop the writer
-            _log.exception("the store could not be tidied and will be later")
-
-    def _commit(self, taken: list[tuple[_Request, list[Reading]]]) -> None:
-        readings = [reading for _, of_request in taken for reading in of_request]
-        begun = monotonic()
-        try:
-            done = iter(self._pipeline.process(readings))
-            refused = [_refusal([next(done) for _ in of_request]) for _, of_request in taken]
-        except StoreUnavailable:
-            refused = ["store"] * len(taken)
-        except Exception:  # noqa: BLE001 - refused, named and logged below
-            # a bug must not take the other requests of the batch with it, nor the writer
-            if len(taken) > 1:
-                for one in taken:
-                    self._commit([one])
-                return
-            _log.exception("an event could not be processed; its sender will try again")
-            self._finish([(taken[0][0].answer, self._refuse("internal", 500))])
+    def _hand_over(self) -> None:
+        self._due = False
+        if self._send is None or self._given is not None or not (self._waiting or self._untidy):
             return
+        batch = [] if self._untidy else self._waiting[:BATCH]
+        del self._waiting[: len(batch)]
+        self._worked = not self._untidy
+        self._untidy = False
+        self._given = [request for request, _ in batch]
+        self._send([proven for _, proven in batch])
+
+    def committed(self, done: Committed) -> None:
+        """Hear what became of the batch that was given."""
+        batch = self._given or []
+        self._given = None
+        self._hand_over()
+        if self._journal is not None and done.lines:
+            self._journal(done.lines)
+        for counts in done.counts:
+            self._metrics.count(counts)
+        answers = [TAKEN] * len(batch)
+        for at, reason, status in done.refused:
+            answers[at] = self.refusal(reason, status)
+        self._end(len(batch))
+        for request, answer in zip(batch, answers, strict=True):
+            request.answer(answer)
+
+    def lost(self) -> None:
+        """Hear that the writer is gone: all under way is refused, and nothing more is taken."""
+        self._stopping = True
+        self._send = None
+        requests = (self._given or []) + [request for request, _ in self._waiting]
+        self._given = None
+        self._waiting = []
+        for request in requests:
+            self._refuse(request, "store", 503)
+
+    def _look(self) -> None:
+        """Give the writer time to tidy up when there is nothing to do, and now and then anyhow."""
+        now = self._loop.time()
+        if not self._worked or now - self._tidied > BUSY_SECONDS:
+            self._tidied = now
+            self._untidy = True
+            self._hand_over()
+        self._worked = False
+        self._loop.call_later(IDLE_SECONDS, self._look)
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        """Refuse a request for what was raised: it is its own trouble and no other's."""
+        if isinstance(error, Untrusted):
+            self._refuse(request, error.reason, error.status, str(error))
+        elif isinstance(error, CertificateNeeded | CertificateUnavailable):
+            self._refuse(request, "certificate-unavailable", 503)
         else:
-            self._committed(monotonic() - begun)
-        self._finish(
-            [
-                (request.answer, TAKEN if reason is None else self._refuse(reason, 503))
-                for (request, _), reason in zip(taken, refused, strict=True)
-            ]
-        )
+            _log.error(
+                "a notification could not be checked; its sender will try again", exc_info=error
+            )
+            self._refuse(request, "internal", 500)
 
-    def _finish(self, answers: Answers) -> None:
-        if answers:
-            with self._counting:
-                self._under_way -= len(answers)
-            self._deliver(answers)
+    def _refuse(self, request: _Request, reason: str, status: int, detail: str = "") -> None:
+        self._end(1)
+        request.answer(self.refusal(reason, status, detail))
 
+    def refusal(self, reason: str, status: int, detail: str = "") -> Answer:
+        """Count a refusal and return its answer."""
+        self._metrics.refuse(reason, status)
+        return Answer(status, reason, detail)
 
-def _refusal(processed: list[Processed]) -> str | None:
-    """Return why a request cannot be answered 200: the first reading that was not stored."""
-    for each in processed:
-        if each.disposition is Disposition.REFUSED:
-            return each.reason or "store"
-    return None
-
-
-T = TypeVar("T")
-
-
-def _drain(queue: SimpleQueue[T], most: int, timeout: float | None = None) -> list[T]:
-    """Wait for one, then take all that is there, at most `most`. Raises Empty after `timeout` s."""
-    found = [queue.get(timeout=timeout)]
-    try:
-        while len(found) < most and found[-1] is not None:
-            found.append(queue.get_nowait())
-    except Empty:
-        pass
-    return found
+    def _end(self, requests: int) -> None:
+        self._under_way -= requests
+        if not self._under_way:
+            self._settled.set()

@@ -6,6 +6,7 @@ import threading
 from collections import Counter as Count
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from sesight.domain.errors import StoreUnavailable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from sesight.domain.ports import Clock
     from sesight.ingest.batch import Processed
-    from sesight.ingest.reading import Reading
 
 
 UNSUBSCRIBED = "unsubscribed-topic"
@@ -24,6 +24,66 @@ UNSUBSCRIBED = "unsubscribed-topic"
 
 _MINUTE = 60_000
 _MINUTES_KEPT = 60
+
+
+class Counts(Struct, array_like=True):
+    """What is counted of one batch: (disposition, type, stream, how many), bodies by reason of their
+    quarantine, events without a campaign tag by stream, its size, the seconds it took, and whether
+    a subscription was confirmed or ended last, None if neither.
+    """
+
+    dispositions: list[tuple[str, str, str, int]]
+    quarantined: dict[str, int]
+    untagged: dict[str, int]
+    size: int
+    seconds: float
+    subscribed: bool | None = None
+
+    @classmethod
+    def of(cls, processed: list[Processed], seconds: float) -> Counts:
+        """Count what became of a batch."""
+        seen = Count(
+            [
+                (
+                    each.disposition,
+                    None
+                    if (event := each.reading.event) is None
+                    else event.reports[0].occurrence.type,
+                    each.stream,
+                )
+                for each in processed
+            ]
+        )
+        quarantined = Count(
+            [
+                each.reason or "unknown"
+                for each in processed
+                if each.disposition is Disposition.QUARANTINED
+            ]
+        )
+        untagged = Count(
+            [
+                each.stream or "none"
+                for each in processed
+                if (record := each.record) is not None
+                and campaign_of(record.identity.tags) == UNTAGGED
+            ]
+        )
+        subscribed = None
+        for reading in [each.reading for each in processed if each.reading.event is None]:
+            if reading.confirmed or reading.nothing == UNSUBSCRIBED:
+                subscribed = reading.confirmed
+        return cls(
+            [
+                (disposition.value, kind or "none", stream or "none", n)
+                for (disposition, kind, stream), n in seen.items()
+            ],
+            quarantined,
+            untagged,
+            len(processed),
+            seconds,
+            subscribed,
+        )
 
 
 class Metrics:
@@ -91,47 +151,19 @@ class Metrics:
             registry=registry,
         )
 
-    def count(self, processed: list[Processed]) -> None:
-        """Count one batch."""
-        for reading in [each.reading for each in processed if each.reading.event is None]:
-            self._heed(reading)
-        seen = Count(
-            [
-                (
-                    each.disposition,
-                    None
-                    if (event := each.reading.event) is None
-                    else event.reports[0].occurrence.type,
-                    each.stream,
-                )
-                for each in processed
-            ]
-        )
-        for (disposition, kind, stream), n in seen.items():
-            self.dispositions[disposition.value] += n
-            self.events.labels(disposition.value, kind or "none", stream or "none").inc(n)
-        quarantined = Count(
-            [each.reason for each in processed if each.disposition is Disposition.QUARANTINED]
-        )
-        for reason, n in quarantined.items():
-            self.quarantined.labels(reason or "unknown").inc(n)
-        untagged = Count(
-            [
-                each.stream
-                for each in processed
-                if (record := each.record) is not None
-                and campaign_of(record.identity.tags) == UNTAGGED
-            ]
-        )
-        for stream, n in untagged.items():
-            self.missing_tag.labels(stream or "none").inc(n)
-        self.batch_size.observe(len(processed))
-
-    def _heed(self, reading: Reading) -> None:
-        if reading.confirmed:
-            self.unsubscribed_at = None
-        elif reading.nothing == UNSUBSCRIBED:
-            self.unsubscribed_at = self._clock()
+    def count(self, batch: Counts) -> None:
+        """Count one committed batch."""
+        for *labels, n in batch.dispositions:
+            self.dispositions[labels[0]] += n
+            self.events.labels(*labels).inc(n)
+        for reason, n in batch.quarantined.items():
+            self.quarantined.labels(reason).inc(n)
+        for stream, n in batch.untagged.items():
+            self.missing_tag.labels(stream).inc(n)
+        self.batch_size.observe(batch.size)
+        self.commit_seconds.observe(batch.seconds)
+        if batch.subscribed is not None:
+            self.unsubscribed_at = None if batch.subscribed else self._clock()
 
     def refuse(self, reason: str, status: int) -> None:
         """Count one refused request. Any thread may call it."""

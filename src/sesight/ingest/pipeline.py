@@ -22,7 +22,7 @@ Observer = Callable[[list[Processed]], None]
 class Pipeline:
     """Folds batches of readings into a store. One batch at a time; safe to call from any thread."""
 
-    def __init__(self, store: Store, rules: Rules, clock: Clock, observer: Observer) -> None:
+    def __init__(self, store: Store, rules: Rules, clock: Clock, observer: Observer | None) -> None:
         """Keep the adapters: a store, the rules of counting and routing, a clock, an observer."""
         self._store = store
         self._rules = rules
@@ -51,7 +51,8 @@ class Pipeline:
 
         lost = self._store.transact(fold)
         processed = batch.answers(lost)
-        self._observe(processed)
+        if self._observe is not None:
+            self._observe(processed)
         return processed
 
     def sync(self) -> None:

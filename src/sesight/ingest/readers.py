@@ -162,13 +162,13 @@ class _Reader:
         self._from.close()
 
 
-def start_apart(process: BaseProcess) -> None:
-    """Start a process that does not hear Ctrl-C, which reaches the whole group: the one that commits
-    decides what it means.
+def start_apart(process: BaseProcess, *more: signal.Signals) -> None:
+    """Start a process that does not hear Ctrl-C, which reaches the whole group, nor `more` signals:
+    the process that starts it decides what they mean.
     """
     # it unblocks signals whatever they were before, when it is started by the process's own start
     resource_tracker.ensure_running()
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *more})
     try:
         process.start()
     finally:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
-from sesight.ingest.envelope import Envelope, is_plain, open_envelope
+from sesight.ingest.envelope import Envelope, is_plain, open_envelope, open_notification
 from sesight.ingest.mending import mended
 from sesight.ingest.ses import read_event
 from sesight.ingest.ses_plain import read_plain
@@ -61,6 +61,14 @@ def read(
     return [
         _read_one(envelope, known_sets, stream) for envelope in open_envelope(data, origin, item)
     ]
+
+
+def read_message(message: str, origin: str) -> list[Reading]:
+    """Read what SNS notified of. Never raises for what it holds."""
+    data = message.encode("utf-8", "replace")
+    if is_plain(data):
+        return read(data, origin)
+    return read_envelopes(open_notification("Notification", message, origin), ())
 
 
 def read_envelopes(envelopes: Iterator[Envelope], known_sets: Collection[str]) -> list[Reading]:

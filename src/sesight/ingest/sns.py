@@ -9,8 +9,8 @@ where we fetch. Untrusted bytes are counted by reason and never kept.
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
+from binascii import a2b_base64
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +24,7 @@ from sesight.domain.errors import Untrusted
 from sesight.domain.text import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -54,19 +54,6 @@ _CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[0-9A-Za-z]{1,64}\.p
 _TOPIC = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<name>[A-Za-z0-9_.-]{1,256})"
 )
-_SIGNED = {
-    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
-    "SubscriptionConfirmation": (
-        "Message",
-        "MessageId",
-        "SubscribeURL",
-        "Timestamp",
-        "Token",
-        "TopicArn",
-        "Type",
-    ),
-}
-_SIGNED["UnsubscribeConfirmation"] = _SIGNED["SubscriptionConfirmation"]
 _HASHES = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - SNS signs version 1 with SHA-1
 _PADDING = PKCS1v15()
 
@@ -144,15 +131,21 @@ class Notification(Struct):
 
 
 _decode = msgspec.json.Decoder(Notification).decode
-_ATTRIBUTES = {
-    "Message": "message",
-    "MessageId": "message_id",
-    "Subject": "subject",
-    "SubscribeURL": "subscribe_url",
-    "Timestamp": "timestamp",
-    "Token": "token",
-    "TopicArn": "topic_arn",
-    "Type": "type",
+
+
+def _signed(*names: str) -> tuple[tuple[str, ...], Callable[[Notification], tuple[Any, ...]]]:
+    """Return signed fields with how to get their values: in the order of signing, sorted by name."""
+    attributes = {each.encode_name: each.name for each in msgspec.structs.fields(Notification)}
+    return names, attrgetter(*[attributes[name] for name in names])
+
+
+_CONFIRMATION = _signed(
+    "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"
+)
+_SIGNED = {
+    "Notification": _signed("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": _CONFIRMATION,
+    "UnsubscribeConfirmation": _CONFIRMATION,
 }
 
 
@@ -205,9 +198,9 @@ def verify(found: Notification, topics: Mapping[str, Topic], certificates: Certi
     if version not in ours.versions:
         raise Untrusted("signature-version", f"The topic's version {version} is not accepted.")
     try:
-        signature = b64decode(found.signature, validate=True)
+        signature = a2b_base64(found.signature, strict_mode=True)
         signed = string_to_sign(found)
-    except (TypeError, ValueError, Base64Error, UnicodeError):
+    except (TypeError, ValueError):
         raise Untrusted("malformed", "The signature or a signed field is no text.", 400) from None
     key = ours.pinned or certificates.key(_certificate_url(found.certificate_url, ours))
     try:
@@ -223,13 +216,13 @@ def string_to_sign(found: Notification) -> bytes:
     Values are the decoded ones, exactly. Subject is left out only where it is absent. Raises
     TypeError if a field that is signed is no text.
     """
-    lines = []
-    for name in _SIGNED[found.type]:
-        value = getattr(found, _ATTRIBUTES[name])
-        if value is None and name == "Subject":
-            continue
-        lines.append(name + "\n" + value + "\n")
-    return "".join(lines).encode()
+    names, values_of = _SIGNED[found.type]
+    lines: list[str] = []
+    for name, value in zip(names, values_of(found), strict=True):
+        if value is not None or name != "Subject":
+            lines += name, value
+    lines.append("")
+    return "\n".join(lines).encode()
 
 
 def _certificate_url(url: object, ours: Topic) -> str:

@@ -1,0 +1,132 @@
+"""The local server: the API on a loopback listener, intake there and on a public one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from sesight.app import App
+from sesight.domain.errors import SettingsError
+from sesight.ingest.intake import TAKEN, Answer, Intake
+from sesight.server.connection import Connection, written
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUEST_SECONDS = 20.0
+"""Time for a whole request to arrive, or for the first byte of a connection; then it is closed.
+SNS itself gives up after 15 s."""
+
+
+async def public(scope: Scope, _: Receive, send: Send) -> None:
+    """Answer what the public listener knows beside events: GET /health, nothing else."""
+    healthy = scope["path"] in {"/health", "/api/health"} and scope["method"] == "GET"
+    answer = TAKEN if healthy else Answer(404, "not-found")
+    headers, body = written(answer)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: two of them share one loop and one set of signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """End the connections, once a second, whose request has been on its way for too long."""
+        if counter % 10 == 0:
+            early = asyncio.get_running_loop().time() - REQUEST_SECONDS
+            for each in list(self.server_state.connections):
+                if isinstance(each, Connection) and each.since is not None and each.since < early:
+                    each.transport.close()
+        return await super().on_tick(counter)
+
+
+def _config(asgi: Any, intake: Intake) -> uvicorn.Config:
+    http: Any = partial(Connection, intake)
+    return uvicorn.Config(
+        asgi,
+        loop="none",
+        http=http,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level=logging.ERROR,  # its warnings are a line for each stranger who speaks no HTTP
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=20,
+        backlog=2_048,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises SettingsError if the address cannot be had."""
+    try:
+        return socket.create_server((host, port), backlog=2_048, reuse_port=False)
+    except OSError as error:
+        raise SettingsError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve(
+    app: App,
+    listener: socket.socket,
+    intake_listener: socket.socket | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what was taken and return.
+
+    Raises StoreUnavailable if the process that writes is gone before.
+    """
+    import uvloop  # noqa: PLC0415 - the only place that needs it, and not on every platform
+
+    uvloop.run(_serve(app, listener, intake_listener))
+
+
+async def _serve(
+    app: App,
+    listener: socket.socket,
+    intake_listener: socket.socket | None,
+) -> None:
+    servers: list[tuple[_Server, socket.socket]] = []
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        stopping.set()
+        for server, _ in servers:
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    intake = app.open_intake()
+    servers.append((_Server(_config(app.api(), intake)), listener))
+    if intake_listener is not None:
+        servers.append((_Server(_config(public, intake)), intake_listener))
+    await asyncio.sleep(0)  # a signal that came meanwhile is heard now
+    if stopping.is_set():
+        stop()
+    try:
+        await app.start_writer(intake, stop)
+        await asyncio.gather(*(server.serve(sockets=[held]) for server, held in servers))
+    finally:
+        await app.close_intake()
