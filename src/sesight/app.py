@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
-from socket import socket
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from sesight import __version__
-from sesight.api.application import create_api
-from sesight.api.recipient_id import encode
-from sesight.api.services import Intake as IntakeHealth
-from sesight.api.services import Retention, Services
-from sesight.domain.errors import StoreUnavailable
+from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed, Rules
-from sesight.ingest.certificates import Certificates, get
 from sesight.ingest.health import Seen, health
-from sesight.ingest.intake import Intake
 from sesight.ingest.journal import Journal
-from sesight.ingest.metrics import Metrics
 from sesight.ingest.pipeline import Observer, Pipeline
-from sesight.ingest.reading import Reading
-from sesight.ingest.writer import Committer, Writer
-from sesight.settings import Settings, recipient_key, topics
+from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
 
+# What only some processes need is imported where it is needed: the functions that take events in
+# have neither the web framework nor cryptography.
 if TYPE_CHECKING:
+    from socket import socket
+
     from litestar import Litestar
 
+    from sesight.api.services import Intake as IntakeHealth
+    from sesight.api.services import Services
     from sesight.domain.ports import Clock
+    from sesight.ingest.archive import Archive
+    from sesight.ingest.intake import Intake
+    from sesight.ingest.metrics import Metrics
+    from sesight.ingest.queue import Queue
+    from sesight.ingest.reading import Reading
+    from sesight.ingest.writer import Writer
 
 _log = logging.getLogger(__name__)
+
+AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+"""How names of AWS's own hosts end."""
+
+LOCAL = "us-east-1"
+"""The region that local engines are told where none is set."""
 
 SWEEP_MS = 10 * 60_000
 """Expired records are swept at the first quiet moment, then this often at most."""
@@ -51,6 +60,72 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def aws_client(service: str, region: str | None = None, endpoint: str | None = None) -> Any:
+    """Return a client of an AWS service; an `endpoint` is a local engine's address."""
+    # imported here, since it takes a quarter of a second
+    import botocore.session
+    from botocore.config import Config
+
+    options: dict[str, Any] = {
+        "region_name": region,
+        "config": Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": 5},
+            tcp_keepalive=True,
+        ),
+    }
+    if endpoint is not None:
+        # a local engine takes any credentials: never show it true ones
+        options |= {
+            "endpoint_url": endpoint,
+            "aws_access_key_id": "local",
+            "aws_secret_access_key": "local",
+        }
+    return botocore.session.Session().create_client(service, **options)
+
+
+def _aws_errors() -> tuple[type[Exception], ...]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (BotoCoreError, ClientError)
+
+
+def region_of(settings: Settings) -> str | None:
+    """Return the AWS region: the one set, else that of the first topic, else of the store."""
+    if settings.region is not None:
+        return settings.region
+    store = urlsplit(settings.store.url)
+    of_store = store.hostname if store.scheme == "dynamodb" else None
+    return next((each.region for each in topics(settings).values()), of_store)
+
+
+def open_archive(url: str, region: str | None) -> Archive:
+    """Open the archive in S3 that a URL names. Raises SettingsError for one that names none."""
+    from sesight.ingest.archive import Archive, place_of
+
+    place = place_of(url)
+    return Archive(aws_client("s3", region or LOCAL, place.endpoint), place, _aws_errors())
+
+
+def open_queue(url: str, region: str | None) -> Queue:
+    """Open the SQS queue of a URL, which has its region in it; one that is not AWS's is of a local
+    engine there. Raises SettingsError for what is no queue's URL.
+    """
+    from sesight.ingest.queue import Queue
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/"):
+        raise SettingsError(
+            f"{url!r} is no queue's URL: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME."
+        )
+    named = re.search(r"\bsqs\.([a-z0-9-]+)\.", parts.hostname)
+    ours = parts.hostname.endswith(AWS_HOSTS)
+    endpoint = None if ours else f"{parts.scheme}://{parts.netloc}"
+    client = aws_client("sqs", named[1] if ours and named else region or LOCAL, endpoint)
+    return Queue(client, url, _aws_errors())
+
+
 class App:
     """Everything one process needs, put together from settings. Close it when done."""
 
@@ -62,11 +137,13 @@ class App:
         durability: str = "full",
         backfill: bool = False,
         journal: Callable[[bytes], object] | None = None,
+        count: Observer | None = None,
     ) -> None:
         """Open the store and build the pipeline.
 
         `journal` takes the lines of processed events; `backfill` takes events of send days before
-        the store's first. Raises SettingsError, StoreTooNew, StoreUnavailable.
+        the store's first; `count` is told of every batch.
+        Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self.settings = settings
         self.clock = clock
@@ -81,8 +158,6 @@ class App:
             busy_timeout_ms=settings.store.busy_timeout_ms,
             streams=self.counting.streams,
         )
-        self.recipient_key = recipient_key(settings)
-        self.metrics = Metrics(clock)
         self.rules = Rules(
             counting=self.counting,
             suppression=settings.suppression,
@@ -91,10 +166,10 @@ class App:
             accounts=frozenset(settings.intake.accounts),
             backfill=self._first_day() if backfill else None,
         )
-        observe: Observer | None = None
+        observers = [] if count is None else [count]
         if journal is not None:
-            observe = _harmless(Journal(journal, self.recipient_id, clock).record)
-        self.pipeline = Pipeline(self.store, self.rules, clock, observe)
+            observers.append(Journal(journal, self._ids(), clock).record)
+        self.pipeline = Pipeline(self.store, self.rules, clock, _each(observers) if observers else None)
         self._journal = journal
         self.intake: Intake | None = None
         self._writer: Writer | None = None
@@ -104,6 +179,35 @@ class App:
         first = self.store.first_day()
         return self.clock() // DAY if first is None else first
 
+    def _ids(self) -> Callable[[str], str | None]:
+        """Return how lines name recipients: not at all where there is no key."""
+        if not has_recipient_key(self.settings):
+            return lambda _: None
+        _ = self.recipient_key  # one that cannot be had is said at once
+        return self.recipient_id
+
+    @cached_property
+    def recipient_key(self) -> bytes:
+        """The key of recipient ids. Raises SettingsError if it cannot be had."""
+        return recipient_key(self.settings, self._secret)
+
+    def _secret(self, name: str) -> str:
+        client = aws_client("secretsmanager", region_of(self.settings))
+        try:
+            found: str = client.get_secret_value(SecretId=name)["SecretString"]
+        except _aws_errors() as error:
+            raise SettingsError(f"The secret {name} cannot be read: {error}.") from None
+        except KeyError:
+            raise SettingsError(f"The secret {name} holds no text.") from None
+        return found
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The metrics of this process, for Prometheus."""
+        from sesight.ingest.metrics import Metrics
+
+        return Metrics(self.clock)
+
     @property
     def known_sets(self) -> frozenset[str]:
         """Return the configuration sets whose events are sure to be taken."""
@@ -111,6 +215,8 @@ class App:
 
     def recipient_id(self, address: str) -> str:
         """Return the id by which an address is named in public."""
+        from sesight.api.recipient_id import encode
+
         return encode(address, self.recipient_key)
 
     def close(self) -> None:
@@ -121,6 +227,9 @@ class App:
 
     def open_intake(self) -> Intake:
         """Return the intake, on the running loop; what it takes waits for `start_writer`."""
+        from sesight.ingest.certificates import Certificates, get
+        from sesight.ingest.intake import Intake
+
         self.intake = intake = Intake(
             self.topics,
             Certificates(get, lambda: datetime.now(UTC)),
@@ -139,6 +248,8 @@ class App:
         def lost() -> None:
             intake.lost()
             gone()
+
+        from sesight.ingest.writer import Writer
 
         self._writer = Writer(intake.committed, lost)
         await self._writer.start(write_apart, self.settings, self._journal is not None)
@@ -166,6 +277,8 @@ class App:
 
     def health(self) -> IntakeHealth:
         """Return how intake is."""
+        from sesight.api.services import Intake as IntakeHealth
+
         intake = self.intake
         seen = Seen(
             newest_at=self.store.newest_at(),
@@ -186,10 +299,9 @@ class App:
 
     def services(self) -> Services:
         """Return what the API reads."""
+        from sesight.api.services import Retention, Services
+
         store, settings = self.store, self.settings
-        region = settings.region
-        if region is None and self.topics:
-            region = next(iter(self.topics.values())).region
         return Services(
             store=store,
             counting=self.counting,
@@ -200,13 +312,15 @@ class App:
             intake=self.health,
             metrics=self.metrics.text,
             version=__version__,
-            region=region,
+            region=region_of(settings),
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
         )
 
     def api(self) -> Litestar:
         """Return the HTTP API."""
+        from sesight.api.application import create_api
+
         return create_api(self.services())
 
     def ask(
@@ -218,6 +332,8 @@ class App:
 
 def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # noqa: FBT001
     """Be the process that writes: commit what comes over a line until it ends."""
+    from sesight.ingest.writer import Committer
+
     lines: list[bytes] = []
 
     @cache
@@ -239,14 +355,15 @@ def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # 
             app().close()
 
 
-def _harmless(observe: Observer) -> Observer:
-    def harmless(processed: list[Processed]) -> None:
-        try:
-            observe(processed)
-        except Exception:  # noqa: BLE001 - the batch is committed: it must not be refused now
-            _log.exception("a committed batch could not be logged")
+def _each(observers: list[Observer]) -> Observer:
+    def observe(processed: list[Processed]) -> None:
+        for each in observers:
+            try:
+                each(processed)
+            except Exception:  # noqa: BLE001 - the batch is committed: it must not be refused now
+                _log.exception("a committed batch could not be logged or counted")
 
-    return harmless
+    return observe
 
 
 async def _ask(api: Litestar, path: str, query: dict[str, Any]) -> tuple[int, bytes]:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Meta, Struct, field
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import Counting
-from sesight.ingest.sns import Topic, topic
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from sesight.ingest.sns import Topic
 
 PREFIX = "SESIGHT_"
 DEFAULT_FILE = "sesight.toml"
@@ -97,6 +100,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The AWS region shown; by default that of the first topic."""
     recipient_key: str | None = None
     """64 hex digits under which recipient ids are made; by default kept in a file by the store."""
+    recipient_key_secret: str | None = None
+    """Name or ARN of the secret in AWS Secrets Manager that holds them instead."""
     store: StoreSettings = StoreSettings()
     server: ServerSettings = ServerSettings()
     intake: IntakeSettings = IntakeSettings()
@@ -211,6 +216,10 @@ def _check(settings: Settings) -> None:
 
 def topics(settings: Settings) -> dict[str, Topic]:
     """Return the allow-list of topics. Raises SettingsError for a bad ARN or certificate."""
+    if not settings.topics:
+        return {}
+    from sesight.ingest.sns import topic
+
     found = {}
     for each in settings.topics:
         try:
@@ -222,6 +231,9 @@ def topics(settings: Settings) -> dict[str, Topic]:
 
 
 def _pinned(file: str) -> RSAPublicKey:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     try:
         key = x509.load_pem_x509_certificate(Path(file).read_bytes()).public_key()
     except OSError as error:
@@ -233,15 +245,28 @@ def _pinned(file: str) -> RSAPublicKey:
     return key
 
 
-def recipient_key(settings: Settings) -> bytes:
+def has_recipient_key(settings: Settings) -> bool:
+    """Return whether recipient ids can be made: a key is set, or kept beside an SQLite store."""
+    named = settings.recipient_key or settings.recipient_key_secret
+    return bool(named) or settings.store.url.startswith("sqlite:///")
+
+
+def recipient_key(settings: Settings, secret: Callable[[str], str]) -> bytes:
     """Return the key that recipient ids are made under, 32 bytes; made and kept (mode 0600) beside
-    an SQLite store when there is none. Raises SettingsError if it cannot be had.
+    an SQLite store when there is none. `secret` reads one of AWS's. Raises SettingsError if the key
+    cannot be had.
     """
     if settings.recipient_key is not None:
         return _key(settings.recipient_key, "recipient_key")
+    if settings.recipient_key_secret is not None:
+        name = settings.recipient_key_secret
+        return _key(secret(name).strip(), f"The secret {name}")
     _, _, path = settings.store.url.partition("sqlite:///")
     if not path:
-        raise SettingsError("recipient_key is not set: give 64 hex digits.")
+        raise SettingsError(
+            "There is no key for recipient ids: give 64 hex digits as recipient_key, or the name of "
+            "a secret that holds them as recipient_key_secret."
+        )
     file = Path(f"{path}.key")
     try:
         try:

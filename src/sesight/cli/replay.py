@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sesight.cli.options import Config, Json, StoreUrl
+from sesight.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from sesight.app import App
+    from sesight.cli import screen
+    from sesight.ingest.files import Source
+    from sesight.ingest.queue import Queue, QueueSummary
     from sesight.ingest.replay import Summary
 
 MEANINGS = {
@@ -27,13 +32,22 @@ MEANINGS = {
 
 def replay(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="FILE…",
-            help="NDJSON, JSON, gzip, zstd, folders of them, or - for standard input.",
+            help="NDJSON, JSON, gzip, zstd, folders of them, archives s3://BUCKET/PREFIX, "
+            "or - for standard input.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    from_queue: Annotated[
+        str | None,
+        typer.Option(
+            "--from-queue",
+            metavar="URL",
+            help="An SQS queue instead of files: what is stored is deleted there.",
+        ),
+    ] = None,
     stream: Annotated[
         str | None,
         typer.Option(metavar="ID", help="The stream of events whose set no stream has."),
@@ -48,19 +62,24 @@ def replay(
     store: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Feed stored events in, of any supported envelope. Doing it twice changes nothing."""
+    """Feed stored events in, of any supported envelope. Doing it twice changes nothing.
+
+    A dead-letter queue is fed in by --from-queue once what was wrong is mended; it stops when the queue
+    is empty.
+    """
     import msgspec
 
+    from sesight.app import open_queue, region_of
     from sesight.cli import screen
-    from sesight.cli.session import interruptible, opened, put, streams_of
-    from sesight.ingest.files import sources
-    from sesight.ingest.replay import replay as feed
+    from sesight.cli.session import interruptible, opened, put, settings_of, streams_of
 
-    found = sources(files)
-    sizes = [source.size for source in found]
-    total = sum(size for size in sizes if size is not None) if None not in sizes else None
+    if bool(files) == (from_queue is not None):
+        raise InvalidRequest("Name files to replay, or a queue with --from-queue.")
+    region = region_of(settings_of(config, store))
+    found = _sources(files or [], region)
+    again = "replay the same files" if files else "replay the queue in five minutes"
     with (
-        interruptible("Stopped. What was committed is kept: replay the same files to go on."),
+        interruptible(f"Stopped. What was committed is kept: {again} to go on."),
         opened(
             config,
             store,
@@ -72,24 +91,69 @@ def replay(
     ):
         if stream is not None:
             streams_of(app, stream)
-        with screen.bar("Replaying", total, shown=not as_json) as bar:
-            summary = feed(
-                app.pipeline,
-                found,
-                app.known_sets,
-                stream=stream,
-                progress=lambda done, read: bar.at(done, total, f"{read:,} events"),
+        with screen.bar("Replaying", shown=not as_json) as bar:
+            summary = (
+                _feed(app, found, stream, bar)
+                if from_queue is None
+                else _drain(app, open_queue(from_queue, region), stream, bar)
             )
     if as_json:
         put(msgspec.json.encode(summary))
     else:
         _show(summary)
+    left = getattr(summary, "left", 0)
+    if left:
+        print(
+            f"{left:,} messages could not be stored: they are still in the queue.", file=sys.stderr
+        )
+        raise typer.Exit(1)
     if summary.dispositions.get("refused"):
         print(
             f"{summary.dispositions['refused']:,} events were refused: {MEANINGS['refused']}.",
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def _sources(paths: list[str], region: str | None) -> list[Source]:
+    from sesight.app import open_archive
+    from sesight.ingest.archive import is_archive
+    from sesight.ingest.files import sources
+
+    return [
+        source
+        for path in paths
+        for source in (
+            open_archive(path, region).sources() if is_archive(path) else sources([path])
+        )
+    ]
+
+
+def _feed(app: App, found: list[Source], stream: str | None, bar: screen.Bar) -> Summary:
+    from sesight.ingest.replay import replay as feed
+
+    sizes = [source.size for source in found]
+    total = sum(size for size in sizes if size is not None) if None not in sizes else None
+    return feed(
+        app.pipeline,
+        found,
+        app.known_sets,
+        stream=stream,
+        progress=lambda done, read: bar.at(done, total, f"{read:,} events"),
+    )
+
+
+def _drain(app: App, queue: Queue, stream: str | None, bar: screen.Bar) -> QueueSummary:
+    from sesight.ingest.queue import drain
+
+    total = queue.size()
+    return drain(
+        queue,
+        app.pipeline,
+        app.known_sets,
+        stream=stream,
+        progress=lambda done, read: bar.at(done, max(done, total), f"{read:,} events"),
+    )
 
 
 def _put_lines(lines: bytes) -> None:

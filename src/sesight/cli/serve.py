@@ -76,6 +76,7 @@ def serve(
         listener.close()
         raise
     try:
+        app.services()  # what it needs and cannot have is said before the address is
         if lines is not None:
             lines.start(app.metrics.lines_dropped.inc)
         _say(address_of(listener), address_of(public) if public else None, as_json=as_json)

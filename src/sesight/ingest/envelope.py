@@ -65,6 +65,7 @@ class _Outer(Struct):
     detail: msgspec.Raw = _NULL
     source: Any = None
     alarm: Any = msgspec.field(default=None, name="AlarmName")
+    given_up: msgspec.Raw = msgspec.field(default=_NULL, name="requestPayload")
 
 
 _decode = msgspec.json.Decoder(_Outer).decode
@@ -137,6 +138,9 @@ def _sort(
     elif isinstance(outer.firehose, list):
         for record in _bounded(outer.firehose):
             yield from _packed(record, depth)
+    elif bytes(outer.given_up) != b"null":
+        # what Lambda sends to a function's on-failure destination
+        yield from _open(bytes(outer.given_up), origin, item, depth - 1)
     elif outer.alarm is not None:
         yield Envelope(origin, b"", item, "foreign")
     else:

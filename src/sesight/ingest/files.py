@@ -36,10 +36,16 @@ MISSES = 64
 
 
 class Source(Struct, frozen=True):
-    """One file to read; `size` is its bytes on disk, None where nobody knows."""
+    """One file to read; `size` is its bytes as they are kept, None where nobody knows."""
 
     path: str
     size: int | None
+
+    def open(self) -> BinaryIO:
+        """Open it for reading. Raises OSError."""
+        if self.path == STANDARD_INPUT:
+            return cast("BinaryIO", io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)))
+        return Path(self.path).open("rb", buffering=1 << 20)
 
 
 class Progress(Struct):
@@ -85,7 +91,7 @@ def bodies(found: list[Source], progress: Progress) -> Iterator[bytes]:
     before = 0
     for source in found:
         try:
-            with _raw(source) as raw:
+            with source.open() as raw:
                 for n, body in enumerate(_bodies(_plain(raw))):
                     if n % 1_024 == 0:
                         progress.done = before + _position(raw)
@@ -94,12 +100,6 @@ def bodies(found: list[Source], progress: Progress) -> Iterator[bytes]:
             raise SettingsError(f"{source.path} cannot be read to its end: {error}.") from None
         before += source.size or 0
         progress.done = before
-
-
-def _raw(source: Source) -> BinaryIO:
-    if source.path == STANDARD_INPUT:
-        return cast("BinaryIO", io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)))
-    return Path(source.path).open("rb", buffering=1 << 20)
 
 
 def _position(raw: BinaryIO) -> int:

@@ -47,9 +47,14 @@ class Journal:
     """Writes lines, one write a batch."""
 
     def __init__(
-        self, write: Callable[[bytes], object], recipient_id: Callable[[str], str], clock: Clock
+        self,
+        write: Callable[[bytes], object],
+        recipient_id: Callable[[str], str | None],
+        clock: Clock,
     ) -> None:
-        """Keep where to write, how to name a recipient without its address, and the clock."""
+        """Keep where to write, how to name a recipient without its address (None: not at all), and
+        the clock.
+        """
         self._write = write
         self._recipient_id = recipient_id
         self._clock = clock

@@ -69,6 +69,7 @@ class Task(Struct, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Portion).decode
+_decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
 
 def read_here(task: Task) -> Generator[Portion, None, None]:
@@ -85,6 +86,17 @@ def read_here(task: Task) -> Generator[Portion, None, None]:
     except SettingsError as error:
         failed = str(error)
     yield Portion(readings, progress.done, failed=failed)
+
+
+def read_in_order(task: Task) -> Generator[Portion, None, None]:
+    """Yield everything in order of messages, read in this process."""
+    reading = _Share(task, 0, 1)
+    for run in by_message(reading.entries()):
+        reading.handed += len(run)
+        for at in range(0, len(run), BATCH):
+            readings = [_decode_reading(entry.data) for entry in run[at : at + BATCH]]
+            yield Portion(readings, reading.done)
+    yield Portion([], reading.done, failed=reading.failed)
 
 
 class Readers:

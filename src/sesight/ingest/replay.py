@@ -1,7 +1,8 @@
 """Replay: stored events fed in again, read in processes of their own and committed in large batches.
 
 Reading and committing cost about the same, so on two cores they run side by side. A small input is
-read in this process: starting another would cost more.
+read in this process: starting another would cost more. So is what comes over the network, which is
+waited for anyway.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
-from sesight.ingest.readers import Portion, Readers, Task, read_here
+from sesight.ingest.files import Source
+from sesight.ingest.readers import Portion, Readers, Task, read_here, read_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
     from sesight.domain.event import Disposition
-    from sesight.ingest.files import Source
+    from sesight.ingest.batch import Processed
     from sesight.ingest.pipeline import Pipeline
 
 SMALL = 4_000_000
@@ -39,6 +41,34 @@ class Summary(Struct, rename="camel"):
     reasons: dict[str, int]
 
 
+class Account:
+    """What became of readings so far, and since when."""
+
+    def __init__(self) -> None:
+        """Start now, with nothing."""
+        self.read = 0
+        self._dispositions: Counter[Disposition] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._started = time.perf_counter()
+
+    def add(self, processed: list[Processed]) -> None:
+        """Count what was processed."""
+        self._dispositions.update([each.disposition for each in processed])
+        self._reasons.update([each.reason for each in processed if each.reason is not None])
+        self.read += len(processed)
+
+    def figures(self) -> tuple[int, dict[str, int], float, float, dict[str, int]]:
+        """Return the fields of a summary."""
+        seconds = time.perf_counter() - self._started
+        return (
+            self.read,
+            {name.value: n for name, n in sorted(self._dispositions.items())},
+            round(seconds, 3),
+            round(self.read / seconds, 1) if seconds else 0.0,
+            dict(sorted(self._reasons.items())),
+        )
+
+
 def replay(
     pipeline: Pipeline,
     found: list[Source],
@@ -53,40 +83,29 @@ def replay(
     SettingsError for an unreadable source (what was read before it is committed) and StoreUnavailable.
     """
     size = sum(source.size or 0 for source in found)
-    apart = size > SMALL or any(source.size is None for source in found)
+    large = size > SMALL or any(source.size is None for source in found)
+    local = all(type(source) is Source for source in found)
     task = Task(found, frozenset(known_sets), stream)
-    dispositions: Counter[Disposition] = Counter()
-    reasons: Counter[str] = Counter()
-    read_so_far = 0
-    started = time.perf_counter()
+    account = Account()
     collecting = gc.isenabled()
     gc.disable()  # everything a batch makes is dropped with it, and nothing of it is cyclic
     failed = None
+    reading = _ahead(task) if large and local else read_in_order(task) if large else read_here(task)
     try:
-        with closing(_ahead(task) if apart else read_here(task)) as portions:
+        with closing(reading) as portions:
             for portion in portions:
                 if portion.readings:
-                    processed = pipeline.process(portion.readings)
-                    dispositions.update([each.disposition for each in processed])
-                    reasons.update([each.reason for each in processed if each.reason is not None])
-                    read_so_far += len(processed)
+                    account.add(pipeline.process(portion.readings))
                 failed = failed or portion.failed
                 if progress is not None:
-                    progress(portion.done, read_so_far)
+                    progress(portion.done, account.read)
         pipeline.sync()
     finally:
         if collecting:
             gc.enable()
     if failed is not None:
         raise SettingsError(failed)
-    seconds = time.perf_counter() - started
-    return Summary(
-        read_so_far,
-        {name.value: n for name, n in sorted(dispositions.items())},
-        round(seconds, 3),
-        round(read_so_far / seconds, 1) if seconds else 0.0,
-        dict(sorted(reasons.items())),
-    )
+    return Summary(*account.figures())
 
 
 def _ahead(task: Task) -> Generator[Portion, None, None]:

@@ -434,3 +434,14 @@ def _add(rollups: Rollups, key: RollupKey, counts: Sequence[int]) -> None:
     rollups[key] = (
         list(counts) if held is None else [a + b for a, b in zip(held, counts, strict=True)]
     )
+
+
+def open_aggregator(url: str, streams: Mapping[str, Stream], clock: Clock) -> Aggregator:
+    """Return what applies the change feeds of the tables that a store's URL names; see `take` there.
+
+    Raises SettingsError for a URL of another kind.
+    """
+    region, endpoint, prefix = parse_url(url)
+    session, options = session_of(region, endpoint)
+    calls = Calls(session.create_client("dynamodb", **options))
+    return Aggregator(calls, tables_of(streams, prefix), clock)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.errors import StoreUnavailable
+from sesight.domain.errors import Unstorable
 from sesight.domain.ports import Quarantined
 from sesight.store.dynamo.calls import Calls, between, equals
 from sesight.store.dynamo.items import Item
@@ -218,10 +218,10 @@ def _place(held: Quarantined) -> str:
 
 
 def packed(held: Quarantined) -> bytes:
-    """Return a body as it is stored. Raises StoreUnavailable if no item can hold it."""
+    """Return a body as it is stored. Raises Unstorable if no item can hold it."""
     found = zlib.compress(_encode(held))
     if len(found) > LARGEST:
-        raise StoreUnavailable(
+        raise Unstorable(
             f"A body of {len(held.body)} bytes that was not understood ({held.reason}) is too "
             "large for DynamoDB to keep."
         )

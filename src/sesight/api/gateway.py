@@ -1,0 +1,78 @@
+"""The API behind API Gateway: who is let in, and under which paths."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from sesight.api.gate import PROXY_HEADERS
+from sesight.api.problem import MEDIA_TYPE, problem
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+"""ASGI, in the words that Mangum has for it."""
+
+BASE = "/api"
+"""What the application's paths begin with; API Gateway's need not."""
+
+OPEN = frozenset({"/api/health"})
+"""Paths that are answered to anybody."""
+
+
+class Gateway:
+    """ASGI middleware in front of the API, for requests that Mangum made of API Gateway's events.
+
+    API Gateway answers to its own host names only and passes on what its authorizer has let in. So the
+    application sees a request of this machine; one that no authorizer has seen is refused here.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        """Stand before `inner`."""
+        self._inner = inner
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer, or refuse with a problem."""
+        event: dict[str, Any] = scope["aws.event"]
+        about = event["requestContext"]
+        path = path_of(scope["path"], about.get("stage"))
+        if path not in OPEN and not is_authorized(about):
+            await _refuse(str(about.get("requestId", "")), send)
+            return
+        headers = [
+            (name, value)
+            for name, value in scope["headers"]
+            if name not in PROXY_HEADERS and name != b"host"
+        ]
+        asked = {
+            **scope,
+            "path": path,
+            "raw_path": path.encode(),
+            "headers": [*headers, (b"host", b"localhost")],
+        }
+        await self._inner(asked, receive, send)
+
+
+def path_of(path: str, stage: str | None) -> str:
+    """Return the application's path of a request's: without its stage, beneath the base."""
+    if stage and stage != "$default" and f"{path}/".startswith(f"/{stage}/"):
+        path = path[len(stage) + 1 :]
+    return path if f"{path}/".startswith(f"{BASE}/") else f"{BASE}{path}"
+
+
+def is_authorized(about: dict[str, Any]) -> bool:
+    """Return whether an authorizer (JWT, Lambda or IAM) has let a request in."""
+    return bool(about.get("authorizer")) or bool((about.get("identity") or {}).get("userArn"))
+
+
+async def _refuse(request_id: str, send: Send) -> None:
+    sentence = "No authorizer has seen this request: give the route one in API Gateway."
+    body = msgspec.json.encode(problem("unauthenticated", sentence, request_id))
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

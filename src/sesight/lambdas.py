@@ -1,0 +1,296 @@
+"""The Lambda functions: events in from SQS or SNS, rollups from the change feeds, upkeep, the API.
+
+Settings come from the environment (`SESIGHT_…`), and names of secrets only. A function makes its
+clients once and keeps them. `docs/aws.md` says how each is to be set up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from sesight.app import SWEEP_ROWS, App, now_ms
+from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.event import UNTAGGED, Disposition
+from sesight.ingest.deliveries import Delivery, read_delivery, take
+from sesight.ingest.reading import read
+from sesight.settings import Settings, load
+from sesight.store.dynamodb import DynamoStore, open_aggregator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sesight.domain.ports import Clock
+    from sesight.ingest.batch import Processed
+    from sesight.store.rollup_feed import Aggregator
+
+_log = logging.getLogger(__name__)
+
+SPARE = 2.0
+"""Seconds kept for the answer when everything else has to be over."""
+
+NAMESPACE = "Sesight"
+"""Of the metrics. Their dimensions are few on purpose: each value costs as a metric of its own."""
+
+NONE = "none"
+"""A dimension's value where there is none."""
+
+
+class Context(Protocol):
+    """What Lambda says of an invocation."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends the function."""
+        ...
+
+
+# The functions
+
+
+def outreach_events(event: dict[str, Any], context: Context) -> dict[str, Any] | None:
+    """Take in what the outreach queue, or the topic itself, hands over; see `Processor.handle`."""
+    return _processor("outreach").handle(event, context)
+
+
+def finance_events(event: dict[str, Any], context: Context) -> dict[str, Any] | None:
+    """Take in what the finance queue, or the topic itself, hands over; see `Processor.handle`."""
+    return _processor("finance").handle(event, context)
+
+
+def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Apply a windowed batch of one shard of a tracking or suppression table's change feed.
+
+    Raises ShardUnknown for a batch that does not say its shard, StoreUnavailable when not everything
+    was applied: Lambda gives the same batch again, and what was applied is not applied twice.
+    """
+    aggregator = _aggregator()
+    aggregator.calls.remaining = _seconds_left(context)
+    applied = aggregator.take({"Records": [], **event})
+    if applied.changes:
+        _emit({}, {"AppliedChanges": applied.changes, "BadChanges": applied.bad})
+    return {"state": {}}  # a windowed answer without a state counts as a failure
+
+
+def upkeep(event: dict[str, Any], context: Context) -> None:
+    """Do what must be done now and then: end suppressions whose time is over, remove what has outlived
+    its use, put old parts of rollup rows together. To be called every hour by a schedule.
+    """
+    del event
+    app, store = _app()
+    store.while_there_is(_seconds_left(context))
+    now = app.clock()
+    while due := store.suppressions_due(now, SWEEP_ROWS):
+        app.pipeline.lapse([(item.stream, item.address) for item in due])
+    store.sweep(now, SWEEP_ROWS)
+    store.compact(now)
+
+
+def api(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Answer a request that API Gateway hands over: the same application as the local server's.
+
+    Only what an authorizer has let in is answered, and `GET /health`.
+    """
+    _, store = _app()
+    store.while_there_is(_seconds_left(context))
+    return _gateway()(event, context)
+
+
+# What they share, made once
+
+
+@cache
+def _settings() -> Settings:
+    settings = load()
+    if not settings.store.url.startswith("dynamodb://"):
+        raise SettingsError(
+            "A function's disk is not kept: set SESIGHT_STORE_URL to dynamodb://REGION."
+        )
+    return settings
+
+
+@cache
+def _app() -> tuple[App, DynamoStore]:
+    app = App(load())
+    return app, _dynamo(app)
+
+
+def _dynamo(app: App) -> DynamoStore:
+    if not isinstance(app.store, DynamoStore):
+        raise SettingsError(
+            "A function's disk is not kept: set SESIGHT_STORE_URL to dynamodb://REGION."
+        )
+    return app.store
+
+
+@cache
+def _processor(queue: str) -> Processor:
+    return Processor(load(), queue)
+
+
+@cache
+def _aggregator() -> Aggregator:
+    settings = load()
+    return open_aggregator(settings.store.url, settings.rules_of_counting.streams, now_ms)
+
+
+@cache
+def _gateway() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    from mangum import Mangum
+
+    from sesight.api.gateway import Gateway
+
+    return Mangum(Gateway(_app()[0].api()), lifespan="off")
+
+
+def _seconds_left(context: Context) -> Callable[[], float]:
+    return lambda: context.get_remaining_time_in_millis() / 1_000 - SPARE
+
+
+# Events in
+
+
+class Refused(StoreUnavailable):
+    """Events that came without a queue could not all be stored: invoke the function again."""
+
+
+class Processor:
+    """Takes events in through the one pipeline; keeps its clients between invocations."""
+
+    def __init__(self, settings: Settings, queue: str, clock: Clock = now_ms) -> None:
+        """Open the store. `queue` names in metrics where the events come from."""
+        self._queue = queue
+        self._counts = Counts()
+        self._app = App(
+            settings,
+            clock=clock,
+            journal=_write if settings.intake.log_events else None,
+            count=self._counts.add,
+        )
+        self._store = _dynamo(self._app)
+
+    def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any] | None:
+        """Take in an event of SQS, SNS or EventBridge.
+
+        Of SQS's messages, those that could not be stored are reported (`batchItemFailures`) and come
+        again; for any other event Refused is raised, so that Lambda invokes the function again.
+        """
+        left = _seconds_left(context)
+        self._store.while_there_is(left)
+        known_sets = self._app.known_sets
+        queued = is_queued(event)
+        if queued:
+            deliveries = [
+                read_delivery(record["messageId"], record["body"], known_sets)
+                for record in event["Records"]
+            ]
+        else:
+            body = msgspec.json.encode(event)
+            deliveries = [Delivery("", read(body, "lambda", known_sets=known_sets))]
+        try:
+            taken = take(self._app.pipeline, deliveries, lambda: left() > 0)
+        finally:
+            self._counts.emit(self._store)
+        if taken.failed:
+            _emit({"Queue": self._queue}, {"FailedMessages": len(taken.failed)})
+        if queued:
+            return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in taken.failed]}
+        if taken.failed:
+            raise Refused(taken.away or "An event could not be stored.")
+        return None
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._app.close()
+
+
+def is_queued(event: Mapping[str, Any]) -> bool:
+    """Return whether an event is a batch of SQS's, of which each message may fail alone."""
+    records = event.get("Records") or ()
+    return {each.get("eventSource") for each in records} == {"aws:sqs"}
+
+
+# Lines and metrics
+
+
+class _AsItIs(LambdaPowertoolsFormatter):
+    """Writes a line of the journal, which is JSON already and whose fields are contract."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
+
+
+@cache
+def _lines() -> Logger:
+    return Logger(service="sesight-events", logger_formatter=_AsItIs())
+
+
+def _write(lines: bytes) -> None:
+    """Write lines of the journal through Powertools, which knows the function's log level."""
+    log = _lines()
+    for line in lines.decode().splitlines():
+        log.info(line)
+
+
+class Counts:
+    """What one invocation counted, until it is written as CloudWatch's embedded metrics."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._events: Counter[tuple[str, str, str]] = Counter()
+        self._untagged: Counter[str] = Counter()
+        self._quarantined: Counter[str] = Counter()
+        self._throttled: Counter[str] = Counter()
+        self._conflicts = 0
+
+    def add(self, processed: list[Processed]) -> None:
+        """Count a batch that was committed."""
+        for each in processed:
+            event = each.reading.event
+            kind = event.reports[0].occurrence.type if event is not None else NONE
+            self._events[each.stream or NONE, kind, each.disposition] += 1
+            if each.campaign == UNTAGGED:
+                self._untagged[each.stream or NONE] += 1
+            if each.disposition is Disposition.QUARANTINED:
+                self._quarantined[each.reason or NONE] += 1
+
+    def emit(self, store: DynamoStore) -> None:
+        """Write everything counted, and what the store met with, then start anew."""
+        for (stream, kind, disposition), n in self._events.items():
+            _emit(
+                {"Stream": stream, "EventType": kind},
+                {"SES_EVENT_PROCESSED": n},
+                {"Stream": stream, "Disposition": disposition},
+            )
+        for stream, n in self._untagged.items():
+            _emit({"Stream": stream}, {"MissingCampaignTag": n})
+        for reason, n in self._quarantined.items():
+            _emit({"Reason": reason}, {"Quarantined": n})
+        throttled = Counter(store.throttled)
+        for resource, n in (throttled - self._throttled).items():
+            _emit({"Resource": resource}, {"Throttled": n})
+        if store.conflicts > self._conflicts:
+            _emit({}, {"Conflicts": store.conflicts - self._conflicts})
+        for counted in (self._events, self._untagged, self._quarantined):
+            counted.clear()
+        self._throttled, self._conflicts = throttled, store.conflicts
+
+
+def _emit(
+    dimensions: Mapping[str, str], counts: Mapping[str, int], more: Mapping[str, str] | None = None
+) -> None:
+    """Write counts under their dimensions, and under `more` as well."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    for name, value in dimensions.items():
+        metrics.add_dimension(name, value)
+    if more is not None:
+        metrics.add_dimensions(**more)
+    for name, n in counts.items():
+        metrics.add_metric(name, MetricUnit.Count, n)
+    metrics.flush_metrics()
