@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +26,7 @@ from sesight.settings import Settings, load
 from sesight.store.dynamodb import DynamoStore, open_aggregator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sesight.domain.ports import Clock
     from sesight.ingest.batch import Processed
@@ -41,6 +42,10 @@ NAMESPACE = "Sesight"
 
 NONE = "none"
 """A dimension's value where there is none."""
+
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+"""A function as Lambda calls it: an event and a context in, an answer out."""
 
 
 class Context(Protocol):
@@ -141,12 +146,20 @@ def _aggregator() -> Aggregator:
 
 
 @cache
-def _gateway() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+def _gateway() -> Handler:
+    return gateway(_app()[0])
+
+
+def gateway(app: App) -> Handler:
+    """Return what answers API Gateway's events with an app's API."""
     from mangum import Mangum
+    from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
     from sesight.api.gateway import Gateway
+    from sesight.api.problem import MEDIA_TYPE
 
-    return Mangum(Gateway(_app()[0].api()), lifespan="off")
+    texts = [*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE]
+    return Mangum(Gateway(app.api()), lifespan="off", text_mime_types=texts)
 
 
 def _seconds_left(context: Context) -> Callable[[], float]:

@@ -1,0 +1,342 @@
+"""The Lambda functions over AWS's own DynamoDB engine: events in, rollups, upkeep, the API."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from sesight.domain.errors import SettingsError
+from sesight.domain.text import DAY
+from sesight.lambdas import Processor, Refused
+from sesight.simulation.plan import Plan
+from sesight.simulation.traffic import generate
+from sesight.store.dynamodb import DynamoStore
+from tests.builders import NOW
+from tests.invocation import Context, failed, feed_events, ids_of, settings_of, sqs_event
+from tests.payload import body, payload
+from tests.store.engine import url_of
+from tests.store.test_dynamodb_faults import make_faulty, refusal
+
+END = NOW
+
+
+def traffic(messages: int, **plan: Any) -> list[bytes]:
+    """Return the events of some messages as SES publishes them."""
+    return [each.body for each in generate(Plan(seed=3, end=END, messages=messages, **plan))]
+
+
+@pytest.fixture
+def url(dynamodb: str) -> str:
+    """Where a store's tables are to be."""
+    return url_of(dynamodb)
+
+
+@pytest.fixture
+def processor(url: str) -> Iterator[Processor]:
+    """An outreach processor with a store of its own."""
+    made = Processor(settings_of(url), "outreach", lambda: NOW)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(processor: Processor) -> DynamoStore:
+    """The processor's store."""
+    return processor._store  # noqa: SLF001
+
+
+def held(store: DynamoStore, bodies: list[bytes]) -> set[str]:
+    """Return which of the bodies' messages have a record."""
+    names = {json.loads(each)["mail"]["messageId"] for each in bodies}
+    return {name for name in names if store.message(name, NOW)}
+
+
+# Events in
+
+
+def test_batch(processor: Processor, store: DynamoStore) -> None:
+    """A batch that is stored whole reports nobody, and none of it is new when it comes again."""
+    bodies = traffic(60)
+    event = sqs_event(bodies)
+    assert processor.handle(event, Context()) == {"batchItemFailures": []}
+    assert held(store, bodies) == {json.loads(each)["mail"]["messageId"] for each in bodies}
+    before = sum(len(each["Records"]) for each in feed_events(store))
+    assert processor.handle(event, Context()) == {"batchItemFailures": []}
+    assert sum(len(each["Records"]) for each in feed_events(store)) == before > 0
+
+
+@pytest.mark.parametrize("name", ["lambda_sqs_event_raw_delivery", "lambda_sqs_event_sns_envelope"])
+def test_transports(processor: Processor, store: DynamoStore, name: str) -> None:
+    """Raw messages and SNS's envelopes are the same to it; what is no event is quarantined."""
+    assert failed(processor.handle(payload(name), Context())) == []
+    assert store.newest_at() == NOW // 1_000 * 1_000
+    assert set(store.quarantine_counts()) <= {"not-json"}
+
+
+@pytest.mark.parametrize("name", ["lambda_sns_event", "eventbridge_email_opened"])
+def test_direct(processor: Processor, store: DynamoStore, name: str) -> None:
+    """An event that SNS or EventBridge hands over directly is stored, and nothing is answered."""
+    assert processor.handle(payload(name), Context()) is None
+    assert store.newest_at() == NOW // 1_000 * 1_000
+
+
+def poisoned(processor: Processor, message: str) -> None:
+    """Let one message's events break the pipeline, whatever else is in their batch."""
+    pipeline = processor._app.pipeline  # noqa: SLF001
+    true = pipeline.process
+
+    def process(readings):
+        if any(one.event is not None and one.event.message_id == message for one in readings):
+            raise ValueError("a case that nobody thought of")
+        return true(readings)
+
+    pipeline.process = process
+
+
+def test_one_poison_of_500(processor: Processor, store: DynamoStore) -> None:
+    """Of 500 messages of which one cannot be processed, exactly that one is returned and all others
+    are stored; a body that no item can hold is such a one, too.
+    """
+    bodies = [
+        body("delivery", {"mail.messageId": f"m-{n:04d}", "mail.timestamp": _sent(n)})
+        for n in range(499)
+    ]
+    poison = body("delivery", {"mail.messageId": "m-poison", "mail.timestamp": _sent(0)})
+    poisoned(processor, "m-poison")
+    event = sqs_event([*bodies[:321], poison, *bodies[321:]])
+    assert failed(processor.handle(event, Context())) == [ids_of(event)[321]]
+    assert held(store, bodies) == {f"m-{n:04d}" for n in range(499)}
+
+    large = base64.b85encode(bytes(hash((n, 7)) % 251 for n in range(600_000))).decode()
+    event = sqs_event([bodies[0], large, bodies[1]])
+    assert failed(processor.handle(event, Context())) == [ids_of(event)[1]]
+
+
+def _sent(n: int) -> str:
+    return f"2026-11-23T12:00:{n // 10 % 60:02d}.{n % 10}00Z"
+
+
+def test_not_understood(processor: Processor, store: DynamoStore) -> None:
+    """What cannot be understood is quarantined with its reason, not returned; a greeting is ignored."""
+    bodies = [
+        b"{no json",
+        body("unknown_event_type"),
+        b"Successfully validated SNS topic for Amazon SES event publishing.",
+        b'{"neither": "event", "nor": "envelope"}',
+    ]
+    assert failed(processor.handle(sqs_event(bodies), Context())) == []
+    assert store.quarantine_counts() == {"not-an-event": 1, "not-json": 1, "unknown-type": 1}
+
+
+def away(true: Callable, **_: object) -> dict:
+    """Be a DynamoDB that cannot be reached."""
+    raise EndpointConnectionError(endpoint_url="http://x")
+
+
+def test_outage(processor: Processor, store: DynamoStore) -> None:
+    """While DynamoDB is away every message comes back before the time is over; later all are stored."""
+    bodies = traffic(20)
+    event = sqs_event(bodies)
+    client = store._calls.client  # noqa: SLF001
+    names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
+    make_faulty(store, **dict.fromkeys(names, away))
+    context = Context(3.0)
+    assert failed(processor.handle(event, context)) == ids_of(event)
+    assert context.get_remaining_time_in_millis() > 1_000
+    with pytest.raises(Refused):
+        processor.handle(payload("lambda_sns_event"), Context(2.5))
+    store._calls.client = client  # noqa: SLF001
+    assert failed(processor.handle(event, Context())) == []
+    assert held(store, bodies) == {json.loads(each)["mail"]["messageId"] for each in bodies}
+
+
+def test_some_lost(processor: Processor, store: DynamoStore) -> None:
+    """When some records cannot be written in time, the messages that speak of them come back alone."""
+    bodies = [
+        body("delivery", {"mail.messageId": f"m-{n}", "mail.timestamp": _sent(n)}) for n in range(9)
+    ]
+    event = sqs_event(bodies)
+
+    def without_one(true: Callable, **arguments: list) -> dict:
+        good = [one for one in arguments["Statements"] if {"S": "m-4"} not in one["Parameters"]]
+        answers = true(Statements=good)["Responses"] if good else []
+        throttled = {"Error": {"Code": "ThrottlingError"}}
+        return {
+            "Responses": [
+                answers.pop(0) if one in good else throttled for one in arguments["Statements"]
+            ]
+        }
+
+    make_faulty(store, batch_execute_statement=without_one)
+    assert failed(processor.handle(event, Context(3.0))) == [ids_of(event)[4]]
+    assert held(store, bodies) == {f"m-{n}" for n in range(9)} - {"m-4"}
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("crashes_after", ["put_item", "batch_execute_statement"])
+def test_crash(processor: Processor, store: DynamoStore, crashes_after: str) -> None:
+    """A function that ends after a write and before its answer finds on redelivery what it left: the
+    suppression and the record are both there, and a record written already is not written again.
+    """
+    bodies = [body("bounce_permanent_general")]
+    event = sqs_event(bodies)
+
+    def crash(true: Callable, **arguments: object) -> dict:
+        true(**arguments)
+        raise Crash
+
+    client = store._calls.client  # noqa: SLF001
+    make_faulty(store, **{crashes_after: crash})
+    with pytest.raises(Crash):
+        processor.handle(event, Context())
+    store._calls.client = client  # noqa: SLF001
+    written = _changes(store, "tracking")
+    assert written == (crashes_after == "batch_execute_statement")
+    assert failed(processor.handle(event, Context())) == []
+    assert _changes(store, "tracking") == 1
+    assert _changes(store, "suppression") == 2
+    message = json.loads(bodies[0])["mail"]
+    (record,) = store.message(message["messageId"], NOW)
+    assert store.suppression("finance", record.recipient) is not None
+
+
+def _changes(store: DynamoStore, kind: str) -> int:
+    """Return how many changes the feeds of the tables of a kind have."""
+    return sum(
+        len(event["Records"]) for event in feed_events(store) if f"-{kind}" in event["shardId"]
+    )
+
+
+def test_expired(processor: Processor, store: DynamoStore) -> None:
+    """A message redriven after its record has expired is dropped as expired; totals stay as they are."""
+    sent_at = "2026-07-01T12:00:00.000Z"
+    event = sqs_event([body("delivery", {"mail.timestamp": sent_at, "mail.messageId": "m-old"})])
+    assert failed(processor.handle(event, Context())) == []
+    assert store.message("m-old", NOW - 100 * DAY) == []
+    assert _changes(store, "tracking") == 0
+
+
+def test_throttled(
+    processor: Processor, store: DynamoStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Throttling is waited out, nothing is lost, and a metric names the index that throttled."""
+    left = [3]
+
+    def throttled(true: Callable, **arguments: object) -> dict:
+        if left[0] > 0:
+            left[0] -= 1
+            reasons = [{"reason": "x", "resource": "arn:…/index/CampaignIndex"}]
+            raise refusal("ProvisionedThroughputExceededException", ThrottlingReasons=reasons)
+        return true(**arguments)
+
+    make_faulty(store, batch_execute_statement=throttled)
+    bodies = traffic(5)
+    assert failed(processor.handle(sqs_event(bodies), Context())) == []
+    assert held(store, bodies) == {json.loads(each)["mail"]["messageId"] for each in bodies}
+    said = [each for each in _metrics(capsys) if "Throttled" in each]
+    assert [(each["Resource"], each["Throttled"]) for each in said] == [
+        ("arn:…/index/CampaignIndex", [3.0])
+    ]
+
+
+def _metrics(capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    """Return the embedded metrics that were written."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in lines if "_aws" in line]
+
+
+# Lines and metrics
+
+
+def test_lines(url: str) -> None:
+    """Every event writes its line, the contract's fields and no other, and counts as a metric by stream
+    and type and by stream and disposition; an event without a campaign's tag counts.
+    """
+    program = """
+import sys, json
+from sesight.lambdas import outreach_events
+from tests.invocation import Context
+print(outreach_events(json.load(sys.stdin), Context()))
+"""
+    bodies = [
+        body("delivery", {"mail.messageId": "m-1"}),
+        body("delivery", {"mail.messageId": "m-1"}),
+        body("delivery", {"mail.messageId": "m-2", "mail.tags.campaign_id": []}),
+    ]
+    out = _in_a_function(program, url, sqs_event(bodies))
+    assert out[-1] == "{'batchItemFailures': []}"
+    lines = [json.loads(line) for line in out[:-1]]
+    events = [line for line in lines if "_aws" not in line]
+    assert [line["message"] for line in events] == ["SES_EVENT_PROCESSED"] * 3
+    assert list(events[0]) == [
+        "message", "disposition", "stream", "eventType", "messageId", "recipientId",
+        "recipientDomain", "campaign", "missingCampaignTag", "source", "sentAt", "eventAt", "lagMs",
+    ]  # fmt: skip
+    assert [line["disposition"] for line in events] == ["created", "duplicate", "created"]
+    assert all(line["recipientId"].startswith("r_") for line in events)
+    metrics = [line for line in lines if "SES_EVENT_PROCESSED" in line]
+    (about,) = metrics[0]["_aws"]["CloudWatchMetrics"]
+    assert about["Namespace"] == "Sesight"
+    assert about["Dimensions"] == [["Stream", "EventType"], ["Stream", "Disposition"]]
+    counted = {
+        (each["EventType"], each["Disposition"]): each["SES_EVENT_PROCESSED"] for each in metrics
+    }
+    assert counted == {("Delivery", "created"): [2.0], ("Delivery", "duplicate"): [1.0]}
+
+
+def _in_a_function(program: str, url: str, event: dict[str, Any], **more: str | None) -> list[str]:
+    """Run a program in a process with a function's environment; return its lines."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "SESIGHT_STORE_URL": url,
+        "SESIGHT_RECIPIENT_KEY": "5e" * 32,
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(event),
+        capture_output=True,
+        text=True,
+        env={name: text for name, text in environment.items() if text is not None},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_import(url: str) -> None:
+    """The functions come without a web framework, cryptography and Prometheus, also when a batch has been
+    processed and an aggregator was asked; without a key for recipient ids lines have none.
+    """
+    program = """
+import sys, json
+from sesight import lambdas
+class Context:
+    def get_remaining_time_in_millis(self): return 60_000
+heavy = {"boto3", "cryptography", "litestar", "mangum", "prometheus_client", "pydantic", "rich", "typer", "uvicorn"}
+print(sorted(heavy & set(sys.modules)))
+lambdas.finance_events(json.load(sys.stdin), Context())
+print(lambdas.rollups({"Records": [], "isFinalInvokeForWindow": True}, Context()))
+print(sorted(heavy & set(sys.modules)))
+"""
+    event = sqs_event([body("delivery")])
+    out = _in_a_function(program, url, event, SESIGHT_RECIPIENT_KEY=None)
+    lines = [line for line in out if not line.startswith('{"')]
+    assert lines == ["[]", "{'state': {}}", "[]"]
+    (event_line,) = [json.loads(line) for line in out if "lagMs" in line]
+    assert event_line["recipientId"] is None
+
+
+def test_disk() -> None:
+    """A function refuses to keep what it takes in on its own disk."""
+    with pytest.raises(SettingsError, match="dynamodb://REGION"):
+        Processor(settings_of("sqlite:///:memory:"), "outreach")

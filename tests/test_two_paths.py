@@ -1,0 +1,219 @@
+"""The same events through SQLite and through the Lambda functions: equal records, equal answers."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+
+from sesight.app import App
+from sesight.domain.ports import Filter
+from sesight.domain.text import DAY
+from sesight.lambdas import Processor, gateway
+from sesight.settings import Settings, StoreSettings
+from sesight.simulation.plan import Plan
+from sesight.simulation.traffic import generate
+from sesight.store.dynamodb import DynamoStore
+from tests.builders import NOW
+from tests.invocation import KEY, Context, aggregate, batches, failed, http_event
+from tests.payload import PAYLOADS, raw
+from tests.store.engine import url_of
+
+STREAMS = ("outreach", "finance")
+CURSOR = re.compile(rb'("(?:nextCursor|newerCursor)":")([^"]+)"')
+REQUEST = re.compile(rb'"requestId":"[^"]+"')
+
+
+class Asked(NamedTuple):
+    """A question to the API: its route as documented, the path, the query and a body to post."""
+
+    route: str
+    path: str
+    query: Mapping[str, Any] = MappingProxyType({})
+    body: Any = None
+
+
+class Answer(NamedTuple):
+    """An answer of the API."""
+
+    status: int
+    body: bytes
+
+    @property
+    def said(self) -> tuple[int, bytes]:
+        """Return it without what is a store's own: cursors, and the id of the request."""
+        return self.status, REQUEST.sub(b'"requestId":"-"', CURSOR.sub(rb'\1-"', self.body))
+
+    @property
+    def cursor(self) -> str | None:
+        """Return the cursor of the next page."""
+        return json.loads(self.body).get("nextCursor") if self.body.startswith(b'{"') else None
+
+
+def bodies() -> list[bytes]:
+    """Return what both paths are told: simulated traffic with all that can happen, and real payloads."""
+    plan = Plan(
+        seed=11, end=NOW, days=100, messages=300, campaigns=4, bounces=3.0, complaints=20.0,
+        multi_recipient=0.03, duplicates=0.05, disorder=0.1,
+    )  # fmt: skip
+    told = [event.body for event in generate(plan)]
+    real = [raw(path.name) for path in sorted(PAYLOADS.glob("[b-do-s]*.json"))]
+    told += [each for each in real if b'"eventType"' in each and b'"Records"' not in each]
+    return [*told, b"{no json", b'{"eventType":"Unheard","mail":{"messageId":"m-x"}}']
+
+
+class Sides:
+    """An app over each store, both asked through API Gateway."""
+
+    def __init__(self, sqlite: App, dynamodb: App) -> None:
+        """Make the API of each."""
+        self.sqlite = sqlite
+        self.dynamodb = dynamodb
+        self._handlers = [gateway(sqlite), gateway(dynamodb)]
+
+    def answers(self, asked: Asked, cursors: Sequence[str | None] = (None, None)) -> list[Answer]:
+        """Return what both answer, each at its own cursor if any."""
+        found = []
+        for handler, cursor in zip(self._handlers, cursors, strict=True):
+            more = {} if cursor is None else {"cursor": cursor}
+            event = http_event(asked.path, {**asked.query, **more}, body=asked.body)
+            answer = handler(event, Context())
+            found.append(Answer(answer["statusCode"], answer["body"].encode()))
+        return found
+
+
+def no_scan(**_: object) -> None:
+    """Refuse to scan."""
+    raise AssertionError("a Scan")
+
+
+@pytest.fixture(scope="module")
+def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    """Both stores, told the same: one by one server's pipeline, one by functions and change feeds."""
+    url = url_of(dynamodb)
+    file = tmp_path_factory.mktemp("two-paths") / "sesight.db"
+
+    def settings(store: str) -> Settings:
+        return Settings(region="eu-west-1", store=StoreSettings(store), recipient_key=KEY)
+
+    told = bodies()
+    processor = Processor(settings(url), "outreach", lambda: NOW)
+    store = processor._store  # noqa: SLF001
+    for event in batches(told):
+        assert failed(processor.handle(event, Context())) == []
+    aggregate(store, store.aggregator())
+    aggregate(store, store.aggregator())  # whatever comes again counts once
+    processor.close()
+    single = App(settings(f"sqlite:///{file}"), clock=lambda: NOW, durability="off")
+    from sesight.ingest.reading import read
+
+    single.pipeline.process(
+        [reading for each in told for reading in read(each, "sqs", known_sets=single.known_sets)]
+    )
+    single.close()
+    both = Sides(
+        App(settings(f"sqlite:///{file}"), clock=lambda: NOW),
+        App(settings(url), clock=lambda: NOW),
+    )
+    client = both.dynamodb.store._calls.client  # type: ignore[union-attr]  # noqa: SLF001
+    client.meta.events.register("before-call.dynamodb.Scan", no_scan)
+    yield both
+    both.sqlite.close()
+    both.dynamodb.close()
+
+
+def test_records(sides: Sides) -> None:
+    """Every record is the same, also where events came twice, late and in batches of 500."""
+    found = [
+        app.store.messages(Filter(streams=STREAMS), 5_000, None, NOW).records
+        for app in (sides.sqlite, sides.dynamodb)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) > 200
+
+
+def test_rows(sides: Sides) -> None:
+    """Every rollup row is the same, expired send days' and suppressions' too."""
+
+    def rows(app: App) -> dict:
+        cards = [card.campaign for card, _ in app.store.cards(STREAMS)]
+        return {
+            row.key: list(row.counts)
+            for stream in STREAMS
+            for family in ("day", "hour", "age", "link", "month", "suppressed")
+            for campaign in ("", *cards)
+            for row in app.store.rollups(family, stream, campaign)
+            if any(row.counts)
+        }
+
+    assert rows(sides.sqlite) == rows(sides.dynamodb)
+    assert isinstance(sides.dynamodb.store, DynamoStore)
+
+
+def questions(sides: Sides) -> Iterator[Asked]:
+    """Yield questions to every route, by what the stores hold."""
+    yield Asked("/overview", "/overview")
+    for step in ("hour", "day", "week"):
+        yield Asked("/overview", "/overview", {"step": step, "compare": "none", "from": _day(20)})
+    yield Asked("/overview", "/overview", {"stream": "finance", "from": _day(3), "to": _day(1)})
+    lists = ("/messages", "/outreach/tracking-data-ses", "/financial/tracking-data")
+    records = sides.sqlite.store.messages(Filter(streams=STREAMS), 5_000, None, NOW).records
+    some = records[:: len(records) // 4]
+    for path in (*lists, "/outreach/tracking-data"):
+        yield Asked(path, path)
+        yield Asked(path, path, {"limit": 20, "from": _day(30), "to": _day(2)})
+    for path in lists:
+        for outcome in ("delivered", "bounced", "complained", "not_delivered", "pending"):
+            yield Asked(path, path, {"outcome": outcome, "limit": 15})
+        for event in ("Open", "Click", "Bounce", "Complaint"):
+            yield Asked(path, path, {"event": event, "limit": 25})
+        yield Asked(path, path, {"format": "csv"})
+        yield Asked(path, path, {"month": "2026-11", "limit": 40})
+    for record in some:
+        yield Asked("/messages/{messageId}", f"/messages/{record.message_id}")
+        rid = sides.sqlite.recipient_id(record.recipient)
+        if record.recipient != "*":
+            yield Asked("/recipients/{rid}", f"/recipients/{rid}")
+            yield Asked("/messages", "/messages", {"recipient": rid})
+            asked = {"address": record.recipient}
+            yield Asked("/recipients/lookup", "/recipients/lookup", body=asked)
+            yield Asked("/outreach/tracking-data-ses", lists[1], {"email": record.recipient})
+        yield Asked("/messages", "/messages", {"campaign": record.campaign, "limit": 25})
+    yield Asked("/messages/{messageId}", "/messages/unheard-of")
+    for query in ({}, {"sort": "-bounce", "limit": 2}, {"state": "sending"}, {"q": "a"}):
+        yield Asked("/campaigns", "/campaigns", query)
+    yield Asked("/campaigns", "/campaigns", {"format": "csv"})
+    for card, _ in sides.sqlite.store.cards(STREAMS):
+        path = f"/campaigns/{card.stream}/{card.campaign}"
+        for step in ("age", "day"):
+            yield Asked("/campaigns/{stream}/{campaign}", path, {"step": step})
+    yield Asked("/financial/months", "/financial/months")
+    yield Asked("/financial/months", "/financial/months", {"format": "csv"})
+    for path in ("/provider", "/health", "/health/intake", "/quarantine", "/openapi.json", "/docs"):
+        yield Asked(path, path)
+    yield Asked("/quarantine", "/quarantine", {"reason": "not-json", "limit": 1})
+
+
+def _day(ago: int) -> str:
+    from sesight.domain.text import day_name
+
+    return day_name(NOW // DAY - ago)
+
+
+def test_answers(sides: Sides) -> None:
+    """Every read route answers the same from both, byte for byte, on every page; nothing is scanned."""
+    routes = set()
+    for asked in questions(sides):
+        routes.add(asked.route)
+        here, there = sides.answers(asked)
+        assert here.said == there.said, asked
+        while here.cursor is not None and there.cursor is not None:
+            here, there = sides.answers(asked, (here.cursor, there.cursor))
+            assert here.said == there.said, asked
+        assert here.cursor == there.cursor is None, asked
+    document = json.loads(sides.answers(Asked("", "/openapi.json"))[0].body)
+    documented = {path.removeprefix("/api") for path in document["paths"]}
+    # Prometheus's text counts what a process did, and says when it began
+    assert documented - routes == {"/metrics"}
