@@ -1,5 +1,5 @@
 """How hard the laws are tried: 2,000 examples each, 200 with HYPOTHESIS_PROFILE=quick. And AWS's
-own DynamoDB engine, one for each process that runs tests.
+own DynamoDB engine and moto's of other services, one of each for every process that runs tests.
 """
 
 import os
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.aws import aws_local
 from tests.store.engine import dynamodb_local
 
 
@@ -15,6 +16,13 @@ from tests.store.engine import dynamodb_local
 def dynamodb() -> Iterator[str]:
     """The address of a DynamoDB engine of this session's own."""
     with dynamodb_local() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """The address of this session's own SQS, S3 and Secrets Manager."""
+    with aws_local() as address:
         yield address
 
 

@@ -196,7 +196,7 @@ class App:
         try:
             found: str = client.get_secret_value(SecretId=name)["SecretString"]
         except _aws_errors() as error:
-            raise SettingsError(f"The secret {name} cannot be read: {error}.") from None
+            raise SettingsError(f"The secret {name} cannot be read: {error}") from None
         except KeyError:
             raise SettingsError(f"The secret {name} holds no text.") from None
         return found

@@ -59,7 +59,7 @@ class Archive:
                     if each["Size"]
                 ]
         except self.broken as error:
-            raise SettingsError(f"The bucket {bucket} cannot be listed: {error}.") from None
+            raise SettingsError(f"The bucket {bucket} cannot be listed: {error}") from None
         if not found:
             raise SettingsError(f"There is nothing under s3://{bucket}/{prefix}.")
         return found

@@ -94,7 +94,7 @@ class Queue:
         try:
             return getattr(self._client, operation)(QueueUrl=self._url, **arguments)
         except self._broken as error:
-            raise SettingsError(f"The queue {self._url} cannot be used: {error}.") from None
+            raise SettingsError(f"The queue {self._url} cannot be used: {error}") from None
 
 
 class QueueSummary(Summary, kw_only=True):
