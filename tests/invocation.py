@@ -5,13 +5,13 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from sesight.settings import Settings, StoreSettings
 from sesight.store.dynamodb import DynamoStore
 from sesight.store.rollup_feed import Aggregator
-from tests.store.capacity import feed_of
 
 KEY = "5e" * 32
 
@@ -78,29 +78,46 @@ def feed_events(store: DynamoStore, size: int = 1_000) -> Iterator[dict[str, Any
     """Yield all change feeds of a store as Lambda hands them over: windowed batches of a shard each,
     binary values as base64, without what expired (the mapping leaves it out).
     """
+    client = store._streams_client()  # noqa: SLF001
     for stream in store._streams.values():  # noqa: SLF001
         for table in stream[:2]:
-            found = [
-                {
-                    "eventName": record["eventName"],
-                    "eventSource": "aws:dynamodb",
-                    "eventSourceARN": (
-                        f"arn:aws:dynamodb:eu-west-1:000000000000:table/{table.name}/stream/x"
-                    ),
-                    "dynamodb": _as_json(record["dynamodb"]),
-                }
-                for record in feed_of(store, table)
-                if record["eventName"] in ("INSERT", "MODIFY")
-            ]
-            for at in range(0, len(found), size):
-                yield {
-                    "Records": found[at : at + size],
-                    "shardId": f"shardId-{table.name}",
-                    "window": {"start": "2026-11-24T12:00:00Z", "end": "2026-11-24T12:01:00Z"},
-                    "state": {},
-                    "isFinalInvokeForWindow": False,
-                    "isWindowTerminatedEarly": False,
-                }
+            for shard, records in _shards(store, client, table.name):
+                found = [
+                    {
+                        "eventName": record["eventName"],
+                        "eventSource": "aws:dynamodb",
+                        "eventSourceARN": (
+                            f"arn:aws:dynamodb:eu-west-1:000000000000:table/{table.name}/stream/x"
+                        ),
+                        "dynamodb": _as_json(record["dynamodb"]),
+                    }
+                    for record in records
+                    if record["eventName"] in ("INSERT", "MODIFY")
+                ]
+                for at in range(0, len(found), size):
+                    yield {
+                        "Records": found[at : at + size],
+                        "shardId": shard,
+                        "window": {"start": "2026-11-24T12:00:00Z", "end": "2026-11-24T12:01:00Z"},
+                        "state": {},
+                        "isFinalInvokeForWindow": False,
+                        "isWindowTerminatedEarly": False,
+                    }
+    client.close()
+
+
+def _shards(store: DynamoStore, client: Any, table: str) -> Iterator[tuple[str, list[dict]]]:
+    """Yield each shard of a table's change feed with its records."""
+    arn = store._calls("describe_table", TableName=table)["Table"]["LatestStreamArn"]  # noqa: SLF001
+    for shard in client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+        iterator = client.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        found: list[dict] = []
+        while records := (answer := client.get_records(ShardIterator=iterator))["Records"]:
+            found += records
+            iterator = answer["NextShardIterator"]
+        yield shard["ShardId"], found
 
 
 def aggregate(store: DynamoStore, aggregator: Aggregator) -> None:
@@ -160,6 +177,8 @@ def http_event(
 def _as_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
+    if isinstance(value, datetime):
+        return value.timestamp()
     if isinstance(value, dict):
         return {name: _as_json(each) for name, each in value.items()}
     if isinstance(value, list):

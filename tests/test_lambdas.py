@@ -10,14 +10,25 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from sesight.domain.errors import SettingsError
-from sesight.domain.text import DAY
-from sesight.lambdas import Processor, Refused
+from sesight.app import now_ms
+from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.text import DAY, iso
+from sesight.lambdas import Processor, Refused, gateway
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
 from sesight.store.dynamodb import DynamoStore
+from sesight.store.rollup_feed import Aggregator
+from tests.aws import client
 from tests.builders import NOW
-from tests.invocation import Context, failed, feed_events, ids_of, settings_of, sqs_event
+from tests.invocation import (
+    Context,
+    failed,
+    feed_events,
+    http_event,
+    ids_of,
+    settings_of,
+    sqs_event,
+)
 from tests.payload import body, payload
 from tests.store.engine import url_of
 from tests.store.test_dynamodb_faults import make_faulty, refusal
@@ -211,7 +222,9 @@ def test_crash(processor: Processor, store: DynamoStore, crashes_after: str) -> 
 def _changes(store: DynamoStore, kind: str) -> int:
     """Return how many changes the feeds of the tables of a kind have."""
     return sum(
-        len(event["Records"]) for event in feed_events(store) if f"-{kind}" in event["shardId"]
+        len(event["Records"])
+        for event in feed_events(store)
+        if f"-{kind}" in event["Records"][0]["eventSourceARN"]
     )
 
 
@@ -292,7 +305,7 @@ print(outreach_events(json.load(sys.stdin), Context()))
     assert counted == {("Delivery", "created"): [2.0], ("Delivery", "duplicate"): [1.0]}
 
 
-def _in_a_function(program: str, url: str, event: dict[str, Any], **more: str | None) -> list[str]:
+def _in_a_function(program: str, url: str, event: Any, **more: str | None) -> list[str]:
     """Run a program in a process with a function's environment; return its lines."""
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -340,3 +353,181 @@ def test_disk() -> None:
     """A function refuses to keep what it takes in on its own disk."""
     with pytest.raises(SettingsError, match="dynamodb://REGION"):
         Processor(settings_of("sqlite:///:memory:"), "outreach")
+
+
+# Rollups and upkeep
+
+
+def test_rollups(url: str) -> None:
+    """The aggregator applies windowed batches of the feeds, answers with a state, and refuses a batch
+    that does not say its shard before anything of it is applied.
+    """
+    program = """
+import sys, json
+from sesight.domain.errors import SesightError
+from sesight.lambdas import rollups
+class Context:
+    def get_remaining_time_in_millis(self): return 60_000
+for event in json.load(sys.stdin):
+    try:
+        print(rollups(event, Context()))
+    except SesightError as error:
+        print(type(error).__name__)
+"""
+    processor = Processor(settings_of(url), "outreach", lambda: NOW)
+    store = processor._store  # noqa: SLF001
+    processor.handle(sqs_event([body("delivery"), body("bounce_permanent_general")]), Context())
+    events = list(feed_events(store))
+    blind = [{name: part for name, part in each.items() if name != "shardId"} for each in events]
+    out = _in_a_function(program, url, blind)
+    assert [line for line in out if not line.startswith('{"')] == ["ShardUnknown"] * len(events)
+    assert store.rollups("day", "outreach") == []
+    out = _in_a_function(program, url, [*events, *events])
+    assert [line for line in out if "state" in line] == ["{'state': {}}"] * 2 * len(events)
+    rows = [row for row in store.rollups("day", "outreach", dimension="") if any(row.counts)]
+    assert sum(row.counts[0] for row in rows) == 2
+    assert sum(row.counts[0] for row in store.rollups("suppressed", "finance")) == 1
+    processor.close()
+
+
+def test_rollups_while_away(processor: Processor, store: DynamoStore) -> None:
+    """A batch that cannot be applied whole fails, and comes to the same when it is given again."""
+    processor.handle(sqs_event(traffic(8)), Context())
+    aggregator = store.aggregator()
+    aggregator.calls.remaining = lambda: 0.1
+    client = aggregator.calls.client
+    left = [3]
+
+    def some_only(true: Callable, **arguments: object) -> dict:
+        left[0] -= 1
+        return away(true) if left[0] < 0 else true(**arguments)
+
+    events = list(feed_events(store))
+    make_faulty(store, update_item=some_only)
+    with pytest.raises(StoreUnavailable):
+        _take_all(aggregator, events)
+    store._calls.client = client  # noqa: SLF001
+    aggregator.calls.remaining = lambda: 20.0
+    _take_all(aggregator, events)
+    applied = {row.key: list(row.counts) for row in store.rollups("day", "outreach")}
+    store.settle()
+    assert {row.key: list(row.counts) for row in store.rollups("day", "outreach")} == applied != {}
+
+
+def _take_all(aggregator: Aggregator, events: list[dict]) -> None:
+    for event in events:
+        aggregator.take(event)
+
+
+def test_upkeep(url: str) -> None:
+    """Upkeep ends suppressions whose time is over and lets old quarantined bodies go."""
+    then = now_ms() - 40 * DAY
+    processor = Processor(settings_of(url), "outreach", lambda: then)
+    store = processor._store  # noqa: SLF001
+    at = iso(then - DAY)
+    refused = {
+        "mail.timestamp": at,
+        "bounce.timestamp": at,
+        "bounce.bouncedRecipients": [
+            {"emailAddress": "ana@example.org", "status": "5.7.1", "action": "failed"}
+        ],
+        "mail.destination": ["ana@example.org"],
+        "mail.commonHeaders.to": ["ana@example.org"],
+    }
+    processor.handle(sqs_event([body("bounce_permanent_general", refused), b"{no json"]), Context())
+    before = store.suppression("outreach", "ana@example.org")
+    assert before is not None
+    assert before.counted is not None
+    assert store.quarantine_counts() == {"not-json": 1}
+    program = """
+from sesight.lambdas import upkeep
+class Context:
+    def get_remaining_time_in_millis(self): return 60_000
+upkeep({}, Context())
+"""
+    _in_a_function(program, url, {})
+    after = store.suppression("outreach", "ana@example.org")
+    assert after is not None
+    assert after.counted is None
+    assert store.quarantine_counts() == {}
+    processor.close()
+
+
+# The API
+
+
+@pytest.fixture
+def ask(store: DynamoStore, processor: Processor) -> Callable[..., dict]:
+    """Ask the API through API Gateway."""
+    handler = gateway(processor._app)  # noqa: SLF001
+    return lambda *about, **more: handler(http_event(*about, **more), Context())
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("/messages", "$default"),
+        ("/api/messages", "$default"),
+        ("/messages", "prod"),
+        ("/api/messages", "prod"),
+    ],
+)
+def test_paths(processor: Processor, ask: Callable[..., dict], path: str, stage: str) -> None:
+    """The API answers under API Gateway's own paths and CloudFront's, with a stage or without."""
+    processor.handle(sqs_event([body("delivery")]), Context())
+    answer = ask(path, {"limit": "1"}, stage=stage)
+    assert answer["statusCode"] == 200
+    assert len(json.loads(answer["body"])["data"]) == 1
+    assert answer["headers"]["cache-control"] == "no-store"
+    assert answer["isBase64Encoded"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "authorizer", "status"),
+    [
+        ("/messages", {}, 401),
+        ("/nowhere", {}, 401),
+        ("/health", {}, 200),
+        ("/messages", {"lambda": {"ok": True}}, 200),
+        ("/nowhere", {"lambda": {"ok": True}}, 404),
+        ("/messages/m-0", {"lambda": {"ok": True}}, 404),
+    ],
+)
+def test_authorizer(
+    ask: Callable[..., dict], path: str, authorizer: dict[str, Any], status: int
+) -> None:
+    """Without an authorizer nothing but whether it is alive is answered; problems are problems."""
+    answer = ask(path, authorizer=authorizer)
+    assert answer["statusCode"] == status
+    if status >= 400:
+        problem = json.loads(answer["body"])
+        assert (problem["status"], bool(problem["requestId"])) == (status, True)
+        assert answer["headers"]["content-type"] == "application/problem+json"
+
+
+def test_api(url: str, aws: str) -> None:
+    """The function answers by the environment's settings, its key for recipient ids from a secret."""
+    program = """
+import sys, json
+from sesight.lambdas import api
+class Context:
+    def get_remaining_time_in_millis(self): return 60_000
+print(json.dumps([api(event, Context()) for event in json.load(sys.stdin)]))
+"""
+    client("secretsmanager", aws).create_secret(Name="ids", SecretString="5e" * 32)
+    (line,) = _in_a_function(
+        program,
+        url,
+        [
+            http_event("/provider"),
+            http_event("/recipients/lookup", body={"address": "a@b.example"}),
+        ],
+        SESIGHT_RECIPIENT_KEY=None,
+        SESIGHT_RECIPIENT_KEY_SECRET="ids",
+        AWS_ENDPOINT_URL_SECRETS_MANAGER=aws,
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",
+    )
+    provider, person = json.loads(line)
+    assert json.loads(provider["body"])["region"] == "eu-west-1"
+    assert person["statusCode"] in (200, 404)
