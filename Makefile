@@ -7,7 +7,7 @@ DOCS  := $(wildcard README.md docs/*.md docs/*/*.md)
 COG   := $(BIN)/cog -U -I scripts --verbosity=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench fuzz lock format docs clean
+.PHONY: help setup demo test check bench blast fuzz lock format docs clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ check: $(READY) ## Lint, formatting, types, import direction and the freshness o
 bench: $(READY) ## Measure throughput and sizes against their budgets.
 	scripts/fetch-dynamodb-local
 	$(BIN)/python -m bench
+
+blast: $(READY) ## Send a blast of SESIGHT_BLAST_MESSAGES (100,000 unless you say) through two processors.
+	scripts/fetch-dynamodb-local
+	SESIGHT_BLAST_MESSAGES=$${SESIGHT_BLAST_MESSAGES:-100000} $(BIN)/python -m pytest -n 0 tests/test_blast.py
 
 fuzz: $(READY) ## Throw bytes at intake for SESIGHT_FUZZ_SECONDS (600 unless you say).
 	SESIGHT_FUZZ_SECONDS=$${SESIGHT_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -n auto tests/fuzz

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench import dynamodb, floors, http, inputs, reads, replays
+from bench import dynamodb, floors, functions, http, inputs, reads, replays
 from bench.figures import Figure, Report
 
 FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench")).absolute()
@@ -34,7 +34,7 @@ def main() -> None:
     if "reads" in ONLY:
         _reads(report)
     if "dynamodb" in ONLY:
-        report.add(*dynamodb.figures())
+        report.add(*dynamodb.figures(), *functions.figures())
     report.show()
     report.write(FOLDER / "figures.json")
 

@@ -41,12 +41,12 @@ def throughput(engine: str, messages: int) -> tuple[float, float]:
     started = time.perf_counter()
     capacity.process(store, [events], BATCH)
     rate = len(events) / (time.perf_counter() - started)
-    put = _puts(store)
+    put = puts(store)
     store.close()
     return rate, put
 
 
-def _puts(store: DynamoStore) -> float:
+def puts(store: DynamoStore) -> float:
     """Return how many records a second go in by PutItem alone, by sixteen threads."""
     table = store.tables["outreach"].tracking
     items = [one["dynamodb"]["NewImage"] for one in capacity.feed_of(store, table)][:PUTS]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PREFIX = "SESIGHT_"
 DEFAULT_FILE = "sesight.toml"
-_OF_OTHERS = frozenset({"SESIGHT_FUZZ_SECONDS"})
+_OF_OTHERS = frozenset({"SESIGHT_BLAST_MESSAGES", "SESIGHT_FUZZ_SECONDS"})
 """Variables of the project's own tools, which are no settings."""
 
 

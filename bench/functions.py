@@ -1,0 +1,83 @@
+"""The Lambda functions: what a cold start imports, and how fast the processor's handler takes events."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from bench.dynamodb import puts
+from bench.figures import Figure
+from bench.inputs import END, plan
+from sesight.lambdas import Processor
+from sesight.settings import Settings, StoreSettings
+from sesight.simulation.traffic import generate
+from tests.invocation import KEY, Context, batches
+from tests.store.engine import dynamodb_local, url_of
+
+_COLD = """
+import resource, time
+started = time.perf_counter()
+import sesight.lambdas
+imported = time.perf_counter()
+from sesight.store.dynamodb import session_of
+session, options = session_of("eu-west-1", None)
+session.create_client("dynamodb", **options)
+made = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print((imported - started) * 1e3, (made - imported) * 1e3, peak)
+"""
+
+
+def cold_start() -> tuple[float, float, float]:
+    """Return the milliseconds to import the functions' module and to make a client, and the peak of
+    memory then, MB; the least of five.
+    """
+    runs = [
+        subprocess.run([sys.executable, "-c", _COLD], capture_output=True, text=True, check=True)
+        for _ in range(5)
+    ]
+    columns = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
+    imported, made, peak = map(min, columns)
+    return imported, made, peak
+
+
+def handled(engine: str, messages: int) -> tuple[float, float]:
+    """Return events a second of the processor's handler (SQS batches of 500 bodies read, folded, stored,
+    a line written for each and metrics for all), and bare PutItems a second.
+    """
+    settings = Settings(store=StoreSettings(url_of(engine)), recipient_key=KEY)
+    processor = Processor(settings, "outreach", lambda: END)
+    bodies = [each.body for each in generate(plan(messages))]
+    told = list(batches(bodies))
+    with contextlib.redirect_stdout(io.StringIO()):
+        processor.handle(told[0], Context())  # the engine warms up
+        started = time.perf_counter()
+        failed = [processor.handle(event, Context()) for event in told[1:]]
+        seconds = time.perf_counter() - started
+    assert failed == [{"batchItemFailures": []}] * (len(told) - 1)
+    bare = puts(processor._store)  # noqa: SLF001
+    processor.close()
+    return (len(bodies) - 500) / seconds, bare
+
+
+def figures() -> Iterator[Figure]:
+    """Yield every figure of the functions."""
+    imported, made, peak = cold_start()
+    yield Figure("functions: import", imported, "ms", None, "", 400, most=True)
+    yield Figure("functions: a client made after it", made, "ms")
+    yield Figure("functions: peak memory then", peak, "MB", None, "", 100, most=True)
+    with dynamodb_local() as engine:
+        rate, bare = handled(engine, 1_500)
+        yield Figure(
+            "processor's handler on DynamoDB Local, batches of 500", rate, "events/s", bare,
+            "bare PutItem", 1_000, note="read, folded, stored, a line for each",
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    for each in figures():
+        print(each)
