@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,30 +81,12 @@ def rollups(engine: str, messages: int) -> dict[int, float]:
     return found
 
 
-def import_ms() -> float:
-    """Return the milliseconds that the processor's modules and a client take to import and make."""
-    program = """
-import time
-started = time.perf_counter()
-import sesight.ingest.pipeline, sesight.store.rollup_feed
-from sesight.store.dynamo.connection import session_of
-session, options = session_of("eu-west-1", None)
-session.create_client("dynamodb", **options)
-print((time.perf_counter() - started) * 1000)
-"""
-    run = lambda: subprocess.run(  # noqa: E731
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    return min(float(run().stdout) for _ in range(3))
-
-
 def figures() -> Iterator[Figure]:
     """Yield every figure of the DynamoDB store."""
-    yield Figure("processor: import and client", import_ms(), "ms", None, "", 400, most=True)
     with dynamodb_local() as engine:
-        rate, puts = throughput(engine, 2_000)
+        rate, bare = throughput(engine, 2_000)
         yield Figure(
-            "processor on DynamoDB Local, batches of 500", rate, "events/s", puts, "bare PutItem",
+            "processor on DynamoDB Local, batches of 500", rate, "events/s", bare, "bare PutItem",
             1_000, note="the engine's own pace decides: it is one SQLite queue",
         )  # fmt: skip
         for stream in ("outreach", "finance"):

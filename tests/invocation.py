@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from sesight.settings import Settings, StoreSettings
 from sesight.store.dynamodb import DynamoStore
 from sesight.store.rollup_feed import Aggregator
+from tests.builders import NOW
 
 KEY = "5e" * 32
 
@@ -79,7 +80,7 @@ def feed_events(store: DynamoStore, size: int = 1_000) -> Iterator[dict[str, Any
     binary values as base64, without what expired (the mapping leaves it out).
     """
     client = store._streams_client()  # noqa: SLF001
-    for stream in store._streams.values():  # noqa: SLF001
+    for stream in store.tables.values():
         for table in stream[:2]:
             for shard, records in _shards(store, client, table.name):
                 found = [
@@ -108,7 +109,7 @@ def feed_events(store: DynamoStore, size: int = 1_000) -> Iterator[dict[str, Any
 
 def _shards(store: DynamoStore, client: Any, table: str) -> Iterator[tuple[str, list[dict]]]:
     """Yield each shard of a table's change feed with its records."""
-    arn = store._calls("describe_table", TableName=table)["Table"]["LatestStreamArn"]  # noqa: SLF001
+    arn = store.calls("describe_table", TableName=table)["Table"]["LatestStreamArn"]
     for shard in client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
         iterator = client.get_shard_iterator(
             StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
@@ -120,8 +121,9 @@ def _shards(store: DynamoStore, client: Any, table: str) -> Iterator[tuple[str, 
         yield shard["ShardId"], found
 
 
-def aggregate(store: DynamoStore, aggregator: Aggregator) -> None:
+def aggregate(store: DynamoStore) -> None:
     """Bring rollups up to date, by batches of the change feed."""
+    aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
     for event in feed_events(store):
         aggregator.take(event)
 

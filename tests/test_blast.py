@@ -84,7 +84,7 @@ def test_blast() -> None:
         assert sum(sizes) == MESSAGES
         assert max(sizes) / (MESSAGES / CAMPAIGN_SHARDS) < 1.1
 
-        aggregate(store, store.aggregator())
+        aggregate(store)
         totals: Counter[str] = Counter()
         for row in store.rollups("day", "outreach", CAMPAIGN, dimension=""):
             totals.update(dict(zip(COUNTERS, row.counts, strict=True)))
@@ -95,7 +95,7 @@ def test_blast() -> None:
 
 
 def _entries(store: DynamoStore, shard: str) -> object:
-    table = store._streams["outreach"].tracking.name  # noqa: SLF001
-    return store._calls.query(  # noqa: SLF001
+    table = store.tables["outreach"].tracking.name
+    return store.calls.query(
         TableName=table, IndexName="CampaignIndex", **equals(campaignShard=shard)
     )

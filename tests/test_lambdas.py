@@ -153,7 +153,7 @@ def test_outage(processor: Processor, store: DynamoStore) -> None:
     """While DynamoDB is away every message comes back before the time is over; later all are stored."""
     bodies = traffic(20)
     event = sqs_event(bodies)
-    client = store._calls.client  # noqa: SLF001
+    client = store.calls.client
     names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
     make_faulty(store, **dict.fromkeys(names, away))
     context = Context(3.0)
@@ -161,7 +161,7 @@ def test_outage(processor: Processor, store: DynamoStore) -> None:
     assert context.get_remaining_time_in_millis() > 1_000
     with pytest.raises(Refused):
         processor.handle(payload("lambda_sns_event"), Context(2.5))
-    store._calls.client = client  # noqa: SLF001
+    store.calls.client = client
     assert failed(processor.handle(event, Context())) == []
     assert held(store, bodies) == {json.loads(each)["mail"]["messageId"] for each in bodies}
 
@@ -204,11 +204,11 @@ def test_crash(processor: Processor, store: DynamoStore, crashes_after: str) -> 
         true(**arguments)
         raise Crash
 
-    client = store._calls.client  # noqa: SLF001
+    client = store.calls.client
     make_faulty(store, **{crashes_after: crash})
     with pytest.raises(Crash):
         processor.handle(event, Context())
-    store._calls.client = client  # noqa: SLF001
+    store.calls.client = client
     written = _changes(store, "tracking")
     assert written == (crashes_after == "batch_execute_statement")
     assert failed(processor.handle(event, Context())) == []
@@ -393,7 +393,7 @@ for event in json.load(sys.stdin):
 def test_rollups_while_away(processor: Processor, store: DynamoStore) -> None:
     """A batch that cannot be applied whole fails, and comes to the same when it is given again."""
     processor.handle(sqs_event(traffic(8)), Context())
-    aggregator = store.aggregator()
+    aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
     aggregator.calls.remaining = lambda: 0.1
     client = aggregator.calls.client
     left = [3]
@@ -406,7 +406,7 @@ def test_rollups_while_away(processor: Processor, store: DynamoStore) -> None:
     make_faulty(store, update_item=some_only)
     with pytest.raises(StoreUnavailable):
         _take_all(aggregator, events)
-    store._calls.client = client  # noqa: SLF001
+    store.calls.client = client
     aggregator.calls.remaining = lambda: 20.0
     _take_all(aggregator, events)
     applied = {row.key: list(row.counts) for row in store.rollups("day", "outreach")}

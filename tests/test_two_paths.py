@@ -103,8 +103,8 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     store = processor._store  # noqa: SLF001
     for event in batches(told):
         assert failed(processor.handle(event, Context())) == []
-    aggregate(store, store.aggregator())
-    aggregate(store, store.aggregator())  # whatever comes again counts once
+    aggregate(store)
+    aggregate(store)  # whatever comes again counts once
     processor.close()
     single = App(settings(f"sqlite:///{file}"), clock=lambda: NOW, durability="off")
     from sesight.ingest.reading import read
@@ -117,7 +117,7 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         App(settings(f"sqlite:///{file}"), clock=lambda: NOW),
         App(settings(url), clock=lambda: NOW),
     )
-    client = both.dynamodb.store._calls.client  # type: ignore[union-attr]  # noqa: SLF001
+    client = both.dynamodb.store.calls.client  # type: ignore[union-attr]
     client.meta.events.register("before-call.dynamodb.Scan", no_scan)
     yield both
     both.sqlite.close()

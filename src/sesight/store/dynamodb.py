@@ -34,7 +34,7 @@ from sesight.domain.text import DAY, HOUR
 from sesight.store import retention
 from sesight.store.dynamo.calls import BATCH_READ, Calls, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
-from sesight.store.dynamo.connection import LOCAL_PATIENCE, create_tables, session_of
+from sesight.store.dynamo.connection import LOCAL_PATIENCE, create_tables, parse_url, session_of
 from sesight.store.dynamo.feed import Feed, Written
 from sesight.store.dynamo.items import EVERY_ITEM, read_card, read_suppression
 from sesight.store.dynamo.keys import TOTAL, text_key
