@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from sesight import server
+from sesight import lambdas, server
 from sesight.api import services as api_services
 from sesight.api.application import routes_of
 from sesight.api.openapi import document
@@ -565,6 +565,26 @@ def streams() -> str:
 
 def _clock() -> int:
     return 0
+
+
+def functions() -> str:
+    """Return every Lambda function: its handler, and what it does."""
+    found = [
+        (code(f"{lambdas.__name__}.{name}"), (inspect.getdoc(each) or "").splitlines()[0])
+        for name, each in vars(lambdas).items()
+        if inspect.isfunction(each)
+        and list(inspect.signature(each).parameters) == ["event", "context"]
+    ]
+    return table(("handler", "what it does"), found)
+
+
+def function_metrics() -> str:
+    """Return every metric of the Lambda functions."""
+    rows = [
+        (code(name), "; ".join(codes(each) for each in sets if each), means)
+        for name, (sets, means) in lambdas.METRICS.items()
+    ]
+    return table(("metric", "dimensions", "counts"), rows)
 
 
 def metrics() -> str:

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from sesight.app import now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.text import DAY, iso
-from sesight.lambdas import Processor, Refused, gateway
+from sesight.lambdas import METRICS, Processor, Refused, gateway
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
 from sesight.store.dynamodb import DynamoStore
@@ -295,6 +295,10 @@ print(outreach_events(json.load(sys.stdin), Context()))
     ]  # fmt: skip
     assert [line["disposition"] for line in events] == ["created", "duplicate", "created"]
     assert all(line["recipientId"].startswith("r_") for line in events)
+    for line in lines:
+        for one in line.get("_aws", {"CloudWatchMetrics": []})["CloudWatchMetrics"]:
+            for name in (each["Name"] for each in one["Metrics"]):
+                assert sorted(map(tuple, one["Dimensions"])) == sorted(METRICS[name][0])
     metrics = [line for line in lines if "SES_EVENT_PROCESSED" in line]
     (about,) = metrics[0]["_aws"]["CloudWatchMetrics"]
     assert about["Namespace"] == "Sesight"

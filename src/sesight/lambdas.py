@@ -40,6 +40,21 @@ SPARE = 2.0
 NAMESPACE = "Sesight"
 """Of the metrics. Their dimensions are few on purpose: each value costs as a metric of its own."""
 
+METRICS = {
+    "SES_EVENT_PROCESSED": (
+        (("Stream", "EventType"), ("Stream", "Disposition")),
+        "Events and envelopes taken in, by their type and by what became of them.",
+    ),
+    "MissingCampaignTag": ((("Stream",),), "Events without a campaign tag."),
+    "Quarantined": ((("Reason",),), "Bodies quarantined."),
+    "FailedMessages": ((("Queue",),), "Messages that could not be stored and come again."),
+    "Conflicts": (((),), "Records decided again, since another function had changed them first."),
+    "Throttled": ((("Resource",),), "Calls that a table or index throttled, tried again."),
+    "AppliedChanges": (((),), "Changes of the feeds that the aggregator has read."),
+    "BadChanges": (((),), "Those of them that could not be read, and are in no total."),
+}
+"""The metrics, by name: their sets of dimensions, and what they count; both are contract."""
+
 NONE = "none"
 """A dimension's value where there is none."""
 
@@ -60,12 +75,18 @@ class Context(Protocol):
 
 
 def outreach_events(event: dict[str, Any], context: Context) -> dict[str, Any] | None:
-    """Take in what the outreach queue, or the topic itself, hands over; see `Processor.handle`."""
+    """Take in what the outreach queue, or the topic itself, hands over.
+
+    See `Processor.handle`.
+    """
     return _processor("outreach").handle(event, context)
 
 
 def finance_events(event: dict[str, Any], context: Context) -> dict[str, Any] | None:
-    """Take in what the finance queue, or the topic itself, hands over; see `Processor.handle`."""
+    """Take in what the finance queue, or the topic itself, hands over.
+
+    See `Processor.handle`.
+    """
     return _processor("finance").handle(event, context)
 
 
@@ -84,8 +105,10 @@ def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 def upkeep(event: dict[str, Any], context: Context) -> None:
-    """Do what must be done now and then: end suppressions whose time is over, remove what has outlived
-    its use, put old parts of rollup rows together. To be called every hour by a schedule.
+    """Do what a server does when it is quiet, once an hour.
+
+    That is: end suppressions whose time is over, remove what has outlived its use, put old parts of
+    rollup rows together.
     """
     del event
     app, store = _app()
