@@ -76,9 +76,9 @@ def serve(
         listener.close()
         raise
     try:
-        app.services()  # what it needs and cannot have is said before the address is
         if lines is not None:
             lines.start(app.metrics.lines_dropped.inc)
+        app.services()  # what it needs and cannot have is said before the address is
         _say(address_of(listener), address_of(public) if public else None, as_json=as_json)
         run(app, listener, public)
     except KeyboardInterrupt:
