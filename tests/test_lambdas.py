@@ -274,7 +274,8 @@ def test_lines(url: str) -> None:
     and type and by stream and disposition; an event without a campaign's tag counts.
     """
     program = """
-import sys, json
+import sys, json, logging
+logging.basicConfig(stream=sys.stdout, level="INFO", format="twice? %(message)s")  # as Lambda's runtime
 from sesight.lambdas import outreach_events
 from tests.invocation import Context
 print(outreach_events(json.load(sys.stdin), Context()))
@@ -303,6 +304,8 @@ print(outreach_events(json.load(sys.stdin), Context()))
     (about,) = metrics[0]["_aws"]["CloudWatchMetrics"]
     assert about["Namespace"] == "Sesight"
     assert about["Dimensions"] == [["Stream", "EventType"], ["Stream", "Disposition"]]
+    quiet = _in_a_function(program, url, sqs_event(bodies), AWS_LAMBDA_LOG_LEVEL="WARN")
+    assert not [line for line in quiet if "lagMs" in line]
     counted = {
         (each["EventType"], each["Disposition"]): each["SES_EVENT_PROCESSED"] for each in metrics
     }

@@ -84,9 +84,18 @@ class Sides:
         return found
 
 
-def no_scan(**_: object) -> None:
-    """Refuse to scan."""
-    raise AssertionError("a Scan")
+def watch(store: DynamoStore) -> None:
+    """Refuse to scan, and to read more than is answered."""
+
+    def no_scan(**_: object) -> None:
+        raise AssertionError("a Scan")
+
+    def all_of_it(parsed: dict, **_: object) -> None:
+        assert parsed["ScannedCount"] == parsed["Count"]
+
+    events = store.calls.client.meta.events
+    events.register("before-call.dynamodb.Scan", no_scan)
+    events.register("after-call.dynamodb.Query", all_of_it)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,7 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     told = bodies()
     processor = Processor(settings(url), "outreach", lambda: NOW)
     store = processor._store  # noqa: SLF001
+    watch(store)
     for event in batches(told):
         assert failed(processor.handle(event, Context())) == []
     aggregate(store)
@@ -117,8 +127,8 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         App(settings(f"sqlite:///{file}"), clock=lambda: NOW),
         App(settings(url), clock=lambda: NOW),
     )
-    client = both.dynamodb.store.calls.client  # type: ignore[union-attr]
-    client.meta.events.register("before-call.dynamodb.Scan", no_scan)
+    assert isinstance(both.dynamodb.store, DynamoStore)
+    watch(both.dynamodb.store)
     yield both
     both.sqlite.close()
     both.dynamodb.close()
