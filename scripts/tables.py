@@ -46,10 +46,21 @@ from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import Reason, Scope, SuppressionPolicy
 from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting
 from sesight.domain.text import instant, iso
-from sesight.ingest import batch, certificates, envelope, intake, reading, ses, ses_mail, sns
-from sesight.ingest.metrics import Metrics
+from sesight.ingest import (
+    batch,
+    certificates,
+    envelope,
+    intake,
+    reading,
+    ses,
+    ses_mail,
+    sns,
+    writer,
+)
+from sesight.ingest.metrics import UNSUBSCRIBED, Metrics
 from sesight.ingest.reading import read
 from sesight.ingest.ses import read_event
+from sesight.server import connection
 from sesight.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -206,11 +217,12 @@ def nothing_reasons() -> set[str]:
     nodes = [_argument(call, 3, "nothing") for call in _calls(envelope, "Envelope")]
     nodes += [
         _argument(call, 2, "nothing")
-        for module in (reading, intake)
+        for module in (reading, writer)
         for call in _calls(module, "Reading")
     ]
     ignored = [call.args[2] for call in _calls(batch, "Processed") if len(call.args) > 2]
     found = {text for text in _texts(nodes) if " " not in text and "." not in text}
+    found.add(UNSUBSCRIBED)
     return found | {text for text in _texts(ignored) if text.startswith("ignored")}
 
 
@@ -223,10 +235,11 @@ def refusals() -> set[tuple[str, int]]:
                 status = _argument(call, 2, "status")
                 known = 403 if status is None else ast.literal_eval(status)
                 found.add((call.args[0].value, known))
-    for module in (intake, server):
-        for call in _calls(module, "_refuse"):
-            if isinstance(call.args[0], ast.Constant):
-                found.add((call.args[0].value, ast.literal_eval(call.args[1])))
+    for module in (intake, connection, server):
+        for call in _calls(module, "_refuse", "refusal"):
+            said = [each.value for each in call.args if isinstance(each, ast.Constant)]
+            if len(said) > 1:
+                found.add((str(said[0]), int(str(said[1]))))
         for call in _calls(module, "Answer"):
             if len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
                 found.add((call.args[1].value, ast.literal_eval(call.args[0])))

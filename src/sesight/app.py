@@ -169,7 +169,9 @@ class App:
         observers = [] if count is None else [count]
         if journal is not None:
             observers.append(Journal(journal, self._ids(), clock).record)
-        self.pipeline = Pipeline(self.store, self.rules, clock, _each(observers) if observers else None)
+        self.pipeline = Pipeline(
+            self.store, self.rules, clock, _each(observers) if observers else None
+        )
         self._journal = journal
         self.intake: Intake | None = None
         self._writer: Writer | None = None
