@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ ANYTHING = st.one_of(
             ["a", "b"], [1], {"a": []}, {"a": ["b"], "c": ["d", "e"]}, "javascript:x", "2001:db8::1",
         ]
     ),
-)  # fmt: skip
+).map(deepcopy)  # fmt: skip
+"""Copies, since what is drawn is changed further."""
 
 
 @given(st.data())
