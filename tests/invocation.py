@@ -1,6 +1,8 @@
 """Invocations of the Lambda functions, as AWS makes them: events, contexts, the change feed's batches."""
 
+import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import time
@@ -126,6 +128,18 @@ def aggregate(store: DynamoStore) -> None:
     aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
     for event in feed_events(store):
         aggregator.take(event)
+
+
+@contextlib.contextmanager
+def event_loop() -> Iterator[None]:
+    """Give this thread the event loop that Mangum runs in, and close it, which a function never does."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def http_event(

@@ -22,6 +22,7 @@ from tests.aws import client
 from tests.builders import NOW
 from tests.invocation import (
     Context,
+    event_loop,
     failed,
     feed_events,
     http_event,
@@ -464,10 +465,11 @@ upkeep({}, Context())
 
 
 @pytest.fixture
-def ask(store: DynamoStore, processor: Processor) -> Callable[..., dict]:
+def ask(processor: Processor) -> Iterator[Callable[..., dict]]:
     """Ask the API through API Gateway."""
-    handler = gateway(processor._app)  # noqa: SLF001
-    return lambda *about, **more: handler(http_event(*about, **more), Context())
+    with event_loop():
+        handler = gateway(processor._app)  # noqa: SLF001
+        yield lambda *about, **more: handler(http_event(*about, **more), Context())
 
 
 @pytest.mark.parametrize(

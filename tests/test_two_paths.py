@@ -17,7 +17,7 @@ from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
 from sesight.store.dynamodb import DynamoStore
 from tests.builders import NOW
-from tests.invocation import KEY, Context, aggregate, batches, failed, http_event
+from tests.invocation import KEY, Context, aggregate, batches, event_loop, failed, http_event
 from tests.payload import PAYLOADS, raw
 from tests.store.engine import url_of
 
@@ -123,15 +123,16 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         [reading for each in told for reading in read(each, "sqs", known_sets=single.known_sets)]
     )
     single.close()
-    both = Sides(
-        App(settings(f"sqlite:///{file}"), clock=lambda: NOW),
-        App(settings(url), clock=lambda: NOW),
-    )
-    assert isinstance(both.dynamodb.store, DynamoStore)
-    watch(both.dynamodb.store)
-    yield both
-    both.sqlite.close()
-    both.dynamodb.close()
+    with event_loop():
+        both = Sides(
+            App(settings(f"sqlite:///{file}"), clock=lambda: NOW),
+            App(settings(url), clock=lambda: NOW),
+        )
+        assert isinstance(both.dynamodb.store, DynamoStore)
+        watch(both.dynamodb.store)
+        yield both
+        both.sqlite.close()
+        both.dynamodb.close()
 
 
 def test_records(sides: Sides) -> None:
