@@ -6,6 +6,7 @@ import gzip
 import io
 import sys
 import zlib
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
@@ -129,7 +130,7 @@ def _bodies(lines: IO[bytes]) -> Iterator[bytes]:
 
 def _pieces(lines: IO[bytes]) -> Iterator[bytes]:
     """Yield lines as they are; one longer than a body can be comes in pieces."""
-    return iter(lambda: lines.readline(MAX_BODY + 1), b"")
+    return iter(partial(lines.readline, MAX_BODY + 1), b"")
 
 
 def _next_line(lines: IO[bytes]) -> bytes | None:
@@ -144,7 +145,11 @@ def _apart(pieces: Iterator[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         ends = len(piece) <= MAX_BODY or piece.endswith(b"\n")
-        line = rest + piece if rest else piece
+        if ends and not rest and GLUE not in piece:
+            if line := piece.strip():
+                yield line
+            continue
+        line = rest + piece
         rest = b""
         if GLUE not in line:
             if line := line.strip():
