@@ -11,7 +11,7 @@ from bench.figures import Figure, Report
 FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench")).absolute()
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "370000"))
 ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads,dynamodb").split(",")
-SIGNED = int(os.environ.get("BENCH_SIGNED", "40000"))
+SIGNED = int(os.environ.get("BENCH_SIGNED", "80000"))
 
 
 def main() -> None:
