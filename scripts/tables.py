@@ -483,17 +483,24 @@ _MEANINGS = {
 
 def settings() -> str:
     """Return every setting, a table for each section of the file."""
-    sections: list[tuple[str, type[Struct], str]] = [("", Settings, PREFIX)]
-    lists: list[tuple[str, type[Struct], str]] = []
-    for each in msgspec.structs.fields(Settings):
+    lists: list[str] = []
+    parts = _sections("", Settings, lists)
+    return "\n".join([*parts, *lists])
+
+
+def _sections(name: str, of: type[Struct], lists: list[str]) -> list[str]:
+    """Return the tables of a section and those in it; `lists` gets those of lists of tables."""
+    variable = PREFIX + name.upper().replace(".", "_")
+    parts = [_section(f"[{name}]" if name else "", of, f"{variable}_" if name else variable)]
+    for each in msgspec.structs.fields(of):
+        below = f"{name}.{each.name}".strip(".")
         inner = get_args(each.type)
         if isinstance(each.type, type) and issubclass(each.type, Struct):
-            sections.append((each.name, each.type, f"{PREFIX}{each.name.upper()}_"))
+            parts += _sections(below, each.type, lists)
         elif inner and isinstance(inner[0], type) and issubclass(inner[0], Struct):
-            lists.append((each.name, inner[0], f"{PREFIX}{each.name.upper()}"))
-    parts = [_section(f"[{name}]" if name else "", of, prefix) for name, of, prefix in sections]
-    parts += [_section(f"[[{name}]]", of, None, variable) for name, of, variable in lists]
-    return "\n".join(parts)
+            given = PREFIX + below.upper().replace(".", "_")
+            lists.append(_section(f"[[{below}]]", inner[0], None, given))
+    return parts
 
 
 def _section(title: str, of: type[Struct], prefix: str | None, variable: str = "") -> str:
@@ -535,8 +542,7 @@ def _is_nested(kind: Any) -> bool:
 def _type(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         bare, meta = get_args(kind)
-        limits = f" ({meta.ge:,} to {meta.le:,})" if meta.ge is not None else ""
-        return _type(bare) + limits
+        return _type(bare) + _limits(meta)
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_type(each) for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is list:
@@ -545,7 +551,17 @@ def _type(kind: Any) -> str:
         return " or ".join(code(each) for each in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(code(each.value) for each in kind)
-    return {str: "text", int: "whole number", bool: "true or false"}[kind]
+    if get_origin(kind) is dict:
+        return "table of text"
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}[kind]
+
+
+def _limits(meta: Any) -> str:
+    if meta.gt is not None:
+        return f" (over {meta.gt}" + (f", to {meta.le})" if meta.le is not None else ")")
+    if meta.ge is None:
+        return ""
+    return f" ({meta.ge:,} to {meta.le:,})" if meta.le is not None else f" ({meta.ge:,} or more)"
 
 
 def _default(field: Any) -> str:

@@ -20,6 +20,7 @@ from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import Counting
+from sesight.send.secrets import SesSecrets
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -93,6 +94,47 @@ class CountingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Addresses, or domains with a leading @, that never count and never suppress."""
 
 
+class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a stream pauses itself, before SES would pause the account."""
+
+    streams: list[str] = field(default_factory=lambda: ["outreach"])
+    """The streams that are watched."""
+    bounce: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    """The bounce rate beyond which a stream pauses; SES reviews an account at 0.05."""
+    complaint: Annotated[float, Meta(gt=0, le=1)] = 0.001
+    """The complaint rate beyond which a stream pauses; SES reviews an account at 0.001."""
+    floor: Annotated[int, Meta(ge=1)] = 1_000
+    """Messages attempted below which a rate says nothing."""
+    days: Annotated[int, Meta(ge=1, le=90)] = 7
+    """Send days that the rates are taken over, today's included."""
+
+
+class SendingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How mail is sent. Nothing is sent before a stream has a sender."""
+
+    senders: list[SesSecrets] = field(default_factory=list)
+    """From whom each stream sends, and its keys; not read where there is a `secret`."""
+    secret: str | None = None
+    """Name or ARN of the secret in AWS Secrets Manager; `{stream}` in it stands for the stream."""
+    secret_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    """How long a secret that was read is taken as it is."""
+    endpoint: str | None = None
+    """Address of a simulated SES; none: AWS's own."""
+    templates: str = "templates"
+    """The folder of templates."""
+    rendering: Literal["local", "ses"] = "local"
+    """Who renders outreach templates: this process, or SES with the template pushed to it."""
+    account_list: bool = False
+    """Whether SES's account suppression list is asked too before sending."""
+    rate: Annotated[float, Meta(gt=0)] | None = None
+    """Messages a second at most, where it should be less than the account's own rate."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 16
+    """Messages under way at once at most."""
+    unknown_hours: Annotated[int, Meta(ge=1, le=720)] = 24
+    """Hours after which a message of which neither an answer nor a Send event came is taken as not sent."""
+    guard: GuardSettings = GuardSettings()
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
@@ -107,6 +149,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     intake: IntakeSettings = IntakeSettings()
     counting: CountingSettings = CountingSettings()
     suppression: SuppressionPolicy = SuppressionPolicy()
+    sending: SendingSettings = SendingSettings()
     topics: list[TopicSettings] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=lambda: [OUTREACH, FINANCE])
 

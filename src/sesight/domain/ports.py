@@ -1,4 +1,7 @@
-"""What the inside asks of the outside: stores, clocks. Adapters implement these; `app` chooses them."""
+"""What the inside asks of the outside: stores, logs of sending, clocks.
+
+Adapters implement these; `app` chooses them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from msgspec import Struct
 
 from sesight.domain.record import Record, least
 from sesight.domain.rollup import RollupKey, Rollups
+from sesight.domain.sending import Batch, Intent, Pause, State
 from sesight.domain.suppression import Suppression
 
 Clock = Callable[[], int]
@@ -303,4 +307,91 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of everything held."""
+        ...
+
+
+Blocks = Callable[[str, Collection[Suppression]], str | None]
+"""Says, of a stream and the items that an address and its domain have there, why it must not be sent
+to (a reason's word), or None.
+"""
+
+
+class SendLog(Protocol):
+    """What was intended to be sent and what became of it. Kept for `INTENTS_KEPT` days. Every write is
+    durable when it returns. Any method raises `StoreUnavailable` when the store is away.
+    """
+
+    def begin(self, batch: Batch) -> Batch:
+        """Record a batch and return it; or return the one that has its id.
+
+        One whose lease is over at `batch.at`, and that is not finished, is first leased to
+        `batch.holder` until `batch.leased_until`; the rest of it stays. So the caller holds what is
+        returned if it names the caller as holder.
+        """
+        ...
+
+    def hold(self, batch: str, holder: str, until: int) -> bool:
+        """Prolong the holder's lease; return whether it is still the holder's."""
+        ...
+
+    def finish(self, batch: str, at: int) -> None:
+        """Note that everything of a batch was tried."""
+        ...
+
+    def reopen(self, batch: Batch) -> Batch:
+        """As `begin`, but also for one that is finished, which no longer is."""
+        ...
+
+    def batch(self, id_: str) -> Batch | None:
+        """Return one batch."""
+        ...
+
+    def batches(self, stream: str, limit: int) -> list[Batch]:
+        """Return the batches of a stream, newest first."""
+        ...
+
+    def claim(self, wanted: Sequence[Intent], blocks: Blocks) -> list[Intent]:
+        """Record intents before their calls; return what is then recorded of each, in order.
+
+        An intent is recorded if its batch has none of its key, or has it in a state of `AGAIN`. In the
+        same transaction the address is looked up: one that `blocks` is recorded as suppressed, with the
+        reason as its code. So a suppression committed before a claim is never missed by it. The caller
+        may send exactly those that come back intended with the `send_id` it gave.
+        """
+        ...
+
+    def settle(self, intents: Sequence[Intent]) -> None:
+        """Record what became of intents: they replace those with the same batch, key and send_id, and
+        are recorded where there is none of their key. `withheld` follows the change of state.
+        """
+        ...
+
+    def intents(
+        self, batch: str, limit: int, after: str | None = None, states: Collection[State] = ()
+    ) -> list[Intent]:
+        """Return intents of a batch in the order of their keys, those after a key and, if any are
+        named, in one of the states only.
+        """
+        ...
+
+    def progress(self, batch: str) -> dict[State, int]:
+        """Return how many intents of a batch are in each state."""
+        ...
+
+    def withheld(self, stream: str, campaign: str) -> dict[State, int]:
+        """Return how many of a campaign's intents ever recorded are in each state of `WITHHELD`.
+        They outlive the intents.
+        """
+        ...
+
+    def pauses(self) -> dict[str, Pause]:
+        """Return why streams do not send, by stream."""
+        ...
+
+    def pause(self, pause: Pause) -> None:
+        """Stop a stream. One that is stopped already keeps its first reason."""
+        ...
+
+    def resume(self, stream: str) -> Pause | None:
+        """Let a stream send again; return what it was paused for."""
         ...

@@ -1,0 +1,91 @@
+"""Sending, in words: what was asked for, what was decided for each recipient, what became of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class State(StrEnum):
+    """What became of one recipient of one batch."""
+
+    INTENDED = "intended"
+    """Recorded before the provider is called. Found later, it is as good as unknown."""
+    SENT = "sent"
+    """The provider accepted the message."""
+    SUPPRESSED = "suppressed"
+    """Not tried: the address must not be sent to; `code` is the reason."""
+    INVALID = "invalid"
+    """Not tried: what was given cannot be sent to anybody, such as it is."""
+    REFUSED = "refused"
+    """The provider, or our own rules, refused this message; trying again as it is would not help."""
+    THROTTLED = "throttled"
+    """Not sent for want of rate, quota or permission to send now; it may be tried again."""
+    UNKNOWN = "unknown"
+    """The provider was called and no answer came: its Send event will tell. Not tried before that."""
+
+
+AGAIN = frozenset({State.SUPPRESSED, State.INVALID, State.REFUSED, State.THROTTLED})
+"""States after which a resumed batch tries a recipient again: nothing was sent."""
+
+OPEN = frozenset({State.INTENDED, State.UNKNOWN})
+"""States of which only the Send event can tell what became of them."""
+
+WITHHELD = frozenset({State.SUPPRESSED, State.INVALID, State.REFUSED})
+"""States that count as withheld by our own sender, with the campaign."""
+
+
+INTENTS_KEPT = 90
+"""Days after which a batch and its intents may be removed: a repetition is known as one until then."""
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """One recipient of one batch, and what became of it. Times are epoch ms.
+
+    `key` tells it from the others of its batch: the address, the statement's id, or `~` and a hash of
+    what cannot be sent to. `send_id` is in the message's tags, so that its events can be told. `detail`
+    is a sentence that repeats neither the address nor what the message says.
+    """
+
+    batch: str
+    key: str
+    send_id: str
+    stream: str
+    campaign: str
+    address: str
+    at: int
+    state: State = State.INTENDED
+    settled_at: int | None = None
+    message_id: str | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """One request to send, one job or one command. Times are epoch ms.
+
+    `id` is what makes a repetition one: it stands for an idempotency key and who gave it, or for what
+    a command sends. `fingerprint` is a hash of what was asked: another one under the same id is a
+    mistake of the caller's. Who works on a batch holds it until `leased_until`.
+    """
+
+    id: str
+    kind: str
+    stream: str
+    campaign: str
+    fingerprint: str
+    at: int
+    holder: str
+    leased_until: int
+    total: int | None = None
+    finished_at: int | None = None
+
+
+class Pause(Struct, frozen=True, kw_only=True):
+    """Why a stream does not send. `by`: `operator`, `reputation` or `ses`; `detail` is a sentence."""
+
+    stream: str
+    at: int
+    by: str
+    detail: str

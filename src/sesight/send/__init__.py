@@ -1,0 +1,1 @@
+"""Sending: template mail and financial reports through SES, told truthfully."""
