@@ -130,8 +130,8 @@ class SendingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Messages a second at most, where it should be less than the account's own rate."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 16
     """Messages under way at once at most."""
-    unknown_hours: Annotated[int, Meta(ge=1, le=720)] = 24
-    """Hours after which a message of which neither an answer nor a Send event came is taken as not sent."""
+    unknown_minutes: Annotated[int, Meta(ge=1, le=43_200)] = 1_440
+    """Minutes after which a message of which neither an answer nor a Send event came is taken as not sent."""
     guard: GuardSettings = GuardSettings()
 
 

@@ -31,6 +31,14 @@ class NotFound(SesightError):
     """There is no such thing."""
 
 
+class Conflict(SesightError):
+    """What is asked contradicts what was asked before, or is being done already."""
+
+
+class SendingStopped(SesightError):
+    """No mail of the stream goes out now; nothing was sent. The text says why and what to do."""
+
+
 class DetailExpired(SesightError):
     """The thing existed; its detail is past retention and only its totals are kept."""
 

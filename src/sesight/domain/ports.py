@@ -392,6 +392,10 @@ class SendLog(Protocol):
         """Stop a stream. One that is stopped already keeps its first reason."""
         ...
 
-    def resume(self, stream: str) -> Pause | None:
-        """Let a stream send again; return what it was paused for."""
+    def resume(self, stream: str, at: int) -> Pause | None:
+        """Let a stream send again; return what it was paused for. Its time `at` (ms) is kept."""
+        ...
+
+    def resumed_at(self, stream: str) -> int | None:
+        """Return when (ms) somebody last let the stream send again."""
         ...

@@ -1,0 +1,452 @@
+"""The sender: the one path from a draft to a message that SES took, for every caller.
+
+A recipient's walk: compose, wait for leave, claim (recorded, and the suppression list asked, in one
+transaction), call SES once, record what came of it. What SES throttled walks again from the wait.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
+from sesight.domain.sending import AGAIN, OPEN, Batch, Intent, Pause, State
+from sesight.send.outbound import Body, Outbound, Pushed, Unsendable
+from sesight.send.outbox import Outbox, Settled, accepted_event
+from sesight.send.ses import AccountUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sesight.domain.ports import Clock, SendLog
+    from sesight.send.pace import Pace
+    from sesight.send.ses import Mailer, Meaning
+
+LEASE = 120_000
+"""How long a batch is held (ms): as long as a crash keeps it from being resumed."""
+
+LOOK = 2_000
+"""How often a run looks whether it may go on (ms)."""
+
+TRIES = 8
+"""Calls for one recipient at most, each after SES throttled the one before or was not reached."""
+
+PAGE = 1_000
+
+NOT_ACCEPTED = "not-accepted"
+"""The code of an intent of which no Send event came in the time set."""
+
+Compose = Callable[[str], Outbound]
+"""Makes the message that carries a send id. Raises Unsendable."""
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """One recipient before anything is decided. `recipient` is as the caller wrote it, `key` tells it
+    from the others of the batch, `fault` says why it can be sent nothing.
+    """
+
+    recipient: str
+    key: str
+    address: str = ""
+    spelling: str | None = None
+    compose: Compose | None = None
+    fault: Unsendable | None = None
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What is asked to be sent. See `domain.sending.Batch`; `resumed` also tries recipients again of
+    which a finished batch says that nothing was sent.
+    """
+
+    id: str
+    kind: str
+    stream: str
+    campaign: str
+    fingerprint: str
+    drafts: Sequence[Draft]
+    resumed: bool = False
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What became of one recipient of an order; `detail` is a sentence for a person."""
+
+    recipient: str
+    state: State
+    code: str | None = None
+    detail: str | None = None
+    message_id: str | None = None
+    send_id: str | None = None
+
+
+Told = Callable[[int, Result], object]
+"""Hears of each recipient's result, with its place in the order, in no order."""
+
+
+class Run(Struct):
+    """One working through an order."""
+
+    order: Order
+    batch: Batch
+    known: Mapping[str, Intent]
+    until: float | None
+    stop: threading.Event = field(default_factory=threading.Event)
+    why: tuple[str, str] = ("stopped", "Sending was stopped before this recipient was tried.")
+    away: StoreUnavailable | None = None
+
+
+class Sender:
+    """Sends orders of one stream. Safe to use from any thread; close it when done."""
+
+    def __init__(
+        self,
+        *,
+        log: SendLog,
+        outbox: Outbox,
+        mailer: Mailer,
+        pace: Pace,
+        streams: Iterable[str],
+        find: Callable[[Intent], str | None],
+        newest_at: Callable[[], int | None],
+        guard: Callable[[str], Pause | None],
+        listed: Callable[[str], str | None] | None,
+        clock: Clock,
+        steady: Callable[[], float],
+        workers: int,
+        unknown_ms: int,
+    ) -> None:
+        """Keep the adapters.
+
+        `find` returns the message id of the record that carries an intent's send id; `newest_at` when
+        the newest event came; `guard` why a stream should pause; `listed` the reason why SES's own
+        list holds an address (raises AccountUnknown), None: it is not asked. `streams` are all there
+        are; `steady` is a clock in seconds that never goes back.
+        """
+        self._log = log
+        self._outbox = outbox
+        self._mailer = mailer
+        self._pace = pace
+        self._streams = tuple(streams)
+        self._find = find
+        self._newest_at = newest_at
+        self._guard = guard
+        self._listed = listed
+        self._clock = clock
+        self._steady = steady
+        self._workers = workers
+        self._unknown_ms = unknown_ms
+
+    def room(self, seconds: float) -> int:
+        """Return how many messages can go within so many seconds. Raises AccountUnknown."""
+        left = self._pace.left()
+        at_once = int(self._pace.rate * seconds)
+        return max(at_once if left is None else min(at_once, left), 0)
+
+    def send(
+        self, order: Order, told: Told | None = None, seconds: float | None = None
+    ) -> list[Result]:
+        """Work through an order; return each recipient's result, in the order's order.
+
+        An order worked through before is answered from the log; of one cut off, only what was not
+        tried is sent. Raises Conflict for another order under the same id and for one that is under
+        way, SendingStopped for a stream that is paused, StoreUnavailable and AccountUnknown when
+        nothing could be tried.
+        """
+        now = self._clock()
+        asked = Batch(
+            id=order.id,
+            kind=order.kind,
+            stream=order.stream,
+            campaign=order.campaign,
+            fingerprint=order.fingerprint,
+            at=now,
+            holder=secrets.token_hex(8),
+            leased_until=now + LEASE,
+            total=len(order.drafts),
+        )
+        known = self._log.batch(order.id)
+        if known is not None and known.fingerprint != order.fingerprint:
+            raise Conflict(
+                "Something else was sent under this key before: take another key for it."
+            )
+        if known is not None and known.finished_at is not None and not order.resumed:
+            return self.answer(order)
+        self._may_send(order.stream)
+        self._pace.account()  # while it is not known, nothing can be sent
+        batch = self._log.reopen(asked) if order.resumed else self._log.begin(asked)
+        if batch.holder != asked.holder:
+            if batch.finished_at is not None:
+                return self.answer(order)
+            raise Conflict("This is being sent already: ask again in a minute.")
+        run = Run(
+            order,
+            batch,
+            {} if known is None else self._intents(order.id),
+            None if seconds is None else self._steady() + seconds,
+        )
+        results = self._work(run, told)
+        if run.away is not None and not any(each.message_id for each in results):
+            raise run.away
+        if not run.stop.is_set():
+            self._log.finish(batch.id, self._clock())
+        return results
+
+    def answer(self, order: Order) -> list[Result]:
+        """Return what the log says of an order's recipients, asking the records of open ones."""
+        known = self._intents(order.id)
+        return [
+            Result(
+                recipient=draft.recipient,
+                state=State.UNKNOWN,
+                code="not-recorded",
+                detail="The log no longer says what became of it.",
+            )
+            if (found := known.get(draft.key)) is None
+            else self._result(draft, self.settled(found))
+            for draft in order.drafts
+        ]
+
+    def settled(self, intent: Intent) -> Intent:
+        """Return an intent with what its Send event tells, if it is open.
+
+        It is sent if a record carries its send id. It is taken as not sent if none has come for long,
+        though events sent later have.
+        """
+        if intent.state not in OPEN:
+            return intent
+        now = self._clock()
+        message_id = self._find(intent)
+        if message_id is not None:
+            found = replace(intent, state=State.SENT, message_id=message_id, settled_at=now)
+            found = replace(found, code=None, detail=None)
+        elif min(now, self._newest_at() or 0) - intent.at >= self._unknown_ms:
+            found = replace(
+                intent,
+                state=State.THROTTLED,
+                settled_at=now,
+                code=NOT_ACCEPTED,
+                detail="No Send event came for it, though later ones did: it was not sent.",
+            )
+        else:
+            return replace(
+                intent,
+                state=State.UNKNOWN,
+                code=intent.code or "no-answer",
+                detail=intent.detail or "It is not known yet whether SES took it.",
+            )
+        self._log.settle([found])
+        return found
+
+    # A run
+
+    def _work(self, run: Run, told: Told | None) -> list[Result]:
+        """Try every draft with several workers; at each look, see whether to go on."""
+        drafts = run.order.drafts
+        results: list[Result | None] = [None] * len(drafts)
+        places = threading.BoundedSemaphore(self._workers)
+
+        def done(n: int, future: Future[Result]) -> None:
+            places.release()
+            results[n] = result = future.result()
+            if told is not None:
+                told(n, result)
+
+        looked_at = held_at = self._clock()
+        with ThreadPoolExecutor(self._workers, "sender") as workers:
+            try:
+                for n, draft in enumerate(drafts):
+                    while not places.acquire(timeout=LOOK / 1_000):
+                        pass
+                    now = self._clock()
+                    if now - looked_at >= LOOK:
+                        looked_at = now
+                        self._look(run)
+                    if now - held_at >= LEASE // 4:
+                        held_at = now
+                        self._hold(run)
+                    future = workers.submit(self._one, run, draft)
+                    future.add_done_callback(lambda future, n=n: done(n, future))  # type: ignore[misc]
+            except BaseException:
+                run.stop.set()
+                raise
+        return [each for each in results if each is not None]
+
+    def _look(self, run: Run) -> None:
+        with suppress(StoreUnavailable):
+            try:
+                self._may_send(run.order.stream)
+            except SendingStopped as error:
+                self._stop(run, "paused", str(error))
+
+    def _hold(self, run: Run) -> None:
+        until = self._clock() + LEASE
+        with suppress(StoreUnavailable):
+            if not self._log.hold(run.batch.id, run.batch.holder, until):
+                self._stop(run, "taken-over", "Another process goes on with this.")
+
+    def _may_send(self, stream: str) -> None:
+        paused = self._log.pauses().get(stream)
+        if paused is None:
+            paused = self._guard(stream)
+            if paused is not None:
+                self._log.pause(paused)
+        if paused is not None:
+            raise SendingStopped(
+                f"The stream {stream} is paused: {paused.detail} "
+                f"`sesight stream resume {stream}` lets it send again."
+            )
+
+    def _stop(self, run: Run, code: str, sentence: str) -> None:
+        run.why = (code, sentence)
+        run.stop.set()
+
+    def _one(self, run: Run, draft: Draft) -> Result:
+        """Walk with one recipient from its draft to its result."""
+        try:
+            return self._result(draft, self._walk(run, draft))
+        except StoreUnavailable as error:
+            run.away = error
+            self._stop(run, "store-away", "The store is away, so nothing more was tried.")
+            return self._result(draft, _not_tried(run, draft))
+
+    def _walk(self, run: Run, draft: Draft) -> Intent:
+        known = run.known.get(draft.key)
+        if known is not None:
+            known = self.settled(known)
+            if known.state not in AGAIN:
+                return known
+        # one of which SES may yet say that it was sent is not used again
+        used = known is None or known.code == NOT_ACCEPTED
+        intent = Intent(
+            batch=run.batch.id,
+            key=draft.key,
+            send_id=secrets.token_hex(10) if known is None or used else known.send_id,
+            stream=run.order.stream,
+            campaign=run.order.campaign,
+            address=draft.address,
+            at=self._clock(),
+        )
+        try:
+            message = _composed(draft, intent.send_id)
+            on_list = self._listed(draft.address) if self._listed is not None else None
+        except Unsendable as error:
+            return self._record(intent, State.INVALID, error.code, str(error))
+        except AccountUnknown as error:
+            return self._record(intent, State.THROTTLED, "list-unknown", str(error))
+        if on_list is not None:
+            return self._record(intent, State.SUPPRESSED, on_list, None)
+        for attempt in range(TRIES):
+            if run.stop.is_set():
+                return _not_tried(run, draft)
+            if self._pace.left() == 0:
+                return self._record(intent, State.THROTTLED, "quota", _QUOTA)
+            if not self._pace.take(run.until):
+                return self._record(intent, State.THROTTLED, "rate", _RATE)
+            claimed = self._outbox.claim(replace(intent, at=self._clock()))
+            if claimed.state is not State.INTENDED or claimed.send_id != intent.send_id:
+                self._pace.give_back()
+                return claimed
+            answer = self._mailer.send(message)
+            if isinstance(answer, str):
+                return self._sent(claimed, draft, message, answer)
+            intent = self._refused(run, claimed, answer)
+            if not answer.again:
+                return intent
+            # full jitter: workers throttled together do not come back together
+            run.stop.wait(random.uniform(0, min(0.2 * 2**attempt, 5)))  # noqa: S311
+        return intent
+
+    def _sent(self, intent: Intent, draft: Draft, message: Outbound, message_id: str) -> Intent:
+        now = self._clock()
+        sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=now)
+        content = message.content
+        event = accepted_event(
+            intent,
+            message_id,
+            now,
+            sender=message.sender,
+            subject=content.subject if isinstance(content, Body) else None,
+            template=content.template if isinstance(content, Pushed) else None,
+            tags=tuple(sorted(message.tags.items())),
+            configuration_set=message.configuration_set,
+            spelling=draft.spelling,
+        )
+        # SES has it: what cannot be recorded now, its Send event tells
+        with suppress(StoreUnavailable):
+            self._outbox.settle(Settled(sent, event))
+        return sent
+
+    def _refused(self, run: Run, intent: Intent, meaning: Meaning) -> Intent:
+        if meaning.code == "rate":
+            self._pace.slow()
+        if meaning.stops is not None:
+            self._stop(run, meaning.code, meaning.sentence)
+            stopped = self._streams if meaning.stops == "account" else (intent.stream,)
+            for stream in stopped:
+                self._log.pause(
+                    Pause(stream=stream, at=self._clock(), by="ses", detail=meaning.sentence)
+                )
+        return self._record(intent, meaning.state, meaning.code, meaning.sentence)
+
+    def _record(self, intent: Intent, state: State, code: str, detail: str | None) -> Intent:
+        found = replace(intent, state=state, code=code, detail=detail, settled_at=self._clock())
+        self._outbox.settle(Settled(found))
+        return found
+
+    def _intents(self, batch: str) -> dict[str, Intent]:
+        found: dict[str, Intent] = {}
+        after = None
+        while True:
+            page = self._log.intents(batch, PAGE, after)
+            found.update((each.key, each) for each in page)
+            if len(page) < PAGE:
+                return found
+            after = page[-1].key
+
+    def _result(self, draft: Draft, intent: Intent) -> Result:
+        detail = intent.detail
+        if intent.state is State.SUPPRESSED:
+            detail = f"The address is suppressed: {intent.code}."
+        return Result(
+            recipient=draft.recipient,
+            state=State.UNKNOWN if intent.state is State.INTENDED else intent.state,
+            code=intent.code,
+            detail=detail,
+            message_id=intent.message_id,
+            send_id=intent.send_id or None,
+        )
+
+
+_QUOTA = "The account's quota of 24 hours is used up: go on later."
+_RATE = "The account's rate did not let it go in time: send it again."
+
+
+def _composed(draft: Draft, send_id: str) -> Outbound:
+    if draft.fault is not None:
+        raise draft.fault
+    if draft.compose is None:
+        raise Unsendable("empty", "There is nothing to send.")
+    return draft.compose(send_id)
+
+
+def _not_tried(run: Run, draft: Draft) -> Intent:
+    code, detail = run.why
+    return Intent(
+        batch=run.batch.id,
+        key=draft.key,
+        send_id="",
+        stream=run.order.stream,
+        campaign=run.order.campaign,
+        address=draft.address,
+        at=run.batch.at,
+        state=State.THROTTLED,
+        code=code,
+        detail=detail,
+    )

@@ -1,0 +1,188 @@
+"""SES v2, as the sender sees it: what every answer means, and what the account may do."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+from msgspec import Struct
+
+from sesight.domain.errors import SesightError
+from sesight.domain.sending import State
+from sesight.send.outbound import Outbound, Unsendable, request
+
+
+class Meaning(NamedTuple):
+    """What an error of SES's means. `again`: the same call may be made soon; `stops`: nothing more is
+    sent, by the `stream` or by all streams (`account`).
+    """
+
+    state: State
+    code: str
+    sentence: str
+    again: bool = False
+    stops: str | None = None
+
+
+ERRORS = {
+    "TooManyRequestsException": Meaning(
+        State.THROTTLED, "rate", "SES took no more messages a second than it did.", again=True
+    ),
+    "LimitExceededException": Meaning(
+        State.THROTTLED, "limit", "A limit of the SES account is reached."
+    ),
+    "AccountSuspendedException": Meaning(
+        State.THROTTLED,
+        "account-suspended",
+        "AWS has suspended sending for the account: see the AWS console.",
+        stops="account",
+    ),
+    "SendingPausedException": Meaning(
+        State.THROTTLED,
+        "sending-paused",
+        "Sending is paused in SES, for the account or the configuration set.",
+        stops="stream",
+    ),
+    "MessageRejected": Meaning(
+        State.REFUSED, "message-rejected", "SES rejected the message: is the sender verified?"
+    ),
+    "MailFromDomainNotVerifiedException": Meaning(
+        State.REFUSED, "mail-from", "The MAIL FROM domain is not verified with SES."
+    ),
+    "NotFoundException": Meaning(
+        State.REFUSED,
+        "not-found",
+        "SES does not know the configuration set, template or contact list.",
+    ),
+    "BadRequestException": Meaning(
+        State.REFUSED, "bad-request", "SES does not take the message such as it is."
+    ),
+    "AccessDeniedException": Meaning(
+        State.REFUSED, "access", "These AWS credentials may not send: allow ses:SendEmail."
+    ),
+}
+"""What SES's errors mean, by code (API reference of SendEmail; facts on retries of its guide)."""
+
+ALIASES = {
+    "Throttling": "TooManyRequestsException",
+    "ThrottlingException": "TooManyRequestsException",
+    "TooManyRequests": "TooManyRequestsException",
+    "ValidationException": "BadRequestException",
+    "InvalidParameterValue": "BadRequestException",
+    "AccessDenied": "AccessDeniedException",
+    "UnrecognizedClientException": "AccessDeniedException",
+    "InvalidClientTokenId": "AccessDeniedException",
+    "SignatureDoesNotMatch": "AccessDeniedException",
+    "ExpiredTokenException": "AccessDeniedException",
+    "AccountSendingPausedException": "SendingPausedException",
+    "ConfigurationSetSendingPausedException": "SendingPausedException",
+    "ConfigurationSetDoesNotExist": "NotFoundException",
+}
+"""Other codes by which the same is said."""
+
+QUOTA = Meaning(
+    State.THROTTLED, "quota", "The account's quota of 24 hours is used up: go on later."
+)
+UNREACHABLE = Meaning(State.THROTTLED, "unreachable", "SES could not be reached.", again=True)
+NO_ANSWER = Meaning(
+    State.UNKNOWN, "no-answer", "SES was called and did not answer: its Send event will tell."
+)
+FAULT = Meaning(
+    State.UNKNOWN, "ses-fault", "SES answered that it failed: a Send event will tell if it sent."
+)
+CREDENTIALS = Meaning(State.REFUSED, "access", "There are no AWS credentials to send with.")
+OTHER = Meaning(State.REFUSED, "other", "SES refused the message.")
+
+
+class Account(Struct, frozen=True):
+    """What SES says the account may do: messages a second, messages in 24 hours (None: no limit) and
+    how many of those are used, whether it sends at all, and how AWS sees it.
+    """
+
+    rate: float
+    quota: int | None
+    used: int
+    enabled: bool
+    enforcement: str
+
+
+class AccountUnknown(SesightError):
+    """SES cannot be asked what the account may do: try again, or look at the credentials."""
+
+
+class Mailer:
+    """Sends over a client of SES v2 that makes each call once. Safe to use from any thread."""
+
+    def __init__(self, client: Any) -> None:
+        """Keep the client (botocore's `sesv2`)."""
+        self._client = client
+
+    def send(self, message: Outbound) -> str | Meaning:
+        """Ask SES to send one message, once; return the message id, or what the error means.
+
+        Never raises for what SES or the network does.
+        """
+        try:
+            asked = request(message)
+            answer = self._client.send_email(**asked)
+        except Unsendable as error:
+            return Meaning(State.INVALID, error.code, str(error))
+        except ParamValidationError:
+            return ERRORS["BadRequestException"]
+        except ClientError as error:
+            return meaning_of(error.response)
+        except NoCredentialsError:
+            return CREDENTIALS
+        except (EndpointConnectionError, ConnectTimeoutError):
+            return UNREACHABLE
+        except HTTPClientError:
+            return NO_ANSWER
+        found: str | None = answer.get("MessageId")
+        return found or FAULT
+
+    def account(self) -> Account:
+        """Ask SES what the account may do. Raises AccountUnknown."""
+        try:
+            told = self._client.get_account()
+        except (BotoCoreError, ClientError) as error:
+            raise AccountUnknown(
+                f"SES does not say what the account may send ({code_of(error)})."
+            ) from None
+        quota = told.get("SendQuota", {})
+        most = quota.get("Max24HourSend", -1)
+        return Account(
+            quota.get("MaxSendRate", 1.0),
+            None if most < 0 else int(most),
+            int(quota.get("SentLast24Hours", 0)),
+            told.get("SendingEnabled", True),
+            told.get("EnforcementStatus", "HEALTHY"),
+        )
+
+
+def code_of(error: Exception) -> str:
+    """Return the word for an error of botocore's that repeats nothing of what was asked."""
+    response = getattr(error, "response", None)
+    found = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return found or type(error).__name__
+
+
+def meaning_of(response: dict[str, Any]) -> Meaning:
+    """Return what an error's response means."""
+    error = response.get("Error", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.get("Code", "")
+    said = error.get("Message", "")
+    known = ERRORS.get(ALIASES.get(code, code))
+    if known is None:
+        return FAULT if status >= 500 else OTHER
+    if known.code == "rate" and "quota" in said.lower():
+        return QUOTA
+    return known
