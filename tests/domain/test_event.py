@@ -16,7 +16,10 @@ from sesight.domain.event import (
     Report,
     Send,
     Subscription,
+    better_name,
+    campaign_name,
     campaign_of,
+    is_altered,
     tag_value,
 )
 from tests.builders import NOW
@@ -99,3 +102,34 @@ def test_tag_value() -> None:
     """A tag's value is the least of several, None if the tag is missing."""
     tags = (("a", "1"), ("b", "2"), ("b", "3"))
     assert [tag_value(tags, name) for name in "abc"] == ["1", "2", None]
+
+
+@pytest.mark.parametrize(
+    ("value", "altered"),
+    [
+        ("Spring-3f2a9c10", True),
+        ("a--3f2a9c10", True),
+        ("Spring-20261001", False),
+        ("Spring-3F2A9C10", False),
+        ("Spring-3f2a9c1", False),
+        ("Spring-3f2a9c100", False),
+        ("-3f2a9c10", False),
+        ("Sprüng-3f2a9c10", False),
+        ("Spring-3f2a9c10\n", False),
+    ],
+)
+def test_altered(value: str, altered: bool) -> None:
+    """A tag altered to fit ends in 8 hex digits; a date does not make one."""
+    assert is_altered(value) is altered
+
+
+def test_campaign_names() -> None:
+    """Of several names of a campaign the one its owner wrote is shown, whatever sorts first."""
+    assert campaign_name(()) is None
+    tags = (("campaign_name", "Uber-3f2a9c10"), ("campaign_name", "Über"), ("x", "A"))
+    assert campaign_name(tags) == "Über"
+    assert [better_name(*pair) for pair in ((None, "b"), ("b", None), ("b", "a"))] == [
+        "b",
+        "b",
+        "a",
+    ]

@@ -1,9 +1,12 @@
 """What becomes of each reading of a batch, and when a sender must try again."""
 
+import itertools
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
-from sesight.domain.event import Disposition, Event, Identity, Report, Send
+from sesight.domain.event import Accepted, Disposition, Event, Identity, Report, Send
 from sesight.domain.ports import Key
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed
@@ -115,3 +118,25 @@ def test_named_stream(reception: Reception, stream: str) -> None:
     [done] = reception.process([reading])
     assert (done.disposition, done.stream) == (Disposition.CREATED, stream)
     assert reception.totals(stream)["delivered"] == 1
+
+
+def test_name_of_a_campaign(tmp_path: Path) -> None:
+    """What our own sender says of a message keeps the campaign's name as its owner wrote it, and its
+    records with what SES says of it, whichever comes first.
+    """
+    tags = (("campaign_id", "spring"), ("campaign_name", "Uber-uns-3f2a9c10"))
+    told = (*tags, ("campaign_name", "Über uns"))
+    events = [
+        Event("m-1", Identity(NOW, tags=said), (Report(ANA, kind(NOW)),), "outreach-tracking")
+        for said, kind in ((tags, Send), (told, Accepted))
+    ]
+    for n, order in enumerate(itertools.permutations(events)):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        reception = Reception(folder)
+        for event in order:
+            reception.process([Reading("file", event)])
+        card = reception.store.card("outreach", "spring")
+        assert card is not None
+        assert card.name == "Über uns"
+        assert reception.record("m-1", ANA).identity.tags == told

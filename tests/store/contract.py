@@ -22,6 +22,7 @@ from sesight.domain.event import (
     Open,
     Report,
     Send,
+    better_name,
 )
 from sesight.domain.ports import SEVERAL, Card, Changes, Filter, Key, Quarantined, Row, Store, View
 from sesight.domain.record import Record, fold
@@ -521,6 +522,25 @@ class Totals:
         assert found == {one: totals, finance: nothing}
         assert [card for card, _ in store.cards(["finance"])] == [finance]
         assert (store.card("outreach", "c"), store.card("outreach", "d")) == (one, None)
+
+    def test_names_of_campaigns(self, store: Store) -> None:
+        """A campaign's card shows the name its owner gave it, not what a tag made of it, in any order."""
+        names = [
+            "Über",
+            "Uber-3f2a9c10",
+            "Spring-20261001",
+            "Spring-deadbeef",
+            "a-DEADBEEF",
+            "-deadbeef",
+            "x y-deadbeef",
+            None,
+        ]
+        pairs = list(itertools.permutations(names, 2))
+        for n, pair in enumerate(pairs):
+            for name in pair:
+                put(store, cards={("outreach", f"c{n}"): Card("outreach", f"c{n}", name)})
+        shown = {card.campaign: card.name for card, _ in store.cards(["outreach"])}
+        assert shown == {f"c{n}": better_name(*pair) for n, pair in enumerate(pairs)}
 
     def test_bounded_values(self, store: Store, count: Count) -> None:
         """A scope has rows for 1,000 values of an open dimension; what comes later shares `~other`,

@@ -6,6 +6,7 @@ time and flagged in `clock`. Strings were cleaned and cut by `sesight.domain.tex
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar
@@ -295,3 +296,31 @@ def tag_value(tags: tuple[tuple[str, str], ...], wanted: str) -> str | None:
         if name == wanted:
             return value
     return None
+
+
+_ALTERED = re.compile(r"[A-Za-z0-9_-]+-(?=[0-9]*[a-f])[0-9a-f]{8}")
+
+
+def is_altered(value: str) -> bool:
+    """Return whether a tag's value looks like one that was altered to fit: it ends in `-` and 8 hex
+    digits with a letter among them (`sesight.send.tags`).
+    """
+    return _ALTERED.fullmatch(value) is not None
+
+
+def better_name(one: str | None, other: str | None) -> str | None:
+    """Return which of two names of a campaign to show: any before none, one as its owner wrote it
+    before one that was altered to fit a tag, then the lesser.
+    """
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other, key=lambda name: (is_altered(name), name))
+
+
+def campaign_name(tags: tuple[tuple[str, str], ...]) -> str | None:
+    """Return the name that tags give a campaign, or None."""
+    found = None
+    for name, value in tags:
+        if name == "campaign_name":
+            found = better_name(found, value)
+    return found

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from sesight.domain.event import better_name
 from sesight.domain.record import Record, least
 from sesight.domain.rollup import RollupKey, Rollups
 from sesight.domain.sending import Batch, Intent, Pause, State
@@ -50,8 +51,8 @@ SEVERAL = "~several"
 
 
 class Card(Struct, frozen=True, gc=False, array_like=True):
-    """A campaign's identity and times, kept for ever. Joined field by field (least text; first and
-    last times), so the order of events does not matter.
+    """A campaign's identity and times, kept for ever. Joined field by field (the better name, else
+    the least text; first and last times), so the order of events does not matter.
     """
 
     stream: str
@@ -70,7 +71,7 @@ class Card(Struct, frozen=True, gc=False, array_like=True):
         return Card(
             self.stream,
             self.campaign,
-            least(self.name, other.name),
+            better_name(self.name, other.name),
             min(self.provider, other.provider),
             least(self.sender, other.sender),
             self.subject

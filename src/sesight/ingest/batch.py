@@ -21,8 +21,8 @@ from sesight.domain.event import (
     RenderingFailure,
     Report,
     Send,
+    campaign_name,
     campaign_of,
-    tag_value,
 )
 from sesight.domain.ports import Card, Changes, Key, Quarantined, View
 from sesight.domain.record import Record, fold, least
@@ -442,7 +442,7 @@ class Batch:
                 [
                     Card(
                         *place,
-                        tag_value(tags, "campaign_name"),
+                        campaign_name(tags),
                         provider,
                         sender,
                         subject,

@@ -51,8 +51,8 @@ class Pushed(Struct, frozen=True):
 
 class Outbound(Struct, frozen=True, kw_only=True):
     """One message to one recipient. `sender` and `to` may show a name (RFC 5322, ASCII); `headers`
-    are further ones; `contact_list` and `topic` let SES make the unsubscribe links; `subject` is
-    what is known of it here.
+    are further ones; `contact_list` and `topic` let SES make the unsubscribe links;
+    `campaign_name` is the campaign's as its owner wrote it, which no tag may hold.
     """
 
     to: str
@@ -65,6 +65,7 @@ class Outbound(Struct, frozen=True, kw_only=True):
     attachments: tuple[Attachment, ...] = ()
     contact_list: str | None = None
     topic: str | None = None
+    campaign_name: str | None = None
     tracked: bool = True
 
 

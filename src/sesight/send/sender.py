@@ -19,9 +19,11 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
 from sesight.domain.sending import AGAIN, OPEN, Batch, Intent, Pause, State
+from sesight.domain.text import address as mailbox_of
 from sesight.send.outbound import Body, Outbound, Pushed, Unsendable
 from sesight.send.outbox import Outbox, Settled, accepted_event
 from sesight.send.ses import AccountUnknown
+from sesight.send.tags import known_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -371,10 +373,10 @@ class Sender:
             intent,
             message_id,
             now,
-            sender=message.sender,
+            sender=mailbox_of(message.sender)[0],
             subject=content.subject if isinstance(content, Body) else None,
             template=content.template if isinstance(content, Pushed) else None,
-            tags=tuple(sorted(message.tags.items())),
+            tags=known_tags(message.tags, message.campaign_name),
             configuration_set=message.configuration_set,
             spelling=draft.spelling,
         )

@@ -235,6 +235,20 @@ def _joined(name: str, how: str) -> str:
     return f"{name} = coalesce({how}(card.{name}, excluded.{name}), card.{name}, excluded.{name})"
 
 
+def _altered(name: str) -> str:
+    """Write `sesight.domain.event.is_altered` of a name."""
+    marked, dated = [f"'?*-{digit * 8}'" for digit in ("[0-9a-f]", "[0-9]")]
+    return (
+        f"({name} GLOB {marked} AND {name} NOT GLOB {dated} AND {name} NOT GLOB '*[^A-Za-z0-9_-]*')"
+    )
+
+
+_NAME = (
+    f"name = coalesce(CASE {_altered('card.name')} - {_altered('excluded.name')} "
+    "WHEN 1 THEN excluded.name WHEN -1 THEN card.name END, "
+    "min(card.name, excluded.name), card.name, excluded.name)"
+)
+
 # a subject that differs from recipient to recipient may name them, and a card is kept for ever
 _SUBJECT = (
     "subject = CASE WHEN card.subject IS NULL THEN excluded.subject "
@@ -246,8 +260,8 @@ _JOIN = (
     f"INSERT INTO card (campaign, {', '.join(_CARD + _TIMES)}) "
     f"VALUES ({', '.join('?' * (1 + len(_CARD + _TIMES)))}) ON CONFLICT (campaign) DO UPDATE SET "
     + ", ".join(
-        [_SUBJECT]
-        + [_joined(name, "min") for name in (*_CARD, "first_sent_at") if name != "subject"]
+        [_NAME, _SUBJECT]
+        + [_joined(name, "min") for name in ("provider", "sender", "template", "first_sent_at")]
         + [_joined(name, "max") for name in ("last_sent_at", "last_event_at")]
     )
 )
