@@ -4,7 +4,7 @@ import asyncio
 import time
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -73,15 +73,22 @@ class Poster:
         """Post all of them from a program that is not asynchronous."""
         return asyncio.run(self.post(notifications))
 
-    async def post(self, notifications: Iterable[bytes] | AsyncIterator[bytes]) -> Posted:
-        """Post each notification (JSON of SNS) once, again on 5xx and on broken connections."""
+    async def post(
+        self,
+        notifications: Iterable[bytes] | AsyncIterator[bytes],
+        done: Callable[[int | None], None] = lambda _: None,
+    ) -> Posted:
+        """Post each notification (JSON of SNS) once, again on 5xx and on broken connections.
+
+        `done` is told the last status of each, None where it was given up.
+        """
         posted = Posted(statuses={})
         statuses: Counter[int] = Counter()
         latencies = array("d")
         begin = time.perf_counter()
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(self.connections * 2)
         workers = [
-            asyncio.ensure_future(self._work(queue, posted, statuses, latencies))
+            asyncio.ensure_future(self._work(queue, posted, statuses, latencies, done))
             for _ in range(self.connections)
         ]
         try:
@@ -108,6 +115,7 @@ class Poster:
         posted: Posted,
         statuses: Counter[int],
         latencies: "array[float]",
+        done: Callable[[int | None], None],
     ) -> None:
         line = _Connection(self.host, self.port)
         try:
@@ -126,15 +134,15 @@ class Poster:
                         continue
                     latencies.append((time.perf_counter() - begin) * 1000)
                     statuses[status] += 1
-                    if status < 300:
-                        posted.accepted += 1
-                        break
                     if status < 500:
-                        posted.refused += 1
+                        posted.accepted += status < 300
+                        posted.refused += status >= 300
+                        done(status)
                         break
                     await asyncio.sleep(wait if after is None else after)
                 else:
                     posted.lost += 1
+                    done(None)
         finally:
             line.close()
 
