@@ -84,7 +84,7 @@ class Pace:
             rate = self.rate  # may ask the account, so it is had before the lock is
             with self._condition:
                 wait = self._fill(rate)
-                if wait <= 0:
+                if wait <= 1e-9:
                     self._tokens -= 1
                     self._spent += 1
                     return True
