@@ -52,13 +52,14 @@ Compose = Callable[[str], Outbound]
 
 class Draft(Struct, frozen=True, kw_only=True):
     """One recipient before anything is decided. `recipient` is as the caller wrote it, `key` tells it
-    from the others of the batch, `fault` says why it can be sent nothing.
+    from the others of the batch, `name` is the campaign's own, `fault` says why it can be sent nothing.
     """
 
     recipient: str
     key: str
     address: str = ""
     spelling: str | None = None
+    name: str | None = None
     compose: Compose | None = None
     fault: Unsendable | None = None
 

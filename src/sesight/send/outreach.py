@@ -1,0 +1,141 @@
+"""Outreach: template mail to people. A request, a list or a file becomes drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from sesight.send.addresses import Address, normalised
+from sesight.send.outbound import Body, Outbound, Pushed, Unsendable
+from sesight.send.sender import Compose, Draft
+from sesight.send.stationery import Stationery
+from sesight.send.tags import campaign_tags
+
+
+class Campaign(Struct, frozen=True, forbid_unknown_fields=True):
+    """The campaign that mail belongs to, as its owner writes it."""
+
+    id: str
+    name: str | None = None
+    type: str | None = None
+    step: str | None = None
+    variant: str | None = None
+
+
+class Person(Struct, frozen=True, forbid_unknown_fields=True):
+    """One recipient: an address, perhaps with a name before it; what the template is told of them;
+    whether opens and clicks may be recorded.
+    """
+
+    email: str
+    name: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    tracked: bool = True
+
+
+class Template(Protocol):
+    """A template that was checked for its stream."""
+
+    name: str
+
+    def body(self, context: Mapping[str, Any]) -> Body | Pushed:
+        """Return what the template makes of a context. Raises Unsendable for what that lacks."""
+        ...
+
+
+def drafts(
+    people: Iterable[Person],
+    campaign: Campaign,
+    template: Template,
+    stationery: Stationery,
+    context: Mapping[str, Any],
+) -> list[Draft]:
+    """Return a draft for each person, in their order. `context` is what all are told alike.
+
+    What a person's own context says wins over it; `email`, `name`, `unsubscribe_url`,
+    `postal_address` and `campaign` are given to every template.
+    Raises InvalidRequest for a campaign that no tag can hold.
+    """
+    _ = _tags(campaign, stationery, "0")  # a campaign that is wrong is so for everybody
+    seen: dict[str, int] = {}
+    return [
+        _draft(n, person, campaign, template, stationery, context, seen)
+        for n, person in enumerate(people)
+    ]
+
+
+def _draft(
+    n: int,
+    person: Person,
+    campaign: Campaign,
+    template: Template,
+    stationery: Stationery,
+    context: Mapping[str, Any],
+    seen: dict[str, int],
+) -> Draft:
+    try:
+        to = recipient(person.email, person.name, n, seen)
+    except Unsendable as error:
+        return faulty(person.email, n, error)
+
+    def compose(send_id: str) -> Outbound:
+        url = stationery.url(to.address, campaign.id)
+        told = {
+            **context,
+            **person.context,
+            "email": to.mailbox,
+            "name": to.name or "",
+            "unsubscribe_url": url or "",
+            "postal_address": stationery.secrets.postal_address or "",
+            "campaign": campaign.name or campaign.id,
+        }
+        tags = _tags(campaign, stationery, send_id)
+        content = template.body(told)
+        return stationery.outbound(to, content, tags, url=url, tracked=person.tracked)
+
+    return drafted(person.email, to.address, to, compose, campaign.name or campaign.id)
+
+
+def _tags(campaign: Campaign, stationery: Stationery, send_id: str) -> dict[str, str]:
+    return campaign_tags(
+        stream=stationery.stream.id,
+        campaign=campaign.id,
+        send_id=send_id,
+        name=campaign.name,
+        kind=campaign.type,
+        step=campaign.step,
+        variant=campaign.variant,
+    )
+
+
+def recipient(email: str, name: str | None, n: int, seen: dict[str, int]) -> Address:
+    """Read a recipient's address; `seen` are those before it, by place. Raises Unsendable."""
+    to = normalised(email)
+    if name:
+        to = Address(to.address, name, to.spelling)
+    before = seen.setdefault(to.address, n)
+    if before != n:
+        raise Unsendable(
+            "duplicate", f"The address is in this list already, as number {before + 1}."
+        )
+    _ = to.header
+    return to
+
+
+def drafted(
+    given: str, key: str, to: Address, compose: Callable[[str], Outbound], name: str
+) -> Draft:
+    """Return a draft that can be composed. `name` is the campaign's own."""
+    made: Compose = compose
+    return Draft(
+        recipient=given, key=key, address=to.address, spelling=to.spelling, compose=made, name=name
+    )
+
+
+def faulty(given: str, n: int, error: Unsendable) -> Draft:
+    """Return a draft of what cannot be sent; its key is its place and a hash of what was given."""
+    digest = sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return Draft(recipient=given, key=f"~{n}-{digest}", fault=error)

@@ -1,0 +1,102 @@
+"""Stationery: what all messages of an order share, and what every message must have on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from sesight.domain.errors import SettingsError
+from sesight.domain.stream import Stream
+from sesight.send.addresses import Address, header_address
+from sesight.send.outbound import Attachment, Body, Outbound, Pushed
+from sesight.send.secrets import SesSecrets
+
+SES_LINK = "{{amazonSESUnsubscribeUrl}}"
+"""What SES replaces by its own unsubscribe link where a contact list is named (SES guide on
+subscription management)."""
+
+Link = Callable[[str, str, str], str]
+"""Makes the unsubscribe link of a stream, an address and a campaign."""
+
+
+class Stationery(Struct, frozen=True, kw_only=True):
+    """The stream, what it sends with, and what makes unsubscribe links (None: there are no keys)."""
+
+    stream: Stream
+    secrets: SesSecrets
+    link: Link | None
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for what no message of the stream may lack."""
+        name, secrets = self.stream.id, self.secrets
+        if self.stream.marketing and not secrets.postal_address:
+            raise SettingsError(
+                f"Marketing mail shows a postal address: set postal_address for {name}."
+            )
+        one_click = self.stream.marketing or secrets.unsubscribe == "header"
+        if one_click and secrets.contact_list is None and self.link is None:
+            raise SettingsError(
+                f"Mail of {name} carries an unsubscribe link: set public_url and unsubscribe_keys "
+                "for it, or a contact_list of SES."
+            )
+        if not one_click and secrets.unsubscribe == "notify" and not secrets.reply_to:
+            raise SettingsError(
+                f"Who wants no more mail of {name} writes to reply_to: set it, or unsubscribe."
+            )
+
+    @property
+    def set(self) -> str:
+        """Return the configuration set."""
+        return self.secrets.configuration_set or self.stream.configuration_set
+
+    def url(self, address: str, campaign: str) -> str | None:
+        """Return the link by which an address leaves the stream, None where there is none."""
+        if not self.stream.marketing and self.secrets.unsubscribe != "header":
+            return None
+        if self.secrets.contact_list is not None:
+            return SES_LINK
+        return None if self.link is None else self.link(self.stream.id, address, campaign)
+
+    def outbound(
+        self,
+        to: Address,
+        content: Body | Pushed,
+        tags: Mapping[str, str],
+        *,
+        url: str | None,
+        attachments: tuple[Attachment, ...] = (),
+        tracked: bool = True,
+    ) -> Outbound:
+        """Return a message with everything on it that each must have. `url` is what `url` gave.
+
+        Raises Unsendable for names and addresses that no header can hold.
+        """
+        secrets = self.secrets
+        by_ses = url == SES_LINK
+        return Outbound(
+            to=to.header,
+            sender=header_address(secrets.from_address, secrets.from_name),
+            configuration_set=self.set,
+            tags=tags,
+            content=content,
+            reply_to=tuple(secrets.reply_to),
+            headers=() if by_ses else self._headers(url),
+            attachments=attachments,
+            contact_list=secrets.contact_list if by_ses else None,
+            topic=secrets.topic if by_ses else None,
+            tracked=tracked and secrets.tracked and self.stream.tracked,
+        )
+
+    def _headers(self, url: str | None) -> tuple[tuple[str, str], ...]:
+        if url is not None:
+            # RFC 8058: exactly one HTTPS address, and the word that one click is enough
+            return (
+                ("List-Unsubscribe", f"<{url}>"),
+                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+            )
+        if self.secrets.unsubscribe == "notify":
+            return (
+                ("List-Unsubscribe", f"<mailto:{self.secrets.reply_to[0]}?subject=unsubscribe>"),
+            )
+        return ()
