@@ -22,17 +22,9 @@ from sesight.simulation.plan import now_ms
 from sesight.simulation.ses_account import Account
 from sesight.simulation.ses_addresses import bare, is_simulator
 from sesight.simulation.ses_calls import Call, Model, Refused
-from sesight.simulation.ses_events import (
-    Delay,
-    Fate,
-    SesEvent,
-    clicked,
-    events_of,
-    opened,
-    quick,
-    unsubscribed,
-)
-from sesight.simulation.ses_faults import BEFORE, SENDS, Fault, Faults, Planned
+from sesight.simulation.ses_events import SesEvent, clicked, events_of, opened, unsubscribed
+from sesight.simulation.ses_fates import Delay, Fate, delivered, quick
+from sesight.simulation.ses_faults import BEFORE, SENDS, Fault, Faults, Planned, PlannedEntry
 from sesight.simulation.ses_message import SentMessage
 from sesight.simulation.ses_publisher import Publisher
 from sesight.simulation.ses_sending import Sending
@@ -47,11 +39,6 @@ _MANNERS = {
 }
 
 
-def delivered(_: str) -> Fate:
-    """Every address takes its mail."""
-    return Fate.DELIVERED
-
-
 class SimulatedSes:
     """One SES account in one region, at `url` while it is entered. Safe to use from any thread."""
 
@@ -64,6 +51,7 @@ class SimulatedSes:
         connections: int = 4,
         fate: Callable[[str], Fate] = delivered,
         delay: Delay = quick,
+        announce: bool = True,
         region: str = "eu-west-1",
         identities: tuple[str, ...] = ("example.com",),
         configuration_sets: tuple[str, ...] = ("outreach-tracking", "finance-tracking"),
@@ -78,8 +66,8 @@ class SimulatedSes:
         """`intake` is the URL that events are posted to, signed by `signer` (made where none is
         given; pin its `certificate_pem`), over `connections` connections: one keeps their order.
         `told` is handed each event as soon as it is certain. `fate` says what becomes of mail to a
-        bare address that is not the simulator's; `delay` when. The newest `kept` messages, and four
-        times as many events, can be looked at.
+        bare address that is not the simulator's; `delay` when. `announce`: a Send precedes each
+        Rendering Failure. The newest `kept` messages, and four times as many events, can be looked at.
         """
         self.account = Account(
             clock,
@@ -92,6 +80,7 @@ class SimulatedSes:
         )
         self.fate = fate
         self.delay = delay
+        self.announce = announce
         self.calls: Counter[str] = Counter()
         """Calls that came, by operation."""
         self.statuses: Counter[int] = Counter()
@@ -110,11 +99,13 @@ class SimulatedSes:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._publisher: Publisher | None = None
+        self._error_at_start: OSError | None = None
         self._sending = Sending(
             self.account,
             seed=seed,
             unsubscribe_url=lambda message_id: f"{self.url}{_UNSUBSCRIBE}{message_id}",
             accepted=self._accepted,
+            fault=self._faults.status,
         )
         self._operations = {**self._sending.calls(), **self.account.calls()}
         self._model = Model(frozenset(self._operations))
@@ -127,13 +118,16 @@ class SimulatedSes:
         return f"http://127.0.0.1:{self._server.port}"
 
     def start(self) -> None:
-        """Listen, on a thread of its own."""
+        """Listen, on a thread of its own. Raises OSError where the port is not free."""
         listening = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run(listening)), name="simulated-ses", daemon=True
         )
         self._thread.start()
         listening.wait()
+        if self._error_at_start is not None:
+            self._thread.join()
+            raise self._error_at_start
 
     def stop(self) -> None:
         """End all connections; events not yet published are dropped."""
@@ -150,13 +144,18 @@ class SimulatedSes:
         self.stop()
 
     async def _run(self, listening: threading.Event) -> None:
+        try:
+            await self._server.start()
+        except OSError as error:  # the port is not free
+            self._error_at_start = error
+            listening.set()
+            return
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         publishing = None
         if self._intake is not None and self.signer is not None:
             self._publisher = Publisher(self._intake, self.signer, self._connections, self._done)
             publishing = asyncio.ensure_future(self._publisher.run())
-        await self._server.start()
         listening.set()
         await self._stopped.wait()
         await self._server.stop()
@@ -212,18 +211,39 @@ class SimulatedSes:
         with self._changed:
             self._faults.planned.append(Planned(fault, times, operations, seconds, meant))
 
+    def fail_entries(
+        self,
+        status: str,
+        times: int = 1,
+        *,
+        meant: Callable[[dict[str, Any]], bool] = lambda _: True,
+    ) -> None:
+        """Plan a status, such as TRANSIENT_FAILURE, for the next entries of SendBulkEmail."""
+        with self._changed:
+            self._faults.entries.append(PlannedEntry(status, times, meant))
+
     def recover(self) -> None:
         """Plan no fault any more."""
         with self._changed:
             self._faults.planned.clear()
+            self._faults.entries.clear()
 
-    def open(self, message_id: str, **more: Any) -> SesEvent:
-        """Somebody opens a message now; `more` are fields of the event, such as `userAgent`."""
-        return self._happened(opened(self.message(message_id), self._clock(), **more))
+    def open(self, message_id: str, **more: Any) -> SesEvent | None:
+        """Somebody opens a message now; `more` are fields of the event, such as `userAgent`.
 
-    def click(self, message_id: str, link: str, **more: Any) -> SesEvent:
-        """Somebody clicks a link of a message now."""
-        return self._happened(clicked(self.message(message_id), self._clock(), link, **more))
+        None where opens of it are not tracked.
+        """
+        message = self.message(message_id)
+        if not message.tracked("Open"):
+            return None
+        return self._happened(opened(message, self._clock(), **more))
+
+    def click(self, message_id: str, link: str, **more: Any) -> SesEvent | None:
+        """Somebody clicks a link of a message now; None where clicks of it are not tracked."""
+        message = self.message(message_id)
+        if not message.tracked("Click"):
+            return None
+        return self._happened(clicked(message, self._clock(), link, **more))
 
     def unsubscribe(self, message_id: str) -> SesEvent | None:
         """The recipient leaves the contact list; no event if that was so before."""
@@ -301,7 +321,7 @@ class SimulatedSes:
 
     def _accepted(self, message: SentMessage) -> None:
         self._messages.append(message)
-        events, fates = events_of(message, self.fate, self.delay)
+        events, fates = events_of(message, self.fate, self.delay, announce=self.announce)
         for address, fate in fates.items():
             reason = {Fate.BOUNCED: "BOUNCE", Fate.COMPLAINED: "COMPLAINT"}.get(fate)
             if reason in self.account.suppressions.reasons and not is_simulator(address):

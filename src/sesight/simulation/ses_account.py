@@ -56,7 +56,7 @@ class Account:
         self.sets = {name: ConfigurationSet(name) for name in configuration_sets}
         self._sent: deque[tuple[int, int]] = deque()
         self._sum = 0
-        self._tokens = 1.0
+        self._tokens = max(1.0, max_send_rate)
         self._filled_at = clock()
 
     # -- quota and rate --------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
 
 from sesight.simulation.bodies import date_header, stamp
 from sesight.simulation.ses_addresses import bare, is_simulator
+from sesight.simulation.ses_fates import REACHED, READ, Delay, Fate, fate_of
 from sesight.simulation.ses_message import SentMessage
 
 HEADER_BYTES = 10 * 1024
@@ -17,59 +17,6 @@ HEADER_BYTES = 10 * 1024
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 """The test virus: an attachment with it is rejected."""
 
-Delay = Callable[[str], int]
-"""From an event's type to how long after its message's acceptance it happens, ms."""
-
-_DELAYS = {
-    "Send": 0,
-    "Rendering Failure": 5,
-    "Reject": 5,
-    "DeliveryDelay": 10,
-    "Delivery": 15,
-    "Bounce": 20,
-    "Open": 30,
-    "Click": 40,
-    "Complaint": 50,
-    "Subscription": 0,
-}
-
-
-def quick(event_type: str) -> int:
-    """Delays that let a test see everything at once, in the order of real ones."""
-    return _DELAYS[event_type]
-
-
-class Fate(StrEnum):
-    """What becomes of a message at a recipient's."""
-
-    DELIVERED = "delivered"
-    BOUNCED = "bounced"
-    """There is no such mailbox."""
-    SUPPRESSED = "suppressed"
-    """On SES's own list, as the simulator's `suppressionlist`."""
-    SOFT_BOUNCED = "soft-bounced"
-    """The mailbox is full."""
-    DELAYED = "delayed"
-    """Delivered after a delay."""
-    AUTO_REPLIED = "auto-replied"
-    """Delivered, then an answer that the person is away."""
-    COMPLAINED = "complained"
-    """Delivered, then marked as spam."""
-    OPENED = "opened"
-    """Delivered, then opened."""
-    CLICKED = "clicked"
-    """Delivered, then opened and its first link clicked."""
-
-
-_SIMULATOR_FATES = {
-    "success": Fate.DELIVERED,
-    "bounce": Fate.BOUNCED,
-    "ooto": Fate.AUTO_REPLIED,
-    "complaint": Fate.COMPLAINED,
-    "suppressionlist": Fate.SUPPRESSED,
-}
-_READ = {Fate.OPENED, Fate.CLICKED}
-_DELIVERED = {Fate.DELIVERED, Fate.DELAYED, Fate.AUTO_REPLIED, Fate.COMPLAINED, *_READ}
 _BROWSER = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/150.0.0.0 Safari/537.36"
@@ -87,20 +34,17 @@ class SesEvent(NamedTuple):
     """Its JSON."""
 
 
-def fate_of(mailbox: str, fate: Callable[[str], Fate]) -> Fate:
-    """The fate of a bare address: of the simulator's as AWS documents them, else as `fate` says."""
-    if is_simulator(mailbox):
-        return _SIMULATOR_FATES.get(mailbox.partition("@")[0].partition("+")[0], Fate.BOUNCED)
-    return fate(mailbox)
-
-
 def events_of(
-    message: SentMessage, fate: Callable[[str], Fate], delay: Delay
+    message: SentMessage, fate: Callable[[str], Fate], delay: Delay, *, announce: bool = True
 ) -> tuple[list[SesEvent], dict[str, Fate]]:
-    """All events of a message that follow from its being sent, and the fate of each address tried."""
+    """All events of a message that follow from its being sent, and the fate of each address tried.
+
+    `announce`: a Send precedes the Rendering Failure. SES does it or does not.
+    """
     story = _Story(message, delay)
     if message.failure is not None:
-        story.add("Send", {}, unrendered=True)
+        if announce:
+            story.add("Send", {}, unrendered=True)
         failure = {"errorMessage": message.failure, "templateName": message.template}
         story.add("Rendering Failure", failure)
         return story.events, {}
@@ -157,13 +101,16 @@ class _Story:
         self.message = message
         self.events: list[SesEvent] = []
         self._delay = delay
+        self._times: dict[str, int] = {}
 
     def add(self, event_type: str, body: dict[str, Any], *, unrendered: bool = False) -> None:
         at = self._at(event_type)
         self.events.append(_event(self.message, at, event_type, body, unrendered=unrendered))
 
     def _at(self, event_type: str) -> int:
-        return self.message.at + self._delay(event_type)
+        if event_type not in self._times:  # a delay may be another one each time it is asked for
+            self._times[event_type] = self.message.at + self._delay(event_type)
+        return self._times[event_type]
 
     def suppressed(self, held: list[str], reason: str) -> None:
         """SES did not try these addresses."""
@@ -192,7 +139,7 @@ class _Story:
 
         if late := of(Fate.DELAYED):
             self._delayed(late)
-        if reached := of(*_DELIVERED):
+        if reached := of(*REACHED):
             self._delivery(reached)
         if gone := of(Fate.BOUNCED):
             self._bounce(
@@ -213,10 +160,10 @@ class _Story:
             self._bounce("Transient", "General", away, None)
         if angry := of(Fate.COMPLAINED):
             self._complaint(angry)
-        if of(*_READ):
+        if of(*READ) and self.message.tracked("Open"):
             self.events.append(opened(self.message, self._at("Open")))
         links = _links(self.message)
-        if of(Fate.CLICKED) and links:
+        if of(Fate.CLICKED) and links and self.message.tracked("Click"):
             self.events.append(clicked(self.message, self._at("Click"), links[0]))
 
     def _delayed(self, late: list[str]) -> None:
@@ -234,7 +181,7 @@ class _Story:
     def _delivery(self, reached: list[str]) -> None:
         body = {
             "timestamp": _time(self._at("Delivery")),
-            "processingTimeMillis": self._delay("Delivery"),
+            "processingTimeMillis": self._at("Delivery") - self.message.at,
             "recipients": reached,
             "smtpResponse": "250 2.0.0 OK simulated",
             "remoteMtaIp": "203.0.113.26",

@@ -47,10 +47,20 @@ class Planned:
 
 
 @dataclass(slots=True)
+class PlannedEntry:
+    """A status for the next `times` entries of bulk calls it is meant for."""
+
+    status: str
+    times: int
+    meant: Callable[[dict[str, Any]], bool]
+
+
+@dataclass(slots=True)
 class Faults:
     """The faults to come, in the order they were planned."""
 
     planned: list[Planned] = field(default_factory=list)
+    entries: list[PlannedEntry] = field(default_factory=list)
 
     def next(self, operation: str, parameters: dict[str, Any]) -> Planned | None:
         """The fault of a call that is made now, which then has one time fewer to come."""
@@ -60,4 +70,14 @@ class Faults:
                 if each.times <= 0:
                     self.planned.remove(each)
                 return each
+        return None
+
+    def status(self, entry: dict[str, Any]) -> str | None:
+        """The status an entry of a bulk call fails with, which then has one time fewer to come."""
+        for each in self.entries:
+            if each.meant(entry):
+                each.times -= 1
+                if each.times <= 0:
+                    self.entries.remove(each)
+                return each.status
         return None

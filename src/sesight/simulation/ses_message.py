@@ -97,6 +97,13 @@ class SentMessage:
         """The HTML body, of a message that is not raw; without SES's pixel and its links."""
         return self._part("Html")
 
+    def tracked(self, event_type: str) -> bool:
+        """Whether SES hears of Opens or Clicks: there is HTML, and no override forbids it."""
+        tracking = (self.overrides or {}).get("Tracking", {})
+        if tracking.get(f"{event_type}TrackingEnabled") == "DISABLED":
+            return False
+        return self.html is not None or b"text/html" in (self.given_raw or b"").lower()
+
     def header(self, name: str) -> str | None:
         """The first header field of a name in what would have been sent."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)

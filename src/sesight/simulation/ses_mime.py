@@ -45,15 +45,17 @@ def built(
 
 
 def _attach(message: EmailMessage, given: dict[str, Any], disposition: str) -> None:
-    kind = given.get("ContentType") or "application/octet-stream"
-    maintype, _, subtype = kind.partition(";")[0].strip().partition("/")
-    encoding = _ENCODINGS[given.get("ContentTransferEncoding", "BASE64")]
     part = EmailMessage(policy=_POLICY)
+    part["Content-Type"] = given.get("ContentType", "application/octet-stream")
+    kind = part["Content-Type"]
+    # a message or parts within the attachment are bytes all the same
+    plain = kind.maintype not in {"message", "multipart"}
     part.set_content(
         given["RawContent"],
-        maintype=maintype,
-        subtype=subtype or "octet-stream",
-        cte=encoding,
+        maintype=kind.maintype if plain else "application",
+        subtype=kind.subtype if plain else "octet-stream",
+        params=dict(kind.params) if plain else {},
+        cte=_ENCODINGS[given.get("ContentTransferEncoding", "BASE64")],
         disposition=disposition,
         filename=given["FileName"],
     )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from email.utils import getaddresses
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from sesight.simulation.ses_account import Account
@@ -15,37 +13,21 @@ from sesight.simulation.ses_calls import Operation, Refused
 from sesight.simulation.ses_library import compiled, template_data
 from sesight.simulation.ses_message import SentMessage
 from sesight.simulation.ses_mime import headers_of, without
+from sesight.simulation.ses_rules import (
+    attachments_given,
+    check_raw,
+    headers_given,
+    simple_parts,
+    tags_of,
+)
 
 RECIPIENTS = 50
 """Recipients of one message, To, Cc and Bcc together; destinations of one bulk call."""
 MESSAGE_BYTES = 40 * 1024 * 1024
 """A message's size, its attachments encoded."""
-LINE_BYTES = 1_000
-"""A line of a raw message."""
 
-_TAG = re.compile(r"[A-Za-z0-9_-]+")
-_OWN_TAGS = {"ses:feedback-id-a", "ses:feedback-id-b"}
-_OWN_HEADERS = frozenset(
-    {
-        *{"from", "sender", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id"},
-        *{"return-path", "mime-version", "content-type", "content-transfer-encoding"},
-        *{"content-disposition", "dkim-signature", "feedback-id", "received"},
-    }
-)
-"""Header fields SES writes itself; it refuses or overrides another's, and here it refuses."""
-_UNSENT = {
-    *{"bcc", "x-ses-configuration-set", "x-ses-message-tags", "x-ses-list-management-options"},
-}
+_UNSENT = {"bcc", "x-ses-configuration-set", "x-ses-message-tags", "x-ses-list-management-options"}
 """Header fields of raw messages that go no further than SES."""
-_CONTENT_TYPE = re.compile(r"[!-.0-~]+/[!-.0-~]+(?:\s*;.*)?")
-_FORBIDDEN_FILES = re.compile(
-    r"\.(?:ade|adp|app|asp|bas|bat|cer|chm|cmd|com|cpl|crt|csh|der|exe|fxp|gadget|hlp|hta|inf|ins|isp"
-    r"|its|js|jse|ksh|lib|lnk|ma[dfgmqrstuvw]|md[abetwz]|msc|msh[12]?(?:xml)?|msi|msp|mst|ops|pcd|pif"
-    r"|plg|prf|prg|reg|scf|scr|sct|shb|shs|sys|ps[12](?:xml)?|psc[12]|tmp|url|vb|vbe|vbs|vps|vsmacros"
-    r"|vs[stw]|vxd|ws|wsc|wsf|wsh|xnk)",
-    re.IGNORECASE,
-)
-"""Extensions of attachments SES does not take (developer guide, "unsupported attachment types")."""
 
 _BULK_STATUSES = {
     "MessageRejected": "MESSAGE_REJECTED",
@@ -77,14 +59,16 @@ class Sending:
         seed: int,
         unsubscribe_url: Callable[[str], str],
         accepted: Callable[[SentMessage], None],
+        fault: Callable[[dict[str, Any]], str | None],
     ) -> None:
         """`unsubscribe_url` makes the URL at which a message's recipient leaves its list; `accepted`
-        is told of each message.
+        is told of each message; `fault` gives the status a bulk call's entry shall fail with.
         """
         self.account = account
         self._random = random.Random(seed)
         self._unsubscribe_url = unsubscribe_url
         self._accepted = accepted
+        self._fault = fault
 
     def calls(self) -> dict[str, Operation]:
         """What answers each operation."""
@@ -102,13 +86,13 @@ class Sending:
         envelope = _envelope(given, raw)
         self._check(envelope)
         if raw is not None:
-            _check_raw(raw)
+            check_raw(raw)
             more: dict[str, Any] = {"given_raw": without(raw, _UNSENT)}
         else:
             more = {
-                "extra_headers": _headers(inner.get("Headers", [])),
-                "attachments": _attachments(inner.get("Attachments", [])),
-                **(_simple(inner) if kind == "Simple" else self._template(inner)),
+                "extra_headers": headers_given(inner.get("Headers", [])),
+                "attachments": attachments_given(inner.get("Attachments", [])),
+                **({"parts": simple_parts(inner)} if kind == "Simple" else self._template(inner)),
             }
         return {"MessageId": self._accept("SendEmail", given, envelope, more)}
 
@@ -124,12 +108,16 @@ class Sending:
         if source is None:
             raise Refused("BadRequestException", "The From address must be specified.")
         common = self._template(template)
-        defaults = _tags(given.get("DefaultEmailTags", []))
-        headers = _headers(template.get("Headers", []))
-        attachments = _attachments(template.get("Attachments", []))
+        defaults = tags_of(given.get("DefaultEmailTags", []))
+        headers = headers_given(template.get("Headers", []))
+        attachments = attachments_given(template.get("Attachments", []))
         self._may_send(source, given.get("ConfigurationSetName"))
         results = []
         for entry in entries:
+            status = self._fault(entry)
+            if status is not None:
+                results.append({"Status": status, "Error": "This was planned."})
+                continue
             try:
                 own_tags = entry.get("ReplacementTags")
                 envelope = _Envelope(
@@ -137,7 +125,7 @@ class Sending:
                     *_destinations(entry["Destination"]),
                     given.get("ConfigurationSetName"),
                     # AWS calls them replacements: an entry with tags of its own has no others
-                    defaults if own_tags is None else _tags(own_tags),
+                    defaults if own_tags is None else tags_of(own_tags),
                     None,
                 )
                 self._check(envelope)
@@ -263,10 +251,10 @@ def _envelope(given: dict[str, Any], raw: bytes | None) -> _Envelope:
     to, cc, bcc = _destinations(given.get("Destination", {}))
     if not (to or cc or bcc):
         to, cc, bcc = (_addresses(said.get(name, "")) for name in ("to", "cc", "bcc"))
-    tags = _tags(given.get("EmailTags", []))
+    tags = tags_of(given.get("EmailTags", []))
     if not tags and "x-ses-message-tags" in said:  # the API's tags win outright
         pairs = [each.partition("=") for each in said["x-ses-message-tags"].split(",")]
-        tags = _tags([{"Name": name.strip(), "Value": value.strip()} for name, _, value in pairs])
+        tags = tags_of([{"Name": name.strip(), "Value": value.strip()} for name, _, value in pairs])
     management = given.get("ListManagementOptions")
     if management is None and "x-ses-list-management-options" in said:
         name, _, topic = said["x-ses-list-management-options"].partition(";")
@@ -294,91 +282,10 @@ def _addresses(value: str) -> list[str]:
     return [mailbox for _, mailbox in getaddresses([value]) if mailbox]
 
 
-def _tags(given: list[dict[str, str]]) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for each in given:
-        name, value = each["Name"], each["Value"]
-        for part, text in (("name", name), ("value", value)):
-            if not text:
-                raise Refused("BadRequestException", f"The tag {part} must be specified.")
-            if len(text) > 256:
-                raise Refused("BadRequestException", f"Tag {part} cannot exceed 256 characters.")
-            ours = part == "name" and text in _OWN_TAGS
-            if part == "name" and text.startswith("ses:") and not ours:
-                raise Refused("BadRequestException", "Tag names that begin with ses: are reserved.")
-            if not ours and _TAG.fullmatch(text) is None:
-                raise Refused(
-                    "BadRequestException",
-                    f"Invalid tag {part} <{text}>: only alphanumeric ASCII characters, '_', and '-' "
-                    "are allowed.",
-                )
-        if name in tags:
-            # undocumented, so that no sender should lean on either answer
-            raise Refused("BadRequestException", f"Duplicate tag name <{name}>.")
-        tags[name] = value
-    return tags
-
-
-def _headers(given: list[dict[str, str]]) -> list[tuple[str, str]]:
-    headers = [(each["Name"], each["Value"]) for each in given]
-    names = [name.lower() for name, _ in headers]
-    for (name, value), known_as in zip(headers, names, strict=True):
-        if len(name) + len(value) > 996:
-            raise Refused("BadRequestException", "A header's name and value exceed 996 characters.")
-        if known_as in _OWN_HEADERS or names.count(known_as) > 1:
-            raise Refused("BadRequestException", f"Duplicate header '{name}'.")
-    return headers
-
-
 def _joined(common: list[tuple[str, str]], own: list[dict[str, str]]) -> list[tuple[str, str]]:
     """The template's headers, those of an entry in place of the ones of the same name."""
     replaced = {each["Name"].lower() for each in own}
-    return [*(each for each in common if each[0].lower() not in replaced), *_headers(own)]
-
-
-def _attachments(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for each in given:
-        if _FORBIDDEN_FILES.fullmatch(PurePath(each["FileName"]).suffix):
-            raise Refused("MessageRejected", f"Illegal filename '{each['FileName']}'.")
-        if not each["FileName"] or any(c in each["FileName"] for c in "\r\n\0"):
-            raise Refused("BadRequestException", "An attachment's file name is not valid.")
-        if "ContentType" in each and _CONTENT_TYPE.fullmatch(each["ContentType"]) is None:
-            raise Refused("BadRequestException", "An attachment's content type is not valid.")
-        seven = each.get("ContentTransferEncoding") == "SEVEN_BIT"
-        if seven and not each["RawContent"].isascii():
-            raise Refused("BadRequestException", "An attachment in 7 bits is not ASCII.")
-    return given
-
-
-def _simple(given: dict[str, Any]) -> dict[str, Any]:
-    body = given["Body"]
-    parts = {"Subject": _encoded(given["Subject"])}
-    parts |= {name: _encoded(body[name]) for name in ("Text", "Html") if name in body}
-    if len(parts) == 1:
-        raise Refused("BadRequestException", "The body must have a Text or Html part.")
-    if any(c in parts["Subject"] for c in "\r\n\0"):
-        raise Refused("BadRequestException", "The subject contains control characters.")
-    return {"parts": parts}
-
-
-def _encoded(content: dict[str, str]) -> str:
-    """The text as it arrives: without a charset SES takes 7 bits, and other characters are lost."""
-    charset = content.get("Charset", "us-ascii")
-    try:
-        return content["Data"].encode(charset, "replace").decode(charset)
-    except LookupError:
-        raise Refused("BadRequestException", f"Unknown charset {charset}.") from None
-
-
-def _check_raw(raw: bytes) -> None:
-    names = [name.lower() for name, _ in headers_of(raw)]
-    if b"\r\n\r\n" not in raw and b"\n\n" not in raw:
-        raise Refused("BadRequestException", "The message has no blank line after its header.")
-    for each in ("from", "to", "subject", "date", "message-id", "content-type", "mime-version"):
-        if names.count(each) > 1:
-            raise Refused("BadRequestException", f"Duplicate header '{each}'.")
-    if any(len(line) > LINE_BYTES for line in raw.splitlines()):
-        raise Refused("BadRequestException", f"A line is longer than {LINE_BYTES} characters.")
+    return [*(each for each in common if each[0].lower() not in replaced), *headers_given(own)]
 
 
 def _check_size(message: SentMessage) -> None:
