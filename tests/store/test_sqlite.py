@@ -16,7 +16,7 @@ from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.file import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from sesight.store.sqlite import SqliteStore
-from tests.store import contract, contract_pages
+from tests.store import contract, contract_pages, contract_sending
 from tests.store.contract import BOTH, NOW, everything, put, record, ses_id
 
 
@@ -57,6 +57,12 @@ def fresh(tmp_path: Path) -> Iterator[Callable[[], Store]]:
 
 
 @pytest.fixture
+def away() -> Callable[[Store], None]:
+    """Close a store's file under it."""
+    return lambda store: store.close()
+
+
+@pytest.fixture
 def count() -> contract.Count:
     """Add increments in a commit."""
     return lambda store, rollups: put(store, rollups=rollups)
@@ -83,6 +89,26 @@ class TestTotals(contract.Totals):
 
 
 class TestLists(contract.Lists):
+    """Bound."""
+
+
+class TestBatches(contract_sending.Batches):
+    """Bound."""
+
+
+class TestClaims(contract_sending.Claims):
+    """Bound."""
+
+
+class TestResults(contract_sending.Results):
+    """Bound."""
+
+
+class TestPauses(contract_sending.Pauses):
+    """Bound."""
+
+
+class TestKeeping(contract_sending.Keeping):
     """Bound."""
 
 
@@ -162,6 +188,7 @@ def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     put(store, rollups={key: [number] * n for number, key in enumerate(keys)})
     before = [store.campaign_totals(stream, "c") for stream in ("outreach", "finance")]
     store.close()
+    without_sending(path)
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM rollup WHERE family = 0 AND dimension <> ''")
         connection.execute("PRAGMA user_version = 1")
@@ -170,6 +197,33 @@ def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     assert [store.campaign_totals(stream, "c") for stream in ("outreach", "finance")] == before
     assert [len(found) for found in before] == [3, 3]
     assert rows(path, "PRAGMA user_version") == [(VERSION,)]
+    store.close()
+
+
+def without_sending(path: Path) -> None:
+    """Take a file back to version 2."""
+    with sqlite3.connect(path) as connection:
+        for table in ("batch", "intent", "withheld", "pause"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
+def test_version_2(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file of version 2, which sent nothing, opens with its records, and then logs what is sent."""
+    store = reopen()
+    put(store, record(NOW - 1, 1))
+    store.close()
+    schema = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+    new = rows(path, schema)
+    without_sending(path)
+    assert len(rows(path, schema)) < len(new)
+    store = reopen()
+    assert rows(path, schema) == new
+    assert rows(path, "PRAGMA user_version") == [(VERSION,)]
+    assert everything(store, BOTH) == [record(NOW - 1, 1)]
+    intent = contract_sending.intent_of("a@example.org")
+    assert store.sending.claim([intent], contract_sending.blocks) == [intent]
     store.close()
 
 

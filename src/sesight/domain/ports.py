@@ -301,8 +301,9 @@ class Store(Protocol):
         ...
 
     def sweep(self, now: int, limit: int) -> int:
-        """Remove up to `limit` expired records (their totals stay) and old quarantined bodies;
-        return how many records went.
+        """Remove up to `limit` expired records (their totals stay) and as many intents that were kept
+        for `INTENTS_KEPT` days, with old batches and quarantined bodies; return how many records or
+        intents went, whichever are more.
         """
         ...
 

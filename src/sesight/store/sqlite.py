@@ -29,13 +29,14 @@ from sesight.domain.record import Record
 from sesight.domain.rollup import Rollups
 from sesight.domain.suppression import Suppression, SuppressionPolicy
 from sesight.domain.text import DAY
-from sesight.store import lists, pages, retention, sweeping, totals
+from sesight.store import lists, pages, retention, sending, sweeping, totals
 from sesight.store.file import open_reader, open_writer, translated
 from sesight.store.messageid import pack
 from sesight.store.numbers import Numbers, reading
 from sesight.store.packing import decode
 from sesight.store.retention import Setting
 from sesight.store.rowid import first_id, sent_of, stream_of
+from sesight.store.sending import SqliteSendLog
 from sesight.store.shared import Values
 from sesight.store.view import SqliteView
 from sesight.store.writing import write_records
@@ -87,6 +88,7 @@ class SqliteStore:
         self._numbers: Numbers
         self._open()
         self._settings = self._remember_retention(retention_days)
+        self.sending = SqliteSendLog(self._writing, self._reading)
 
     # Connections
 
@@ -217,8 +219,10 @@ class SqliteStore:
 
     def sweep(self, now: int, limit: int) -> int:
         """Remove up to `limit` expired records and what has outlived its use beside them."""
+        live_from = retention.live_from(self._settings, now)
         with self._writing() as connection:
-            return sweeping.sweep(connection, now, limit, retention.live_from(self._settings, now))
+            removed = sweeping.sweep(connection, now, limit, live_from)
+            return max(removed, sending.sweep(connection, now, limit))
 
     def sync(self) -> None:
         """Make durable what was committed so far, which `normal` alone does not."""

@@ -94,18 +94,7 @@ class SqliteView:
         self, wanted: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], Suppression]:
         """Return the items of the (stream, address)es that have one."""
-        by_stream: dict[str, list[str]] = {}
-        for stream, address in wanted:
-            by_stream.setdefault(stream, []).append(address)
-        found = {}
-        for stream, addresses in by_stream.items():
-            for address, body in self._rows(
-                "SELECT address, body FROM suppression WHERE stream = ? AND address IN (",
-                addresses,
-                (stream,),
-            ):
-                found[(stream, address)] = read_suppression(body)
-        return found
+        return suppressions_in(self._connection, wanted)
 
     def of_address(self, stream: str, address: str) -> Iterable[Record]:
         """Return the records the address has in the stream."""
@@ -142,11 +131,37 @@ class SqliteView:
         ).fetchone()
         return max(ROOM_ROWS - rows, 0) if size < ROOM_BYTES else 0
 
-    def _rows(
-        self, select: str, values: Sequence[Any], first: tuple[Any, ...] = ()
-    ) -> Iterator[Any]:
-        """Yield the rows of a select that ends in an open IN list."""
-        left = iter(values)
-        while chunk := tuple(islice(left, CHUNK)):
-            marks = ",".join("?" * len(chunk))
-            yield from self._connection.execute(f"{select}{marks})", first + chunk).fetchall()
+    def _rows(self, select: str, values: Sequence[Any]) -> Iterator[Any]:
+        return rows_in(self._connection, select, values)
+
+
+def suppressions_in(
+    connection: sqlite3.Connection, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Suppression]:
+    """Return the items of the (stream, address)es that have one."""
+    by_stream: dict[str, list[str]] = {}
+    for stream, address in wanted:
+        by_stream.setdefault(stream, []).append(address)
+    found = {}
+    for stream, addresses in by_stream.items():
+        for address, body in rows_in(
+            connection,
+            "SELECT address, body FROM suppression WHERE stream = ? AND address IN (",
+            addresses,
+            (stream,),
+        ):
+            found[(stream, address)] = read_suppression(body)
+    return found
+
+
+def rows_in(
+    connection: sqlite3.Connection,
+    select: str,
+    values: Sequence[Any],
+    first: tuple[Any, ...] = (),
+) -> Iterator[Any]:
+    """Yield the rows of a select that ends in an open IN list."""
+    left = iter(values)
+    while chunk := tuple(islice(left, CHUNK)):
+        marks = ",".join("?" * len(chunk))
+        yield from connection.execute(f"{select}{marks})", first + chunk).fetchall()
