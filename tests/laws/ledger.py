@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from sesight.domain.decision import Change, Decision
 from sesight.domain.event import Event
 from sesight.domain.ports import Changes, Key, Quarantined
 from sesight.domain.record import Record
@@ -95,6 +96,11 @@ class Ledger:
         """Take in one batch through the true pipeline."""
         pipeline = Pipeline(self, rules, lambda: NOW, lambda _: None)  # type: ignore[arg-type]
         return pipeline.process([reading(event) for event in told])
+
+    def decide(self, *decisions: Decision, rules: Rules = RULES) -> list[list[Change]]:
+        """Take decisions in through the true pipeline."""
+        pipeline = Pipeline(self, rules, lambda: NOW, lambda _: None)  # type: ignore[arg-type]
+        return pipeline.decide(decisions)
 
     def reclassify(self, rules: Rules = RULES) -> None:
         """Tally every record again by the rules, as `sesight reclassify` does."""

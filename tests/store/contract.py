@@ -109,6 +109,12 @@ def apply(store: Store, events: Iterable[tuple[str, Event]]) -> None:
     store.transact(folding)
 
 
+def an_item(stream: str, address: str, counted: tuple[int, str] | None = None) -> Suppression:
+    """Return an item of an address, or of a whole domain."""
+    reason = "manual" if counted is None else counted[1]
+    return Suppression(stream, address, (Cause(5, "c", reason, 5),), counted=counted)
+
+
 def everything(store: Store, wanted: Filter, limit: int = 3) -> list[Record]:
     """Return all records of a filter, page by page."""
     found: list[Record] = []
@@ -630,6 +636,85 @@ class Lists:
             assert {one.address: one for one in found} == {
                 one.address: one for one in items if one.stream == stream and one.counted
             }
+
+    def test_of_addresses(self, store: Store) -> None:
+        """Asked for many addresses at once, a store gives the items of each and of its whole domain,
+        in one stream, and nothing else.
+        """
+        items = [
+            an_item("outreach", "jo@example.org"),
+            an_item("outreach", "@example.com"),
+            an_item("outreach", "al@example.com"),
+            an_item("outreach", "@org"),
+            an_item("finance", "@example.org"),
+            *[an_item("outreach", f"{n}@x.example") for n in range(250)],
+        ]
+        put(store, suppressions={(one.stream, one.address): one for one in items})
+        wanted = ["jo@example.org", "bo@example.com", "bo@example.com", "@x.example", "~a@x.y"]
+        wanted += [f"{n}@x.example" for n in range(0, 400, 2)]
+        assert store.suppressions_of("outreach", wanted) == {
+            items[0].address: items[0],
+            items[1].address: items[1],
+            **{item.address: item for item in items[5::2]},
+        }
+        assert store.suppressions_of("finance", wanted) == {"@example.org": items[4]}
+        assert (
+            store.suppressions_of("nowhere", wanted) == store.suppressions_of("finance", []) == {}
+        )
+
+    def test_list(self, store: Store) -> None:
+        """Items are listed in the order of their addresses, by prefix, reason and whether they count,
+        page by page, each once.
+        """
+        counted = (None, (7, "manual"), (8, "bounced"))
+        items = [
+            *[
+                an_item("outreach", f"{name}{n:03d}@x.example", counted[n % 3])
+                for name in ("al", "bo", "b")
+                for n in range(60)
+            ],
+            an_item("outreach", "@x.example", counted[1]),
+            an_item("finance", "al@x.example", counted[1]),
+        ]
+        put(store, suppressions={(one.stream, one.address): one for one in items})
+
+        def listed(limit: int, stream: str = "outreach", **filters: object) -> list[Suppression]:
+            found: list[Suppression] = []
+            after = None
+            while True:
+                page = store.suppressions(stream, limit, after, **filters)
+                assert len(page.items) <= limit
+                found += page.items
+                after = page.after
+                if after is None:
+                    return found
+
+        def expected(prefix: str = "", active: bool | None = None, reason: str | None = None):
+            return sorted(
+                (
+                    each
+                    for each in items
+                    if each.stream == "outreach"
+                    and each.address.startswith(prefix)
+                    and active in (None, each.counted is not None)
+                    and (reason is None or (each.counted and each.counted[1] == reason))
+                ),
+                key=lambda each: each.address,
+            )
+
+        for limit in (7, 500):
+            assert listed(limit) == expected()
+            for prefix in ("b", "bo", "al0", "@", "@x", "c", "~"):
+                assert listed(limit, prefix=prefix) == expected(prefix)
+            for active in (True, False):
+                assert listed(limit, active=active) == expected(active=active)
+            for reason in ("manual", "bounced", "complaint"):
+                assert listed(limit, reason=reason) == expected(reason=reason)
+            found = listed(limit, prefix="al", reason="manual", active=True)
+            assert found == expected("al", active=True, reason="manual")
+        assert listed(7, "finance") == [items[-1]]
+        assert listed(7, "nowhere") == []
+        assert listed(1, prefix="al", active=False) == expected("al", active=False)
 
     def test_quarantine(self, store: Store) -> None:
         """One body is kept once, with what was said of it last and the time of the first, newest

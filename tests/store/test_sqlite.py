@@ -200,8 +200,17 @@ def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store.close()
 
 
+def without_reasons(path: Path) -> None:
+    """Take a file back to version 3."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX suppression_reason")
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+
+
 def without_sending(path: Path) -> None:
     """Take a file back to version 2."""
+    without_reasons(path)
     with sqlite3.connect(path) as connection:
         for table in ("batch", "intent", "withheld", "pause"):
             connection.execute(f"DROP TABLE {table}")
@@ -224,6 +233,21 @@ def test_version_2(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     assert everything(store, BOTH) == [record(NOW - 1, 1)]
     intent = contract_sending.intent_of("a@example.org")
     assert store.sending.claim([intent], contract_sending.blocks) == [intent]
+    store.close()
+
+
+def test_version_3(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file of version 3 opens, and finds suppressed addresses by their reason."""
+    item = contract.an_item("outreach", "a@example.org", (7, "manual"))
+    store = reopen()
+    put(store, suppressions={("outreach", item.address): item})
+    store.close()
+    schema = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+    new = rows(path, schema)
+    without_reasons(path)
+    store = reopen()
+    assert rows(path, schema) == new
+    assert store.suppressions("outreach", 9, reason="manual").items == [item]
     store.close()
 
 

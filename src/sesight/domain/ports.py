@@ -170,6 +170,15 @@ class Filter(Struct, frozen=True, kw_only=True):
     until: int | None = None
 
 
+class Listed(NamedTuple):
+    """One page of suppression items in the order of their addresses (`@domain` for whole ones).
+    `after` is the last one looked at, from which to go on; None at the end.
+    """
+
+    items: list[Suppression]
+    after: str | None
+
+
 class Row(NamedTuple):
     """One rollup row: its key and its counters in the order of `COUNTERS`."""
 
@@ -237,6 +246,29 @@ class Store(Protocol):
 
     def suppression(self, stream: str, address: str) -> Suppression | None:
         """Return one item."""
+        ...
+
+    def suppressions_of(self, stream: str, addresses: Collection[str]) -> dict[str, Suppression]:
+        """Return the items that can block the addresses in a stream, as they are at this moment: their
+        own and those of their whole domains, by address or `@domain`. One call, whatever the number.
+        """
+        ...
+
+    def suppressions(
+        self,
+        stream: str,
+        limit: int,
+        after: str | None = None,
+        *,
+        prefix: str = "",
+        reason: str | None = None,
+        active: bool | None = None,
+    ) -> Listed:
+        """Return items of a stream whose address begins with `prefix`, after one of them.
+
+        `reason`: those that count under it; `active`: those that count, or those that do not. A page
+        may be short; only `after` None is the end.
+        """
         ...
 
     def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:

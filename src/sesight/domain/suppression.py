@@ -6,6 +6,7 @@ active is derived. It does not expire with the events that caused it.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,12 @@ BY_BOUNCE = frozenset(
 """Reasons that a removal lifts for every message sent before it."""
 
 CAUSES_KEPT = 32
-"""Causes kept of an item, the latest ones of each reason: bounces never push out a complaint."""
+"""Causes kept of an item, the latest ones of each reason, lasting and temporary ones apart: bounces
+never push out a complaint, nor what ends what lasts.
+"""
+
+REMOVALS_KEPT = 250
+"""Removals of an item beyond which nobody may remove it any more: all of them are kept."""
 
 SOFT_MESSAGES = 3
 SOFT_DAYS = 3
@@ -106,12 +112,15 @@ class Cause(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Removal(Struct, frozen=True, gc=False, array_like=True):
-    """One lifting of an item: the causes it names never return."""
+    """One lifting of an item: the causes it names never return, unless somebody takes the removal
+    back (`restored_at`, ms).
+    """
 
     at: int
     id: str
     lifts: tuple[str, ...] = ()
     note: str | None = None
+    restored_at: int | None = None
 
 
 class Suppression(Struct, frozen=True, gc=False, array_like=True):
@@ -266,11 +275,29 @@ def with_cause(item: Suppression | None, stream: str, address: str, cause: Cause
 
 
 def with_removal(item: Suppression, removal: Removal) -> Suppression:
-    """Return the item with a removal joined in."""
-    if removal in item.removals:
+    """Return the item with a removal joined in; the same object if it was known.
+
+    Two reports of one removal are joined: what either lifts is lifted, and it is taken back if one
+    says so. None is ever forgotten, since then what it lifts would return (`REMOVALS_KEPT`).
+    """
+    held = {known.id: known for known in item.removals}
+    known = held.get(removal.id)
+    joined = removal if known is None else _joined(known, removal)
+    if joined == known:
         return item
-    removals = sorted((*item.removals, removal), key=lambda held: (held.at, held.id))
-    return replace(item, removals=tuple(removals[-CAUSES_KEPT:]))
+    held[removal.id] = joined
+    removals = sorted(held.values(), key=lambda each: (each.at, each.id))
+    return replace(item, removals=tuple(removals))
+
+
+def _joined(one: Removal, other: Removal) -> Removal:
+    return Removal(
+        min(one.at, other.at),
+        one.id,
+        tuple(sorted({*one.lifts, *other.lifts})),
+        least(one.note, other.note),
+        least(one.restored_at, other.restored_at),
+    )
 
 
 def with_good(item: Suppression, before: Iterable[Record], after: Iterable[Record]) -> Suppression:
@@ -301,12 +328,12 @@ def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     ordered = sorted(causes, key=lambda held: (held.at, held.id))
     if len(ordered) <= CAUSES_KEPT:
         return tuple(ordered)
-    left = dict.fromkeys(Reason, CAUSES_KEPT)
-    kept = []
+    kept: list[Cause] = []
+    seen: Counter[tuple[str, bool]] = Counter()
     for held in reversed(ordered):
-        reason = Reason(held.reason)
-        if left[reason] > 0:
-            left[reason] -= 1
+        kind = (held.reason, held.until is None)
+        if seen[kind] < CAUSES_KEPT:
+            seen[kind] += 1
             kept.append(held)
     return tuple(reversed(kept))
 
@@ -315,23 +342,31 @@ def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
     """Return whether a removal holds against a cause.
 
     A named cause never returns; an unnamed one that bounced does if its message was sent at the
-    time of the removal or after; an unnamed complaint or unsubscribe always does.
+    time of the removal or after; an unnamed complaint or unsubscribe always does. A removal that was
+    taken back holds against nothing.
     """
     return any(
         cause.id in removal.lifts or (cause.reason in BY_BOUNCE and cause.sent_at < removal.at)
         for removal in removals
+        if removal.restored_at is None
     )
+
+
+def standing(item: Suppression) -> tuple[Cause, ...]:
+    """Return the causes that no removal holds against, those too that do not block now."""
+    return tuple([held for held in item.causes if not is_lifted(held, item.removals)])
 
 
 def active(item: Suppression, now: int, policy: SuppressionPolicy) -> Active | None:
     """Return why the item blocks at `now` (epoch ms), or None."""
-    standing = [held for held in item.causes if not is_lifted(held, item.removals)]
-    blocking = [
-        held
-        for held in standing
-        if held.reason != Reason.SOFT_BOUNCES and (held.until is None or held.until > now)
-    ]
-    soft = _escalated([held for held in standing if held.reason == Reason.SOFT_BOUNCES], item)
+    # a soft bounce that says until when is an import's: it escalated elsewhere
+    soft_ones, blocking = [], []
+    for held in standing(item):
+        if held.reason == Reason.SOFT_BOUNCES and held.until is None:
+            soft_ones.append(held)
+        elif held.until is None or held.until > now:
+            blocking.append(held)
+    soft = _escalated(soft_ones, item)
     if soft is not None:
         until = soft.at + policy.soft_days * DAY
         if until > now:
@@ -342,6 +377,26 @@ def active(item: Suppression, now: int, policy: SuppressionPolicy) -> Active | N
     lasting = any(held.until is None for held in blocking)
     ends = None if lasting else max(held.until or 0 for held in blocking)
     return Active(cause, min(held.at for held in blocking), ends)
+
+
+def keys_of(address: str) -> tuple[str, ...]:
+    """Return what the items are known by that can block an address: itself, and its whole domain
+    (`@` and the domain). A domain has only itself.
+    """
+    domain = address[address.rfind("@") :]
+    return (address,) if domain == address else (address, domain)
+
+
+def foremost(items: Iterable[Suppression], now: int, policy: SuppressionPolicy) -> Active | None:
+    """Return why any of the items of an address and its domain blocks at `now`, or None: of several
+    reasons the first of `Reason`, then the one that has blocked longest.
+    """
+    blocking = [found for item in items if (found := active(item, now, policy)) is not None]
+    return min(
+        blocking,
+        key=lambda found: (_PRIORITY[Reason(found.cause.reason)], found.since),
+        default=None,
+    )
 
 
 def _escalated(causes: list[Cause], item: Suppression) -> Cause | None:

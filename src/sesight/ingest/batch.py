@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from sesight.domain.decision import Change, Decision, decided, reached
 from sesight.domain.event import (
     Accepted,
     Click,
@@ -291,6 +292,24 @@ class Batch:
             settled = counted(item, self._now, self._rules.suppression)
             if settled != item:
                 self._items[place] = settled
+
+    def decide(self, decisions: Sequence[Decision]) -> list[list[Change]]:
+        """Join what somebody decided into suppression items; return what each decision did."""
+        streams = self._rules.counting.streams
+        places = [[(name, each.address) for name in reached(each, streams)] for each in decisions]
+        self._held = self._view.suppressions({place for some in places for place in some})
+        done = []
+        for decision, some in zip(decisions, places, strict=True):
+            done.append([self._decided(place, decision) for place in some])
+        return done
+
+    def _decided(self, place: tuple[str, str], decision: Decision) -> Change:
+        before = self._items.get(place) or self._held.get(place)
+        after = decided(before, place[0], decision)
+        after = counted(after, self._now, self._rules.suppression)
+        if after != before:
+            self._items[place] = after
+        return Change(place[0], before, after)
 
     def changes(self) -> Changes:
         """Return everything to commit: one increment per counter of each rollup row."""

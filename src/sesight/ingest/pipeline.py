@@ -10,6 +10,7 @@ from sesight.ingest.batch import Batch, Processed
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from sesight.domain.decision import Change, Decision
     from sesight.domain.ports import Changes, Clock, Store, View
     from sesight.ingest.batch import Rules
     from sesight.ingest.reading import Reading
@@ -58,6 +59,22 @@ class Pipeline:
     def sync(self) -> None:
         """Make durable what was processed so far, where the store was opened to be quicker."""
         self._store.sync()
+
+    def decide(self, decisions: Sequence[Decision]) -> list[list[Change]]:
+        """Commit what somebody decided of addresses and domains; return what each decision did, by
+        stream. Durable when this returns. Raises StoreUnavailable if it could not be stored.
+        """
+        now = self._clock()
+        done: list[list[Change]] = []
+
+        def fold(view: View) -> Changes:
+            nonlocal done
+            batch = Batch(view, self._rules, now)
+            done = batch.decide(decisions)
+            return batch.changes()
+
+        self._store.transact(fold)
+        return done
 
     def lapse(self, places: Sequence[tuple[str, str]]) -> None:
         """Recount suppressions, by (stream, address), of which a temporary one has ended."""

@@ -20,6 +20,7 @@ from sesight.domain.ports import (
     Clock,
     Filter,
     Key,
+    Listed,
     Page,
     Quarantined,
     Row,
@@ -28,16 +29,16 @@ from sesight.domain.ports import (
 from sesight.domain.record import Record
 from sesight.domain.rollup import Family, RollupKey, Rollups
 from sesight.domain.stream import Stream
-from sesight.domain.suppression import Suppression, SuppressionPolicy
+from sesight.domain.suppression import Suppression, SuppressionPolicy, keys_of
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
 from sesight.store import retention
-from sesight.store.dynamo.calls import BATCH_READ, Calls, equals
+from sesight.store.dynamo.calls import BATCH_READ, Calls, between, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
 from sesight.store.dynamo.connection import LOCAL_PATIENCE, create_tables, parse_url, session_of
 from sesight.store.dynamo.feed import Feed, Written
-from sesight.store.dynamo.items import EVERY_ITEM, read_card, read_suppression
-from sesight.store.dynamo.keys import TOTAL, text_key
+from sesight.store.dynamo.items import EVERY_ITEM, Item, read_card, read_suppression
+from sesight.store.dynamo.keys import TOTAL, key_text, text_key
 from sesight.store.dynamo.log import Log
 from sesight.store.dynamo.notes import Notes
 from sesight.store.dynamo.quarantine import Quarantine
@@ -50,7 +51,8 @@ from sesight.store.dynamo.tables import (
 )
 from sesight.store.dynamo.values import RegisteredValues
 from sesight.store.dynamo.view import DynamoView
-from sesight.store.lists import QUARANTINE_MS
+from sesight.store.filters import PATIENCE
+from sesight.store.lists import LAST, QUARANTINE_MS
 from sesight.store.rollup_feed import Aggregator
 from sesight.store.sweeping import HOURS_KEPT
 
@@ -342,6 +344,62 @@ class DynamoStore:
         table = self.tables[stream].suppression.name
         item = self.calls.get(table, {"email": {"S": text_key(address)}})
         return read_suppression(item) if item is not None else None
+
+    def suppressions_of(self, stream: str, addresses: Collection[str]) -> dict[str, Suppression]:
+        """Return the items that can block the addresses in a stream; see the port."""
+        if stream not in self.tables:
+            return {}
+        table = self.tables[stream].suppression.name
+        keys = sorted({key for each in addresses for key in keys_of(each)})
+        asked = [(table, {"email": {"S": text_key(key)}}) for key in keys]
+        found = [read_suppression(item) for _, item in self.calls.get_many(asked, consistent=True)]
+        return {item.address: item for item in found}
+
+    def suppressions(
+        self,
+        stream: str,
+        limit: int,
+        after: str | None = None,
+        *,
+        prefix: str = "",
+        reason: str | None = None,
+        active: bool | None = None,
+    ) -> Listed:
+        """Return a page of items in order of the address; see the port."""
+        if stream not in self.tables:
+            return Listed([], None)
+        table = self.tables[stream].suppression.name
+        begin = text_key(prefix) if prefix else "!"
+        low = begin if after is None else max(begin, text_key(after))
+        looked = 0
+        last: str | None = None
+        keys: list[tuple[str, Item]] = []
+        for entry in self.calls.query(
+            limit * PATIENCE + 1,
+            TableName=table,
+            IndexName=PREFIX_INDEX.name,
+            **between(("list", EVERY_ITEM), ("email", low, (begin if prefix else "") + LAST)),
+        ):
+            address = key_text(entry["email"]["S"])
+            if address == after:
+                continue
+            looked += 1
+            if active in (None, entry["active"]["BOOL"]) and (
+                reason is None or entry.get("reason", {}).get("S") == reason
+            ):
+                keys.append((table, {"email": entry["email"]}))
+            if len(keys) == limit or looked == limit * PATIENCE:
+                last = address
+                break
+        read = [read_suppression(item) for _, item in self.calls.get_many(keys, consistent=True)]
+        found = [
+            item
+            for item in read
+            # the index may be behind
+            if active in (None, item.counted is not None)
+            and (reason is None or (item.counted is not None and item.counted[1] == reason))
+        ]
+        return Listed(sorted(found, key=lambda item: text_key(item.address)), last)
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return counted items whose time to block is over at `now`, the longest over first."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.ports import Quarantined
-from sesight.domain.suppression import Suppression, SuppressionPolicy, active
-from sesight.store.view import read_quarantined, read_suppression
+from sesight.domain.decision import BY_HAND
+from sesight.domain.ports import Listed, Quarantined
+from sesight.domain.suppression import Active, Suppression, SuppressionPolicy, active, keys_of
+from sesight.store.filters import PATIENCE
+from sesight.store.view import read_quarantined, read_suppression, suppressions_in
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,8 +49,15 @@ def described(item: Suppression, now: int, policy: SuppressionPolicy) -> Describ
         min(times, default=None),
         max(times, default=None),
         until,
-        item.removals[-1].note if item.removals else None,
+        _note(item, blocking),
     )
+
+
+def _note(item: Suppression, blocking: Active | None) -> str | None:
+    """Return what somebody wrote who decided of the address last."""
+    if blocking is not None and blocking.cause.reason in BY_HAND:
+        return blocking.cause.detail
+    return item.removals[-1].note if item.removals else None
 
 
 def put_suppressions(
@@ -80,6 +89,50 @@ def suppression(connection: sqlite3.Connection, stream: str, address: str) -> Su
         "SELECT body FROM suppression WHERE stream = ? AND address = ?", (stream, address)
     ).fetchone()
     return read_suppression(found[0]) if found else None
+
+
+def suppressions_of(
+    connection: sqlite3.Connection, stream: str, addresses: Collection[str]
+) -> dict[str, Suppression]:
+    """Return the items of addresses and their whole domains, by address or domain."""
+    wanted = {(stream, key) for each in addresses for key in keys_of(each)}
+    return {key: item for (_, key), item in suppressions_in(connection, wanted).items()}
+
+
+LAST = "\U0010ffff"
+"""Text above any that an address goes on with."""
+
+
+def suppressions(
+    connection: sqlite3.Connection,
+    stream: str,
+    limit: int,
+    after: str | None,
+    *,
+    prefix: str,
+    reason: str | None,
+    active: bool | None,
+) -> Listed:
+    """Return a page of items in order of the address; see the port."""
+    where = "stream = ? AND address >= ? AND address < ?"
+    bound: list[str | int] = [stream, prefix, prefix + LAST]
+    if after is not None:
+        where, bound = f"{where} AND address > ?", [*bound, after]
+    if reason is not None:
+        where, bound = f"{where} AND reason = ?", [*bound, reason]
+    items: list[Suppression] = []
+    last = None
+    found = connection.execute(
+        f"SELECT address, active, body FROM suppression WHERE {where} ORDER BY address LIMIT ?",
+        (*bound, limit * PATIENCE),
+    )
+    for looked, (address, counts, body) in enumerate(found, 1):
+        if active is None or bool(counts) is active:
+            items.append(read_suppression(body))
+        if len(items) == limit or looked == limit * PATIENCE:
+            last = address
+            break
+    return Listed(items, last)
 
 
 def suppressions_due(connection: sqlite3.Connection, now: int, limit: int) -> list[Suppression]:

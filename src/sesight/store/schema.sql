@@ -1,4 +1,4 @@
--- The tables of one Sesight store, version 3. A new file is made from this page; older files reach
+-- The tables of one Sesight store, version 4. A new file is made from this page; older files reach
 -- it through migrations/, one numbered step at a time. What each part means: docs and packing.py.
 
 -- Streams by number: the number is the top of every record's id. At most 63.
@@ -120,7 +120,8 @@ CREATE TABLE suppression (
   body    BLOB NOT NULL,
   PRIMARY KEY (stream, address)
 ) WITHOUT ROWID;
-CREATE INDEX suppression_until ON suppression (until) WHERE until IS NOT NULL;
+CREATE INDEX suppression_until  ON suppression (until) WHERE until IS NOT NULL;
+CREATE INDEX suppression_reason ON suppression (stream, reason, address) WHERE reason IS NOT NULL;
 
 -- Trusted bodies that were not understood or not routed.
 CREATE TABLE quarantine (

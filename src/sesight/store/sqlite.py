@@ -20,6 +20,7 @@ from sesight.domain.ports import (
     Clock,
     Filter,
     Key,
+    Listed,
     Page,
     Quarantined,
     Row,
@@ -306,6 +307,27 @@ class SqliteStore:
         """Return one item."""
         with self._reading() as (connection, _):
             return lists.suppression(connection, stream, address)
+
+    def suppressions_of(self, stream: str, addresses: Collection[str]) -> dict[str, Suppression]:
+        """Return the items that can block the addresses in a stream; see the port."""
+        with self._reading() as (connection, _):
+            return lists.suppressions_of(connection, stream, addresses)
+
+    def suppressions(
+        self,
+        stream: str,
+        limit: int,
+        after: str | None = None,
+        *,
+        prefix: str = "",
+        reason: str | None = None,
+        active: bool | None = None,
+    ) -> Listed:
+        """Return a page of items in order of the address; see the port."""
+        with self._reading() as (connection, _):
+            return lists.suppressions(
+                connection, stream, limit, after, prefix=prefix, reason=reason, active=active
+            )
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return counted items whose time to block is over at `now`."""
