@@ -62,6 +62,9 @@ from sesight.ingest.reading import read
 from sesight.ingest.ses import read_event
 from sesight.server import connection
 from sesight.settings import PREFIX, Settings
+from sesight.simulation.ses import SimulatedSes
+from sesight.simulation.ses_fates import Fate
+from sesight.simulation.ses_faults import BEFORE, Fault
 
 ROOT = Path(__file__).parent.parent
 PAYLOADS = ROOT / "tests" / "payloads"
@@ -108,6 +111,23 @@ def members(of: type[Enum], head: tuple[str, str]) -> str:
     """Return an enum with its sentences."""
     said = sentences(of)
     return table(head, [(code(each.value), said[each.name]) for each in of])
+
+
+def simulated_operations() -> str:
+    """Return the operations of SES v2 that the simulated SES answers."""
+    return ", ".join(code(each) for each in SimulatedSes().operations)
+
+
+def faults() -> str:
+    """Return the faults of the simulated SES, and whether a message is accepted all the same."""
+    said = sentences(Fault)
+    rows = [(code(each), said[each.name], "no" if each in BEFORE else "yes") for each in Fault]
+    return table(("fault", "what happens", "accepted"), rows)
+
+
+def fates() -> str:
+    """Return the fates of a message in the simulated SES."""
+    return members(Fate, ("fate", "what becomes of the message"))
 
 
 def event_types() -> str:

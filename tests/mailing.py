@@ -1,7 +1,10 @@
 """Mail in tests: a simulated SES on loopback, and real clients of it."""
 
 import contextlib
+import email
+import email.policy
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from typing import Any
 
 import botocore.session
@@ -10,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sesight.simulation.ses import SimulatedSes
+from sesight.simulation.ses_message import SentMessage
 
 
 @contextlib.contextmanager
@@ -62,3 +66,8 @@ def refusal(call: Callable[..., Any], **parameters: Any) -> tuple[int, str, str]
     answer = caught.value.response
     error = answer["Error"]
     return answer["ResponseMetadata"]["HTTPStatusCode"], error["Code"], error["Message"]
+
+
+def parsed(message: SentMessage) -> EmailMessage:
+    """Return what SES would have sent, read by a mail parser."""
+    return email.message_from_bytes(message.raw, policy=email.policy.default)

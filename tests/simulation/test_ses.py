@@ -1,14 +1,16 @@
 """The simulated SES, called by real clients over HTTP: what it accepts, keeps and goes wrong with."""
 
-import email
-import email.policy
+import contextlib
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import botocore.exceptions
 import pytest
 
+from sesight.simulation.ses import SimulatedSes
 from sesight.simulation.ses_faults import Fault
-from tests.mailing import refusal, ses_client, simple, simulated_ses
+from tests.mailing import parsed, refusal, ses_client, simple, simulated_ses
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +27,6 @@ def ses(running):
 @pytest.fixture
 def client(running):
     return running[1]
-
-
-def read(message):
-    """Return what would have been sent, parsed."""
-    return email.message_from_bytes(message.raw, policy=email.policy.default)
 
 
 def test_simple(ses, client):
@@ -50,7 +47,7 @@ def test_simple(ses, client):
         "outreach-tracking",
         ["Ana <ana@example.org>"],
     )
-    mail = read(message)
+    mail = parsed(message)
     assert {name: str(mail[name]) for name in ("From", "To", "Reply-To", "Subject")} == {
         "From": "Digest Team <digest@example.com>",
         "To": "Ana <ana@example.org>",
@@ -130,3 +127,72 @@ def test_retries(ses):
     ses.fail(Fault.DROPPED, meant=lambda given: given["Destination"]["ToAddresses"] == ["d@c.com"])
     ses_client(ses, attempts=2).send_email(**simple("d@c.com"))
     assert len(ses.messages("d@c.com")) == 2
+
+
+def test_many_callers(ses):
+    """Calls from many threads at once are each one message with an id of its own."""
+    before = len(ses.messages())
+    client = ses_client(ses)
+    with ThreadPoolExecutor(16) as pool:
+        addresses = [f"many{n}@example.org" for n in range(160)]
+        ids = [
+            each["MessageId"]
+            for each in pool.map(lambda to: client.send_email(**simple(to)), addresses)
+        ]
+    assert len(set(ids)) == 160
+    assert len(ses.messages()) - before == 160
+    assert [ses.message(each).recipients for each in ids] == [[each] for each in addresses]
+
+
+def test_port():
+    """A port may be asked for; one that is taken is an error at once."""
+    with simulated_ses() as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            SimulatedSes(port=port).start()
+    with simulated_ses(port=port) as again:
+        assert again.url == first.url
+
+
+def test_no_http(ses, client):
+    """What is no HTTP, or too large, ends its own connection and nothing else."""
+    for data, answer in (
+        (b"\x16\x03\x01\r\n\r\n", b"HTTP/1.1 413"),
+        (b"POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", b"HTTP/1.1 413"),
+        (b"x" * 200_000, b""),
+    ):
+        host, port = ses.url.removeprefix("http://").split(":")
+        with (
+            socket.create_connection((host, int(port)), 5) as line,
+            contextlib.suppress(ConnectionError),
+        ):
+            line.sendall(data)
+            assert line.recv(12) == answer
+    client.get_account()
+
+
+def test_stopped_while_it_hangs():
+    """A simulated SES that leaves a caller hanging can be stopped all the same."""
+    with simulated_ses() as ses, ThreadPoolExecutor(1) as pool:
+        ses.fail(Fault.HUNG)
+        call = pool.submit(ses_client(ses).send_email, **simple())
+        while not ses.messages():
+            pass
+        ses.stop()
+        with pytest.raises(botocore.exceptions.HTTPClientError):
+            call.result()
+
+
+def test_calls_are_counted(ses, client):
+    """How often each operation was called is known, so that a test can say it was not."""
+    before = ses.calls["GetAccount"]
+    client.get_account()
+    assert ses.calls["GetAccount"] - before == 1
+
+
+def test_recover(ses, client):
+    """Faults that were planned can be taken back."""
+    ses.fail(Fault.ERROR, times=10)
+    assert refusal(client.send_email, **simple())[0] == 500
+    ses.recover()
+    client.send_email(**simple())

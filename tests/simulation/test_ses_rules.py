@@ -150,6 +150,13 @@ REFUSED = {
         "Local address contains control or whitespace.",
     ),
     "address with a space": (to('"a b"c@d.com'), "Local address contains control or whitespace."),
+    "two addresses in one": (to("a@b.com, c@d.com"), "Illegal address."),
+    "address within an address": (to("A <b@c.com> <d@e.com>"), "Illegal address."),
+    "name of a comma without quotes": (to("Doe, Jane <jane@example.org>"), "Illegal address."),
+    "local part that ends in a dot": (
+        to("a.@b.com"),
+        "Local address contains control or whitespace.",
+    ),
     "domain with an underscore": (to("a@b_c.com"), "Domain contains illegal character."),
     "answers to a bad address": ({"ReplyToAddresses": ["nobody"]}, "Missing final '@domain'."),
     "subject with a line break": (

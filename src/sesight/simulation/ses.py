@@ -23,7 +23,7 @@ from sesight.simulation.ses_account import Account
 from sesight.simulation.ses_addresses import bare, is_simulator
 from sesight.simulation.ses_calls import Call, Model, Refused
 from sesight.simulation.ses_events import SesEvent, clicked, events_of, opened, unsubscribed
-from sesight.simulation.ses_fates import Delay, Fate, delivered, quick
+from sesight.simulation.ses_fates import Delay, Fate, delivered, lifelike, quick, various
 from sesight.simulation.ses_faults import BEFORE, SENDS, Fault, Faults, Planned, PlannedEntry
 from sesight.simulation.ses_message import SentMessage
 from sesight.simulation.ses_publisher import Publisher
@@ -162,6 +162,11 @@ class SimulatedSes:
         if publishing is not None:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
+
+    @property
+    def operations(self) -> list[str]:
+        """The operations of SES v2 that are answered."""
+        return sorted(self._operations)
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -356,3 +361,16 @@ class SimulatedSes:
 
 def _mailboxes(message: SentMessage) -> set[str]:
     return {bare(each).lower() for each in message.recipients}
+
+
+def lively_ses(intake: str, signer: Signer, **options: Any) -> SimulatedSes:
+    """A simulated SES for people to watch: mail arrives within seconds, is read by some and refused
+    by some, as `various` and `lifelike` say. Start it, or enter it; `options` are SimulatedSes's.
+    """
+    given: dict[str, Any] = {
+        "fate": various,
+        "delay": lifelike,
+        "kept": 1_000,
+        "max_send_rate": 14.0,
+    }
+    return SimulatedSes(intake=intake, signer=signer, **{**given, **options})

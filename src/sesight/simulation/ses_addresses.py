@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from email.utils import parseaddr
 
 from sesight.simulation.ses_calls import Refused
 
 SIMULATOR = "simulator.amazonses.com"
 """The domain of SES's mailbox simulator."""
 
+_WRITTEN = re.compile(
+    r"\s*(?:\"(?:[^\"\\]|\\.)*\"|[^<>@,;:\"]*)\s*<([^<>]*)>\s*"  # with a name
+    r"|\s*([^<>,;:]*?)\s*"  # alone
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}|\"[^\"\\]{1,62}\"")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
@@ -22,7 +25,10 @@ def bare(text: str) -> str:
     if not text.isascii():
         # no SMTPUTF8; domains in punycode, names as RFC 2047 encoded words: facts/ses.md §4
         raise _illegal("Address contains illegal characters in user name or domain: only ASCII")
-    mailbox = parseaddr(text)[1]
+    written = _WRITTEN.fullmatch(text)
+    if written is None:
+        raise _illegal("Illegal address")
+    mailbox: str = written[2] if written[1] is None else written[1]
     local, at, domain = mailbox.rpartition("@")
     if not at or not local or not domain:
         raise _illegal("Missing final '@domain'")

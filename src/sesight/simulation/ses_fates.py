@@ -17,6 +17,7 @@ class Fate(StrEnum):
     """What becomes of a message at a recipient's."""
 
     DELIVERED = "delivered"
+    """The receiving server takes it, and nobody does anything."""
     BOUNCED = "bounced"
     """There is no such mailbox."""
     SUPPRESSED = "suppressed"

@@ -26,25 +26,40 @@ def built(
     attachments: list[dict[str, Any]],
 ) -> bytes:
     """The message of header fields, bodies and attachments (as SendEmail is given them)."""
-    message = EmailMessage(policy=_POLICY)
+    # what is shown inline belongs to the HTML; without any it is attached like the rest
+    inline = [
+        e for e in attachments if e.get("ContentDisposition") == "INLINE" and html is not None
+    ]
+    bodies = []
     if text is not None:
-        message.set_content(text, cte="quoted-printable")
-    if html is not None and text is not None:
-        message.add_alternative(html, subtype="html", cte="quoted-printable")
-    elif html is not None:
-        message.set_content(html, subtype="html", cte="quoted-printable")
-    inline = [each for each in attachments if each.get("ContentDisposition") == "INLINE"]
-    for each in inline:
-        _attach(message, each, "inline")
+        bodies.append(_part(text, "plain"))
+    if html is not None:
+        bodies.append(_part(html, "html"))
+        if inline:
+            bodies[-1].make_related()
+            for each in inline:
+                bodies[-1].attach(_attached(each, "inline"))
+    message = bodies[0]
+    if len(bodies) > 1:
+        message.make_alternative()
+        message.attach(bodies[1])
     for each in attachments:
         if each not in inline:
-            _attach(message, each, "attachment")
-    del message["MIME-Version"]
+            if message.get_content_type() != "multipart/mixed":
+                message.make_mixed()
+            message.attach(_attached(each, "attachment"))
     head = b"".join(field(name, value) for name, value in headers)
     return head + b"MIME-Version: 1.0\r\n" + message.as_bytes()
 
 
-def _attach(message: EmailMessage, given: dict[str, Any], disposition: str) -> None:
+def _part(text: str, subtype: str) -> EmailMessage:
+    part = EmailMessage(policy=_POLICY)
+    part.set_content(text, subtype=subtype, cte="quoted-printable")
+    del part["MIME-Version"]
+    return part
+
+
+def _attached(given: dict[str, Any], disposition: str) -> EmailMessage:
     part = EmailMessage(policy=_POLICY)
     part["Content-Type"] = given.get("ContentType", "application/octet-stream")
     kind = part["Content-Type"]
@@ -64,11 +79,7 @@ def _attach(message: EmailMessage, given: dict[str, Any], disposition: str) -> N
         part["Content-ID"] = f"<{given['ContentId'].strip('<>')}>"
     if "ContentDescription" in given:
         part["Content-Description"] = given["ContentDescription"]
-    if disposition == "inline" and message.get_content_type() != "multipart/related":
-        message.make_related()
-    elif disposition == "attachment" and message.get_content_type() != "multipart/mixed":
-        message.make_mixed()
-    message.attach(part)
+    return part
 
 
 def parsed(raw: bytes) -> Message:
