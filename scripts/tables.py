@@ -704,12 +704,14 @@ def api_operations() -> str:
         if operation.get("parameters"):
             rows = [_parameter(each) for each in operation["parameters"]]
             parts.append(table(("parameter", "in", "type", "what"), rows))
-        content = operation["responses"]["200"].get("content", {})
-        answers = [
-            _shape(held["schema"]) if "json" in kind else code(kind)
-            for kind, held in content.items()
-        ]
-        parts.append(f"Answers 200 with {' or '.join(answers)}.\n")
+        for status, answered in sorted(operation["responses"].items()):
+            if status == "default":
+                continue
+            answers = [
+                _shape(held["schema"]) if "json" in kind else code(kind)
+                for kind, held in answered.get("content", {}).items()
+            ]
+            parts.append(f"Answers {status} with {' or '.join(answers)}.\n")
     return "\n".join(parts)
 
 

@@ -48,6 +48,8 @@ PATHS = (
     "/api/quarantine",
     "/api/openapi.json",
     "/api/docs",
+    "/api/outreach/send/jobs/j-1",
+    "/api/outreach/send/jobs/j-1/results",
 )
 
 
@@ -106,17 +108,21 @@ def test_unknown_parameter(api, path) -> None:
 
 
 def test_every_route_is_tried(services) -> None:
-    """The paths above are all that the API documents, but for the one POST."""
+    """The paths above are all that the API documents, but for the POSTs."""
     known = {path.rstrip("/") for path in document(services, routes_of(services))["paths"]}
     filled = {
         "/api/messages/{messageId}": "/api/messages/m-1",
         "/api/campaigns/{stream}/{campaign}": "/api/campaigns/outreach/winter-b",
         "/api/recipients/{rid}": "/api/recipients/r_x",
+        "/api/outreach/send/jobs/{jobId}": "/api/outreach/send/jobs/j-1",
+        "/api/outreach/send/jobs/{jobId}/results": "/api/outreach/send/jobs/j-1/results",
     }
     undocumented = {"/api/openapi.json", "/api/docs"}
     assert {filled.get(path, path) for path in known} == {
         *PATHS,
         "/api/recipients/lookup",
+        "/api/outreach/send",
+        "/api/outreach/send/jobs",
     } - undocumented
 
 

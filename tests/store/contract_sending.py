@@ -111,14 +111,15 @@ class Batches:
         assert (log.begin(late), log.batch(one.id)) == (taken, taken)
 
     def test_hold(self, store: Store) -> None:
-        """Only its holder prolongs a lease, and never makes it shorter."""
+        """Only its holder prolongs a lease, or lets it go."""
         log, one = store.sending, batch_of(1)
         log.begin(one)
         assert log.hold(one.id, "me", NOW + 2 * LEASE)
+        assert log.batch(one.id) == replace(one, leased_until=NOW + 2 * LEASE)
         assert log.hold(one.id, "me", NOW + 1)
         assert not log.hold(one.id, "other", NOW + 9 * LEASE)
         assert not log.hold("unknown", "me", NOW + 9 * LEASE)
-        assert log.batch(one.id) == replace(one, leased_until=NOW + 2 * LEASE)
+        assert log.batch(one.id) == replace(one, leased_until=NOW + 1)
         assert log.batch("unknown") is None
 
     def test_finish(self, store: Store) -> None:

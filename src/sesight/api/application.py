@@ -20,6 +20,7 @@ from sesight.api.operations import health, intake_health, metrics, provider, qua
 from sesight.api.overview import overview
 from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
+from sesight.api.sending import sending_routes
 from sesight.api.services import Services
 
 BODY_LIMIT = 1_000_000
@@ -58,6 +59,12 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
         campaigns,
         campaign_figures,
         *[month_routes(routes) for routes in own if streams[routes.stream].months],
+        *[
+            handler
+            for routes in own
+            if not streams[routes.stream].months
+            for handler in sending_routes(routes)
+        ],
         lookup,
         recipient,
         provider,

@@ -84,6 +84,11 @@ def _amend(operation: dict[str, Any]) -> None:
         "description": f"A problem; its `type` is one of {', '.join(KINDS)}.",
         "content": problem,
     }
+    for status, answered in responses.items():
+        if (
+            status.isdigit() and int(status) >= 400
+        ):  # its own shape where there is one, else a problem
+            answered["content"].update(problem)
     if any(parameter["name"] == "format" for parameter in operation.get("parameters", ())):
         responses["200"]["content"][CSV] = {"schema": {"type": "string"}}
 

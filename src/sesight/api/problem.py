@@ -10,10 +10,12 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import UNSET, Struct, UnsetType, convert
 
 from sesight.domain.errors import (
+    Conflict,
     DetailExpired,
     InvalidRequest,
     NotFound,
-    SesightError,
+    SendingStopped,
+    SettingsError,
     StoreUnavailable,
 )
 
@@ -35,7 +37,7 @@ KINDS = {
     "invalid-request": (422, "The request makes no sense as asked"),
     "rate-limited": (429, "Too many requests"),
     "failed": (500, "Sesight failed"),
-    "unavailable": (503, "The store cannot be read now"),
+    "unavailable": (503, "This cannot be done now"),
 }
 """Every type of problem, with its HTTP status and title."""
 
@@ -47,6 +49,9 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (InvalidRequest, "invalid-request"),
     (NotFound, "not-found"),
     (DetailExpired, "detail-expired"),
+    (Conflict, "conflict"),
+    (SendingStopped, "unavailable"),
+    (SettingsError, "unavailable"),
     (StoreUnavailable, "unavailable"),
 )
 
@@ -123,7 +128,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     elif kind == "unavailable":
         headers["retry-after"] = str(RETRY_AFTER)
         log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
-    if isinstance(error, SesightError) and kind == "unavailable":
+    if isinstance(error, StoreUnavailable):
         detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
     found = problem(kind, detail, request_id, more)
     return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)

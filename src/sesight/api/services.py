@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from sesight.domain.ports import Clock, Store
+from sesight.domain.ports import Clock, Desk, Store
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import Counting
 from sesight.domain.text import DAY
@@ -76,7 +76,8 @@ OWN_ROUTES = (
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
-    loopback ones that a request may be for; `intake` and `metrics` are asked at each request.
+    loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
+    sends mail, None: nothing does.
     """
 
     store: Store
@@ -97,6 +98,7 @@ class Services:
     api_keys_exist: Callable[[], bool] = lambda: False
     base_path: str = "/api"
     csv_rows: int = 10_000
+    desk: Desk | None = None
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
 
     def tracked(self, stream: str) -> bool:

@@ -15,8 +15,10 @@ from sesight.cli.doctor import doctor
 from sesight.cli.messages import recipient, tracking
 from sesight.cli.quarantine import quarantine
 from sesight.cli.replay import replay
+from sesight.cli.send import send
 from sesight.cli.serve import serve
 from sesight.cli.simulate import simulate
+from sesight.cli.stream import stream
 from sesight.cli.totals import reclassify, recount
 
 program = typer.Typer(
@@ -57,4 +59,6 @@ def _add(panel: str, *commands: Callable[..., None]) -> None:
 _add(RUN, demo, serve, replay, simulate)
 _add(SEE, campaigns, stats, tracking, recipient)
 _add(KEEP, recount, reclassify, backup, restore, doctor)
+program.add_typer(send, name="send", rich_help_panel=RUN)
+program.add_typer(stream, name="stream", rich_help_panel=RUN)
 program.add_typer(quarantine, name="quarantine", rich_help_panel=KEEP)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from sesight.domain.event import better_name
 from sesight.domain.record import Record, least
 from sesight.domain.rollup import RollupKey, Rollups
-from sesight.domain.sending import Batch, Intent, Pause, State
+from sesight.domain.sending import Batch, Intent, Job, Pause, Result, State, TemplateMail
 from sesight.domain.suppression import Suppression
 
 Clock = Callable[[], int]
@@ -365,7 +365,9 @@ class SendLog(Protocol):
         ...
 
     def hold(self, batch: str, holder: str, until: int) -> bool:
-        """Prolong the holder's lease; return whether it is still the holder's."""
+        """Let the holder's lease last until a time (ms), now to let it go; return whether it was still
+        the holder's.
+        """
         ...
 
     def finish(self, batch: str, at: int) -> None:
@@ -432,4 +434,32 @@ class SendLog(Protocol):
 
     def resumed_at(self, stream: str) -> int | None:
         """Return when (ms) somebody last let the stream send again."""
+        ...
+
+
+class Desk(Protocol):
+    """Has mail sent. Raises InvalidRequest, NotFound, Conflict, SettingsError, SendingStopped and
+    StoreUnavailable when nothing was sent. `owner` is who gave the key.
+    """
+
+    def mail(
+        self, stream: str, asked: TemplateMail, key: str | None, owner: str = ""
+    ) -> list[Result]:
+        """Send a request; return its recipients' results in its order. The same request under the
+        same key is not sent again: it gets the first answer.
+        """
+        ...
+
+    def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:
+        """Begin to send a larger order, or go on with it, and return at once."""
+        ...
+
+    def job(self, stream: str, id_: str) -> Job:
+        """Return how far a job is. Raises NotFound."""
+        ...
+
+    def job_results(
+        self, stream: str, id_: str, limit: int, after: str | None
+    ) -> tuple[list[Result], str | None]:
+        """Return results of a job in no particular but a steady order, and what to continue after."""
         ...

@@ -1,10 +1,12 @@
-"""Sending, in words: what was asked for, what was decided for each recipient, what became of it."""
+"""Sending, in words: what is asked for, what was decided for each recipient, what became of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class State(StrEnum):
@@ -89,3 +91,60 @@ class Pause(Struct, frozen=True, kw_only=True):
     at: int
     by: str
     detail: str
+
+
+class Campaign(Struct, frozen=True, forbid_unknown_fields=True):
+    """The campaign that mail belongs to, as its owner writes it. Only `id` makes it another one."""
+
+    id: str
+    name: str | None = None
+    type: str | None = None
+    step: str | None = None
+    variant: str | None = None
+
+
+class Addressee(Struct, frozen=True, forbid_unknown_fields=True):
+    """One recipient: an address, perhaps with a name before it; what the template is told of them;
+    whether opens and clicks may be recorded.
+    """
+
+    email: str
+    name: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    tracked: bool = True
+
+
+class TemplateMail(Struct, frozen=True, forbid_unknown_fields=True):
+    """Mail from a template to people; `context` is what the template is told of all of them alike."""
+
+    template: str
+    campaign: Campaign
+    recipients: list[Addressee]
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Result(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of one recipient; `recipient` is as it was given, `detail` a sentence for a person."""
+
+    recipient: str
+    state: State
+    code: str | None = None
+    detail: str | None = None
+    message_id: str | None = None
+    send_id: str | None = None
+
+
+class Job(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A larger order on its way. `state`: `running`; `finished`; `interrupted`: asked for again under
+    the same key, it goes on. `counts` say how many recipients are in each state; `detail` is a sentence.
+    """
+
+    id: str
+    stream: str
+    campaign: str
+    state: str
+    total: int
+    counts: dict[str, int]
+    started_at: int
+    finished_at: int | None = None
+    detail: str | None = None

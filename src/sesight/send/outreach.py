@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Protocol
 
-from msgspec import Struct, field
-
+from sesight.domain.sending import Addressee, Campaign
 from sesight.send.addresses import Address, normalised
 from sesight.send.outbound import Body, Outbound, Pushed, Unsendable
-from sesight.send.sender import Compose, Draft
+from sesight.send.sender import Draft
 from sesight.send.stationery import Stationery
-from sesight.send.tags import campaign_tags
-
-
-class Campaign(Struct, frozen=True, forbid_unknown_fields=True):
-    """The campaign that mail belongs to, as its owner writes it."""
-
-    id: str
-    name: str | None = None
-    type: str | None = None
-    step: str | None = None
-    variant: str | None = None
-
-
-class Person(Struct, frozen=True, forbid_unknown_fields=True):
-    """One recipient: an address, perhaps with a name before it; what the template is told of them;
-    whether opens and clicks may be recorded.
-    """
-
-    email: str
-    name: str | None = None
-    context: Mapping[str, Any] = field(default_factory=dict)
-    tracked: bool = True
+from sesight.send.tags import campaign_tags, format_campaign_tag
 
 
 class Template(Protocol):
@@ -47,7 +25,7 @@ class Template(Protocol):
 
 
 def drafts(
-    people: Iterable[Person],
+    people: Iterable[Addressee],
     campaign: Campaign,
     template: Template,
     stationery: Stationery,
@@ -69,7 +47,7 @@ def drafts(
 
 def _draft(
     n: int,
-    person: Person,
+    person: Addressee,
     campaign: Campaign,
     template: Template,
     stationery: Stationery,
@@ -82,7 +60,7 @@ def _draft(
         return faulty(person.email, n, error)
 
     def compose(send_id: str) -> Outbound:
-        url = stationery.url(to.address, campaign.id)
+        url = stationery.url(to.address, format_campaign_tag(campaign.id), send_id)
         told = {
             **context,
             **person.context,
@@ -94,9 +72,17 @@ def _draft(
         }
         tags = _tags(campaign, stationery, send_id)
         content = template.body(told)
-        return stationery.outbound(to, content, tags, url=url, tracked=person.tracked)
+        return stationery.outbound(
+            to, content, tags, campaign.name or campaign.id, url=url, tracked=person.tracked
+        )
 
-    return drafted(person.email, to.address, to, compose, campaign.name or campaign.id)
+    return Draft(
+        recipient=person.email,
+        key=to.address,
+        address=to.address,
+        spelling=to.spelling,
+        compose=compose,
+    )
 
 
 def _tags(campaign: Campaign, stationery: Stationery, send_id: str) -> dict[str, str]:
@@ -123,16 +109,6 @@ def recipient(email: str, name: str | None, n: int, seen: dict[str, int]) -> Add
         )
     _ = to.header
     return to
-
-
-def drafted(
-    given: str, key: str, to: Address, compose: Callable[[str], Outbound], name: str
-) -> Draft:
-    """Return a draft that can be composed. `name` is the campaign's own."""
-    made: Compose = compose
-    return Draft(
-        recipient=given, key=key, address=to.address, spelling=to.spelling, compose=made, name=name
-    )
 
 
 def faulty(given: str, n: int, error: Unsendable) -> Draft:

@@ -10,17 +10,17 @@ import random
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
-from sesight.domain.sending import AGAIN, OPEN, Batch, Intent, Pause, State
+from sesight.domain.sending import AGAIN, OPEN, Batch, Intent, Pause, Result, State
 from sesight.domain.text import address as mailbox_of
-from sesight.send.outbound import Body, Outbound, Pushed, Unsendable
+from sesight.send.outbound import Body, Outbound, Pushed, Unsendable, request
 from sesight.send.outbox import Outbox, Settled, accepted_event
 from sesight.send.ses import AccountUnknown
 from sesight.send.tags import known_tags
@@ -38,7 +38,7 @@ LEASE = 120_000
 LOOK = 2_000
 """How often a run looks whether it may go on (ms)."""
 
-TRIES = 8
+TRIES = 6
 """Calls for one recipient at most, each after SES throttled the one before or was not reached."""
 
 PAGE = 1_000
@@ -52,14 +52,13 @@ Compose = Callable[[str], Outbound]
 
 class Draft(Struct, frozen=True, kw_only=True):
     """One recipient before anything is decided. `recipient` is as the caller wrote it, `key` tells it
-    from the others of the batch, `name` is the campaign's own, `fault` says why it can be sent nothing.
+    from the others of the batch, `fault` says why it can be sent nothing.
     """
 
     recipient: str
     key: str
     address: str = ""
     spelling: str | None = None
-    name: str | None = None
     compose: Compose | None = None
     fault: Unsendable | None = None
 
@@ -78,17 +77,6 @@ class Order(Struct, frozen=True, kw_only=True):
     resumed: bool = False
 
 
-class Result(Struct, frozen=True, kw_only=True):
-    """What became of one recipient of an order; `detail` is a sentence for a person."""
-
-    recipient: str
-    state: State
-    code: str | None = None
-    detail: str | None = None
-    message_id: str | None = None
-    send_id: str | None = None
-
-
 Told = Callable[[int, Result], object]
 """Hears of each recipient's result, with its place in the order, in no order."""
 
@@ -100,7 +88,7 @@ class Run(Struct):
     batch: Batch
     known: Mapping[str, Intent]
     until: float | None
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event
     why: tuple[str, str] = ("stopped", "Sending was stopped before this recipient was tried.")
     away: StoreUnavailable | None = None
 
@@ -143,8 +131,14 @@ class Sender:
         self._listed = listed
         self._clock = clock
         self._steady = steady
-        self._workers = workers
+        self._workers = ThreadPoolExecutor(workers, "sender")
+        # one more than there are workers waits, so that none is ever idle
+        self._places = threading.BoundedSemaphore(workers + 1)
         self._unknown_ms = unknown_ms
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._workers.shutdown()
 
     def room(self, seconds: float) -> int:
         """Return how many messages can go within so many seconds. Raises AccountUnknown."""
@@ -153,9 +147,14 @@ class Sender:
         return max(at_once if left is None else min(at_once, left), 0)
 
     def send(
-        self, order: Order, told: Told | None = None, seconds: float | None = None
+        self,
+        order: Order,
+        told: Told | None = None,
+        seconds: float | None = None,
+        stop: threading.Event | None = None,
     ) -> list[Result]:
-        """Work through an order; return each recipient's result, in the order's order.
+        """Work through an order; return each recipient's result, in the order's order. After `seconds`,
+        or once `stop` is set, nothing more is tried.
 
         An order worked through before is answered from the log; of one cut off, only what was not
         tried is sent. Raises Conflict for another order under the same id and for one that is under
@@ -193,11 +192,18 @@ class Sender:
             batch,
             {} if known is None else self._intents(order.id),
             None if seconds is None else self._steady() + seconds,
+            stop or threading.Event(),
         )
-        results = self._work(run, told)
+        done = False
+        try:
+            results = self._work(run, told)
+            done = not run.stop.is_set()
+        finally:
+            if not done:
+                self._let_go(run)
         if run.away is not None and not any(each.message_id for each in results):
             raise run.away
-        if not run.stop.is_set():
+        if done:
             self._log.finish(batch.id, self._clock())
         return results
 
@@ -212,7 +218,7 @@ class Sender:
                 detail="The log no longer says what became of it.",
             )
             if (found := known.get(draft.key)) is None
-            else self._result(draft, self.settled(found))
+            else result_of(draft.recipient, self.settled(found))
             for draft in order.drafts
         ]
 
@@ -247,38 +253,76 @@ class Sender:
         self._log.settle([found])
         return found
 
+    def rehearse(self, order: Order, blocked: Callable[[str, str], str | None]) -> list[Result]:
+        """Return what would become of each recipient now: intended, if it would be sent; nothing is
+        sent or recorded. `blocked` says of a stream and an address why it must not be sent to.
+        """
+        known = self._intents(order.id)
+        return [
+            self._rehearsed(order, draft, known.get(draft.key), blocked) for draft in order.drafts
+        ]
+
+    def _rehearsed(
+        self,
+        order: Order,
+        draft: Draft,
+        known: Intent | None,
+        blocked: Callable[[str, str], str | None],
+    ) -> Result:
+        if known is not None and known.state not in AGAIN:
+            return result_of(draft.recipient, known)
+        try:
+            request(_composed(draft, "rehearsal"))
+        except Unsendable as error:
+            return Result(
+                recipient=draft.recipient, state=State.INVALID, code=error.code, detail=str(error)
+            )
+        reason = blocked(order.stream, draft.address)
+        if reason is None:
+            return Result(recipient=draft.recipient, state=State.INTENDED)
+        return Result(
+            recipient=draft.recipient,
+            state=State.SUPPRESSED,
+            code=reason,
+            detail=f"The address is suppressed: {reason}.",
+        )
+
     # A run
 
     def _work(self, run: Run, told: Told | None) -> list[Result]:
         """Try every draft with several workers; at each look, see whether to go on."""
         drafts = run.order.drafts
         results: list[Result | None] = [None] * len(drafts)
-        places = threading.BoundedSemaphore(self._workers)
+        futures: set[Future[None]] = set()
 
-        def done(n: int, future: Future[Result]) -> None:
-            places.release()
-            results[n] = result = future.result()
+        def one(n: int, draft: Draft) -> None:
+            try:
+                results[n] = result = self._one(run, draft)
+            finally:
+                self._places.release()
             if told is not None:
                 told(n, result)
 
         looked_at = held_at = self._clock()
-        with ThreadPoolExecutor(self._workers, "sender") as workers:
-            try:
-                for n, draft in enumerate(drafts):
-                    while not places.acquire(timeout=LOOK / 1_000):
-                        pass
-                    now = self._clock()
-                    if now - looked_at >= LOOK:
-                        looked_at = now
-                        self._look(run)
-                    if now - held_at >= LEASE // 4:
-                        held_at = now
-                        self._hold(run)
-                    future = workers.submit(self._one, run, draft)
-                    future.add_done_callback(lambda future, n=n: done(n, future))  # type: ignore[misc]
-            except BaseException:
-                run.stop.set()
-                raise
+        try:
+            for n, draft in enumerate(drafts):
+                while not self._places.acquire(timeout=LOOK / 1_000):
+                    pass
+                now = self._clock()
+                if now - looked_at >= LOOK:
+                    looked_at = now
+                    self._look(run)
+                if now - held_at >= LEASE // 4:
+                    held_at = now
+                    self._hold(run)
+                future = self._workers.submit(one, n, draft)
+                futures.add(future)
+                future.add_done_callback(futures.discard)
+        except BaseException:
+            run.stop.set()
+            raise
+        finally:
+            wait(tuple(futures))
         return [each for each in results if each is not None]
 
     def _look(self, run: Run) -> None:
@@ -293,6 +337,11 @@ class Sender:
         with suppress(StoreUnavailable):
             if not self._log.hold(run.batch.id, run.batch.holder, until):
                 self._stop(run, "taken-over", "Another process goes on with this.")
+
+    def _let_go(self, run: Run) -> None:
+        """Let another run go on at once, and not when the lease is over."""
+        with suppress(StoreUnavailable):
+            self._log.hold(run.batch.id, run.batch.holder, self._clock())
 
     def _may_send(self, stream: str) -> None:
         paused = self._log.pauses().get(stream)
@@ -313,11 +362,11 @@ class Sender:
     def _one(self, run: Run, draft: Draft) -> Result:
         """Walk with one recipient from its draft to its result."""
         try:
-            return self._result(draft, self._walk(run, draft))
+            return result_of(draft.recipient, self._walk(run, draft))
         except StoreUnavailable as error:
             run.away = error
             self._stop(run, "store-away", "The store is away, so nothing more was tried.")
-            return self._result(draft, _not_tried(run, draft))
+            return result_of(draft.recipient, _not_tried(run, draft))
 
     def _walk(self, run: Run, draft: Draft) -> Intent:
         known = run.known.get(draft.key)
@@ -352,7 +401,9 @@ class Sender:
                 return self._record(intent, State.THROTTLED, "quota", _QUOTA)
             if not self._pace.take(run.until):
                 return self._record(intent, State.THROTTLED, "rate", _RATE)
-            claimed = self._outbox.claim(replace(intent, at=self._clock()))
+            claimed = self._outbox.claim(
+                replace(intent, at=self._clock(), state=State.INTENDED, code=None, detail=None)
+            )
             if claimed.state is not State.INTENDED or claimed.send_id != intent.send_id:
                 self._pace.give_back()
                 return claimed
@@ -362,8 +413,9 @@ class Sender:
             intent = self._refused(run, claimed, answer)
             if not answer.again:
                 return intent
-            # full jitter: workers throttled together do not come back together
-            run.stop.wait(random.uniform(0, min(0.2 * 2**attempt, 5)))  # noqa: S311
+            if attempt + 1 < TRIES:
+                # full jitter: workers throttled together do not come back together
+                run.stop.wait(random.uniform(0, min(0.2 * 2**attempt, 2)))  # noqa: S311
         return intent
 
     def _sent(self, intent: Intent, draft: Draft, message: Outbound, message_id: str) -> Intent:
@@ -413,18 +465,20 @@ class Sender:
                 return found
             after = page[-1].key
 
-    def _result(self, draft: Draft, intent: Intent) -> Result:
-        detail = intent.detail
-        if intent.state is State.SUPPRESSED:
-            detail = f"The address is suppressed: {intent.code}."
-        return Result(
-            recipient=draft.recipient,
-            state=State.UNKNOWN if intent.state is State.INTENDED else intent.state,
-            code=intent.code,
-            detail=detail,
-            message_id=intent.message_id,
-            send_id=intent.send_id or None,
-        )
+
+def result_of(recipient: str, intent: Intent) -> Result:
+    """Return what an intent tells the caller."""
+    detail = intent.detail
+    if intent.state is State.SUPPRESSED:
+        detail = f"The address is suppressed: {intent.code}."
+    return Result(
+        recipient=recipient,
+        state=State.UNKNOWN if intent.state is State.INTENDED else intent.state,
+        code=intent.code,
+        detail=detail,
+        message_id=intent.message_id,
+        send_id=intent.send_id or None,
+    )
 
 
 _QUOTA = "The account's quota of 24 hours is used up: go on later."

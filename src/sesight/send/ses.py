@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 from msgspec import Struct
 
-from sesight.domain.errors import SesightError
+from sesight.domain.errors import SendingStopped
 from sesight.domain.sending import State
 from sesight.send.outbound import Outbound, Unsendable, request
 
@@ -114,7 +114,7 @@ class Account(Struct, frozen=True):
     enforcement: str
 
 
-class AccountUnknown(SesightError):
+class AccountUnknown(SendingStopped):
     """SES cannot be asked what the account may do: try again, or look at the credentials."""
 
 

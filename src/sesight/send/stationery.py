@@ -11,13 +11,14 @@ from sesight.domain.stream import Stream
 from sesight.send.addresses import Address, header_address
 from sesight.send.outbound import Attachment, Body, Outbound, Pushed
 from sesight.send.secrets import SesSecrets
+from sesight.send.unsubscribe import headers
 
 SES_LINK = "{{amazonSESUnsubscribeUrl}}"
 """What SES replaces by its own unsubscribe link where a contact list is named (SES guide on
 subscription management)."""
 
-Link = Callable[[str, str, str], str]
-"""Makes the unsubscribe link of a stream, an address and a campaign."""
+Link = Callable[[str, str, str, str], str]
+"""Makes the unsubscribe link of a stream, an address, a campaign and a send id."""
 
 
 class Stationery(Struct, frozen=True, kw_only=True):
@@ -50,25 +51,27 @@ class Stationery(Struct, frozen=True, kw_only=True):
         """Return the configuration set."""
         return self.secrets.configuration_set or self.stream.configuration_set
 
-    def url(self, address: str, campaign: str) -> str | None:
+    def url(self, address: str, campaign: str, send_id: str) -> str | None:
         """Return the link by which an address leaves the stream, None where there is none."""
         if not self.stream.marketing and self.secrets.unsubscribe != "header":
             return None
         if self.secrets.contact_list is not None:
             return SES_LINK
-        return None if self.link is None else self.link(self.stream.id, address, campaign)
+        return None if self.link is None else self.link(self.stream.id, address, campaign, send_id)
 
     def outbound(
         self,
         to: Address,
         content: Body | Pushed,
         tags: Mapping[str, str],
+        campaign: str,
         *,
         url: str | None,
         attachments: tuple[Attachment, ...] = (),
         tracked: bool = True,
     ) -> Outbound:
-        """Return a message with everything on it that each must have. `url` is what `url` gave.
+        """Return a message with everything on it that each must have. `campaign` is
+        its name as its owner wrote it, `url` what `url` gave.
 
         Raises Unsendable for names and addresses that no header can hold.
         """
@@ -79,6 +82,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
             sender=header_address(secrets.from_address, secrets.from_name),
             configuration_set=self.set,
             tags=tags,
+            campaign_name=campaign,
             content=content,
             reply_to=tuple(secrets.reply_to),
             headers=() if by_ses else self._headers(url),
@@ -90,11 +94,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
 
     def _headers(self, url: str | None) -> tuple[tuple[str, str], ...]:
         if url is not None:
-            # RFC 8058: exactly one HTTPS address, and the word that one click is enough
-            return (
-                ("List-Unsubscribe", f"<{url}>"),
-                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-            )
+            return headers(url)
         if self.secrets.unsubscribe == "notify":
             return (
                 ("List-Unsubscribe", f"<mailto:{self.secrets.reply_to[0]}?subject=unsubscribe>"),

@@ -80,10 +80,10 @@ class SqliteSendLog:
         return found
 
     def hold(self, batch: str, holder: str, until: int) -> bool:
-        """Prolong the holder's lease; return whether it is still the holder's."""
+        """Let the holder's lease last until a time; return whether it is still the holder's."""
         with self._writing() as connection:
             held = connection.execute(
-                "UPDATE batch SET leased_until = max(leased_until, ?) WHERE id = ? AND holder = ?",
+                "UPDATE batch SET leased_until = ? WHERE id = ? AND holder = ?",
                 (until, batch, holder),
             )
             return held.rowcount == 1

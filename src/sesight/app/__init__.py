@@ -32,13 +32,15 @@ if TYPE_CHECKING:
 
     from sesight.api.services import Intake as IntakeHealth
     from sesight.api.services import Services
-    from sesight.domain.ports import Clock
+    from sesight.app.mailroom import Mailroom
+    from sesight.domain.ports import Clock, SendLog
     from sesight.ingest.archive import Archive
     from sesight.ingest.intake import Intake
     from sesight.ingest.metrics import Metrics
     from sesight.ingest.queue import Queue
     from sesight.ingest.reading import Reading
     from sesight.ingest.writer import Writer
+    from sesight.send.secrets import Secrets
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +62,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def aws_client(service: str, region: str | None = None, endpoint: str | None = None) -> Any:
-    """Return a client of an AWS service; an `endpoint` is a local engine's address."""
+def aws_client(
+    service: str,
+    region: str | None = None,
+    endpoint: str | None = None,
+    *,
+    tries: int = 5,
+    at_once: int = 10,
+) -> Any:
+    """Return a client of an AWS service; an `endpoint` is a local engine's address. A call is tried
+    so many times; so many are under way at once at most.
+    """
     # imported here, since it takes a quarter of a second
     import botocore.session
     from botocore.config import Config
@@ -71,7 +82,8 @@ def aws_client(service: str, region: str | None = None, endpoint: str | None = N
         "config": Config(
             connect_timeout=5,
             read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": 5},
+            retries={"mode": "standard", "total_max_attempts": tries},
+            max_pool_connections=at_once,
             tcp_keepalive=True,
         ),
     }
@@ -191,9 +203,10 @@ class App:
     @cached_property
     def recipient_key(self) -> bytes:
         """The key of recipient ids. Raises SettingsError if it cannot be had."""
-        return recipient_key(self.settings, self._secret)
+        return recipient_key(self.settings, self.secret)
 
-    def _secret(self, name: str) -> str:
+    def secret(self, name: str) -> str:
+        """Read a secret of AWS Secrets Manager. Raises SettingsError."""
         client = aws_client("secretsmanager", region_of(self.settings))
         try:
             found: str = client.get_secret_value(SecretId=name)["SecretString"]
@@ -221,8 +234,37 @@ class App:
 
         return encode(address, self.recipient_key)
 
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What each stream sends with."""
+        from sesight.send.secrets import Secrets
+
+        sending = self.settings.sending
+        return Secrets(
+            {each.stream: each for each in sending.senders},
+            sending.secret,
+            self.secret,
+            self.clock,
+            sending.secret_seconds,
+            print,
+        )
+
+    @property
+    def log(self) -> SendLog:
+        """What was intended to be sent, and what became of it."""
+        return self.store.sending  # type: ignore[union-attr]
+
+    @cached_property
+    def mailroom(self) -> Mailroom:
+        """What sends mail in this process."""
+        from sesight.app.mailroom import Mailroom
+
+        return Mailroom(self)
+
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store, after what is being sent was recorded."""
+        if "mailroom" in self.__dict__:
+            self.mailroom.close()
         self.store.close()
 
     # -- taking in -------------------------------------------------------------------------------
@@ -317,6 +359,7 @@ class App:
             region=region_of(settings),
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
+            desk=self.mailroom.desk,
         )
 
     def api(self) -> Litestar:

@@ -1,0 +1,152 @@
+"""Sending over HTTP: a request's recipients are told one by one, in its order; larger ones are jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody
+from msgspec import Struct
+
+from sesight.api.operation import ask, read
+from sesight.api.parameters import Cursor, Limit
+from sesight.api.problem import InvalidParameter
+from sesight.api.services import Given, Services, StreamRoutes
+from sesight.domain.errors import SendingStopped
+from sesight.domain.ports import Desk
+from sesight.domain.sending import Job, Result, State, TemplateMail
+from sesight.domain.text import iso
+
+RESULTS = 100
+"""Results of a job on a page, unless said."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="The same request under the same key is sent once, and gets the first answer.",
+    ),
+]
+
+
+class SendAnswer(Struct, frozen=True):
+    """What became of each recipient, in the order of the request, and how many are in each state."""
+
+    results: list[Result]
+    counts: dict[str, int]
+
+
+class JobAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How far a job is; see `counts` for how many recipients are in each state so far."""
+
+    id: str
+    stream: str
+    campaign: str
+    state: str
+    total: int
+    counts: dict[str, int]
+    started_at: str | None
+    finished_at: str | None
+    detail: str | None
+
+
+class JobResults(Struct, frozen=True, rename="camel"):
+    """Results of a job, in a steady order; `recipient` is the address as records know it."""
+
+    data: list[Result]
+    next_cursor: str | None
+
+
+ANSWERS = {
+    207: ResponseSpec(SendAnswer, description="Some were not sent, each for its own reason."),
+    503: ResponseSpec(SendAnswer, description="None could be tried now."),
+}
+"""What a request is answered with when not all were sent."""
+
+
+def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
+    """Return the routes by which a stream's template mail is sent."""
+    path, stream = f"/{routes.prefix}/send", routes.stream
+
+    @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
+    def send(
+        services: Given, data: JSONBody[TemplateMail], key: IdempotencyKey = None
+    ) -> Response[SendAnswer]:
+        """Send template mail to at most 100 recipients. 200: all were sent; 207: some were not, each
+        for its own reason; 503: none could be tried.
+        """
+        return answered(desk(services).mail(stream, data, key))
+
+    return [send, *job_routes(routes)]
+
+
+def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
+    """Return the routes of a stream's jobs of template mail."""
+    path, stream = f"/{routes.prefix}/send/jobs", routes.stream
+
+    @ask(path, operation_id=f"send_{stream}_job", summary=f"Send a job: {stream}", status_code=202)
+    def send_job(
+        services: Given, data: JSONBody[TemplateMail], key: IdempotencyKey = None
+    ) -> JobAnswer:
+        """Send to at most 10,000 recipients in the server's own time, or go on with it."""
+        if key is None:
+            raise InvalidParameter(
+                "Idempotency-Key", "Idempotency-Key: a job needs one, to be gone on with by it."
+            )
+        return _job(desk(services).mail_job(stream, data, key))
+
+    @read(f"{path}/{{job_id:str}}", operation_id=f"{stream}_job", summary=f"A job: {stream}")
+    def job(services: Given, job_id: FromPath[str]) -> JobAnswer:
+        """How far a job is."""
+        return _job(desk(services).job(stream, job_id))
+
+    @read(
+        f"{path}/{{job_id:str}}/results",
+        operation_id=f"{stream}_job_results",
+        summary=f"A job's results: {stream}",
+    )
+    def job_results(
+        services: Given, job_id: FromPath[str], limit: Limit = None, cursor: Cursor = None
+    ) -> JobResults:
+        """What became of each recipient of a job that was looked at."""
+        found = desk(services).job_results(stream, job_id, limit or RESULTS, cursor)
+        return JobResults(*found)
+
+    return [send_job, job, job_results]
+
+
+def desk(services: Services) -> Desk:
+    """Return what sends. Raises SendingStopped where nothing does."""
+    if services.desk is None:
+        raise SendingStopped("This server sends no mail.")
+    return services.desk
+
+
+def answered(results: list[Result]) -> Response[SendAnswer]:
+    """Return the answer to a request, under the status that its results have together."""
+    counts = Counter(each.state.value for each in results)
+    if counts[State.SENT] == len(results):
+        status = 200
+    elif counts[State.THROTTLED] == len(results):
+        status = 503
+    else:
+        status = 207
+    headers = {"retry-after": "60"} if status == 503 else None
+    return Response(SendAnswer(results, dict(counts)), status_code=status, headers=headers)
+
+
+def _job(job: Job) -> JobAnswer:
+    return JobAnswer(
+        id=job.id,
+        stream=job.stream,
+        campaign=job.campaign,
+        state=job.state,
+        total=job.total,
+        counts=job.counts,
+        started_at=iso(job.started_at),
+        finished_at=iso(job.finished_at),
+        detail=job.detail,
+    )

@@ -1,0 +1,180 @@
+"""The mailroom: what sends mail in one process, put together when it is first asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sesight.app import LOCAL, aws_client, region_of
+from sesight.domain.errors import SettingsError
+from sesight.domain.leaving import Leave
+from sesight.domain.ports import Filter
+from sesight.domain.suppression import Suppression, active
+from sesight.domain.text import DAY
+from sesight.ingest.reading import Reading
+from sesight.send.desk import Desk
+from sesight.send.guard import Guard
+from sesight.send.jobs import Jobs
+from sesight.send.outbox import Outbox
+from sesight.send.pace import Pace
+from sesight.send.sender import Sender
+from sesight.send.ses import Mailer
+from sesight.send.stationery import Stationery
+from sesight.send.templates import Template, Templates
+from sesight.send.unsubscribe import Tokens, link
+
+if TYPE_CHECKING:
+    from sesight.app import App
+    from sesight.domain.event import Event
+    from sesight.domain.sending import Intent
+
+FOUND = 100
+"""Records of one address looked through for a send id."""
+
+SLACK = 10 * 60_000
+"""How far (ms) the clocks of SES and of this machine may lie apart."""
+
+
+class Mailroom:
+    """Gives senders and stationery of streams. Close it when done."""
+
+    def __init__(self, app: App) -> None:
+        """Keep the app; nothing is called before something is sent."""
+        self._app = app
+        self._settings = app.settings.sending
+        self._lock = threading.Lock()
+        self._senders: dict[str, Sender] = {}
+        self._places: dict[str | None, tuple[Mailer, Pace]] = {}
+
+    def stationery(self, stream: str) -> Stationery:
+        """Return what every message of a stream has on it. Raises SettingsError."""
+        secrets = self._app.secrets.get_ses_secrets(stream)
+        make = None
+        if secrets.unsubscribe_keys and secrets.public_url:
+            tokens, public_url = Tokens(secrets.unsubscribe_keys), secrets.public_url
+
+            def make(stream: str, address: str, campaign: str, send_id: str) -> str:
+                leave = Leave(stream, address, campaign, self._app.clock() // DAY, send_id)
+                return link(public_url, tokens.make(leave))
+
+        return Stationery(stream=self._app.counting.streams[stream], secrets=secrets, link=make)
+
+    def sender(self, stream: str) -> Sender:
+        """Return what sends mail of a stream. Raises SettingsError."""
+        with self._lock:
+            found = self._senders.get(stream)
+            if found is None:
+                found = self._senders[stream] = self._made(stream)
+            return found
+
+    @cached_property
+    def desk(self) -> Desk:
+        """What takes requests to send."""
+        return Desk(self.sender, self.stationery, self.template, self._jobs)
+
+    @cached_property
+    def _jobs(self) -> Jobs:
+        return Jobs(self._app.log, self._app.clock)
+
+    def template(self, name: str, stream: str) -> Template:
+        """Return a template that is fit to be sent by a stream. Raises NotFound, SettingsError."""
+        return self._templates.checked(name, self._app.counting.streams[stream])
+
+    @cached_property
+    def _templates(self) -> Templates:
+        return Templates(self._settings.templates, self._app.counting.streams.values())
+
+    def _made(self, stream: str) -> Sender:
+        app, settings = self._app, self._settings
+        mailer, pace = self._place(self._app.secrets.get_ses_secrets(stream).region)
+        return Sender(
+            log=app.log,
+            outbox=self._outbox,
+            mailer=mailer,
+            pace=pace,
+            streams=app.counting.streams,
+            find=self._find,
+            newest_at=app.store.newest_at,
+            guard=self._guard,
+            listed=None,
+            clock=app.clock,
+            steady=time.monotonic,
+            workers=settings.workers,
+            unknown_ms=settings.unknown_minutes * 60_000,
+        )
+
+    def _place(self, region: str | None) -> tuple[Mailer, Pace]:
+        """Return what sends from one region: its streams share the account's rate and quota."""
+        region = region or region_of(self._app.settings)
+        if region is None and self._settings.endpoint is None:
+            raise SettingsError("There is no AWS region to send in: set `region`.")
+        found = self._places.get(region)
+        if found is None:
+            client = aws_client(
+                "sesv2",
+                region or LOCAL,
+                self._settings.endpoint,
+                tries=1,
+                at_once=self._settings.workers + 1,
+            )
+            mailer = Mailer(client)
+            found = mailer, Pace(mailer.account, self._settings.rate, time.monotonic)
+            self._places[region] = found
+        return found
+
+    @cached_property
+    def _outbox(self) -> Outbox:
+        return Outbox(self._app.log, self._blocks, self._accept)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        settings = self._settings.guard
+        return Guard(
+            self._app.store,
+            self._app.log,
+            self._app.clock,
+            streams=settings.streams,
+            bounce=settings.bounce,
+            complaint=settings.complaint,
+            floor=settings.floor,
+            days=settings.days,
+        )
+
+    def _blocks(self, stream: str, items: Collection[Suppression]) -> str | None:
+        del stream  # the items are of its list
+        now, policy = self._app.clock(), self._app.settings.suppression
+        held = (active(item, now, policy) for item in items)
+        return next((each.cause.reason for each in held if each is not None), None)
+
+    def blocked(self, stream: str, address: str) -> str | None:
+        """Return the reason why a stream must not send to an address now, or None."""
+        store = self._app.store
+        found = (
+            store.suppression(stream, each)
+            for each in (address, address[address.rindex("@") :] if "@" in address else address)
+        )
+        return self._blocks(stream, [each for each in found if each is not None])
+
+    def _accept(self, events: Sequence[Event]) -> None:
+        self._app.pipeline.process([Reading("sender", event) for event in events])
+
+    def _find(self, intent: Intent) -> str | None:
+        """Return the message id of the record that carries an intent's send id."""
+        wanted = Filter(streams=(intent.stream,), address=intent.address, since=intent.at - SLACK)
+        page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
+        return next(
+            (each.message_id for each in page.records if each.identity.send_id == intent.send_id),
+            None,
+        )
+
+    def close(self) -> None:
+        """Stop jobs; record what was sent."""
+        if "_jobs" in self.__dict__:
+            self._jobs.close()
+        for sender in self._senders.values():
+            sender.close()
+        if "_outbox" in self.__dict__:
+            self._outbox.close()

@@ -1,0 +1,214 @@
+"""send: mail to many, with a rehearsal before and a list of results after."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sesight.cli.options import Config, Json, StoreUrl
+from sesight.domain.errors import InvalidRequest, SettingsError
+
+if TYPE_CHECKING:
+    from sesight.app import App
+    from sesight.domain.sending import Result
+    from sesight.send.sender import Order
+
+send = typer.Typer(
+    name="send",
+    help="Send mail: each recipient gets one message, however often the command is repeated.",
+    no_args_is_help=True,
+)
+
+SHOWN = 20
+"""Recipients without a message that are shown; the result file has all."""
+
+MEANINGS = {
+    "sent": "SES took the message",
+    "intended": "would be sent",
+    "suppressed": "must not be sent to: sesight suppress check",
+    "invalid": "cannot be sent to such as it is",
+    "refused": "refused by SES",
+    "throttled": "not tried, or not taken now: run the same command again",
+    "unknown": "SES did not answer: the Send event will tell; run the same command later",
+}
+"""What each state says, to people."""
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing: show what would become of each recipient.")
+]
+Results = Annotated[
+    str | None,
+    typer.Option("--results", metavar="FILE", help="Write each recipient's result as CSV."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        help="Makes it another sending: under the same key nobody gets a second message.",
+    ),
+]
+
+
+@send.command()
+def outreach(
+    template: Annotated[str, typer.Option("--template", metavar="NAME", help="The template.")],
+    campaign: Annotated[str, typer.Option("--campaign", metavar="ID", help="The campaign.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="FILE", help="CSV with a column email, or a JSON list; - reads it."
+        ),
+    ],
+    campaign_name: Annotated[
+        str | None, typer.Option("--campaign-name", metavar="NAME", help="Its name for people.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Tag campaign_type.")
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option("--step", metavar="STEP", help="Tag campaign_step.")
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option("--variant", metavar="VARIANT", help="Tag campaign_variant.")
+    ] = None,
+    key: Key = None,
+    dry_run: DryRun = False,
+    results: Results = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Send a template to the people of a file.
+
+    Stopped by Ctrl-C or a crash, the same command goes on: it sends to those who got nothing yet. So
+    does one with a longer file. Campaign, template, step and variant (or --key) tell one sending from
+    another.
+    """
+    from sesight.cli.session import opened
+    from sesight.domain.sending import Campaign, TemplateMail
+    from sesight.send.desk import identity
+    from sesight.send.lists import people
+
+    asked = TemplateMail(
+        template, Campaign(campaign, campaign_name, kind, step, variant), people(read_file(to))
+    )
+    named = key or "\n".join((campaign, template, step or "", variant or ""))
+    with opened(config, store, new=True) as app:
+        order = app.mailroom.desk.order(
+            "outreach",
+            asked,
+            identity("command", named, "outreach", "command"),
+            "command",
+            open_ended=True,
+            resumed=True,
+        )
+        carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
+
+
+def read_file(path: str) -> bytes:
+    """Return what is in a file, `-` for standard input. Raises InvalidRequest."""
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"The file {path} cannot be read: {error.strerror}.") from None
+
+
+def carry_out(app: App, order: Order, *, dry_run: bool, results: str | None, as_json: bool) -> None:
+    """Send an order, or rehearse it; show what became of it. Ends with 1 where anybody got nothing
+    that might have.
+    """
+    sender = app.mailroom.sender(order.stream)
+    if results is not None and not Path(results).parent.is_dir():
+        raise SettingsError(f"There is no folder for the result file {results}.")
+    found = (
+        sender.rehearse(order, app.mailroom.blocked)
+        if dry_run
+        else _sent(app, order, as_json=as_json)
+    )
+    if results is not None:
+        write_results(Path(results), found)
+    show(found, results, as_json=as_json)
+    if any(each.state in {"throttled", "unknown", "refused"} for each in found):
+        raise typer.Exit(1)
+
+
+def _sent(app: App, order: Order, *, as_json: bool) -> list[Result]:
+    """Send, with a progress bar; Ctrl-C lets what is under way be told to the log, and ends."""
+    from sesight.cli import screen
+
+    counts: Counter[str] = Counter()
+    lock = threading.Lock()
+    total = len(order.drafts)
+    with screen.bar("Sending", total, shown=not as_json) as bar:
+
+        def told(_: int, result: Result) -> None:
+            with lock:
+                counts[result.state] += 1
+                words = ", ".join(f"{n:,} {state}" for state, n in counts.items())
+                bar.at(counts.total(), total, words)
+
+        try:
+            return app.mailroom.sender(order.stream).send(order, told)
+        except KeyboardInterrupt:
+            said = ", ".join(f"{n:,} {state}" for state, n in counts.items()) or "nobody tried"
+            print(
+                f"Stopped: {said} of {total:,}. The same command goes on with the rest.",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1) from None
+
+
+def write_results(path: Path, found: Sequence[Result]) -> None:
+    """Write results as CSV: recipient, state, code, detail, messageId. Raises SettingsError."""
+    from msgspec import to_builtins
+
+    from sesight.api.csv_file import csv_text
+
+    columns = ("recipient", "state", "code", "detail", "messageId")
+    try:
+        path.write_text(csv_text(columns, map(to_builtins, found)), encoding="utf-8", newline="")
+    except OSError as error:
+        raise SettingsError(
+            f"The result file {path} cannot be written: {error.strerror}."
+        ) from None
+
+
+def show(found: Sequence[Result], results: str | None, *, as_json: bool) -> None:
+    """Print how many recipients are in each state, and some of those without a message."""
+    import msgspec
+
+    from sesight.cli import screen
+    from sesight.cli.session import put
+
+    counts = Counter(each.state.value for each in found)
+    if as_json:
+        put(msgspec.json.encode({"counts": dict(counts), "results": found}))
+        return
+    out = screen.screen()
+    rows = screen.table("State", "Recipients", "What it means", numbers=("Recipients",))
+    for state, n in counts.most_common():
+        rows.add_row(state, f"{n:,}", MEANINGS[state])
+    out.print(rows)
+    without = [each for each in found if each.state.value not in {"sent", "intended"}]
+    if without:
+        some = screen.table("Recipient", "State", "Code", "Why")
+        for each in without[:SHOWN]:
+            some.add_row(
+                screen.plain(each.recipient),
+                each.state.value,
+                screen.plain(each.code),
+                screen.plain(each.detail),
+            )
+        out.print(some)
+        if len(without) > SHOWN:
+            where = f"all are in {results}" if results else "--results FILE has all"
+            out.print(f"… and {len(without) - SHOWN:,} more: {where}.")

@@ -1,0 +1,84 @@
+"""stream: whether a stream sends; stop it, and let it send again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sesight.cli.options import Config, Json, StoreUrl
+
+stream = typer.Typer(
+    name="stream", help="Stop a stream from sending, and let it go on.", no_args_is_help=True
+)
+
+Named = Annotated[str, typer.Argument(metavar="STREAM", show_default=False)]
+
+
+@stream.command()
+def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
+    """Show which streams send, and why others do not."""
+    import msgspec
+
+    from sesight.cli import screen
+    from sesight.cli.session import opened, put
+    from sesight.domain.text import iso
+
+    with opened(config, store) as app:
+        pauses = app.log.pauses()
+        found = [
+            {
+                "stream": name,
+                "state": "paused" if name in pauses else "sending",
+                "by": pauses[name].by if name in pauses else None,
+                "since": iso(pauses[name].at) if name in pauses else None,
+                "detail": pauses[name].detail if name in pauses else None,
+            }
+            for name in app.counting.streams
+        ]
+    if as_json:
+        put(msgspec.json.encode(found))
+        return
+    rows = screen.table("Stream", "State", "By", "Since", "Why")
+    for each in found:
+        rows.add_row(
+            each["stream"],
+            each["state"],
+            each["by"] or screen.NOTHING,
+            screen.moment(each["since"]),
+            screen.plain(each["detail"]),
+        )
+    screen.screen().print(rows)
+
+
+@stream.command()
+def pause(
+    name: Named,
+    why: Annotated[
+        str, typer.Option("--why", metavar="WORDS", help="What the next person should know.")
+    ] = "somebody stopped it.",
+    config: Config = None,
+    store: StoreUrl = None,
+) -> None:
+    """Stop a stream: what is being sent ends within seconds, nothing more goes out."""
+    from sesight.cli.session import opened, streams_of
+    from sesight.domain.sending import Pause
+
+    with opened(config, store, new=True) as app:
+        streams_of(app, name)
+        app.log.pause(Pause(stream=name, at=app.clock(), by="operator", detail=why))
+    print(f"The stream {name} is paused.")
+
+
+@stream.command()
+def resume(name: Named, config: Config = None, store: StoreUrl = None) -> None:
+    """Let a stream send again."""
+    from sesight.cli.session import opened, streams_of
+
+    with opened(config, store) as app:
+        streams_of(app, name)
+        before = app.log.resume(name, app.clock())
+    if before is None:
+        print(f"The stream {name} was not paused.")
+    else:
+        print(f"The stream {name} sends again. It was paused: {before.detail}")

@@ -1,0 +1,151 @@
+"""The desk: takes what is asked to be sent, makes an order of it and has it sent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sesight.domain.errors import InvalidRequest
+from sesight.send import outreach
+from sesight.send.jobs import RECIPIENTS
+from sesight.send.sender import Order
+from sesight.send.tags import format_campaign_tag
+
+if TYPE_CHECKING:
+    from sesight.domain.sending import Job, Result, TemplateMail
+    from sesight.send.jobs import Jobs
+    from sesight.send.outreach import Template
+    from sesight.send.sender import Draft, Sender
+    from sesight.send.stationery import Stationery
+
+AT_ONCE = 100
+"""Recipients of one request at most."""
+
+SECONDS = 20.0
+"""How long a request may take, which fewer recipients may fill where the account's rate is low."""
+
+KEY_LIMIT = 255
+"""Characters of an idempotency key at most."""
+
+
+class Desk:
+    """Has mail of all streams sent. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        sender: Callable[[str], Sender],
+        stationery: Callable[[str], Stationery],
+        template: Callable[[str, str], Template],
+        jobs: Jobs,
+    ) -> None:
+        """Keep what gives a stream's sender and stationery, and a template (by name) that was checked
+        for a stream. All raise SettingsError or NotFound for what is not there.
+        """
+        self._jobs = jobs
+        self._sender = sender
+        self._stationery = stationery
+        self._template = template
+
+    def mail(
+        self, stream: str, asked: TemplateMail, key: str | None, owner: str = ""
+    ) -> list[Result]:
+        """Send a request of at most `AT_ONCE` recipients; return their results in its order.
+
+        A request with a `key` that its `owner` used before is not sent again: it gets the first
+        answer. Raises InvalidRequest, NotFound, Conflict, SendingStopped, SettingsError,
+        StoreUnavailable, AccountUnknown.
+        """
+        sender = self._sender(stream)
+        self._fits(sender, len(asked.recipients))
+        order = self.order(stream, asked, identity("request", owner, stream, key), "request")
+        return sender.send(order, seconds=SECONDS)
+
+    def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:
+        """Begin to send at most `RECIPIENTS`, or go on with it; return at once how far it is.
+
+        Raises as `mail` does.
+        """
+        if len(asked.recipients) > RECIPIENTS:
+            raise InvalidRequest(
+                f"A job goes to at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
+            )
+        sender = self._sender(stream)
+        order = self.order(stream, asked, identity("job", owner, stream, key), "job")
+        return self._jobs.start(order, sender)
+
+    def job(self, stream: str, id_: str) -> Job:
+        """Return how far a job is. Raises NotFound."""
+        return self._jobs.job(stream, id_)
+
+    def job_results(
+        self, stream: str, id_: str, limit: int, after: str | None
+    ) -> tuple[list[Result], str | None]:
+        """Return results of a job, and what to continue after. Raises NotFound."""
+        return self._jobs.results(stream, id_, limit, after, self._sender(stream))
+
+    def order(
+        self,
+        stream: str,
+        asked: TemplateMail,
+        id_: str,
+        kind: str,
+        *,
+        open_ended: bool = False,
+        resumed: bool = False,
+    ) -> Order:
+        """Return the order of template mail. `open_ended`: another list of recipients, or another
+        context, is the same order, of which those are sent who have got nothing yet.
+        """
+        if not asked.recipients:
+            raise InvalidRequest("There is nobody to send to: name recipients.")
+        template = self._template(asked.template, stream)
+        drafts = outreach.drafts(
+            asked.recipients, asked.campaign, template, self._stationery(stream), asked.context
+        )
+        said: Any = (asked.template, asked.campaign) if open_ended else asked
+        return _order(id_, kind, stream, asked.campaign.id, said, drafts, resumed=resumed)
+
+    def _fits(self, sender: Sender, recipients: int) -> None:
+        room = min(AT_ONCE, max(sender.room(SECONDS), 1))
+        if recipients > room:
+            raise InvalidRequest(
+                f"A request goes to at most {room} recipients at the account's rate now, this one has "
+                f"{recipients:,}: send a job (POST …/send/jobs), or use `sesight send`."
+            )
+
+
+def _order(
+    id_: str,
+    kind: str,
+    stream: str,
+    campaign: str,
+    said: Any,
+    drafts: list[Draft],
+    *,
+    resumed: bool,
+) -> Order:
+    return Order(
+        id=id_,
+        kind=kind,
+        stream=stream,
+        campaign=format_campaign_tag(campaign),
+        fingerprint=sha256(msgspec.json.encode(said, order="deterministic")).hexdigest(),
+        drafts=drafts,
+        resumed=resumed,
+    )
+
+
+def identity(kind: str, owner: str, stream: str, key: str | None) -> str:
+    """Return the id of a batch: the same for the same key of one owner and route, else a new one.
+
+    Raises InvalidRequest for a key that is empty, too long, or not printable ASCII.
+    """
+    if key is None:
+        return secrets.token_hex(16)
+    if not 0 < len(key) <= KEY_LIMIT or not key.isascii() or not key.isprintable():
+        raise InvalidRequest(f"An idempotency key is 1 to {KEY_LIMIT} printable ASCII characters.")
+    return sha256(f"{kind}\0{owner}\0{stream}\0{key}".encode()).hexdigest()[:32]

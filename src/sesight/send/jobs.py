@@ -1,0 +1,144 @@
+"""Jobs: orders too large for a request, worked through in this process's own time.
+
+Nothing of an order but its intents is kept, since its contexts and figures are nobody else's: a job
+that a stopped process left is gone on with when the same order comes again under the same key.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from sesight.domain.errors import NotFound, SendingStopped, SesightError
+from sesight.domain.sending import Batch, Job, Result, State
+from sesight.send.sender import result_of
+
+if TYPE_CHECKING:
+    from sesight.domain.ports import Clock, SendLog
+    from sesight.send.sender import Order, Sender
+
+AT_ONCE = 4
+"""Jobs of a process at most that run at once."""
+
+RECIPIENTS = 10_000
+"""Recipients of a job at most."""
+
+WAIT = 30.0
+"""Seconds a process that stops waits for messages under way."""
+
+
+class _Running(Struct):
+    """A job's thread, how it is stopped, and why it ended early."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+    detail: str | None = None
+
+
+class Jobs:
+    """The jobs of this process, and what the log says of others. Safe to use from any thread."""
+
+    def __init__(self, log: SendLog, clock: Clock) -> None:
+        """Start with none."""
+        self._log = log
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._running: dict[str, _Running] = {}
+        self._closed = False
+
+    def start(self, order: Order, sender: Sender) -> Job:
+        """Work through an order in a thread; return how far it is. One under way just goes on.
+
+        Raises SendingStopped when as many run as may.
+        """
+        known = self._log.batch(order.id)
+        with self._lock:
+            live = {id_ for id_, each in self._running.items() if _alive(each)}
+            finished = known is not None and known.finished_at is not None
+            if order.id not in live and not finished:
+                if self._closed or len(live) >= AT_ONCE:
+                    raise SendingStopped(
+                        f"{AT_ONCE} jobs are running already: send this one when one has finished."
+                    )
+                running = _Running()
+                running.thread = threading.Thread(
+                    target=self._run, args=(order, sender, running), name="job", daemon=True
+                )
+                self._running[order.id] = running
+                running.thread.start()
+        return Job(
+            id=order.id,
+            stream=order.stream,
+            campaign=order.campaign,
+            state="finished" if finished else "running",
+            total=len(order.drafts),
+            counts=self._counts(order.id),
+            started_at=self._clock() if known is None else known.at,
+            finished_at=None if known is None else known.finished_at,
+        )
+
+    def job(self, stream: str, id_: str) -> Job:
+        """Return how far a job of a stream is. Raises NotFound."""
+        batch = self._batch(stream, id_)
+        with self._lock:
+            running = self._running.get(id_)
+        detail = None if running is None else running.detail
+        state = "finished"
+        if batch.finished_at is None:
+            held = batch.leased_until > self._clock() and running is None
+            state = "running" if held or _alive(running) else "interrupted"
+        if state == "interrupted" and detail is None:
+            detail = "Who sent it was stopped: ask for it again under the same key to go on."
+        return Job(
+            id=id_,
+            stream=batch.stream,
+            campaign=batch.campaign,
+            state=state,
+            total=batch.total or 0,
+            counts=self._counts(id_),
+            started_at=batch.at,
+            finished_at=batch.finished_at,
+            detail=detail,
+        )
+
+    def results(
+        self, stream: str, id_: str, limit: int, after: str | None, sender: Sender
+    ) -> tuple[list[Result], str | None]:
+        """Return results by key, and the key to continue after, None at the end. Raises NotFound."""
+        self._batch(stream, id_)
+        intents = self._log.intents(id_, limit, after)
+        results = [result_of(each.address or each.key, sender.settled(each)) for each in intents]
+        return results, intents[-1].key if len(intents) == limit else None
+
+    def close(self) -> None:
+        """Stop all jobs; messages under way are told to the log first."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running.values())
+        for each in running:
+            each.stop.set()
+        for each in running:
+            if each.thread is not None:
+                each.thread.join(WAIT)
+
+    def _run(self, order: Order, sender: Sender, running: _Running) -> None:
+        try:
+            sender.send(order, stop=running.stop)
+        except SesightError as error:
+            running.detail = str(error)
+
+    def _batch(self, stream: str, id_: str) -> Batch:
+        batch = self._log.batch(id_)
+        if batch is None or batch.stream != stream or batch.kind != "job":
+            raise NotFound("There is no such job, or it was long ago.")
+        return batch
+
+    def _counts(self, id_: str) -> dict[str, int]:
+        progress = self._log.progress(id_)
+        return {state.value: progress[state] for state in State if progress.get(state)}
+
+
+def _alive(running: _Running | None) -> bool:
+    return running is not None and running.thread is not None and running.thread.is_alive()

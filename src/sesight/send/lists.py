@@ -1,0 +1,79 @@
+"""Lists of people to send to, as files: CSV with a header, or a JSON list."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import msgspec
+
+from sesight.domain.errors import InvalidRequest
+from sesight.domain.sending import Addressee
+
+PEOPLE = 1_000_000
+"""People of one file at most."""
+
+FILE_LIMIT = 500_000_000
+"""Bytes of a file that are read."""
+
+_decode = msgspec.json.Decoder(list[Addressee]).decode
+
+
+def people(data: bytes) -> list[Addressee]:
+    """Read people from a file's bytes.
+
+    Of CSV the column `email` must be there; `name` is shown beside the address; every other column is
+    given to the template under its name. Raises InvalidRequest with the line that is wrong.
+    """
+    if len(data) > FILE_LIMIT:
+        raise InvalidRequest(f"The list is over {FILE_LIMIT // 1_000_000} MB: split it.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidRequest(f"The list is not UTF-8, at line {line}: save it as UTF-8.") from None
+    found = _from_json(data) if text.lstrip().startswith("[") else _from_csv(text)
+    if not found:
+        raise InvalidRequest("The list has nobody in it.")
+    if len(found) > PEOPLE:
+        raise InvalidRequest(f"The list has more than {PEOPLE:,} people: split it.")
+    return found
+
+
+def _from_json(data: bytes) -> list[Addressee]:
+    try:
+        return _decode(data.removeprefix(b"\xef\xbb\xbf"))
+    except msgspec.ValidationError as error:
+        # its words name the place and the type, never a value
+        raise InvalidRequest(f"The list is not one of people: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"The list is no JSON: {error}.") from None
+
+
+def _from_csv(text: str) -> list[Addressee]:
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        names = [name.strip() for name in next(rows, [])]
+        columns = {name.lower(): n for n, name in enumerate(names)}
+        if "email" not in columns:
+            raise InvalidRequest(
+                "The list has no column `email`: its first line names the columns, one of them so."
+            )
+        if len(columns) < len(names) or "" in columns:
+            raise InvalidRequest("Two columns of the list have the same name, or one has none.")
+        email, name = columns["email"], columns.get("name")
+        found = []
+        for row in rows:
+            if not any(row):
+                continue
+            if len(row) != len(names):
+                raise InvalidRequest(
+                    f"Line {rows.line_num} has {len(row)} columns, the first line {len(names)}."
+                )
+            others = {names[n]: value for n, value in enumerate(row) if n not in {email, name}}
+            found.append(Addressee(row[email], row[name] if name is not None else None, others))
+        return found
+    except csv.Error as error:
+        raise InvalidRequest(f"Line {rows.line_num} of the list is no CSV: {error}.") from None

@@ -1,0 +1,242 @@
+"""Mail sent by commands, as people do: rehearsed, stopped, killed, and gone on with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sesight.simulation.ses import SimulatedSes
+from sesight.simulation.ses_faults import Fault
+from tests.cli.conftest import Sesight, Start, eventually
+from tests.mailing import simulated_ses
+
+LINK = '<p><a ses:no-track href="{{ unsubscribe_url }}">Unsubscribe</a> {{ postal_address }}</p>'
+TEMPLATE = {
+    "subject.txt": "Hello {{ name }}",
+    "body.html": "<p>Hello {{ name }}, {{ product }} is here.</p>" + LINK,
+    "body.txt": "Hello {{ name }}, {{ product }} is here.\n{{ unsubscribe_url }}\n{{ postal_address }}\n",
+    "sample.json": '{"name": "Ana", "product": "Spring"}',
+    "template.toml": 'stream = "outreach"\n',
+}
+SEND = (
+    "send",
+    "outreach",
+    "--template",
+    "spring",
+    "--campaign",
+    "Spring 2026",
+    "--to",
+    "people.csv",
+)
+
+
+@pytest.fixture
+def ses() -> Iterator[SimulatedSes]:
+    with simulated_ses() as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, ses: SimulatedSes) -> Path:
+    """A folder with settings, a template and nobody to send to."""
+    made = tmp_path / "templates" / "spring"
+    made.mkdir(parents=True)
+    for name, text in TEMPLATE.items():
+        (made / name).write_text(text)
+    (tmp_path / "sesight.toml").write_text(
+        f"""
+region = "eu-west-1"
+
+[sending]
+endpoint = "{ses.url}"
+unknown_minutes = 1
+
+[[sending.senders]]
+stream = "outreach"
+from_address = "news@example.com"
+public_url = "https://mail.example.com"
+postal_address = "1 Example Street"
+unsubscribe_keys = {{ k1 = "{"11" * 32}" }}
+"""
+    )
+    return tmp_path
+
+
+def people(folder: Path, *addresses: str) -> None:
+    """Write the list of people."""
+    rows = "".join(f"{each},Someone,Spring\n" for each in addresses)
+    (folder / "people.csv").write_text(f"email,name,product\n{rows}")
+
+
+def got(ses: SimulatedSes) -> Counter[str]:
+    """Return how many messages each address got."""
+    return Counter(each.to[0].rpartition("<")[2].rstrip(">") for each in ses.messages())
+
+
+def test_a_rehearsal(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """A dry run tells what would become of each recipient, and sends and records nothing."""
+    people(folder, "ana@example.org", "nobody", "ana@example.org", "ben@example.org")
+    done = sesight(*SEND, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert [each["state"] for each in done.json["results"]] == [
+        "intended", "invalid", "invalid", "intended",
+    ]  # fmt: skip
+    assert done.json["results"][2]["code"] == "duplicate"
+    assert ses.calls["SendEmail"] == 0
+    done = sesight(*SEND, "--json")
+    assert done.json["counts"] == {"sent": 2, "invalid": 2}
+
+
+def test_sent_and_seen(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """What was sent is in the campaign's figures at once, and in a file of results."""
+    people(folder, *(f"p{n}@example.org" for n in range(30)), "=nobody")
+    done = sesight(*SEND, "--results", "results.csv")
+    assert done.code == 0, done.err
+    assert "SES took the message" in done.text
+    rows = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text())))
+    assert [row["state"] for row in rows] == ["sent"] * 30 + ["invalid"]
+    assert rows[30]["recipient"] == "'=nobody"
+    (card,) = sesight("campaigns", "--json").json["data"]
+    assert (card["name"], card["totals"]["recipients"]) == ("Spring 2026", 30)
+    assert card["totals"]["pending"] == 30
+    (folder / "events.ndjson").write_bytes(b"\n".join(each.body for each in ses.events()))
+    assert sesight("replay", "events.ndjson").code == 0
+    (card,) = sesight("campaigns", "--json").json["data"]
+    assert (card["totals"]["recipients"], card["totals"]["delivered"]) == (30, 30)
+
+
+def test_a_longer_list(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """The same command with a longer list sends to those who are new; another key to all."""
+    people(folder, "ana@example.org")
+    assert sesight(*SEND).code == 0
+    people(folder, "ana@example.org", "ben@example.org")
+    assert sesight(*SEND).code == 0
+    assert got(ses) == {"ana@example.org": 1, "ben@example.org": 1}
+    assert sesight(*SEND, "--key", "once more").code == 0
+    assert got(ses) == {"ana@example.org": 2, "ben@example.org": 2}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+def test_stopped_in_the_middle(
+    sesight: Sesight, start: Start, folder: Path, ses: SimulatedSes, number: signal.Signals
+) -> None:
+    """However it is stopped, the same command goes on: in the end everybody has exactly one message.
+
+    Of those under way when it was killed only their events tell; who has none after the time set got
+    nothing, and is sent to then.
+    """
+    addresses = [f"p{n}@example.org" for n in range(400)]
+    people(folder, *addresses)
+    ses.account.max_send_rate = 150
+    running = start(*SEND)
+    eventually(lambda: len(ses.messages()) >= 60)
+    ended = running.stop(number)
+    if number == signal.SIGINT:
+        assert ended.code == 1
+        assert "The same command goes on" in ended.err
+    ses.account.max_send_rate = 10_000
+    assert 60 <= len(ses.messages()) < 400
+    (folder / "events.ndjson").write_bytes(b"\n".join(each.body for each in ses.events()))
+    assert sesight("replay", "events.ndjson").code == 0
+    lease_is_over(folder)
+    done = sesight(*SEND, "--json")
+    counts = done.json["counts"]
+    assert set(counts) <= {"sent", "unknown"}
+    assert counts.get("unknown", 0) <= (16 if number == signal.SIGKILL else 0)
+    open_ones = {each["recipient"] for each in done.json["results"] if each["state"] == "unknown"}
+    assert got(ses) == Counter(set(addresses) - open_ones)
+    if open_ones:
+        later(folder)
+        (folder / "events.ndjson").write_bytes(b"\n".join(each.body for each in ses.events()))
+        assert sesight("replay", "events.ndjson").code == 0
+        assert sesight(*SEND, "--json").json["counts"] == {"sent": 400}
+    assert got(ses) == Counter(addresses)
+
+
+def lease_is_over(folder: Path) -> None:
+    """Let the time pass for which a killed command holds its batch."""
+    _change(folder, "UPDATE batch SET leased_until = 0")
+
+
+def later(folder: Path) -> None:
+    """Let the time pass after which what nobody tells of was not sent."""
+    _change(folder, "UPDATE intent SET at = at - 120000 WHERE state = 'intended'")
+
+
+def _change(folder: Path, statement: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(folder / "sesight.db", isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+
+
+WRONG = {
+    "no such template": (("--template", "autumn"), "no template 'autumn'"),
+    "no such file": (("--to", "nowhere.csv"), "cannot be read"),
+    "an empty campaign": (("--campaign", ""), "empty"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_what_is_wrong_with_a_command(
+    sesight: Sesight, folder: Path, ses: SimulatedSes, case: str
+) -> None:
+    """What is wrong is told in a sentence, without a trace, and nothing is sent."""
+    people(folder, "ana@example.org")
+    options, sentence = WRONG[case]
+    done = sesight(*SEND, *options)
+    assert done.code in {1, 2}
+    assert sentence in done.err
+    assert "Traceback" not in done.err
+    assert ses.calls["SendEmail"] == 0
+
+
+LISTS = {
+    "nobody": (b"email,name\n", "nobody in it"),
+    "no column email": (b"address\nana@example.org\n", "no column `email`"),
+    "a row too short": (b"email,name\nana@example.org,Ana\nben@example.org\n", "Line 3"),
+    "columns of one name": (b"email,name,name\na@example.org,A,B\n", "same name"),
+    "not UTF-8": (b"email,name\nana@example.org,Zo\xeb\n", "line 2"),
+    "JSON that is none": (b"[{", "JSON"),
+    "JSON of something else": (b'[{"address": "ana@example.org"}]', "people"),
+}
+
+
+@pytest.mark.parametrize("case", LISTS, ids=str)
+def test_lists_that_are_wrong(sesight: Sesight, folder: Path, ses: SimulatedSes, case: str) -> None:
+    """A list that cannot be read is refused with its line, and nothing is sent."""
+    data, sentence = LISTS[case]
+    (folder / "people.csv").write_bytes(data)
+    done = sesight(*SEND)
+    assert (done.code, ses.calls["SendEmail"]) == (2, 0)
+    assert sentence in done.err
+
+
+def test_a_paused_stream(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """A stream that somebody paused sends nothing, says why, and sends after it was resumed."""
+    people(folder, "ana@example.org")
+    assert sesight("stream", "pause", "outreach", "--why", "The price was wrong.").code == 0
+    done = sesight(*SEND)
+    assert done.code == 1
+    assert "The price was wrong." in done.err
+    shown = {each["stream"]: each for each in sesight("stream", "show", "--json").json}
+    assert (shown["outreach"]["state"], shown["finance"]["state"]) == ("paused", "sending")
+    assert "sends again" in sesight("stream", "resume", "outreach").text
+    assert sesight(*SEND).code == 0
+    assert got(ses) == {"ana@example.org": 1}
+
+
+def test_no_address_in_what_is_logged(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """What a failing sender writes beside its results names no address."""
+    people(folder, "ana@example.org")
+    ses.fail(Fault.ERROR, 100)
+    done = sesight(*SEND, "--json")
+    assert done.json["counts"] == {"unknown": 1}
+    assert "ana@" not in done.err

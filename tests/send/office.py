@@ -1,0 +1,133 @@
+"""An office that sends: the app over a store of its own, its mail going to a simulated SES."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sesight.app import App, now_ms
+from sesight.domain.record import Record
+from sesight.domain.sending import Addressee, Campaign, Result, State
+from sesight.ingest.reading import read
+from sesight.send import outreach
+from sesight.send.outbound import Body, Unsendable
+from sesight.send.sender import Order
+from sesight.settings import Settings
+from sesight.simulation.ses import SimulatedSes
+
+EXAMPLES = Path(outreach.__file__).parent / "examples"
+KEYS = {"k1": "11" * 32}
+SPRING = Campaign(id="spring", name="Spring is here")
+
+
+class Letter:
+    """A template without a folder."""
+
+    name = "letter"
+
+    def body(self, context: Mapping[str, Any]) -> Body:
+        if "lacking" in context["email"]:
+            raise Unsendable("template", "The template needs a name.")
+        return Body(
+            f"Hello {context['name']}",
+            f"<p>Hello {context['name']}</p>"
+            f'<a ses:no-track href="{context["unsubscribe_url"]}">Unsubscribe</a>',
+            f"Hello {context['name']}\n{context['unsubscribe_url']}",
+        )
+
+
+class Office:
+    """What the tests of sending do, over one app and one SES."""
+
+    def __init__(self, app: App, ses: SimulatedSes) -> None:
+        self.app = app
+        self.ses = ses
+
+    def order(
+        self,
+        addresses: Sequence[str],
+        id_: str = "batch-1",
+        *,
+        stream: str = "outreach",
+        campaign: Campaign = SPRING,
+        resumed: bool = False,
+    ) -> Order:
+        drafts = outreach.drafts(
+            [Addressee(email=each) for each in addresses],
+            campaign,
+            Letter(),
+            self.app.mailroom.stationery(stream),
+            {},
+        )
+        return Order(
+            id=id_,
+            kind="request",
+            stream=stream,
+            campaign=campaign.id,
+            fingerprint=repr((addresses, campaign)),
+            drafts=drafts,
+            resumed=resumed,
+        )
+
+    def send(self, addresses: Sequence[str], id_: str = "batch-1", **more: Any) -> list[Result]:
+        stream = more.get("stream", "outreach")
+        return self.app.mailroom.sender(stream).send(self.order(addresses, id_, **more))
+
+    def take_events(self) -> None:
+        """Take in everything that SES has published so far."""
+        readings = [
+            reading for event in self.ses.events() for reading in read(event.body, "sns", None)
+        ]
+        self.app.pipeline.process(readings)
+
+    def record(self, message_id: str | None) -> Record:
+        """Return the one record of a message."""
+        assert message_id is not None
+        (record,) = self.app.store.message(message_id, self.app.clock())
+        return record
+
+
+@contextlib.contextmanager
+def office(
+    folder: Path, ses: SimulatedSes, clock: Callable[[], int] = now_ms, **sending: Any
+) -> Iterator[Office]:
+    """Open an office; `sending` are settings of that section."""
+    sender = {
+        "public_url": "https://mail.example.com",
+        "postal_address": "1 Example Street, Example City",
+        "unsubscribe_keys": KEYS,
+    }
+    settings = msgspec.convert(
+        {
+            "region": "eu-west-1",
+            "store": {"url": f"sqlite:///{folder / 'office.db'}"},
+            "sending": {
+                "endpoint": ses.url,
+                "senders": [
+                    {
+                        "stream": "outreach",
+                        "from_address": "news@example.com",
+                        "from_name": "Example News",
+                        **sender,
+                    },
+                    {"stream": "finance", "from_address": "pay@example.com", **sender},
+                ],
+                **sending,
+            },
+        },
+        Settings,
+    )
+    app = App(settings, clock=clock)
+    try:
+        yield Office(app, ses)
+    finally:
+        app.close()
+
+
+def states(results: Sequence[Result]) -> list[State]:
+    """Return the states of results, in their order."""
+    return [each.state for each in results]

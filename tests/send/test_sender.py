@@ -1,0 +1,330 @@
+"""Every recipient is told the truth about, and nobody gets a message twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from sesight.app import now_ms
+from sesight.domain.errors import Conflict, SendingStopped, SettingsError, StoreUnavailable
+from sesight.domain.event import Accepted, EventType
+from sesight.domain.outcome import Outcome
+from sesight.domain.sending import State
+from sesight.ingest.reading import Reading
+from sesight.simulation.ses import SimulatedSes
+from sesight.simulation.ses_faults import Fault
+from tests.builders import bounce
+from tests.mailing import simulated_ses
+from tests.send.office import Office, office, states
+
+
+@pytest.fixture
+def ses() -> Iterator[SimulatedSes]:
+    with simulated_ses() as running:
+        yield running
+
+
+@pytest.fixture
+def here(tmp_path: Path, ses: SimulatedSes) -> Iterator[Office]:
+    with office(tmp_path, ses) as opened:
+        yield opened
+
+
+def suppress(here: Office, address: str) -> None:
+    """Have an address suppressed by an event, as they are."""
+    _, told = bounce(address, message=f"m-{address}")
+    here.app.pipeline.process(
+        [Reading("test", replace(told, configuration_set="outreach-tracking"))]
+    )
+
+
+def test_a_message_and_its_record(here: Office) -> None:
+    """A message that was sent has a record at once, with its campaign, subject and send id, and its
+    events join that record without anything done by hand.
+    """
+    (result,) = here.send(["Ana <Ana@Example.org>"])
+    assert result.state is State.SENT
+    record = here.record(result.message_id)
+    assert (record.recipient, record.spelling) == ("ana@example.org", "Ana@example.org")
+    assert record.campaign == "spring"
+    assert record.identity.subject == "Hello Ana"
+    assert record.identity.send_id == result.send_id
+    assert [type(each) for each in record.timeline] == [Accepted]
+    here.take_events()
+    record = here.record(result.message_id)
+    assert {each.type for each in record.timeline} == {
+        EventType.ACCEPTED,
+        EventType.SEND,
+        EventType.DELIVERY,
+    }
+    assert record.tally is not None
+    assert record.tally.outcome == Outcome.DELIVERED
+    card = here.app.store.card("outreach", "spring")
+    assert card is not None
+    assert card.name == "Spring is here"
+
+
+def test_what_ses_was_given(here: Office) -> None:
+    """The message carries the configuration set, the tags and the headers that it must."""
+    (result,) = here.send(["ana@example.org"])
+    (message,) = here.ses.messages("ana@example.org")
+    assert message.configuration_set == "outreach-tracking"
+    assert message.tags["campaign_id"] == "spring"
+    assert message.tags["send_id"] == result.send_id
+    assert message.tags["ses:feedback-id-a"] == "outreach"
+    assert message.tags["ses:feedback-id-b"] == "spring"
+    headers = dict(message.extra_headers)
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert headers["List-Unsubscribe"].startswith("<https://mail.example.com/api/unsubscribe/k1.")
+    assert message.to == ["ana@example.org"]
+
+
+def test_a_thousand(here: Office, ses: SimulatedSes) -> None:
+    """Of a thousand recipients each is told truthfully and in order; SES has what is said sent."""
+    kinds = [State.SENT, State.SUPPRESSED, State.INVALID, State.THROTTLED]
+    expected = [kinds[n // 10 % 4] if n % 10 == 0 else State.SENT for n in range(1_000)]
+    addresses = [
+        f"no address {n}" if state is State.INVALID else f"{state}-{n}@example.org"
+        for n, state in enumerate(expected)
+    ]
+    for address in addresses:
+        if address.startswith("suppressed"):
+            suppress(here, address)
+    # some are throttled until nobody tries any more, many once
+    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("throttled"))
+    ses.fail(Fault.THROTTLED, 50, meant=lambda call: of(call).startswith("sent"))
+    results = here.send(addresses)
+    assert [each.recipient for each in results] == addresses
+    assert states(results) == expected
+    for result in results:
+        assert (result.message_id is not None) == (result.state is State.SENT)
+        assert (result.detail is None) == (result.state is State.SENT)
+    said = sorted(each.message_id or "" for each in results if each.state is State.SENT)
+    assert said == sorted(each.message_id for each in ses.messages())
+    assert len(ses.messages()) == expected.count(State.SENT)
+
+
+def of(call: dict) -> str:
+    """Return whom a call of SendEmail is for."""
+    return call["Destination"]["ToAddresses"][0]
+
+
+def test_the_same_twice(here: Office, ses: SimulatedSes) -> None:
+    """The same order sends nothing again and gets the first answer, whatever has changed since."""
+    first = here.send(["ana@example.org", "nobody", "ben@example.org"])
+    suppress(here, "ana@example.org")
+    assert here.send(["ana@example.org", "nobody", "ben@example.org"]) == first
+    assert len(ses.messages()) == 2
+
+
+def test_another_order_under_the_same_key(here: Office, ses: SimulatedSes) -> None:
+    """Something else under the same key is a conflict, and nothing of it is sent."""
+    here.send(["ana@example.org"])
+    with pytest.raises(Conflict, match="another key"):
+        here.send(["ben@example.org"])
+    assert len(ses.messages()) == 1
+
+
+def test_the_same_at_once(here: Office, ses: SimulatedSes) -> None:
+    """Many who send the same order at once send it once; the others hear that it is under way, or
+    its answer.
+    """
+    addresses = [f"a{n}@example.org" for n in range(30)]
+
+    def attempt(_: int) -> str:
+        try:
+            return " ".join(states(here.send(addresses)))
+        except Conflict:
+            return "conflict"
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = Counter(pool.map(attempt, range(8)))
+    assert set(answers) <= {"conflict", " ".join([State.SENT] * 30)}
+    assert Counter(of_message(ses)) == Counter(addresses)
+
+
+def of_message(ses: SimulatedSes) -> list[str]:
+    """Return the address of every message that SES accepted."""
+    return [each.to[0] for each in ses.messages()]
+
+
+@pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.ERROR_AFTER, Fault.RESET, Fault.ERROR])
+def test_no_answer(here: Office, ses: SimulatedSes, fault: Fault) -> None:
+    """A call without an answer is unknown, and is not made again: only its Send event tells that it
+    was accepted.
+    """
+    ses.fail(fault, meant=lambda call: of(call).startswith("lost"))
+    addresses = ["ana@example.org", "lost@example.org"]
+    results = here.send(addresses)
+    assert states(results) == [State.SENT, State.UNKNOWN]
+    assert states(here.send(addresses)) == [State.SENT, State.UNKNOWN]
+    assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN]
+    here.take_events()
+    accepted = fault in {Fault.DROPPED, Fault.ERROR_AFTER}
+    settled = here.send(addresses)
+    assert states(settled) == [State.SENT, State.SENT if accepted else State.UNKNOWN]
+    assert len(ses.messages("lost@example.org")) == accepted
+    if accepted:
+        assert settled[1].message_id == ses.messages("lost@example.org")[0].message_id
+
+
+def test_an_answer_that_never_comes(tmp_path: Path, ses: SimulatedSes) -> None:
+    """What neither SES nor an event has told for the time set was not sent: a resumed order sends it,
+    once, under another send id.
+    """
+    later = [0]
+    with office(tmp_path, ses, lambda: now_ms() + later[0], unknown_minutes=60) as here:
+        ses.fail(Fault.RESET, meant=lambda call: of(call).startswith("lost"))
+        addresses = ["ana@example.org", "lost@example.org"]
+        first = here.send(addresses)
+        later[0] = 59 * 60_000
+        here.take_events()  # of the one that was sent
+        assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN]
+        later[0] = 61 * 60_000
+        assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN], (
+            "nothing has come in since, so events may be late"
+        )
+        (other,) = here.send(["cy@example.org"], "batch-2")
+        assert other.state is State.SENT
+        again = here.send(addresses, resumed=True)
+        assert states(again) == [State.SENT, State.SENT]
+        assert again[1].send_id != first[1].send_id
+        assert len(ses.messages("lost@example.org")) == 1
+
+
+def test_what_ses_refuses(here: Office, ses: SimulatedSes) -> None:
+    """What SES refuses of one message is told with its code, and the others go."""
+    ses.account.identities.clear()
+    ses.account.identities["example.com"] = True
+    del ses.account.sets["finance-tracking"]
+    (result,) = here.send(["ana@example.org"], stream="finance")
+    assert (result.state, result.code) == (State.REFUSED, "not-found")
+    ses.account.identities.clear()
+    (result,) = here.send(["ana@example.org"], "batch-2")
+    assert (result.state, result.code) == (State.REFUSED, "message-rejected")
+    assert ses.messages() == []
+
+
+def test_a_resumed_order(here: Office, ses: SimulatedSes) -> None:
+    """A resumed order sends to those who got nothing, when they can be sent to now, and to no other."""
+    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("slow"))
+    addresses = ["ana@example.org", "slow@example.org", "nobody"]
+    assert states(here.send(addresses)) == [State.SENT, State.THROTTLED, State.INVALID]
+    ses.recover()
+    resumed = here.send(addresses, resumed=True)
+    assert states(resumed) == [State.SENT, State.SENT, State.INVALID]
+    assert sorted(of_message(ses)) == ["ana@example.org", "slow@example.org"]
+
+
+def test_sending_that_is_paused_in_ses(here: Office, ses: SimulatedSes) -> None:
+    """When SES says that sending is paused, the stream stops, says why, and sends only after it was
+    let go on; the other stream goes on.
+    """
+    ses.account.sets["outreach-tracking"].sending = False
+    addresses = [f"a{n}@example.org" for n in range(100)]
+    results = here.send(addresses)
+    assert set(states(results)) == {State.THROTTLED}
+    assert ses.calls["SendEmail"] <= 32
+    with pytest.raises(SendingStopped, match="stream resume outreach"):
+        here.send(["ana@example.org"], "batch-2")
+    assert states(here.send(["ana@example.org"], "batch-3", stream="finance")) == [State.SENT]
+    ses.account.sets["outreach-tracking"].sending = True
+    here.app.store.sending.resume("outreach", here.app.clock())
+    assert set(states(here.send(addresses))) == {State.SENT}
+
+
+def test_an_account_that_is_suspended(here: Office, ses: SimulatedSes) -> None:
+    """When AWS has suspended the account, no stream sends."""
+    ses.account.enforcement = "SHUTDOWN"
+    assert states(here.send(["ana@example.org"])) == [State.THROTTLED]
+    with pytest.raises(SendingStopped):
+        here.send(["ana@example.org"], "batch-2", stream="finance")
+    assert ses.messages() == []
+
+
+def test_the_quota_of_a_day(here: Office, ses: SimulatedSes) -> None:
+    """What is over the quota of 24 hours is not tried and is told as throttled."""
+    ses.account.max_24_hour_send = 5
+    results = here.send([f"a{n}@example.org" for n in range(8)])
+    assert Counter(states(results)) == {State.SENT: 5, State.THROTTLED: 3}
+    assert {each.code for each in results if each.state is State.THROTTLED} == {"quota"}
+
+
+def test_a_store_that_is_away(here: Office, ses: SimulatedSes) -> None:
+    """While the suppression list cannot be asked, nothing is sent."""
+    order = here.order(["ana@example.org"])
+    sender = here.app.mailroom.sender("outreach")
+    here.app.store.close()
+    path = Path(here.app.settings.store.url.removeprefix("sqlite:///"))
+    path.write_bytes(b"not a store" * 1_000)
+    with pytest.raises(StoreUnavailable):
+        sender.send(order)
+    assert ses.calls["SendEmail"] == 0
+
+
+def test_ses_that_cannot_be_asked(tmp_path: Path) -> None:
+    """Without a word of SES on what the account may send, nothing is tried."""
+    with simulated_ses() as gone:
+        pass
+    with office(tmp_path, gone) as here, pytest.raises(SendingStopped, match="does not say"):
+        here.send(["ana@example.org"])
+
+
+def test_no_suppressed_address_is_sent_to(here: Office, ses: SimulatedSes) -> None:
+    """With 32 senders at once while suppressions arrive, no message leaves after the suppression of
+    its address was committed.
+    """
+    addresses = [f"a{n}@example.org" for n in range(400)]
+    committed: dict[str, int] = {}
+    begun = threading.Barrier(33)
+
+    def send(n: int) -> None:
+        begun.wait(30)
+        here.send(addresses[n::4][n // 4 :: 1], f"batch-{n}")
+
+    def arrive() -> None:
+        begun.wait(30)
+        for address in addresses[::3]:
+            suppress(here, address)
+            committed[address] = here.app.clock()
+
+    with ThreadPoolExecutor(33) as pool:
+        done = [pool.submit(send, n) for n in range(32)] + [pool.submit(arrive)]
+        for each in done:
+            each.result(120)
+    late = [
+        each
+        for each in ses.messages()
+        if each.to[0] in committed and each.at > committed[each.to[0]] + IN_FLIGHT_MS
+    ]
+    assert late == []
+    assert len(committed) == len(addresses[::3])
+    assert Counter(of_message(ses)).total() > len(addresses)
+
+
+IN_FLIGHT_MS = 2_000
+"""A message may already be on its way to SES when the suppression of its address is committed."""
+
+
+def test_settings_that_lack_what_mail_must_have(tmp_path: Path, ses: SimulatedSes) -> None:
+    """Marketing mail without a postal address or an unsubscribe link is not sent, with a sentence."""
+    bare = [{"stream": "outreach", "from_address": "news@example.com"}]
+    with office(tmp_path, ses, senders=bare) as here, pytest.raises(SettingsError, match="postal"):
+        here.send(["ana@example.org"])
+    named = [{**bare[0], "postal_address": "1 Example Street"}]
+    with (
+        office(tmp_path, ses, senders=named) as here,
+        pytest.raises(SettingsError, match="public_url"),
+    ):
+        here.send(["ana@example.org"])
+    with (
+        office(tmp_path, ses, senders=named) as here,
+        pytest.raises(SettingsError, match="no sender"),
+    ):
+        here.send(["ana@example.org"], stream="finance")
