@@ -50,7 +50,8 @@ BY_HAND = frozenset({Reason.MANUAL, Reason.IMPORT})
 class Addition(Struct, frozen=True, kw_only=True):
     """That `address`, or a whole domain (`@example.com`), is suppressed from `at` (ms) on, for a
     reason, in a scope, until (ms; None: for good). `stream` is whose cause it is: None for a scope
-    that is wider than one. `change` names the act: the same act twice is once.
+    that is wider than one; `campaign` which of its campaigns led to it. `change` names the act: the
+    same act twice is once.
     """
 
     change: str
@@ -61,6 +62,7 @@ class Addition(Struct, frozen=True, kw_only=True):
     stream: str | None = None
     until: int | None = None
     note: str | None = None
+    campaign: str | None = None
     spelling: str | None = None
 
     @property
@@ -73,7 +75,7 @@ class Addition(Struct, frozen=True, kw_only=True):
             self.at,
             self.scope,
             None,
-            None,
+            self.campaign,
             self.stream,
             self.note,
             self.until,
