@@ -328,3 +328,27 @@ def test_settings_that_lack_what_mail_must_have(tmp_path: Path, ses: SimulatedSe
         pytest.raises(SettingsError, match="no sender"),
     ):
         here.send(["ana@example.org"], stream="finance")
+
+
+def test_ses_list_is_asked(tmp_path: Path, ses: SimulatedSes) -> None:
+    """Where the settings say so, an address on SES's own list is not sent to, and one of which SES
+    does not say is not sent to yet.
+    """
+    ses.account.suppressions.suppress("ana@example.org", "BOUNCE")
+    with office(tmp_path, ses, account_list=True) as here:
+        ses.fail(
+            Fault.ERROR,
+            operations=("GetSuppressedDestination",),
+            meant=lambda given: given["EmailAddress"] == "bo@example.org",
+        )
+        told = here.send(["ana@example.org", "bo@example.org", "cy@example.org"])
+        assert [(each.state, each.code) for each in told] == [
+            (State.SUPPRESSED, "account-list"),
+            (State.THROTTLED, "list-unknown"),
+            (State.SENT, None),
+        ]
+        (told_again,) = here.send(["bo@example.org"], "batch-2")
+        assert told_again.state is State.SENT
+    with office(tmp_path, ses) as here:
+        (unasked,) = here.send(["ana@example.org"], "batch-3")
+        assert unasked.state is State.SENT

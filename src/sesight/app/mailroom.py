@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sesight.app import LOCAL, aws_client, region_of
 from sesight.domain.errors import SettingsError
@@ -15,6 +15,7 @@ from sesight.domain.ports import Filter
 from sesight.domain.suppression import Suppression, active
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
+from sesight.send.account_list import AccountList
 from sesight.send.desk import Desk
 from sesight.send.guard import Guard
 from sesight.send.jobs import Jobs
@@ -38,6 +39,14 @@ SLACK = 10 * 60_000
 """How far (ms) the clocks of SES and of this machine may lie apart."""
 
 
+class Place(NamedTuple):
+    """One account and region that mail is sent from: its streams share rate, quota and list."""
+
+    mailer: Mailer
+    pace: Pace
+    account_list: AccountList
+
+
 class Mailroom:
     """Gives senders and stationery of streams. Close it when done."""
 
@@ -47,7 +56,7 @@ class Mailroom:
         self._settings = app.settings.sending
         self._lock = threading.Lock()
         self._senders: dict[str, Sender] = {}
-        self._places: dict[str | None, tuple[Mailer, Pace]] = {}
+        self._places: dict[str | None, Place] = {}
 
     def stationery(self, stream: str) -> Stationery:
         """Return what every message of a stream has on it. Raises SettingsError."""
@@ -89,25 +98,25 @@ class Mailroom:
 
     def _made(self, stream: str) -> Sender:
         app, settings = self._app, self._settings
-        mailer, pace = self._place(self._app.secrets.get_ses_secrets(stream).region)
+        place = self._place(app.secrets.get_ses_secrets(stream).region)
         return Sender(
             log=app.log,
             outbox=self._outbox,
-            mailer=mailer,
-            pace=pace,
+            mailer=place.mailer,
+            pace=place.pace,
             streams=app.counting.streams,
             find=self._find,
             newest_at=app.store.newest_at,
             guard=self._guard,
-            listed=None,
+            listed=place.account_list.listed if settings.account_list else None,
             clock=app.clock,
             steady=time.monotonic,
             workers=settings.workers,
             unknown_ms=settings.unknown_minutes * 60_000,
         )
 
-    def _place(self, region: str | None) -> tuple[Mailer, Pace]:
-        """Return what sends from one region: its streams share the account's rate and quota."""
+    def _place(self, region: str | None) -> Place:
+        """Return what sends from one region."""
         region = region or region_of(self._app.settings)
         if region is None and self._settings.endpoint is None:
             raise SettingsError("There is no AWS region to send in: set `region`.")
@@ -121,8 +130,8 @@ class Mailroom:
                 at_once=self._settings.workers + 1,
             )
             mailer = Mailer(client)
-            found = mailer, Pace(mailer.account, self._settings.rate, time.monotonic)
-            self._places[region] = found
+            pace = Pace(mailer.account, self._settings.rate, time.monotonic)
+            found = self._places[region] = Place(mailer, pace, AccountList(client, time.sleep))
         return found
 
     @cached_property
