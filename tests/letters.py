@@ -1,14 +1,10 @@
 """Templates in tests: written into a folder, and those that Sesight ships."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import sesight.send
 from sesight.send.templates import Templates
-
-EXAMPLES = Path(sesight.send.__file__).parent / "examples"
 
 
 def written(

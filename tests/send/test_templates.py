@@ -13,8 +13,8 @@ from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.template import Finding
 from sesight.send.outbound import DATA_LIMIT, Body, Unsendable
 from sesight.send.preview import POLICY, preview
-from sesight.send.templates import GIVEN, Templates
-from tests.letters import EXAMPLES, written
+from sesight.send.templates import EXAMPLES, GIVEN, Templates
+from tests.letters import written
 
 LEAVE = '<p><a ses:no-track href="{{ unsubscribe_url }}">No more</a> {{ postal_address }}</p>'
 LEAVE_TEXT = "No more: {{ unsubscribe_url }}\n{{ postal_address }}\n"

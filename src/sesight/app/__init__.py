@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from sesight.ingest.reading import Reading
     from sesight.ingest.writer import Writer
     from sesight.send.secrets import Secrets
+    from sesight.send.ses_templates import SesTemplates
+    from sesight.send.templates import Templates
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +138,25 @@ def open_queue(url: str, region: str | None) -> Queue:
     endpoint = None if ours else f"{parts.scheme}://{parts.netloc}"
     client = aws_client("sqs", named[1] if ours and named else region or LOCAL, endpoint)
     return Queue(client, url, _aws_errors())
+
+
+def templates_of(settings: Settings) -> Templates:
+    """Return the folder of templates."""
+    from sesight.send.templates import Templates
+
+    return Templates(settings.sending.templates, settings.streams)
+
+
+def ses_templates(settings: Settings, stream: str | None) -> SesTemplates:
+    """Return SES's own templates, in the region that a stream sends in."""
+    from sesight.send.ses_templates import SesTemplates
+
+    sending = settings.sending
+    senders = {each.stream: each.region for each in sending.senders}
+    region = senders.get(stream or "") or region_of(settings)
+    if region is None and sending.endpoint is None:
+        raise SettingsError("There is no AWS region to push templates to: set `region`.")
+    return SesTemplates(aws_client("sesv2", region or LOCAL, sending.endpoint))
 
 
 class App:

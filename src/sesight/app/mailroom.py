@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from sesight.app import LOCAL, aws_client, region_of
+from sesight.app import LOCAL, aws_client, region_of, templates_of
 from sesight.domain.errors import SettingsError
 from sesight.domain.leaving import Leave
 from sesight.domain.ports import Filter
@@ -18,13 +18,14 @@ from sesight.ingest.reading import Reading
 from sesight.send.account_list import AccountList
 from sesight.send.desk import Desk
 from sesight.send.guard import Guard
+from sesight.send.handlebars import BySes
 from sesight.send.jobs import Jobs
 from sesight.send.outbox import Outbox
 from sesight.send.pace import Pace
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
 from sesight.send.stationery import Stationery
-from sesight.send.templates import Template, Templates
+from sesight.send.templates import Template
 from sesight.send.unsubscribe import Tokens, link
 
 if TYPE_CHECKING:
@@ -88,13 +89,10 @@ class Mailroom:
     def _jobs(self) -> Jobs:
         return Jobs(self._app.log, self._app.clock)
 
-    def template(self, name: str, stream: str) -> Template:
+    def template(self, name: str, stream: str) -> Template | BySes:
         """Return a template that is fit to be sent by a stream. Raises NotFound, SettingsError."""
-        return self._templates.checked(name, self._app.counting.streams[stream])
-
-    @cached_property
-    def _templates(self) -> Templates:
-        return Templates(self._settings.templates, self._app.counting.streams.values())
+        found = templates_of(self._app.settings).checked(name, self._app.counting.streams[stream])
+        return BySes(found) if self._settings.rendering == "ses" else found
 
     def _made(self, stream: str) -> Sender:
         app, settings = self._app, self._settings

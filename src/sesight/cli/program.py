@@ -19,6 +19,7 @@ from sesight.cli.send import send
 from sesight.cli.serve import serve
 from sesight.cli.simulate import simulate
 from sesight.cli.stream import stream
+from sesight.cli.templates import templates
 from sesight.cli.totals import reclassify, recount
 
 program = typer.Typer(
@@ -62,3 +63,4 @@ _add(KEEP, recount, reclassify, backup, restore, doctor)
 program.add_typer(send, name="send", rich_help_panel=RUN)
 program.add_typer(stream, name="stream", rich_help_panel=RUN)
 program.add_typer(quarantine, name="quarantine", rich_help_panel=KEEP)
+program.add_typer(templates, name="templates", rich_help_panel=RUN)

@@ -13,21 +13,12 @@ from sesight.send.outbound import Body
 CLIPPED = 102_000
 """Bytes of HTML from which on Gmail cuts a message off, its unsubscribe link with it."""
 
-_VOID = {
-    "area",
-    "base",
-    "br",
-    "col",
-    "embed",
-    "hr",
-    "img",
-    "input",
-    "link",
-    "meta",
-    "source",
-    "track",
-    "wbr",
+VOID = {
+    *("area", "base", "br", "col", "embed", "hr", "img", "input"),
+    *("link", "meta", "source", "track", "wbr"),
 }
+"""Elements that are never closed (HTML, 13.1.2)."""
+
 _HIDDEN = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d]*[1-9])|opacity\s*:\s*0(?![.\d]*[1-9])",
     re.IGNORECASE,
@@ -63,7 +54,7 @@ class _Page(HTMLParser):
             self._leaving = told.get("href") == self.url
             if self._leaving:
                 self.leaves.append((False, "ses:no-track" in told))
-        if tag not in _VOID:
+        if tag not in VOID:
             self._open.append((tag, hidden))
 
     def handle_endtag(self, tag: str) -> None:

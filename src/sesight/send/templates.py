@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 
 import jinja2
 import msgspec
-from css_inline import CSSInliner, InlineError
 from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
 from markupsafe import escape
 from msgspec import Struct
@@ -25,9 +25,13 @@ from sesight.domain.template import About, Finding, Rendered
 from sesight.send.inspection import findings_of
 from sesight.send.outbound import DATA_LIMIT, Body, Unsendable
 from sesight.send.sandbox import RENDERED_LIMIT, SIZE_LIMIT, Folder, Outside, Sandbox
+from sesight.send.stylesheet import styled
 
 SUBJECT, HTML, TEXT = "subject.txt", "body.html", "body.txt"
 SAMPLE, CARD = "sample.json", "template.toml"
+
+EXAMPLES = Path(__file__).parent / "examples"
+"""The templates that Sesight ships."""
 
 GIVEN = {
     "email": "ana@example.org",
@@ -43,9 +47,6 @@ SUBJECT_LIMIT = 900
 
 # SES itself takes a template's name of 64 of these characters
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-# At-rules stay, so that phones and dark screens have theirs. A link to a style sheet is not followed.
-_INLINER = CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
 
 
 class _Card(Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +106,7 @@ class Template:
         html = self._part(HTML, context) if HTML in self._parts else None
         if self.marketing:
             _can_leave(html, text, context)
-        return Body(subject, None if html is None else _styled(self.name, html), text)
+        return Body(subject, None if html is None else styled(self.name, html), text)
 
     def _part(self, file: str, context: Mapping[str, Any]) -> str:
         made: list[str] = []
@@ -121,13 +122,6 @@ class Template:
         except Exception as error:  # noqa: BLE001 - what a template calls may raise anything
             raise _fault(f"{self.name}/{file}", error) from None
         return "".join(made)
-
-
-def _styled(name: str, html: str) -> str:
-    try:
-        return _INLINER.inline(html)
-    except InlineError:
-        raise Unsendable("template", f"The styles of {name}/{HTML} cannot be read.") from None
 
 
 def _can_leave(html: str | None, text: str, context: Mapping[str, Any]) -> None:
@@ -274,10 +268,13 @@ class Templates:
         html = template.sources.get(HTML)
         return [*findings_of(html, body, sample, marketing=template.marketing), *found]
 
-    def checked(self, name: str, stream: Stream) -> Template:
-        """Return a template that is fit to be sent by a stream. Raises NotFound, SettingsError."""
+    def checked(self, name: str, stream: Stream | None = None) -> Template:
+        """Return a template that is fit to be sent, by the stream that it names if none is given.
+
+        Raises NotFound, SettingsError.
+        """
         template = self.load(name, stream)
-        if template.stream not in (None, stream.id):
+        if stream is not None and template.stream not in (None, stream.id):
             raise SettingsError(
                 f"The template {name} is for the stream {template.stream}, not for {stream.id}."
             )
@@ -316,3 +313,17 @@ class Templates:
         except (SettingsError, Unsendable) as error:
             raise InvalidRequest(str(error)) from None
         return Rendered(body.subject, body.html, body.text)
+
+
+def copy_examples(templates: Templates) -> list[str]:
+    """Copy the templates that Sesight ships into a folder; return the names of those that were not
+    there. Raises SettingsError.
+    """
+    held = templates.names()
+    brought = [each for each in Templates(EXAMPLES).names() if each not in held]
+    try:
+        for name in brought:
+            shutil.copytree(EXAMPLES / name, templates.folder / name)
+    except OSError as error:
+        raise SettingsError(f"{templates.folder} cannot be written to: {error}.") from None
+    return brought

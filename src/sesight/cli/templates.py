@@ -1,0 +1,200 @@
+"""templates: what mail is made of, checked and looked at before anybody gets it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sesight.cli.options import Config, Json
+from sesight.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sesight.domain.template import Finding
+    from sesight.send.templates import Templates
+
+templates = typer.Typer(
+    help="Check and look at templates, and push them to SES.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The template's name.")]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="Only these; all of them if absent.")
+]
+
+
+def _found(config: str | None) -> Templates:
+    from sesight.app import templates_of
+    from sesight.cli.session import settings_of
+
+    return templates_of(settings_of(config, None))
+
+
+def _named(found: Templates, names: list[str] | None) -> list[str]:
+    """Return the names that are asked for, all if none is. Raises SettingsError if there is none."""
+    wanted = names or found.names()
+    if not wanted:
+        raise SettingsError(
+            f"There is no template in {found.folder}: sesight templates init brings two."
+        )
+    return wanted
+
+
+@templates.command("list")
+def list_templates(config: Config = None, as_json: Json = False) -> None:
+    """List templates."""
+    import msgspec
+
+    from sesight.cli import screen
+    from sesight.cli.session import put
+
+    found = _found(config)
+    about = found.about()
+    if as_json:
+        put(msgspec.json.encode({"data": about}))
+        return
+    _ = _named(found, None)
+    rows = screen.table("Name", "Label", "Stream", "Language", "Findings")
+    for each in about:
+        rows.add_row(
+            screen.plain(each.name),
+            screen.plain(each.label),
+            screen.plain(each.stream),
+            screen.plain(each.language),
+            _counted(each.findings),
+        )
+    screen.screen().print(rows)
+
+
+def _counted(findings: tuple[Finding, ...]) -> str:
+    errors = sum(each.level == "error" for each in findings)
+    told = [(errors, "error"), (len(findings) - errors, "warning")]
+    return ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in told if n) or "none"
+
+
+@templates.command()
+def check(names: Names = None, config: Config = None, as_json: Json = False) -> None:
+    """Check templates with their samples. Ends with 1 if one could not be sent."""
+    import msgspec
+
+    from sesight.cli import screen
+    from sesight.cli.session import put
+
+    found = _found(config)
+    findings = {name: found.check(name) for name in _named(found, names)}
+    wrong = any(each.level == "error" for told in findings.values() for each in told)
+    if as_json:
+        put(msgspec.json.encode({"ok": not wrong, "findings": findings}))
+    elif any(findings.values()):
+        rows = screen.table("Template", "Level", "Finding")
+        for name, told in findings.items():
+            for each in told:
+                rows.add_row(screen.plain(name), each.level, screen.plain(each.text))
+        screen.screen().print(rows)
+    else:
+        print(f"Nothing is wrong with {', '.join(findings)}.")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@templates.command()
+def preview(
+    name: Name,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where the page goes; else NAME.html here."),
+    ] = None,
+    context: Annotated[
+        Path | None,
+        typer.Option("--context", metavar="FILE", help="JSON to use instead of the sample."),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Write a page that shows what a template makes; it loads and runs nothing."""
+    import msgspec
+
+    from sesight.cli.session import put
+    from sesight.send.preview import preview as page
+
+    found = _found(config)
+    made = found.rendered(name, None if context is None else _context(context))
+    if as_json:
+        put(msgspec.json.encode(made))
+        return
+    file = out or Path(f"{name}.html")
+    text = page(name, found.load(name).label, made, found.check(name))
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"The preview cannot be written: {error}.") from None
+    print(f"Open {file} in a browser.")
+
+
+def _context(file: Path) -> dict[str, object]:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+    except OSError as error:
+        raise SettingsError(f"The context cannot be read: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{file} is no JSON object: {error}.") from None
+
+
+@templates.command()
+def push(
+    names: Names = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Make SES's own copies, or bring them up to date, so that SES can render them."""
+    import msgspec
+
+    from sesight.app import ses_templates, templates_of
+    from sesight.cli import screen
+    from sesight.cli.session import put, settings_of
+    from sesight.send.handlebars import BySes
+
+    settings = settings_of(config, None)
+    found = templates_of(settings)
+    # all are translated before the first is pushed, so that a mistake leaves SES as it was
+    ready = [(found.checked(name), BySes(found.load(name))) for name in _named(found, names)]
+    done: dict[str, str] = {}
+    for template, translated in ready:
+        held = ses_templates(settings, template.stream)
+        done[template.name] = held.push(translated, dry=dry_run)
+    if as_json:
+        put(msgspec.json.encode({"dryRun": dry_run, "templates": done}))
+        return
+    rows = screen.table("Template", "Would be" if dry_run else "Was")
+    for name, what in done.items():
+        rows.add_row(screen.plain(name), what)
+    screen.screen().print(rows)
+
+
+@templates.command()
+def init(config: Config = None, as_json: Json = False) -> None:
+    """Bring two templates to begin with into the folder; what is there already stays."""
+    import msgspec
+
+    from sesight.cli.session import put
+    from sesight.send.templates import copy_examples
+
+    found = _found(config)
+    brought = copy_examples(found)
+    if as_json:
+        put(msgspec.json.encode({"folder": str(found.folder), "templates": brought}))
+        return
+    if not brought:
+        print(f"Both are in {found.folder} already.", file=sys.stderr)
+        return
+    print(
+        f"Now in {found.folder}: {', '.join(brought)}. Look at one: sesight templates preview "
+        f"{brought[0]}"
+    )

@@ -1,0 +1,185 @@
+"""sesight templates: list, check, preview, push and init, without a store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sesight.send.templates import Templates, copy_examples
+from sesight.simulation.ses import SimulatedSes
+from tests.cli.conftest import Sesight
+from tests.mailing import refusal, ses_client, simulated_ses
+
+NAMES = ["payout-statement", "spring-launch"]
+
+
+@pytest.fixture
+def begun(sesight: Sesight, tmp_path: Path) -> Sesight:
+    """The command in a folder that has the two templates to begin with."""
+    assert copy_examples(Templates(tmp_path / "templates")) == NAMES
+    return sesight
+
+
+@pytest.fixture
+def ses() -> Iterator[SimulatedSes]:
+    with simulated_ses() as ses:
+        yield ses
+
+
+def settings(folder: Path, ses: SimulatedSes) -> None:
+    (folder / "sesight.toml").write_text(f'[sending]\nendpoint = "{ses.url}"\n')
+
+
+def test_init(sesight: Sesight, tmp_path: Path) -> None:
+    """Two templates to begin with are brought; what is there already is left as it is."""
+    assert sesight("templates", "init", "--json").json == {
+        "folder": "templates",
+        "templates": NAMES,
+    }
+    subject = tmp_path / "templates/spring-launch/subject.txt"
+    subject.write_text("Mine")
+    again = sesight("templates", "init")
+    assert (again.code, again.err) == (0, "Both are in templates already.\n")
+    assert subject.read_text() == "Mine"
+    assert not list(tmp_path.glob("*.db*"))
+
+
+def test_list(begun: Sesight) -> None:
+    """Templates are listed with the stream they are for."""
+    assert begun("templates", "list", "--json").json == {
+        "data": [
+            {
+                "name": name,
+                "label": name.replace("-", " ").capitalize(),
+                "stream": stream,
+                "language": "en",
+                "findings": [],
+            }
+            for name, stream in zip(NAMES, ("finance", "outreach"), strict=True)
+        ]
+    }
+    shown = begun("templates", "list").text
+    assert [word in shown for word in (*NAMES, "finance", "none")] == [True] * 4
+
+
+@pytest.mark.parametrize("command", ["list", "check", "push"])
+def test_none(sesight: Sesight, command: str) -> None:
+    """Where there is no template, the command says how to get one."""
+    ended = sesight("templates", command)
+    assert ended.code == 1
+    assert ended.err == ("There is no template in templates: sesight templates init brings two.\n")
+
+
+def test_check(begun: Sesight, tmp_path: Path) -> None:
+    """A check says what is wrong, and ends with 1 only for what could not be sent."""
+    assert begun("templates", "check").text == (
+        "Nothing is wrong with payout-statement, spring-launch.\n"
+    )
+    html = tmp_path / "templates/spring-launch/body.html"
+    html.write_text(html.read_text().replace("<body>", '<body><img src="https://example.com/a">'))
+    warned = begun("templates", "check", "spring-launch")
+    assert (warned.code, "no alt text" in warned.text) == (0, True)
+    html.write_text(html.read_text().replace("ses:no-track", ""))
+    wrong = begun("templates", "check", "--json")
+    assert (wrong.code, wrong.json["ok"]) == (1, False)
+    assert [each["level"] for each in wrong.json["findings"]["spring-launch"]] == [
+        "error",
+        "warning",
+    ]
+    assert begun("templates", "check", "payout-statement").code == 0
+    assert "1 error, 1 warning" in begun("templates", "list").text
+
+
+def test_unknown_name(begun: Sesight) -> None:
+    """A name that is none is said, whatever it looks like."""
+    for name in ("other", "../templates/spring-launch"):
+        ended = begun("templates", "check", name)
+        assert (ended.code, ended.err) == (1, f"There is no template {name!r} in templates.\n")
+
+
+def test_preview(begun: Sesight, tmp_path: Path) -> None:
+    """A preview is one page, of the sample or of another context."""
+    assert begun("templates", "preview", "spring-launch").text == (
+        "Open spring-launch.html in a browser.\n"
+    )
+    page = (tmp_path / "spring-launch.html").read_text()
+    assert ("Ana, Harbour Insights" in page, "Content-Security-Policy" in page) == (True, True)
+    (tmp_path / "bo.json").write_text(
+        '{"name": "Bo", "month": "May", "statement": {"total": "€1"}}'
+    )
+    ended = begun("templates", "preview", "payout-statement", "--context", "bo.json")
+    assert (ended.code, "'paid_on' is named and has no value" in ended.err) == (2, True)
+    made = begun("templates", "preview", "spring-launch", "--json", "--out", "x.html").json
+    assert made["subject"] == "Ana, Harbour Insights is open for partners"
+    assert not (tmp_path / "x.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "none/x.html"], "The preview cannot be written: "),
+        (["--context", "none.json"], "The context cannot be read: "),
+        (["--context", "list.json"], "list.json is no JSON object: "),
+    ],
+)
+def test_preview_files(begun: Sesight, tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    """A file that cannot be read or written is said in a sentence."""
+    (tmp_path / "list.json").write_text("[]")
+    ended = begun("templates", "preview", "spring-launch", *arguments)
+    assert (ended.code, ended.err.startswith(sentence)) == (1, True), ended.err
+
+
+def test_push(begun: Sesight, tmp_path: Path, ses: SimulatedSes) -> None:
+    """SES's copies are made, then left alone, then brought up to date; a dry run changes nothing."""
+    settings(tmp_path, ses)
+    client = ses_client(ses)
+    dry = begun("templates", "push", "--dry-run", "--json")
+    assert dry.json == {"dryRun": True, "templates": dict.fromkeys(NAMES, "created")}
+    assert refusal(client.get_email_template, TemplateName=NAMES[0])[1] == "NotFoundException"
+    made = begun("templates", "push", "--json")
+    assert made.json == {"dryRun": False, "templates": dict.fromkeys(NAMES, "created")}
+    held = client.get_email_template(TemplateName="spring-launch")["TemplateContent"]
+    assert held["Subject"] == "{{text.first_name}}, {{text.product}} is open for partners"
+    assert '<a ses:no-track="" href="{{html.unsubscribe_url}}"' in held["Html"]
+    assert "unchanged" in begun("templates", "push").text
+    (tmp_path / "templates/spring-launch/subject.txt").write_text("Hello {{ first_name }}")
+    assert begun("templates", "push", "--json").json["templates"] == {
+        "payout-statement": "unchanged",
+        "spring-launch": "updated",
+    }
+    held = client.get_email_template(TemplateName="spring-launch")["TemplateContent"]
+    assert held["Subject"] == "Hello {{text.first_name}}"
+
+
+def test_push_nothing_of_a_mistake(begun: Sesight, tmp_path: Path, ses: SimulatedSes) -> None:
+    """Where one template cannot be pushed, none is."""
+    settings(tmp_path, ses)
+    text = tmp_path / "templates/spring-launch/body.txt"
+    told = text.read_text()
+    text.write_text(told + "{{ first_name|upper }}")
+    ended = begun("templates", "push")
+    assert (ended.code, "SES cannot render more than a plain name" in ended.err) == (1, True)
+    text.write_text("Hello")
+    ended = begun("templates", "push")
+    assert (ended.code, "cannot be sent: Marketing mail shows" in ended.err) == (1, True)
+    assert ses_client(ses).list_email_templates()["TemplatesMetadata"] == []
+
+
+def test_push_refused(begun: Sesight, tmp_path: Path) -> None:
+    """What SES says, or that it is away, is said in a sentence."""
+    with simulated_ses() as ses:
+        settings(tmp_path, ses)
+        ses_client(ses).create_email_template(
+            TemplateName="spring-launch", TemplateContent={"Subject": "s", "Text": "t"}
+        )
+    ended = begun("templates", "push", "spring-launch")
+    assert (ended.code, ended.err.startswith("SES could not be asked: ")) == (1, True), ended.err
+
+
+def test_push_without_a_region(begun: Sesight) -> None:
+    """Without a region, nothing is pushed anywhere."""
+    ended = begun("templates", "push")
+    assert (ended.code, ended.err) == (
+        1,
+        "There is no AWS region to push templates to: set `region`.\n",
+    )
