@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,11 +10,16 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from msgspec.structs import replace
 
-from sesight.app import now_ms
+from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.leaving import Leave
 from sesight.domain.text import DAY, iso
 from sesight.lambdas import METRICS, Processor, Refused, gateway
+from sesight.send.secrets import SesSecrets
+from sesight.send.unsubscribe import Tokens
+from sesight.settings import SendingSettings
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
 from sesight.store.dynamodb import DynamoStore
@@ -512,6 +518,61 @@ def test_authorizer(
         problem = json.loads(answer["body"])
         assert (problem["status"], bool(problem["requestId"])) == (status, True)
         assert answer["headers"]["content-type"] == "application/problem+json"
+
+
+def test_unsubscribe(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody who has a link may open and use it, whoever the authorizer lets in; no line of a log has
+    its token, though the function logs all it can.
+    """
+    leave = Leave("outreach", "jo@example.com", "spring", 20_000, "0a" * 10)
+    token = Tokens({"k1": "11" * 32}).make(leave)
+    sender = SesSecrets(
+        stream="outreach", from_address="news@example.org", unsubscribe_keys={"k1": "11" * 32}
+    )
+    app = App(
+        replace(settings_of(url), sending=SendingSettings(senders=[sender])), clock=lambda: NOW
+    )
+    asked = http_event(f"/unsubscribe/{token}", authorizer={}, stage="prod")
+    posted = http_event(f"/api/unsubscribe/{token}", authorizer={}, body="")
+    posted["body"] = "List-Unsubscribe=One-Click"
+    posted["headers"]["content-type"] = "application/x-www-form-urlencoded"
+    others = [http_event(path, authorizer={}) for path in ("/unsubscribe/k1.AA", "/unsubscribe")]
+    caplog.set_level(logging.DEBUG)
+    with event_loop():
+        handler = gateway(app)
+        answers = [handler(each, Context()) for each in (asked, posted, posted, *others)]
+    item = app.store.suppression("outreach", "jo@example.com")
+    app.close()
+    assert [each["statusCode"] for each in answers] == [200, 200, 200, 404, 401]
+    assert answers[1]["headers"]["content-type"] == "text/html; charset=utf-8"
+    assert item is not None
+    assert [(each.reason, each.campaign) for each in item.causes] == [("unsubscribed", "spring")]
+    assert "dynamodb" in caplog.text
+    assert token.partition(".")[2][:24] not in caplog.text
+
+
+def test_secret_failures(url: str, aws: str) -> None:
+    """A secret that a function cannot read is a metric of its stream, for an alarm."""
+    program = """
+from sesight import lambdas
+from sesight.domain.errors import SettingsError
+app, _ = lambdas._app()
+try:
+    app.secrets.get_ses_secrets("outreach")
+except SettingsError:
+    pass
+"""
+    (line,) = _in_a_function(
+        program,
+        url,
+        {},
+        SESIGHT_SENDING_SECRET="nowhere",
+        AWS_ENDPOINT_URL_SECRETS_MANAGER=aws,
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",
+    )
+    said = json.loads(line)
+    assert (said["Stream"], said["SecretFailures"]) == ("outreach", [1])
 
 
 def test_api(url: str, aws: str) -> None:

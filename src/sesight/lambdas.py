@@ -52,6 +52,10 @@ METRICS = {
     "Throttled": ((("Resource",),), "Calls that a table or index throttled, tried again."),
     "AppliedChanges": (((),), "Changes of the feeds that the aggregator has read."),
     "BadChanges": (((),), "Those of them that could not be read, and are in no total."),
+    "SecretFailures": (
+        (("Stream",),),
+        "Secrets of senders that could not be read; one read before goes on being used.",
+    ),
 }
 """The metrics, by name: their sets of dimensions, and what they count; both are contract."""
 
@@ -123,7 +127,7 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
 def api(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Answer a request that API Gateway hands over: the same application as the local server's.
 
-    Only what an authorizer has let in is answered, and `GET /health`.
+    Only what an authorizer has let in is answered, `GET /health`, and unsubscribe links.
     """
     _, store = _app()
     store.while_there_is(_seconds_left(context))
@@ -145,7 +149,7 @@ def _settings() -> Settings:
 
 @cache
 def _app() -> tuple[App, DynamoStore]:
-    app = App(load())
+    app = App(load(), secret_failed=lambda stream: _emit({"Stream": stream}, {"SecretFailures": 1}))
     return app, _dynamo(app)
 
 
@@ -181,6 +185,8 @@ def gateway(app: App) -> Handler:
     from sesight.api.gateway import Gateway
     from sesight.api.problem import MEDIA_TYPE
 
+    # it has a line for each request, and a path may be an unsubscribe link
+    logging.getLogger("mangum.http").setLevel(logging.WARNING)
     texts = [*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE]
     return Mangum(Gateway(app.api()), lifespan="off", text_mime_types=texts)
 

@@ -65,7 +65,7 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8025
     """The API listener's port; 0 takes a free one."""
     intake: str | None = None
-    """HOST:PORT of a public listener that knows only the intake routes and GET /health."""
+    """HOST:PORT of a public listener that knows only intake, unsubscribe links and GET /health."""
     allowed_hosts: list[str] = field(default_factory=list)
     """Host names the API answers to, beside loopback."""
 

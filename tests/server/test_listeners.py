@@ -36,9 +36,16 @@ from tests.server.harness import (
         ("POST", "/api/recipients/lookup"),
         ("POST", "/health"),
         ("OPTIONS", "*"),
+        ("GET", "/api/unsubscribe"),
+        ("PUT", "/api/unsubscribe/k1.x"),
+        ("DELETE", "/unsubscribe/k1.x"),
+        ("GET", "/api/api/unsubscribe/k1.x"),
+        ("GET", "/api/unsubscribe/k1.x/../../campaigns"),
     ],
 )
-def test_the_public_listener_knows_nothing_but_events_and_health(listeners, method, path) -> None:
+def test_the_public_listener_knows_nothing_but_events_links_and_health(
+    listeners, method, path
+) -> None:
     """Whatever else is asked of it, it does not say whether there is such a thing elsewhere."""
     answer = ask(listeners.public, request(b"", path, method))
     assert (answer.status, answer.problem["type"]) == (404, "not-found")

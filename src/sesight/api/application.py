@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import msgspec
-from litestar import Litestar, Response
+from litestar import Litestar, Response, Router
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from sesight.api import openapi
 from sesight.api.campaigns import campaign_figures, campaigns
-from sesight.api.gate import Gate
+from sesight.api.gate import Dressing, Gate
 from sesight.api.messages import message, messages, tracking_routes
 from sesight.api.months import month_routes
 from sesight.api.operation import read
@@ -22,6 +22,7 @@ from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
 from sesight.api.sending import sending_routes
 from sesight.api.services import Services
+from sesight.api.unsubscribe import ROUTES as UNSUBSCRIBE
 
 BODY_LIMIT = 1_000_000
 """Bytes of a request body that are read."""
@@ -33,18 +34,33 @@ def create_api(services: Services) -> Litestar:
     """
     handlers = routes_of(services)
     served: list[ControllerRouterHandler] = [*handlers, *_documents(services, handlers)]
-    app = Litestar(
+    app = _application(services, served, services.base_path)
+    # Litestar's own middleware does not see requests that match no route; the gate must.
+    app.asgi_handler = Gate(app.asgi_handler, services)
+    return app
+
+
+def create_public(services: Services) -> Litestar:
+    """Return what of the API everybody reaches: unsubscribe links, under the base path or not."""
+    bases = {services.base_path, "/"}
+    served: list[ControllerRouterHandler] = [
+        Router(base, route_handlers=UNSUBSCRIBE) for base in sorted(bases)
+    ]
+    app = _application(services, served, "/")
+    app.asgi_handler = Dressing(app.asgi_handler, services)
+    return app
+
+
+def _application(services: Services, served: list[ControllerRouterHandler], base: str) -> Litestar:
+    return Litestar(
         served,
-        path=services.base_path,
+        path=base,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers={Exception: answer},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=BODY_LIMIT,
     )
-    # Litestar's own middleware does not see requests that match no route; the gate must.
-    app.asgi_handler = Gate(app.asgi_handler, services)
-    return app
 
 
 def routes_of(services: Services) -> list[HTTPRouteHandler]:
@@ -72,6 +88,7 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
         intake_health,
         metrics,
         quarantine,
+        *UNSUBSCRIBE,
     ]
 
 

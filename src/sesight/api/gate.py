@@ -29,11 +29,15 @@ SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    # answers hold personal data, and a browser keeps a 410 for ever unless told
+    (b"cache-control", b"no-store"),
 )
 
 
-class Gate:
-    """ASGI middleware before routing, so that paths nobody knows are held to it too."""
+class Dressing:
+    """ASGI middleware before routing, so that paths nobody knows are dressed too: it gives requests
+    their id, and every answer the headers that it has not given itself.
+    """
 
     def __init__(self, inner: ASGIApp, services: Services) -> None:
         """Stand before `inner`."""
@@ -51,11 +55,9 @@ class Gate:
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), *extra]
-                if not any(name.lower() == b"cache-control" for name, _ in headers):
-                    # answers hold personal data, and a browser keeps a 410 for ever unless told
-                    headers.append((b"cache-control", b"no-store"))
-                message["headers"] = headers
+                given = list(message.get("headers", []))
+                names = {name.lower() for name, _ in given}
+                message["headers"] = [*given, *[each for each in extra if each[0] not in names]]
             await send(message)
 
         refusal = self._refusal(scope["headers"])
@@ -70,6 +72,13 @@ class Gate:
         ]
         await dressed({"type": "http.response.start", "status": found.status, "headers": headers})
         await dressed({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _refusal(self, _: Iterable[tuple[bytes, bytes]]) -> tuple[str, str] | None:
+        return None
+
+
+class Gate(Dressing):
+    """The same, and it answers only what is asked from this machine or by a name of ours."""
 
     def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str] | None:
         """Return the problem type and sentence of a request that is not for us, else None."""

@@ -18,8 +18,8 @@ Send = Callable[[Message], Awaitable[None]]
 BASE = "/api"
 """What the application's paths begin with; API Gateway's need not."""
 
-OPEN = frozenset({"/api/health"})
-"""Paths that are answered to anybody."""
+OPEN = ("/api/health", "/api/unsubscribe/")
+"""Paths that are answered to anybody; one that ends in `/` with all beneath it."""
 
 
 class Gateway:
@@ -38,7 +38,7 @@ class Gateway:
         event: dict[str, Any] = scope["aws.event"]
         about = event["requestContext"]
         path = path_of(scope["path"], about.get("stage"))
-        if path not in OPEN and not is_authorized(about):
+        if not is_open(path) and not is_authorized(about):
             await _refuse(str(about.get("requestId", "")), send)
             return
         headers = [
@@ -60,6 +60,11 @@ def path_of(path: str, stage: str | None) -> str:
     if stage and stage != "$default" and f"{path}/".startswith(f"/{stage}/"):
         path = path[len(stage) + 1 :]
     return path if f"{path}/".startswith(f"{BASE}/") else f"{BASE}{path}"
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path is answered to anybody."""
+    return any(path == each or (each[-1] == "/" and path.startswith(each)) for each in OPEN)
 
 
 def is_authorized(about: dict[str, Any]) -> bool:

@@ -119,12 +119,12 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
         kind, (detail, more) = "invalid-request", _of_validation(request, error)
     elif kind is None and isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         kind = _BY_STATUS[error.status_code]
-        detail = f"{error.detail}: {request.method} {request.url.path}."
+        detail = f"{error.detail}: {request.method} {_loggable(request.url.path)}."
         headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
     if kind is None or kind == "failed":
         kind = "failed"
         detail = f"This is our fault. The log knows more under request id {request_id}."
-        log.error("API_FAILED %s %s", request_id, request.url.path, exc_info=error)
+        log.error("API_FAILED %s %s", request_id, _loggable(request.url.path), exc_info=error)
     elif kind == "unavailable":
         headers["retry-after"] = str(RETRY_AFTER)
         log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
@@ -132,6 +132,12 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
         detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
     found = problem(kind, detail, request_id, more)
     return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _loggable(path: str) -> str:
+    """Return a path without the token of an unsubscribe link, which must not be in a log."""
+    before, found, _ = path.partition("/unsubscribe/")
+    return f"{before}{found}…" if found else path
 
 
 def _of_validation(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
+from sesight.domain.leaving import Leave
 from sesight.domain.ports import Clock, Desk, Store
+from sesight.domain.stream import Stream
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import Counting
 from sesight.domain.text import DAY
@@ -73,11 +75,30 @@ OWN_ROUTES = (
 """The routes of the two streams that Sesight comes with."""
 
 
+class Unsubscribing(Protocol):
+    """Unsubscribe links at work."""
+
+    def read(self, token: str) -> tuple[Leave, Stream, str]:
+        """Return what a token stands for, its stream, and who sent the message.
+
+        Raises NotFound, StoreUnavailable.
+        """
+        ...
+
+    def has_left(self, leave: Leave) -> bool:
+        """Return whether the address has left the stream. Raises StoreUnavailable."""
+        ...
+
+    async def leave(self, leave: Leave) -> None:
+        """Let the address leave the stream; durable when it is over. Raises StoreUnavailable."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
     loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
-    sends mail, None: nothing does.
+    sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links.
     """
 
     store: Store
@@ -95,6 +116,7 @@ class Services:
     providers: tuple[str, ...] = ("ses",)
     simulated: bool = False
     hosts: frozenset[str] = frozenset()
+    unsubscribing: Unsubscribing | None = None
     api_keys_exist: Callable[[], bool] = lambda: False
     base_path: str = "/api"
     csv_rows: int = 10_000

@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from sesight import __version__
 from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.event import Disposition
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.health import Seen, health
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from sesight.api.services import Intake as IntakeHealth
     from sesight.api.services import Services
     from sesight.app.mailroom import Mailroom
+    from sesight.domain.event import Event
     from sesight.domain.ports import Clock, SendLog
     from sesight.ingest.archive import Archive
-    from sesight.ingest.intake import Intake
+    from sesight.ingest.intake import Answer, Intake
+    from sesight.ingest.leaving import Leaving
     from sesight.ingest.metrics import Metrics
     from sesight.ingest.queue import Queue
     from sesight.ingest.reading import Reading
@@ -171,11 +174,13 @@ class App:
         backfill: bool = False,
         journal: Callable[[bytes], object] | None = None,
         count: Observer | None = None,
+        secret_failed: Callable[[str], None] | None = None,
     ) -> None:
         """Open the store and build the pipeline.
 
         `journal` takes the lines of processed events; `backfill` takes events of send days before
-        the store's first; `count` is told of every batch.
+        the store's first; `count` is told of every batch; `secret_failed` of a stream whose secret
+        could not be read, else the metrics are.
         Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self.settings = settings
@@ -206,6 +211,7 @@ class App:
             self.store, self.rules, clock, _each(observers) if observers else None
         )
         self._journal = journal
+        self._secret_failed = secret_failed or self._count_secret_failure
         self.intake: Intake | None = None
         self._writer: Writer | None = None
         self._swept_at: int | None = None
@@ -267,8 +273,11 @@ class App:
             self.secret,
             self.clock,
             sending.secret_seconds,
-            print,
+            self._secret_failed,
         )
+
+    def _count_secret_failure(self, stream: str) -> None:
+        self.metrics.secret_failures.labels(stream).inc()
 
     @property
     def log(self) -> SendLog:
@@ -360,6 +369,42 @@ class App:
             waiting=seen.waiting,
         )
 
+    # -- unsubscribe links -----------------------------------------------------------------------
+
+    @cached_property
+    def unsubscribing(self) -> Leaving:
+        """Unsubscribe links at work."""
+        from sesight.ingest.leaving import Leaving
+        from sesight.send.unsubscribe import Links
+
+        sending = self.settings.sending
+        senders = [each.stream for each in sending.senders]
+        streams = self.counting.streams
+        links = Links(
+            senders if sending.secret is None else list(streams), self.secrets.get_ses_secrets
+        )
+        return Leaving(links.read, self.store, streams, self.clock, self._take_leave)
+
+    async def _take_leave(self, event: Event) -> None:
+        """Take in that somebody left: by the process that writes, where there is one."""
+        from sesight.domain.leaving import ORIGIN
+        from sesight.ingest.reading import Reading
+
+        if self._writer is not None and self.intake is not None:
+            taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+            def answered(said: Answer) -> None:
+                if not taken.done():  # who asked may have gone
+                    taken.set_result(said.status == 200)
+
+            self.intake.submit_own(ORIGIN, event, answered)
+            done = await taken
+        else:
+            [processed] = await asyncio.to_thread(self.pipeline.process, [Reading(ORIGIN, event)])
+            done = processed.disposition is not Disposition.REFUSED
+        if not done:
+            raise StoreUnavailable("The store cannot take this now: try again.")
+
     # -- answering -------------------------------------------------------------------------------
 
     def services(self) -> Services:
@@ -381,6 +426,7 @@ class App:
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
             desk=self.mailroom.desk,
+            unsubscribing=self.unsubscribing,
         )
 
     def api(self) -> Litestar:
@@ -388,6 +434,12 @@ class App:
         from sesight.api.application import create_api
 
         return create_api(self.services())
+
+    def public(self) -> Litestar:
+        """Return what of the HTTP API everybody reaches."""
+        from sesight.api.application import create_public
+
+        return create_public(self.services())
 
     def ask(
         self, path: str, query: dict[str, Any], api: Litestar | None = None

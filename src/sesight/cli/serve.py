@@ -47,7 +47,7 @@ def serve(
     ] = None,
     intake: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="A public listener that only takes events in."),
+        typer.Option(metavar="HOST:PORT", help="A public listener: events in, unsubscribe links."),
     ] = None,
     config: Config = None,
     store: StoreUrl = None,

@@ -201,7 +201,7 @@ def causes_of(
                     reason,
                     event.identity.sent_at,
                     scope,
-                    event.message_id,
+                    event.message_id or None,
                     None if campaign == UNTAGGED else campaign,
                     stream.id,
                     detail,

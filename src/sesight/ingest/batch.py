@@ -146,6 +146,7 @@ class Batch:
         self._readings = readings
         self._done = [None] * len(readings)
         wanted = {reading.event.message_id for reading in readings if reading.event is not None}
+        wanted.discard("")
         for records in self._view.records(wanted, self._recipients).values():
             self._remember(records)
 
@@ -354,7 +355,7 @@ class Batch:
         late = self._late.get(day)
         if late is None:
             late = self._late[day] = self._is_late(day)
-        if late:
+        if late or not event.message_id:  # of no message that is held: who unsubscribed has left
             for report in event.reports:
                 self._note_causes(event, report, stream)
             return Processed(reading, Disposition.EXPIRED, None, stream)

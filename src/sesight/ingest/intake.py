@@ -17,8 +17,10 @@ from msgspec import Struct
 from sesight.domain.errors import Untrusted
 from sesight.ingest.certificates import CertificateNeeded, CertificateUnavailable
 from sesight.ingest.sns import Notification, Topic, confirmation_url, parse, verify
+from sesight.ingest.writer import own
 
 if TYPE_CHECKING:
+    from sesight.domain.event import Event
     from sesight.domain.ports import Clock
     from sesight.ingest.certificates import Certificates
     from sesight.ingest.metrics import Metrics
@@ -124,15 +126,29 @@ class Intake:
         self, body: bytes, headers: Mapping[str, str], answer: Callable[[Answer], None]
     ) -> None:
         """Take one request; `answer` is called once, now or later."""
-        if self._under_way >= self._limit or self._stopping:
-            answer(self.refusal("busy", 503))
+        request = self._begin(body, headers, answer)
+        if request is None:
             return
-        self._under_way += 1
-        request = _Request(body, headers, answer)
         try:
             self._prove(request)
         except Exception as error:  # noqa: BLE001 - refused, named and logged
             self._fail(request, error)
+
+    def submit_own(self, origin: str, event: Event, answer: Callable[[Answer], None]) -> None:
+        """Take an event of our own, which needs no proof; `answer` is called once, now or later."""
+        request = self._begin(b"", {}, answer)
+        if request is not None:
+            self._wait(request, own(origin, event))
+
+    def _begin(
+        self, body: bytes, headers: Mapping[str, str], answer: Callable[[Answer], None]
+    ) -> _Request | None:
+        """Return a request that is now under way, None if there is no room for it."""
+        if self._under_way >= self._limit or self._stopping:
+            answer(self.refusal("busy", 503))
+            return None
+        self._under_way += 1
+        return _Request(body, headers, answer)
 
     def _prove(self, request: _Request) -> None:
         """Pass a request on if it is genuine; what its proof lacks is fetched first."""
@@ -154,7 +170,7 @@ class Intake:
             if topic.pinned is None:
                 self._later(request, self._confirm_by(url, request, found))
                 return
-        self._wait(request, found)
+        self._wait(request, (found.type, found.message))
 
     # -- what may take seconds -------------------------------------------------------------------
 
@@ -180,13 +196,13 @@ class Intake:
         except (OSError, ValueError):
             self._refuse(request, "confirmation-failed", 503)
         else:
-            self._wait(request, found)
+            self._wait(request, (found.type, found.message))
 
     # -- the writer ------------------------------------------------------------------------------
 
-    def _wait(self, request: _Request, found: Notification) -> None:
+    def _wait(self, request: _Request, proven: Proven) -> None:
         """Let a request wait for the writer, with all that come in the same turn of the loop."""
-        self._waiting.append((request, (found.type, found.message)))
+        self._waiting.append((request, proven))
         if not self._due:
             self._due = True
             self._loop.call_soon(self._hand_over)

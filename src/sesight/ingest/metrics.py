@@ -130,6 +130,12 @@ class Metrics:
             "Lines of processed events that were not written: nobody read them, or it failed.",
             registry=registry,
         )
+        self.secret_failures = Counter(
+            "sesight_secret_failures",
+            "Secrets of senders that could not be read, by stream; one read before goes on being used.",
+            ["stream"],
+            registry=registry,
+        )
         self.depth = Gauge(
             "sesight_queue_depth", "Requests under way in intake.", registry=registry
         )

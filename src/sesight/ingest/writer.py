@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from sesight.domain import leaving
 from sesight.domain.errors import SesightError, StoreUnavailable
-from sesight.domain.event import Disposition
+from sesight.domain.event import Disposition, Event
 from sesight.ingest.metrics import UNSUBSCRIBED, Counts
 from sesight.ingest.readers import start_apart
 from sesight.ingest.reading import Reading, read_message
@@ -36,11 +37,14 @@ _log = logging.getLogger(__name__)
 ORIGIN = "http"
 """The origin of readings from here."""
 
+OWN = frozenset({leaving.ORIGIN})
+"""Origins of events of our own, each the type of a `Proven` whose message is the event."""
+
 Proven = tuple[str, str]
-"""A genuine notification: its type and its message."""
+"""A genuine notification, its type and its message; or an event of our own."""
 
 Batch = list[Proven]
-"""Genuine notifications. A batch of none says that there is time to tidy up."""
+"""What there is to commit. A batch of none says that there is time to tidy up."""
 
 Process = Callable[[Sequence[Reading]], "list[Processed]"]
 """`Pipeline.process`."""
@@ -59,6 +63,12 @@ class Committed(Struct, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _batch = msgspec.msgpack.Decoder(Batch).decode
 _committed = msgspec.msgpack.Decoder(Committed).decode
+_event = msgspec.json.Decoder(Event).decode
+
+
+def own(origin: str, event: Event) -> Proven:
+    """Return an event of our own as a batch holds it."""
+    return origin, msgspec.json.encode(event).decode()
 
 
 # -- the line --------------------------------------------------------------------------------------
@@ -203,6 +213,8 @@ class Committer:
     def _read(self, kind: str, message: str) -> list[Reading]:
         if kind == "Notification":
             return read_message(message, ORIGIN)
+        if kind in OWN:
+            return [Reading(kind, _event(message))]
         if kind == "SubscriptionConfirmation":
             return [Reading(ORIGIN, nothing="subscription", confirmed=True)]
         # somebody unsubscribed us: worth an alarm, never an automatic re-subscription

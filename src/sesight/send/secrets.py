@@ -48,6 +48,11 @@ class SesSecrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whether SES records opens and clicks where the configuration set says so."""
 
 
+AGAIN_MS = 30_000
+"""A secret that could not be read is asked for again after this long: a stranger with a forged link must
+not make us call AWS each time."""
+
+
 class Secrets:
     """The streams' secrets, read at most once per `seconds`. Safe to use from any thread."""
 
@@ -62,7 +67,7 @@ class Secrets:
     ) -> None:
         """Keep what the settings say by stream, the secret's name (`{stream}` stands for the stream;
         None: there is none), how one is read (it raises SettingsError), and who is told of the stream
-        whose secret could not be read again.
+        whose secret could not be read.
         """
         self._settings = settings
         self._name = name
@@ -72,12 +77,13 @@ class Secrets:
         self._failed = failed
         self._lock = threading.Lock()
         self._held: dict[str, tuple[int, SesSecrets]] = {}
+        self._lacking: dict[str, tuple[int, SettingsError]] = {}
 
     def get_ses_secrets(self, stream: str) -> SesSecrets:
         """Return what a stream sends with.
 
-        A secret that cannot be read again is taken as it was, and `failed` is told; one never read
-        raises SettingsError, as does a stream without any.
+        A secret that cannot be read again is taken as it was; one never read raises SettingsError, as
+        does a stream without any.
         """
         if self._name is None:
             found = self._settings.get(stream)
@@ -91,12 +97,16 @@ class Secrets:
             held = self._held.get(stream)
             if held is not None and now - held[0] < self._ms:
                 return held[1]
+            lacking = self._lacking.get(stream)
+            if lacking is not None and now - lacking[0] < AGAIN_MS:
+                raise SettingsError(str(lacking[1]))
             try:
                 fresh = self._decoded(stream, self._name.replace("{stream}", stream))
-            except SettingsError:
-                if held is None:
-                    raise
+            except SettingsError as error:
                 self._failed(stream)
+                if held is None:
+                    self._lacking[stream] = (now, error)
+                    raise
                 fresh = held[1]
             self._held[stream] = (now, fresh)
             return fresh

@@ -29,13 +29,23 @@ REQUEST_SECONDS = 20.0
 SNS itself gives up after 15 s."""
 
 
-async def public(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer what the public listener knows beside events: GET /health, nothing else."""
-    healthy = scope["path"] in {"/health", "/api/health"} and scope["method"] == "GET"
-    answer = TAKEN if healthy else Answer(404, "not-found")
-    headers, body = written(answer)
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def public(links: Asgi) -> Asgi:
+    """Return what answers on the public listener beside events: GET /health, and `links` below
+    /unsubscribe/; nothing else.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix("/api")
+        if path.startswith("/unsubscribe/") and scope["method"] in {"GET", "POST"}:
+            await links(scope, receive, send)
+            return
+        healthy = path == "/health" and scope["method"] == "GET"
+        said = TAKEN if healthy else Answer(404, "not-found")
+        headers, body = written(said)
+        await send({"type": "http.response.start", "status": said.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return answer
 
 
 class _Server(uvicorn.Server):
@@ -121,7 +131,8 @@ async def _serve(
     intake = app.open_intake()
     servers.append((_Server(_config(app.api(), intake)), listener))
     if intake_listener is not None:
-        servers.append((_Server(_config(public, intake)), intake_listener))
+        links: Any = app.public()
+        servers.append((_Server(_config(public(links), intake)), intake_listener))
     await asyncio.sleep(0)  # a signal that came meanwhile is heard now
     if stopping.is_set():
         stop()

@@ -37,7 +37,7 @@ _SENTENCES = {
     "busy": "Too many requests are under way: try again.",
     "store": "The event cannot be stored now: try again.",
     "quarantine-full": "The quarantine is full: see `sesight quarantine list`, then try again.",
-    "not-found": "This listener takes POST of SNS notifications and GET /health, nothing else.",
+    "not-found": "This listener takes SNS notifications, unsubscribe links and GET /health, nothing else.",
 }
 _TYPES = {
     400: "bad-request",
