@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench import dynamodb, floors, functions, http, inputs, reads, replays
+from bench import dynamodb, floors, functions, http, inputs, reads, replays, sending
 from bench.figures import Figure, Report
 
 FOLDER = Path(os.environ.get("BENCH_FOLDER", ".bench")).absolute()
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "370000"))
-ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads,dynamodb").split(",")
+ONLY = os.environ.get("BENCH_ONLY", "replay,http,reads,dynamodb,sending").split(",")
 SIGNED = int(os.environ.get("BENCH_SIGNED", "80000"))
 
 
@@ -35,6 +35,8 @@ def main() -> None:
         _reads(report)
     if "dynamodb" in ONLY:
         report.add(*dynamodb.figures(), *functions.figures())
+    if "sending" in ONLY:
+        report.add(*sending.figures(FOLDER))
     report.show()
     report.write(FOLDER / "figures.json")
 

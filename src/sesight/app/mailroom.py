@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sesight.app import LOCAL, aws_client, region_of, templates_of
 from sesight.domain.errors import SettingsError
@@ -51,9 +51,12 @@ class Place(NamedTuple):
 class Mailroom:
     """Gives senders and stationery of streams. Close it when done."""
 
-    def __init__(self, app: App) -> None:
-        """Keep the app; nothing is called before something is sent."""
+    def __init__(self, app: App, client: Any = None) -> None:
+        """Keep the app; nothing is called before something is sent. `client` is called in the place
+        of SES v2's own.
+        """
         self._app = app
+        self._client = client
         self._settings = app.settings.sending
         self._lock = threading.Lock()
         self._senders: dict[str, Sender] = {}
@@ -120,7 +123,7 @@ class Mailroom:
             raise SettingsError("There is no AWS region to send in: set `region`.")
         found = self._places.get(region)
         if found is None:
-            client = aws_client(
+            client = self._client or aws_client(
                 "sesv2",
                 region or LOCAL,
                 self._settings.endpoint,

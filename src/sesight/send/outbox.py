@@ -44,21 +44,23 @@ class Outbox:
 
     def claim(self, intent: Intent) -> Intent:
         """Record an intent; return what is recorded. See `SendLog.claim`. Raises StoreUnavailable."""
-        return self._wait(intent)
+        return self._hand(intent).result()
 
-    def settle(self, settled: Settled) -> None:
-        """Record what became of an intent. Raises StoreUnavailable."""
-        self._wait(settled)
+    def settle(self, settled: Settled) -> Future[Intent]:
+        """Have it recorded what became of an intent, before any claim made after this. The future
+        raises StoreUnavailable where it could not be.
+        """
+        return self._hand(settled)
 
     def close(self) -> None:
         """Write what was handed over and end."""
         self._waiting.put(None)
         self._thread.join()
 
-    def _wait(self, item: Intent | Settled) -> Intent:
+    def _hand(self, item: Intent | Settled) -> Future[Intent]:
         future: Future[Intent] = Future()
         self._waiting.put((item, future))
-        return future.result()
+        return future
 
     def _work(self) -> None:
         going = True

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
@@ -91,6 +91,7 @@ class Run(Struct):
     stop: threading.Event
     why: tuple[str, str] = ("stopped", "Sending was stopped before this recipient was tried.")
     away: StoreUnavailable | None = None
+    settling: set[Future[Intent]] = field(default_factory=set)
 
 
 class Sender:
@@ -323,6 +324,7 @@ class Sender:
             raise
         finally:
             wait(tuple(futures))
+            wait(tuple(run.settling))
         return [each for each in results if each is not None]
 
     def _look(self, run: Run) -> None:
@@ -389,18 +391,18 @@ class Sender:
             message = _composed(draft, intent.send_id)
             on_list = self._listed(draft.address) if self._listed is not None else None
         except Unsendable as error:
-            return self._record(intent, State.INVALID, error.code, str(error))
+            return self._record(run, intent, State.INVALID, error.code, str(error))
         except AccountUnknown as error:
-            return self._record(intent, State.THROTTLED, "list-unknown", str(error))
+            return self._record(run, intent, State.THROTTLED, "list-unknown", str(error))
         if on_list is not None:
-            return self._record(intent, State.SUPPRESSED, on_list, None)
+            return self._record(run, intent, State.SUPPRESSED, on_list, None)
         for attempt in range(TRIES):
             if run.stop.is_set():
                 return _not_tried(run, draft)
             if self._pace.left() == 0:
-                return self._record(intent, State.THROTTLED, "quota", _QUOTA)
+                return self._record(run, intent, State.THROTTLED, "quota", _QUOTA)
             if not self._pace.take(run.until):
-                return self._record(intent, State.THROTTLED, "rate", _RATE)
+                return self._record(run, intent, State.THROTTLED, "rate", _RATE)
             claimed = self._outbox.claim(
                 replace(intent, at=self._clock(), state=State.INTENDED, code=None, detail=None)
             )
@@ -409,7 +411,7 @@ class Sender:
                 return claimed
             answer = self._mailer.send(message)
             if isinstance(answer, str):
-                return self._sent(claimed, draft, message, answer)
+                return self._sent(run, claimed, draft, message, answer)
             intent = self._refused(run, claimed, answer)
             if not answer.again:
                 return intent
@@ -418,7 +420,9 @@ class Sender:
                 run.stop.wait(random.uniform(0, min(0.2 * 2**attempt, 2)))  # noqa: S311
         return intent
 
-    def _sent(self, intent: Intent, draft: Draft, message: Outbound, message_id: str) -> Intent:
+    def _sent(
+        self, run: Run, intent: Intent, draft: Draft, message: Outbound, message_id: str
+    ) -> Intent:
         now = self._clock()
         sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=now)
         content = message.content
@@ -433,10 +437,21 @@ class Sender:
             configuration_set=message.configuration_set,
             spelling=draft.spelling,
         )
-        # SES has it: what cannot be recorded now, its Send event tells
-        with suppress(StoreUnavailable):
-            self._outbox.settle(Settled(sent, event))
+        # nobody waits for this: SES has it, and what could not be recorded its Send event tells
+        self._settle(run, Settled(sent, event))
         return sent
+
+    def _settle(self, run: Run, settled: Settled) -> None:
+        future = self._outbox.settle(settled)
+        run.settling.add(future)
+        future.add_done_callback(lambda done: self._settled_in(run, done))
+
+    def _settled_in(self, run: Run, done: Future[Intent]) -> None:
+        run.settling.discard(done)
+        error = done.exception()
+        if isinstance(error, StoreUnavailable):
+            run.away = error
+            self._stop(run, "store-away", "The store is away, so nothing more was tried.")
 
     def _refused(self, run: Run, intent: Intent, meaning: Meaning) -> Intent:
         if meaning.code == "rate":
@@ -448,11 +463,13 @@ class Sender:
                 self._log.pause(
                     Pause(stream=stream, at=self._clock(), by="ses", detail=meaning.sentence)
                 )
-        return self._record(intent, meaning.state, meaning.code, meaning.sentence)
+        return self._record(run, intent, meaning.state, meaning.code, meaning.sentence)
 
-    def _record(self, intent: Intent, state: State, code: str, detail: str | None) -> Intent:
+    def _record(
+        self, run: Run, intent: Intent, state: State, code: str, detail: str | None
+    ) -> Intent:
         found = replace(intent, state=state, code=code, detail=detail, settled_at=self._clock())
-        self._outbox.settle(Settled(found))
+        self._settle(run, Settled(found))
         return found
 
     def _intents(self, batch: str) -> dict[str, Intent]:
