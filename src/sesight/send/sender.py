@@ -142,10 +142,8 @@ class Sender:
         self._workers.shutdown()
 
     def room(self, seconds: float) -> int:
-        """Return how many messages can go within so many seconds. Raises AccountUnknown."""
-        left = self._pace.left()
-        at_once = int(self._pace.rate * seconds)
-        return max(at_once if left is None else min(at_once, left), 0)
+        """Return how many messages the rate lets go in so many seconds. Raises AccountUnknown."""
+        return int(self._pace.rate * seconds)
 
     def send(
         self,
