@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from sesight.domain.ports import Filter
 from sesight.domain.suppression import Suppression, active
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
-from sesight.send.account_list import AccountList
+from sesight.send.account_list import PER_SECOND, AccountList, Ours, Row, Synced, sync, turns
 from sesight.send.desk import Desk
 from sesight.send.guard import Guard
 from sesight.send.handlebars import BySes
@@ -167,6 +167,32 @@ class Mailroom:
             for each in (address, address[address.rindex("@") :] if "@" in address else address)
         )
         return self._blocks(stream, [each for each in found if each is not None])
+
+    def sync(
+        self, told: Callable[[Row], object], *, apply: bool, region: str | None = None
+    ) -> Synced:
+        """Bring SES's suppression list of a region and ours together; see `send.account_list.sync`.
+
+        Raises AccountUnknown, StoreUnavailable, SettingsError.
+        """
+        app = self._app
+        # a simulated SES takes any number of calls
+        pace = PER_SECOND if self._settings.endpoint is None else float("inf")
+        return sync(
+            self._place(region).account_list,
+            Ours(
+                streams=tuple(app.counting.streams),
+                held=app.store.suppressions_of,
+                counted=app.store.suppressions_counted,
+                take=app.pipeline.decide,
+                is_test=app.counting.is_test,
+                policy=app.settings.suppression,
+            ),
+            apply=apply,
+            now=app.clock(),
+            turn=turns(pace, time.monotonic, time.sleep),
+            told=told,
+        )
 
     def _accept(self, events: Sequence[Event]) -> None:
         self._app.pipeline.process([Reading("sender", event) for event in events])

@@ -19,6 +19,7 @@ from sesight.cli.send import send
 from sesight.cli.serve import serve
 from sesight.cli.simulate import simulate
 from sesight.cli.stream import stream
+from sesight.cli.suppress import suppress
 from sesight.cli.templates import templates
 from sesight.cli.totals import reclassify, recount
 
@@ -62,5 +63,6 @@ _add(SEE, campaigns, stats, tracking, recipient)
 _add(KEEP, recount, reclassify, backup, restore, doctor)
 program.add_typer(send, name="send", rich_help_panel=RUN)
 program.add_typer(stream, name="stream", rich_help_panel=RUN)
+program.add_typer(suppress, name="suppress", rich_help_panel=KEEP)
 program.add_typer(quarantine, name="quarantine", rich_help_panel=KEEP)
 program.add_typer(templates, name="templates", rich_help_panel=RUN)

@@ -170,9 +170,14 @@ def _code(error: ClientError) -> str:
 
 
 def _unknown(error: Exception) -> AccountUnknown:
-    return AccountUnknown(
-        f"SES does not say what is on the account's suppression list ({code_of(error)})."
-    )
+    code = code_of(error)
+    sentence = f"SES does not say what is on the account's suppression list ({code})."
+    if ALIASES.get(code, code) == "AccessDeniedException" or code == "NoCredentialsError":
+        sentence += (
+            " Credentials are needed that allow ses:GetSuppressedDestination, "
+            "ses:ListSuppressedDestinations, ses:PutSuppressedDestination and ses:GetAccount."
+        )
+    return AccountUnknown(sentence)
 
 
 # Bringing both together
