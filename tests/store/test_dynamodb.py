@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import Send
@@ -12,7 +13,7 @@ from sesight.domain.suppression import Suppression
 from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.dynamodb import DynamoStore
-from tests.store import contract, contract_pages
+from tests.store import contract, contract_pages, contract_sending
 from tests.store.contract import BOTH, NOW, changes, everything, put, record
 from tests.store.engine import url_of
 
@@ -60,6 +61,22 @@ def fresh(url: str) -> Iterator[Callable[[], Store]]:
     opened.close()
 
 
+def unreachable(**_: object) -> None:
+    """Answer as a network that is down."""
+    raise EndpointConnectionError(endpoint_url="http://x")
+
+
+@pytest.fixture
+def away() -> Callable[[DynamoStore], None]:
+    """Let no call get through, and none be tried for long."""
+
+    def cut_off(store: DynamoStore) -> None:
+        store.while_there_is(lambda: 0.05)
+        store.calls.client.meta.events.register("before-call.dynamodb", unreachable)
+
+    return cut_off
+
+
 @pytest.fixture
 def count() -> contract.Count:
     """Add increments as a recount does."""
@@ -89,6 +106,28 @@ class TestTotals(contract.Totals):
 
 
 class TestLists(contract.Lists):
+    """Bound."""
+
+
+class TestBatches(contract_sending.Batches):
+    """Bound."""
+
+
+class TestClaims(contract_sending.Claims):
+    """Bound."""
+
+
+class TestResults(contract_sending.Results):
+    """Bound."""
+
+    EXAMPLES = 50
+
+
+class TestPauses(contract_sending.Pauses):
+    """Bound."""
+
+
+class TestKeeping(contract_sending.Keeping):
     """Bound."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
@@ -20,6 +20,7 @@ from sesight.store import open_store
 from sesight.store.dynamodb import DynamoStore
 from tests.store.contract import COUNTING, NOW, counted, put, record
 from tests.store.engine import url_of
+from tests.store.faulty import make_faulty, refusal
 
 WORKERS = 16
 
@@ -131,31 +132,6 @@ def test_many_at_once(url: str) -> None:
     assert rows == deltas.rows()
     for one in stores:
         one.close()
-
-
-class Faulty:
-    """A client of which some operations do something else first."""
-
-    def __init__(self, client: object, **instead: Callable) -> None:
-        """Take the client, and by operation what is called with the true one and the arguments."""
-        self._client = client
-        self._instead = instead
-
-    def __getattr__(self, name: str) -> object:
-        """Return an operation."""
-        true = getattr(self._client, name)
-        instead = self._instead.get(name)
-        return true if instead is None else lambda **arguments: instead(true, **arguments)
-
-
-def make_faulty(store: DynamoStore, **instead: Callable) -> None:
-    """Let some operations of a store do something else first."""
-    store.calls.client = Faulty(store.calls.client, **instead)
-
-
-def refusal(code: str, **more: object) -> ClientError:
-    """Return an error as DynamoDB answers one."""
-    return ClientError({"Error": {"Code": code, "Message": "no"}, **more}, "Some")
 
 
 def test_unprocessed(store: DynamoStore) -> None:

@@ -389,10 +389,11 @@ class SendLog(Protocol):
     def claim(self, wanted: Sequence[Intent], blocks: Blocks) -> list[Intent]:
         """Record intents before their calls; return what is then recorded of each, in order.
 
-        An intent is recorded if its batch has none of its key, or has it in a state of `AGAIN`. In the
-        same transaction the address is looked up: one that `blocks` is recorded as suppressed, with the
-        reason as its code. So a suppression committed before a claim is never missed by it. The caller
-        may send exactly those that come back intended with the `send_id` it gave.
+        An intent is recorded if its batch has none of its key, or has it in a state of `AGAIN`; of
+        several with one key in one call, the first. The address is looked up in the same transaction
+        (or after the record, and before this returns): one that `blocks` is recorded as suppressed, with
+        the reason as its code. So a suppression committed before a claim is never missed by it. The
+        caller may send exactly those that come back intended with the `send_id` it gave.
         """
         ...
 

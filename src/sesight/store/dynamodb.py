@@ -43,6 +43,7 @@ from sesight.store.dynamo.log import Log
 from sesight.store.dynamo.notes import Notes
 from sesight.store.dynamo.quarantine import Quarantine
 from sesight.store.dynamo.rows import Rows
+from sesight.store.dynamo.sending import DynamoSendLog
 from sesight.store.dynamo.tables import (
     DUE_INDEX,
     PREFIX_INDEX,
@@ -109,6 +110,7 @@ class DynamoStore:
         self._rows = Rows(self.calls, self.tables)
         self._values = RegisteredValues(self.calls, self.tables)
         self._log = Log(self.calls, self.tables, self._notes)
+        self.sending = DynamoSendLog(self.calls, control, self.tables)
         self.conflicts = 0
         """How many records were decided again so far, since others had changed them first."""
         try:
@@ -240,7 +242,7 @@ class DynamoStore:
 
     def sweep(self, now: int, limit: int) -> int:
         """Remove what has outlived its use: old hour rows and quarantined bodies, and up to `limit`
-        expired records where DynamoDB's own expiry does not.
+        expired records and intents where DynamoDB's own expiry does not.
         """
         live_from = self.live_from(now)
         removed = 0
@@ -251,7 +253,7 @@ class DynamoStore:
         for stream in self.tables:
             self._rows.forget_hours(stream, now // HOUR - HOURS_KEPT)
         self._quarantine.release(self._quarantine.expired(now - QUARANTINE_MS))
-        return removed
+        return max(removed, self.sending.sweep(now, limit)) if self._local else removed
 
     def _sweep_day(self, stream: str, day: int, limit: int) -> int:
         walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)

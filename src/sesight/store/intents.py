@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from sesight.domain.sending import AGAIN, INTENTS_KEPT, WITHHELD, Batch, Intent, State
+from sesight.domain.suppression import keys_of
 from sesight.domain.text import DAY
 
 if TYPE_CHECKING:
@@ -34,19 +35,18 @@ def place(intent: Intent) -> Place:
     return intent.batch, intent.key
 
 
-def may_claim(held: Intent | None) -> bool:
-    """Return whether a recipient may be tried of whom this is recorded."""
-    return held is None or held.state in AGAIN
+def claimed(held: Intent | None, wanted: Intent) -> Intent:
+    """Return what is recorded once an intent is claimed, whether its address is suppressed apart: the
+    intent itself, unless somebody else's stands.
+    """
+    return wanted if held is None or held.state in AGAIN else held
 
 
 def asked_of(intent: Intent) -> tuple[Place, ...]:
     """Return the (stream, key)s of the suppressions that may forbid an intent: of its address and of
     the address's whole domain.
     """
-    domain = intent.address.rpartition("@")[2]
-    if not domain:
-        return ()
-    return (intent.stream, intent.address), (intent.stream, f"@{domain}")
+    return tuple((intent.stream, key) for key in keys_of(intent.address))
 
 
 def allowed(wanted: Intent, items: Mapping[Place, Suppression], blocks: Blocks) -> Intent:

@@ -15,8 +15,8 @@ from sesight.store.intents import (
     Place,
     allowed,
     asked_of,
+    claimed,
     leased,
-    may_claim,
     moved,
     place,
     settled,
@@ -117,19 +117,13 @@ class SqliteSendLog:
         """Record intents before their calls; return what is then recorded of each, in order."""
         with self._writing() as connection:
             before = _held(connection, wanted)
-            items = suppressions_in(
-                connection,
-                {
-                    key
-                    for intent in wanted
-                    if may_claim(before.get(place(intent)))
-                    for key in asked_of(intent)
-                },
-            )
             after = dict(before)
             for intent in wanted:
-                if may_claim(after.get(place(intent))):
-                    after[place(intent)] = allowed(intent, items, blocks)
+                after[place(intent)] = claimed(after.get(place(intent)), intent)
+            ours = [intent for intent in wanted if after[place(intent)] is intent]
+            items = suppressions_in(connection, {key for one in ours for key in asked_of(one)})
+            for intent in ours:
+                after[place(intent)] = allowed(intent, items, blocks)
             _put(connection, before, after)
         return [after[place(intent)] for intent in wanted]
 

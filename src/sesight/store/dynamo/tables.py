@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sesight.domain.stream import Stream
 
 EXPIRES = "expirationTime"
-"""The attribute by which records expire: epoch seconds, which is what DynamoDB reads."""
+"""The attribute by which records and intents expire: epoch seconds, which is what DynamoDB reads."""
 
 
 class Index(NamedTuple):
@@ -104,7 +104,7 @@ CONTROL = "ses-control"
 
 def control_table(prefix: str = "") -> Table:
     """Return the shared table."""
-    return Table(prefix + CONTROL, "pk", "sk")
+    return Table(prefix + CONTROL, "pk", "sk", expires=True)
 
 
 def stream_tables(stream: Stream, prefix: str = "") -> StreamTables:
