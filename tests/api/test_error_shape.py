@@ -50,6 +50,7 @@ PATHS = (
     "/api/docs",
     "/api/outreach/send/jobs/j-1",
     "/api/outreach/send/jobs/j-1/results",
+    "/api/templates",
 )
 
 
@@ -124,6 +125,7 @@ def test_every_route_is_tried(services) -> None:
         "/api/outreach/send",
         "/api/outreach/send/jobs",
         "/api/unsubscribe/{token}",
+        "/api/templates/{name}/preview",
     } - undocumented
 
 

@@ -76,6 +76,7 @@ KNOWN = {
     "sort": ["-open", "name"],
     "email": ["ana@contoso.example"],
     "month": ["2026-10"],
+    "name": ["spring-launch"],
     "recipient": [encode("ana@contoso.example", bytes(64))],
 }
 

@@ -22,6 +22,7 @@ from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
 from sesight.api.sending import sending_routes
 from sesight.api.services import Services
+from sesight.api.templates import template_preview, templates
 from sesight.api.unsubscribe import ROUTES as UNSUBSCRIBE
 
 BODY_LIMIT = 1_000_000
@@ -83,6 +84,8 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
         ],
         lookup,
         recipient,
+        templates,
+        template_preview,
         provider,
         health,
         intake_health,

@@ -16,6 +16,7 @@ from sesight.domain.ports import Clock, Desk, Store
 from sesight.domain.stream import Stream
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import Counting
+from sesight.domain.template import Library
 from sesight.domain.text import DAY
 
 IntakeState = Literal["ok", "late", "quiet"]
@@ -98,7 +99,8 @@ class Unsubscribing(Protocol):
 class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
     loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
-    sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links.
+    sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links;
+    `templates` is where they are looked at, None: there are none.
     """
 
     store: Store
@@ -121,6 +123,7 @@ class Services:
     base_path: str = "/api"
     csv_rows: int = 10_000
     desk: Desk | None = None
+    templates: Library | None = None
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
 
     def tracked(self, stream: str) -> bool:

@@ -427,6 +427,7 @@ class App:
             hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
             desk=self.mailroom.desk,
             unsubscribing=self.unsubscribing,
+            templates=templates_of(settings),
         )
 
     def api(self) -> Litestar:

@@ -1,0 +1,100 @@
+"""Templates over HTTP: which there are, and what they make. Nothing is sent from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.params import FromPath, JSONBody
+from msgspec import Struct
+
+from sesight.api.answers import Meta, Total, meta_of
+from sesight.api.operation import ask, read
+from sesight.api.services import Given
+from sesight.domain.errors import NotFound
+from sesight.domain.template import Level
+
+
+class TemplateFinding(Struct, frozen=True):
+    """What is wrong with a template, in a sentence; with an error nothing is sent."""
+
+    level: Level
+    text: str
+
+
+class TemplateEntry(Struct, frozen=True, kw_only=True):
+    """A template: its name, what people call it, the stream it is for (null: any), its language, and
+    what is wrong with it.
+    """
+
+    name: str
+    label: str
+    stream: str | None
+    language: str | None
+    findings: list[TemplateFinding]
+
+
+class TemplateList(Struct, frozen=True, rename="camel", kw_only=True):
+    """Every template there is, by name."""
+
+    data: list[TemplateEntry]
+    total: Total | None
+    next_cursor: str | None
+    newer_cursor: str | None
+    searched_to: str | None
+    meta: Meta
+
+
+class TemplateContext(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a template is told, at most 262,144 characters; null or absent: its sample."""
+
+    context: dict[str, Any] | None = None
+
+
+class TemplatePreview(Struct, frozen=True, kw_only=True):
+    """What a template makes; `html` is null for mail of text alone. Show it in a frame without rights."""
+
+    name: str
+    subject: str
+    html: str | None
+    text: str
+    meta: Meta
+
+
+@read("/templates")
+def templates(services: Given) -> TemplateList:
+    """Every template that mail can be made of, with what is wrong with it."""
+    found = [] if services.templates is None else services.templates.about()
+    return TemplateList(
+        data=[
+            TemplateEntry(
+                name=each.name,
+                label=each.label,
+                stream=each.stream,
+                language=each.language,
+                findings=[TemplateFinding(told.level, told.text) for told in each.findings],
+            )
+            for each in found
+        ],
+        total=Total(len(found), exact=True),
+        next_cursor=None,
+        newer_cursor=None,
+        searched_to=None,
+        meta=meta_of(services, list(services.counting.streams)),
+    )
+
+
+@ask("/templates/{name:str}/preview")
+def template_preview(
+    services: Given, name: FromPath[str], data: JSONBody[TemplateContext]
+) -> TemplatePreview:
+    """What a template makes of its sample, or of another context. Nothing is sent."""
+    if services.templates is None:
+        raise NotFound("This server has no templates.")
+    made = services.templates.rendered(name, data.context)
+    return TemplatePreview(
+        name=name,
+        subject=made.subject,
+        html=made.html,
+        text=made.text,
+        meta=meta_of(services, list(services.counting.streams)),
+    )
