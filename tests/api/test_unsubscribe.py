@@ -223,7 +223,7 @@ def test_again(opening: Opening) -> None:
     assert {(each.status_code, each.text) for each in answers} == {(200, answers[0].text)}
     assert (len(causes(app)), unsubscribed(app)) == (1, 1)
     page = Page(client.get(PATH, headers=HTML).text)
-    assert "unsubscribed already" in page.words
+    assert "already unsubscribed" in page.words
     assert "form" not in [tag for tag, _ in page.tags]
 
 
@@ -278,7 +278,7 @@ def test_after_a_removal(opening: Opening) -> None:
     assert "Nothing has changed yet" in client.get(PATH, headers=HTML).text
     client.post(PATH, content=BODY)
     assert len(causes(app)) == 2
-    assert "unsubscribed already" in client.get(PATH, headers=HTML).text
+    assert "already unsubscribed" in client.get(PATH, headers=HTML).text
 
 
 @pytest.mark.parametrize(

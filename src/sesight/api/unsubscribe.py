@@ -197,7 +197,7 @@ def _done(leave: Leave, what: str) -> Response[str]:
 
 def _already(leave: Leave, what: str) -> Response[str]:
     return _page(
-        "You are unsubscribed already",
+        "You are already unsubscribed",
         f"<p>You do not get {what} at {_address(leave)} any more.</p>",
         '<p class="soft">There is nothing left to do. You can close this page.</p>',
     )
