@@ -88,6 +88,7 @@ def test_one_click_on_both_listeners(tmp_path, signer) -> None:
         ("expired", "outreach", "Subscription"),
     ]
     assert lines[0]["campaign"] == "digest-2026-11"
+    assert [line["messageId"] for line in lines[1:]] == [None, None]
     said = server.errors + "".join(output.read_text() for output in server.outputs)
     for (_, path), address in ways.items():
         assert path.rpartition(".")[2][:24] not in said

@@ -94,7 +94,7 @@ class Journal:
                 each.disposition,
                 each.stream,
                 event.type,
-                event.message_id,
+                event.message_id or None,
                 self._recipient_id(address) if address is not None else None,
                 address.rpartition("@")[2][:64] if address is not None else None,
                 each.campaign[:64] if each.campaign is not None else None,
