@@ -282,7 +282,7 @@ class App:
     @property
     def log(self) -> SendLog:
         """What was intended to be sent, and what became of it."""
-        return self.store.sending  # type: ignore[union-attr]
+        return self.store.sending
 
     @cached_property
     def mailroom(self) -> Mailroom:
