@@ -10,9 +10,9 @@ from typing import Any
 from litestar import Response
 from msgspec import to_builtins
 
-MEDIA_TYPE = "text/csv"
+from sesight.domain.text import spreadsheet_text
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+MEDIA_TYPE = "text/csv"
 
 
 def cell(value: Any) -> str:
@@ -25,8 +25,7 @@ def cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(value)
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return spreadsheet_text(str(value))
 
 
 def flat(row: Any) -> dict[str, Any]:

@@ -148,6 +148,16 @@ def network(value: str) -> str | None:
     return str(ip_network((found, bits), strict=False).network_address)
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return a text as a cell of a spreadsheet: one that would be run gets an apostrophe in front
+    (edge case 52).
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 _TOKEN = re.compile(r"^(?=.*\d)[A-Za-z0-9_.~=+-]{16,}$|^\d{6,}$|^[0-9a-fA-F-]{32,}$|@|%40|^.{64,}$")
 
 

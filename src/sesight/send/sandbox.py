@@ -48,8 +48,16 @@ class Folder(BaseLoader):
         self.root = root.resolve()
 
     def read(self, name: str) -> str:
-        """Return a file's text. Raises Outside for what is no plain file of the folder, ValueError
-        with a sentence for what is too large or no UTF-8.
+        """Return a file's text. Raises as `content` does, and ValueError for no UTF-8."""
+        content = self.content(name, SIZE_LIMIT, "more than SES takes")
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} is not UTF-8: save it as that.") from None
+
+    def content(self, name: str, limit: int, why: str) -> bytes:
+        """Return a file's bytes. Raises Outside for what is no plain file of the folder, ValueError
+        with a sentence, `why` at its end, for what is too large.
         """
         parts = name.split("/")
         path = self.root.joinpath(*parts)
@@ -59,13 +67,10 @@ class Folder(BaseLoader):
         if path.resolve() != path or not path.is_file():
             raise Outside(name)
         with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT + 1)
-        if len(content) > SIZE_LIMIT:
-            raise ValueError(f"{name} is over {SIZE_LIMIT // 1_000} KB, more than SES takes.")
-        try:
-            return content.decode()
-        except UnicodeDecodeError:
-            raise ValueError(f"{name} is not UTF-8: save it as that.") from None
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise ValueError(f"{name} is over {limit // 1_000:,} KB, {why}.")
+        return content
 
     def get_source(
         self, environment: Environment, template: str
