@@ -659,6 +659,7 @@ def api_document() -> dict[str, Any]:
     """Return the OpenAPI document of the default settings."""
     held = api_services.Services(
         store=None,
+        suppressions=None,
         counting=Counting({each.id: each for each in Settings().streams}),
         clock=_clock,
         recipient_key=bytes(32),
@@ -700,7 +701,9 @@ def api_operations() -> str:
             parts.append(f"{' '.join(operation['description'].split())}\n")
         body = operation.get("requestBody")
         if body:
-            parts.append(f"Body: {_shape(_content(body))}.\n")
+            [kind] = body["content"]
+            shape = _shape(_content(body)) if "json" in kind else code(kind)
+            parts.append(f"Body: {shape}.\n")
         if operation.get("parameters"):
             rows = [_parameter(each) for each in operation["parameters"]]
             parts.append(table(("parameter", "in", "type", "what"), rows))

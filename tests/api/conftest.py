@@ -10,10 +10,20 @@ from litestar.testing import TestClient
 
 from sesight.api.application import create_api
 from sesight.api.services import Intake, Services
+from sesight.domain.ports import Store
+from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.suppressions import Suppressions
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY
+from tests.reception import RULES
 
 Client = TestClient[Litestar]
+
+
+def suppressions_of(store: Store) -> Suppressions:
+    """Return the suppression list of a store."""
+    pipeline = Pipeline(store, RULES, lambda: NOW, None)
+    return Suppressions(store, pipeline.decide, COUNTING, POLICY, lambda: NOW)
 
 
 @pytest.fixture
@@ -22,6 +32,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
     ids = iter(f"{n:016x}" for n in range(1, 1_000_000))
     yield Services(
         store=store,
+        suppressions=suppressions_of(store),
         counting=COUNTING,
         policy=POLICY,
         clock=lambda: NOW,

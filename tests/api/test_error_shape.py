@@ -41,6 +41,8 @@ PATHS = (
     "/api/campaigns/outreach/winter-b",
     "/api/financial/months",
     "/api/recipients/r_x",
+    "/api/suppressions",
+    "/api/suppressions/stats",
     "/api/provider",
     "/api/health",
     "/api/health/intake",
@@ -126,6 +128,9 @@ def test_every_route_is_tried(services) -> None:
         "/api/outreach/send/jobs",
         "/api/unsubscribe/{token}",
         "/api/templates/{name}/preview",
+        "/api/suppressions/check",
+        "/api/suppressions/import",
+        "/api/suppressions/remove",
     } - undocumented
 
 
@@ -233,7 +238,7 @@ def test_expired(api, store, path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in PATHS[:13] if p not in ("/api/recipients/r_x", "/api/health")]
+    "path", [p for p in PATHS[:15] if p not in ("/api/recipients/r_x", "/api/health")]
 )
 def test_store_away(services, serve, path) -> None:
     """A store that is away is unavailable for now, and nothing of its error is told."""

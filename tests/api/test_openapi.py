@@ -42,7 +42,13 @@ MAIL = [
 ]
 
 
-UNUSED = Services(store=None, counting=COUNTING, clock=lambda: NOW, recipient_key=bytes(64))
+UNUSED = Services(
+    store=None,
+    suppressions=None,
+    counting=COUNTING,
+    clock=lambda: NOW,
+    recipient_key=bytes(64),
+)
 
 
 @pytest.fixture(scope="module")

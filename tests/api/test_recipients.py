@@ -80,6 +80,7 @@ def test_blocked_everywhere(api, store) -> None:
         "active": True,
         "causes": [
             {
+                "id": "bounced:7:1795435202000",
                 "at": "2026-11-23T12:00:02.000Z",
                 "reason": "bounced",
                 "scope": "all",
@@ -105,7 +106,13 @@ def test_lifted(api, store) -> None:
     found = look_up(api, "ana@contoso.example")
     assert found["mailable"][0]["allowed"]
     assert found["suppressions"][0]["removals"] == [
-        {"at": "2026-11-24T12:00:00.000Z", "lifts": ["x"], "note": "asked by phone"}
+        {
+            "at": "2026-11-24T12:00:00.000Z",
+            "changeId": "r",
+            "lifts": ["x"],
+            "note": "asked by phone",
+            "restoredAt": None,
+        }
     ]
     assert found["suppressions"][0]["causes"][0]["lifted"]
 

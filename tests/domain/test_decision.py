@@ -331,7 +331,7 @@ def test_wish() -> None:
         ({"reason": Reason.BLOCKED, "stream": "outreach"}, "until when"),
         ({"reason": Reason.SOFT_BOUNCES, "stream": "outreach"}, "until when"),
         ({"at": NOW + 1}, "yet to come"),
-        ({"note": "x" * 257}, "256 characters"),
+        ({"note": "x" * 513}, "512 characters"),
         ({"note": "\x00"}, "control character"),
     ],
 )
@@ -347,14 +347,19 @@ def test_notes() -> None:
 
 
 def test_covers() -> None:
-    """An addition is known where the item blocks at least as long already."""
+    """An addition is known where the item is suppressed for its reason at least as long already; for
+    another reason it is not, since that one may be lifted alone.
+    """
     for_good, for_a_day = after(manual()), after(manual(until=NOW + DAY))
-    assert covers(for_good, manual(), NOW, POLICY)
-    assert covers(for_good, manual(until=NOW + 9), NOW, POLICY)
-    assert covers(for_a_day, manual(until=NOW + DAY), NOW, POLICY)
-    assert not covers(for_a_day, manual(until=NOW + DAY + 1), NOW, POLICY)
-    assert not covers(for_a_day, manual(), NOW, POLICY)
-    assert not covers(None, manual(), NOW, POLICY)
+    assert covers(for_good, manual())
+    assert covers(for_good, manual(until=NOW + 9))
+    assert covers(for_a_day, manual(until=NOW + DAY))
+    assert not covers(for_a_day, manual(until=NOW + DAY + 1))
+    assert not covers(for_a_day, manual())
+    assert not covers(for_good, manual(reason=Reason.COMPLAINT))
+    assert not covers(None, manual())
+    lift = lifting(for_good, "r-1", NOW + 1, None)
+    assert not covers(after(lift, of=for_good), manual("c-2", NOW + 2))
 
 
 def test_what_became_of_an_addition() -> None:

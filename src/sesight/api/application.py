@@ -8,20 +8,20 @@ import msgspec
 from litestar import Litestar, Response, Router
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ControllerRouterHandler
 
 from sesight.api import openapi
 from sesight.api.campaigns import campaign_figures, campaigns
 from sesight.api.gate import Dressing, Gate
 from sesight.api.messages import message, messages, tracking_routes
 from sesight.api.months import month_routes
-from sesight.api.operation import read
+from sesight.api.operation import read, together
 from sesight.api.operations import health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
 from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
 from sesight.api.sending import sending_routes
 from sesight.api.services import Services
+from sesight.api.suppressions import HANDLERS as SUPPRESSIONS
 from sesight.api.templates import template_preview, templates
 from sesight.api.unsubscribe import ROUTES as UNSUBSCRIBE
 
@@ -34,7 +34,7 @@ def create_api(services: Services) -> Litestar:
     route in front.
     """
     handlers = routes_of(services)
-    served: list[ControllerRouterHandler] = [*handlers, *_documents(services, handlers)]
+    served = together([*handlers, *_documents(services, handlers)])
     app = _application(services, served, services.base_path)
     # Litestar's own middleware does not see requests that match no route; the gate must.
     app.asgi_handler = Gate(app.asgi_handler, services)
@@ -44,15 +44,13 @@ def create_api(services: Services) -> Litestar:
 def create_public(services: Services) -> Litestar:
     """Return what of the API everybody reaches: unsubscribe links, under the base path or not."""
     bases = {services.base_path, "/"}
-    served: list[ControllerRouterHandler] = [
-        Router(base, route_handlers=UNSUBSCRIBE) for base in sorted(bases)
-    ]
+    served = [Router(base, route_handlers=UNSUBSCRIBE) for base in sorted(bases)]
     app = _application(services, served, "/")
     app.asgi_handler = Dressing(app.asgi_handler, services)
     return app
 
 
-def _application(services: Services, served: list[ControllerRouterHandler], base: str) -> Litestar:
+def _application(services: Services, served: list[Router], base: str) -> Litestar:
     return Litestar(
         served,
         path=base,
@@ -84,6 +82,7 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
         ],
         lookup,
         recipient,
+        *SUPPRESSIONS,
         templates,
         template_preview,
         provider,

@@ -18,6 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sesight.api.csv_file import MEDIA_TYPE as CSV
+from sesight.api.operation import together
 from sesight.api.problem import KINDS, MEDIA_TYPE, Problem
 from sesight.api.services import Services
 
@@ -37,7 +38,7 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
         use_handler_docstrings=True,
     )
     app = Litestar(
-        handlers,
+        together(handlers),
         path=services.base_path,
         openapi_config=config,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
@@ -51,6 +52,15 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
     schemas["Problem"] = described["Problem"]
     for name, each in schemas.items():  # Litestar leaves the docstrings of structs out
         each["description"] = " ".join(described[name]["description"].split())
+    for handler in handlers:
+        kind = handler.opt.get("body", "application/json")
+        if kind != "application/json":  # read raw, of which Litestar knows no schema
+            for path in sorted(handler.paths):
+                whole = f"{services.base_path.rstrip('/')}{path}"
+                schema["paths"][whole]["post"]["requestBody"] = {
+                    "content": {kind: {"schema": {"type": "string"}}},
+                    "required": True,
+                }
     schema["paths"] = {_camel(path): methods for path, methods in schema["paths"].items()}
     for path in schema["paths"].values():
         for method in _METHODS:

@@ -38,3 +38,25 @@ def decode(rid: str, key: bytes) -> str:
     if encode(address, key) != rid:  # base64 has spare bits: one address has one id
         raise InvalidRequest("The recipient id was not made by this server.")
     return address
+
+
+CURSOR = "c_"
+_CURSOR_PURPOSE = b"sesight cursor 1"
+
+
+def seal(address: str, question: str, key: bytes) -> str:
+    """Return a cursor after an address that tells nobody the address, for one question."""
+    sealed = _cipher(key).encrypt(address.encode(), [_CURSOR_PURPOSE, question.encode()])
+    return CURSOR + urlsafe_b64encode(sealed).decode().rstrip("=")
+
+
+def unseal(cursor: str, question: str, key: bytes) -> str:
+    """Return the address a cursor goes on after. Raises InvalidRequest for one of another question."""
+    try:
+        if not cursor.startswith(CURSOR):
+            raise ValueError(cursor)
+        text = cursor.removeprefix(CURSOR)
+        sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return _cipher(key).decrypt(sealed, [_CURSOR_PURPOSE, question.encode()]).decode()
+    except (ValueError, InvalidTag) as error:
+        raise InvalidRequest("The cursor is not of an answer to this question.") from error

@@ -18,7 +18,16 @@ from sesight.api.services import Given, Services
 from sesight.domain.ports import Filter
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals, totals_of
-from sesight.domain.suppression import Active, Cause, Removal, Suppression, active, is_lifted
+from sesight.domain.suppression import (
+    Active,
+    Cause,
+    Removal,
+    Suppression,
+    active,
+    foremost,
+    is_lifted,
+    keys_of,
+)
 from sesight.domain.tally import COUNTERS, counts, tally_of
 from sesight.domain.text import address, iso
 
@@ -56,8 +65,9 @@ class Mailable(Struct, frozen=True, kw_only=True):
 
 
 class CauseEntry(Struct, frozen=True, kw_only=True):
-    """One thing that spoke for suppressing the address; `lifted` by a removal."""
+    """One thing that spoke for suppressing the address; `lifted` by a removal, which names it by id."""
 
+    id: str
     at: str
     reason: str
     scope: str
@@ -66,12 +76,16 @@ class CauseEntry(Struct, frozen=True, kw_only=True):
     source: CauseSource
 
 
-class RemovalEntry(Struct, frozen=True, kw_only=True):
-    """One lifting of the suppression."""
+class RemovalEntry(Struct, frozen=True, rename="camel", kw_only=True):
+    """One lifting of the suppression: the causes it names, and the change that did it. One that was
+    taken back holds no more.
+    """
 
     at: str
+    change_id: str
     lifts: list[str]
     note: str | None
+    restored_at: str | None
 
 
 class SuppressionEntry(Struct, frozen=True, kw_only=True):
@@ -121,50 +135,37 @@ def recipient(services: Given, rid: FromPath[str], stream: StreamIds = None) -> 
 def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
     wanted = Filter(streams=streams, address=named)
     page = services.store.messages(wanted, RECORDS, None, services.clock())
-    items = [
-        (stream, [item for key in keys if (item := services.store.suppression(stream, key))])
-        for stream in streams
-        for keys in [(named, named[named.rindex("@") :])]
-    ]
+    held = {name: services.store.suppressions_of(name, [named]) for name in streams}
+    items = {
+        name: [found[key] for key in keys_of(named) if key in found] for name, found in held.items()
+    }
+    now, policy = services.clock(), services.policy
     sent = [record.sent_at for record in page.records]
     return Person(
         recipient_id=encode(named, services.recipient_key),
         address=named,
-        known=bool(page.records) or any(held for _, held in items),
-        mailable=[_mailable(services, stream, held) for stream, held in items],
+        known=bool(page.records) or any(items.values()),
+        mailable=[mailable(name, foremost(some, now, policy)) for name, some in items.items()],
         counts=_counts(services, page.records),
         first_sent_at=iso(min(sent, default=None)),
         last_sent_at=iso(max(sent, default=None)),
-        suppressions=[_entry(services, item) for _, held in items for item in held],
+        suppressions=[entry(services, item) for some in items.values() for item in some],
         data=[message_record(record, services) for record in page.records],
         next_cursor=None if page.cursor is None else f"o.{page.cursor}",
         meta=meta_of(services, streams),
     )
 
 
-def _mailable(services: Services, stream: str, items: Iterable[Suppression]) -> Mailable:
-    """Say whether the address is free in a stream: neither it nor its domain blocks."""
-    now = services.clock()
-    blocks = [found for item in items if (found := active(item, now, services.policy)) is not None]
-    if not blocks:
-        return Mailable(
-            stream=stream,
-            allowed=True,
-            reason=None,
-            scope=None,
-            since=None,
-            until=None,
-            source=None,
-        )
-    worst: Active = blocks[0]
+def mailable(stream: str, why: Active | None) -> Mailable:
+    """Say whether an address is free in a stream, given why it is not (None: it is)."""
     return Mailable(
         stream=stream,
-        allowed=False,
-        reason=worst.cause.reason,
-        scope=worst.cause.scope,
-        since=iso(worst.since),
-        until=iso(worst.until),
-        source=_source(worst.cause),
+        allowed=why is None,
+        reason=None if why is None else why.cause.reason,
+        scope=None if why is None else why.cause.scope,
+        since=None if why is None else iso(why.since),
+        until=None if why is None else iso(why.until),
+        source=None if why is None else _source(why.cause),
     )
 
 
@@ -177,14 +178,21 @@ def _source(cause: Cause) -> CauseSource:
     )
 
 
-def _entry(services: Services, item: Suppression) -> SuppressionEntry:
+def entry(services: Services, item: Suppression) -> SuppressionEntry:
+    """Return an item with its history."""
     return SuppressionEntry(
         stream=item.stream,
         address=item.address,
         active=active(item, services.clock(), services.policy) is not None,
         causes=[_cause(cause, item.removals) for cause in item.causes],
         removals=[
-            RemovalEntry(at=iso(held.at) or "", lifts=list(held.lifts), note=held.note)
+            RemovalEntry(
+                at=iso(held.at) or "",
+                change_id=held.id,
+                lifts=list(held.lifts),
+                note=held.note,
+                restored_at=iso(held.restored_at),
+            )
             for held in item.removals
         ],
     )
@@ -192,6 +200,7 @@ def _entry(services: Services, item: Suppression) -> SuppressionEntry:
 
 def _cause(cause: Cause, removals: tuple[Removal, ...]) -> CauseEntry:
     return CauseEntry(
+        id=cause.id,
         at=iso(cause.at) or "",
         reason=cause.reason,
         scope=cause.scope,

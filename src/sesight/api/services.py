@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -11,10 +11,12 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
+from sesight.domain.decision import Told, Wish
 from sesight.domain.leaving import Leave
 from sesight.domain.ports import Clock, Desk, Store
 from sesight.domain.stream import Stream
-from sesight.domain.suppression import SuppressionPolicy
+from sesight.domain.suppression import Active, Suppression, SuppressionPolicy
+from sesight.domain.suppression_file import BadRow, Row
 from sesight.domain.tally import Counting
 from sesight.domain.template import Library
 from sesight.domain.text import DAY
@@ -95,6 +97,67 @@ class Unsubscribing(Protocol):
         ...
 
 
+class SuppressionList(Protocol):
+    """The list as people work on it (`sesight.ingest.suppressions`)."""
+
+    def add(self, wishes: Sequence[Wish], change: str) -> list[Told]:
+        """Suppress addresses and whole domains."""
+        ...
+
+    def remove(
+        self,
+        addresses: Sequence[str],
+        change: str,
+        note: str,
+        streams: Sequence[str],
+        causes: Collection[str] = (),
+    ) -> list[Told]:
+        """Lift what stands against addresses."""
+        ...
+
+    def restore(
+        self, addresses: Sequence[str], restores: str, streams: Sequence[str]
+    ) -> list[Told]:
+        """Take the removals of a change back."""
+        ...
+
+    def take(
+        self, rows: Iterable[Row | BadRow], change: str, *, dry_run: bool = False
+    ) -> Iterator[tuple[Row | BadRow, Told | None]]:
+        """Suppress what the rows of a file wish for."""
+        ...
+
+    def check(
+        self, addresses: Sequence[str], streams: Sequence[str]
+    ) -> list[tuple[str, dict[str, Active | None]] | Told]:
+        """Return why each stream must not send to each address."""
+        ...
+
+    def page(
+        self,
+        streams: Sequence[str],
+        limit: int,
+        after: str | None = None,
+        *,
+        prefix: str = "",
+        reason: str | None = None,
+        active: bool | None = None,
+    ) -> tuple[list[tuple[str, list[Suppression]]], str | None]:
+        """Return addresses in order with their items."""
+        ...
+
+    def exported(
+        self,
+        streams: Sequence[str],
+        after: str | None = None,
+        *,
+        prefix: str = "",
+        reason: str | None = None,
+    ) -> Iterator[tuple[str, ...]]:
+        """Yield the rows of a file."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
@@ -104,6 +167,7 @@ class Services:
     """
 
     store: Store
+    suppressions: SuppressionList
     counting: Counting
     clock: Clock
     recipient_key: bytes

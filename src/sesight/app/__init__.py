@@ -21,6 +21,7 @@ from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.health import Seen, health
 from sesight.ingest.journal import Journal
 from sesight.ingest.pipeline import Observer, Pipeline
+from sesight.ingest.suppressions import Suppressions
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
 
@@ -209,6 +210,9 @@ class App:
             observers.append(Journal(journal, self._ids(), clock).record)
         self.pipeline = Pipeline(
             self.store, self.rules, clock, _each(observers) if observers else None
+        )
+        self.suppressions = Suppressions(
+            self.store, self.pipeline.decide, self.counting, settings.suppression, clock
         )
         self._journal = journal
         self._secret_failed = secret_failed or self._count_secret_failure
@@ -414,6 +418,7 @@ class App:
         store, settings = self.store, self.settings
         return Services(
             store=store,
+            suppressions=self.suppressions,
             counting=self.counting,
             clock=self.clock,
             recipient_key=self.recipient_key,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sesight.domain.stream import Stream
 
-NOTE = 256
+NOTE = 512
 """Characters of a note at most."""
 
 CHANGE = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -262,12 +262,13 @@ def note_of(text: str | None) -> str | None:
     return note or None
 
 
-def covers(item: Suppression | None, wanted: Addition, now: int, policy: SuppressionPolicy) -> bool:
-    """Return whether an item blocks already, at least as long as an addition would."""
-    found = None if item is None else active(item, now, policy)
-    if found is None:
-        return False
-    return found.until is None or (wanted.until is not None and found.until >= wanted.until)
+def covers(item: Suppression | None, wanted: Addition) -> bool:
+    """Return whether an item is suppressed for the reason of an addition already, at least as long."""
+    return item is not None and any(
+        held.reason == wanted.reason
+        and (held.until is None or (wanted.until is not None and held.until >= wanted.until))
+        for held in standing(item)
+    )
 
 
 def told_of_addition(
