@@ -73,6 +73,17 @@ def test_body(templates: Templates) -> None:
     )
 
 
+def test_nothing_is_loaded(templates: Templates, tmp_path: Path) -> None:
+    """No style sheet is loaded, were it a file of this machine."""
+    (tmp_path / "own.css").write_text("p { color: red }")
+    links = "".join(
+        f'<link rel="stylesheet" href="{scheme}{tmp_path / "own.css"}">'
+        for scheme in ("", "file://")
+    )
+    written(templates, subject="s", html=f"{links}<p>x</p>", text="t")
+    assert "red" not in (templates.load("hello").body({}).html or "")
+
+
 def test_text_alone(templates: Templates) -> None:
     """A template without HTML makes mail of text alone."""
     written(templates, subject="Hi", html=None, text="Hi {{ who }}")
@@ -210,7 +221,20 @@ def test_sandbox(templates: Templates, escape: str) -> None:
     assert context == {"who": "Ana", "things": [1], "told": {"a": 0}}
 
 
-@pytest.mark.parametrize("gone", ["'a'|center(9)", "'%9d'|format(1)", "'a'|random", "lipsum()"])
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "'a'|center(9)",
+        "'%9d'|format(1)",
+        "'a'|random",
+        "lipsum()",
+        *[f"'a'.{padding}(9)" for padding in ("center", "ljust", "rjust", "zfill", "expandtabs")],
+        "'a{}'.format('b')",
+        "'a{b}'.format_map({'b': 1})",
+        "('a{}'|attr('format'))('b')",
+        "'a{}'['format']('b')",
+    ],
+)
 def test_no_chance(templates: Templates, gone: str) -> None:
     """What pads, or differs from one rendering to the next, is not in the language."""
     written(templates, subject="s", html=None, text=f"{{{{ {gone} }}}}")
