@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 from cogapp import Cog
@@ -32,6 +33,8 @@ from sesight.ingest import (
     ses,
     sns,
 )
+from sesight.send.paper import Letterhead, Words
+from sesight.send.statement_files import COLUMNS, MORE
 from sesight.settings import environment_names
 
 ROOT = Path(__file__).parent.parent
@@ -198,6 +201,12 @@ def test_every_setting() -> None:
 def test_every_measure() -> None:
     """The measures page has every counter, rate and reason."""
     assert missing(DOCS / "measures.md", *COUNTERS, *RATES, *REASONS) == set()
+
+
+def test_every_word_of_statements() -> None:
+    """The page on statements has every column of their files, and every setting of their paper."""
+    members = [field.name for each in (Letterhead, Words) for field in msgspec.structs.fields(each)]
+    assert missing(DOCS / "statements.md", *COLUMNS, *MORE, *members) == {"words"}
 
 
 def test_every_suppression_reason() -> None:

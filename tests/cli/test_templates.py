@@ -104,11 +104,9 @@ def test_preview(begun: Sesight, tmp_path: Path) -> None:
     )
     page = (tmp_path / "spring-launch.html").read_text()
     assert ("Ana, Harbour Insights" in page, "Content-Security-Policy" in page) == (True, True)
-    (tmp_path / "bo.json").write_text(
-        '{"name": "Bo", "month": "May", "statement": {"total": "€1"}}'
-    )
+    (tmp_path / "bo.json").write_text('{"name": "Bo", "statement": {"total": "€1"}}')
     ended = begun("templates", "preview", "payout-statement", "--context", "bo.json")
-    assert (ended.code, "'paid_on' is named and has no value" in ended.err) == (2, True)
+    assert (ended.code, "'month_name' is named and has no value" in ended.err) == (2, True)
     made = begun("templates", "preview", "spring-launch", "--json", "--out", "x.html").json
     assert made["subject"] == "Ana, Harbour Insights is open for partners"
     assert not (tmp_path / "x.html").exists()

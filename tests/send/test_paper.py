@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from PIL import Image
@@ -19,7 +20,9 @@ from sesight.domain.errors import SettingsError
 from sesight.send.outbound import Attachment, Unsendable
 from sesight.send.paper import FONTS, Paper
 from sesight.send.sandbox import Folder
+from sesight.send.statement_files import from_json
 from sesight.send.statements import Line, Statement
+from sesight.send.templates import EXAMPLES, GIVEN, Templates
 
 STATEMENT = Statement(
     id="PS/2026-10 #42",
@@ -233,3 +236,19 @@ def test_no_letterhead(own: Path) -> None:
     """A template without paper.toml has a plain PDF."""
     [made] = Paper(Folder(own.parent), own.name).attachments(STATEMENT)
     assert "Statement" in words(made.content)
+
+
+def test_the_example() -> None:
+    """The template that Sesight ships is tried with what its figures give, and has its paper."""
+    folder = EXAMPLES / "payout-statement"
+    [found] = from_json((folder / "statements.json").read_bytes()).entries
+    assert isinstance(found, Statement)
+    sample = msgspec.json.decode((folder / "sample.json").read_bytes())
+    assert {"statement": sample["statement"]} == found.context()
+    body = Templates(EXAMPLES).load("payout-statement").body({**GIVEN, **found.context()})
+    assert found.shown(found.total) not in body.subject  # subjects are stored
+    pdf, sheet = Paper(Folder(EXAMPLES), "payout-statement").attachments(found)
+    for line in found.lines:
+        for text in (body.html or "", body.text, words(pdf.content)):
+            assert found.shown(line.amount) in text.replace("\xa0", " ")
+        assert f"{line.amount}" in sheet.content.decode()
