@@ -206,7 +206,7 @@ def test_every_measure() -> None:
 def test_every_word_of_statements() -> None:
     """The page on statements has every column of their files, and every setting of their paper."""
     members = [field.name for each in (Letterhead, Words) for field in msgspec.structs.fields(each)]
-    assert missing(DOCS / "statements.md", *COLUMNS, *MORE, *members) == {"words"}
+    assert missing(DOCS / "statements.md", *COLUMNS, *MORE, *members) == set()
 
 
 def test_every_suppression_reason() -> None:
