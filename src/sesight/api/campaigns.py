@@ -98,11 +98,20 @@ class CampaignList(Struct, frozen=True, rename="camel", kw_only=True):
     meta: Meta
 
 
+class Withheld(Struct, frozen=True):
+    """Recipients that our own sender sent nothing to: they are in no other figure."""
+
+    suppressed: int
+    invalid: int
+    refused: int
+
+
 class CampaignAnswer(CampaignCard, frozen=True, rename="camel", kw_only=True):
     """A campaign's card with its figures: a series by age or day, and breakdowns by mailbox, reason,
     link and tags. `previous` is always null. A series by day has no `complaintReporting`.
     """
 
+    withheld: Withheld
     previous: None
     series: Series
     breakdowns: dict[str, list[Slice]]
@@ -228,10 +237,18 @@ def campaign_figures(
         detail=detail,
         totals=figures.totals,
         rates=figures.rates,
+        withheld=_withheld(services, card),
         previous=None,
         series=_series(services, card, step),
         breakdowns=breakdowns,
         meta=meta_of(services, [stream], provider=card.provider, partial=_partial(detail)),
+    )
+
+
+def _withheld(services: Services, card: Card) -> Withheld:
+    found = services.withheld(card.stream, card.campaign)
+    return Withheld(
+        found.get("suppressed", 0), found.get("invalid", 0), found.get("refused", 0)
     )
 
 

@@ -90,6 +90,12 @@ class Gate(Dressing):
                 "misdirected",
                 f"This API answers to localhost and to the hosts in its settings, not to {host!r}.",
             )
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        if any(not self._is_ours(origin) for origin in origins):
+            return (
+                "forbidden",
+                "A page of another site asks this: open the API's own address and ask from there.",
+            )
         passed_on = next((name for name in PROXY_HEADERS if name in names), None)
         if passed_on is not None and not self._services.api_keys_exist():
             return (
@@ -97,6 +103,11 @@ class Gate(Dressing):
                 _PROXIED.format(passed_on.decode()),
             )
         return None
+
+    def _is_ours(self, origin: str) -> bool:
+        """Return whether a page is served by us: another's could have a browser send mail."""
+        host = host_name(origin.partition("://")[2])
+        return host in LOOPBACK or host in self._services.hosts
 
 
 def _writable(scope: Scope) -> MutableMapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -163,7 +163,8 @@ class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
     loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
     sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links;
-    `templates` is where they are looked at, None: there are none.
+    `templates` is where they are looked at, None: there are none; `withheld` says of a stream's
+    campaign how many got nothing from it, by state.
     """
 
     store: Store
@@ -188,6 +189,7 @@ class Services:
     csv_rows: int = 10_000
     desk: Desk | None = None
     templates: Library | None = None
+    withheld: Callable[[str, str], Mapping[str, int]] = lambda _stream, _campaign: {}
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
 
     def tracked(self, stream: str) -> bool:

@@ -431,9 +431,13 @@ class App:
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
             desk=self.mailroom.desk,
+            withheld=self._withheld,
             unsubscribing=self.unsubscribing,
             templates=templates_of(settings),
         )
+
+    def _withheld(self, stream: str, campaign: str) -> dict[str, int]:
+        return {state.value: n for state, n in self.log.withheld(stream, campaign).items()}
 
     def api(self) -> Litestar:
         """Return the HTTP API."""

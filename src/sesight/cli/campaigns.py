@@ -146,6 +146,7 @@ def _show_stats(found: dict[str, Any]) -> None:
         ("Sent", _span(found)),
         ("State", found["state"]),
         ("Detail", detail_in_words(found["detail"])),
+        ("Withheld", _withheld(found["withheld"])),
     ):
         if value is not None:
             out.print(f"{label:<9}", screen.plain(value))
@@ -155,6 +156,12 @@ def _show_stats(found: dict[str, Any]) -> None:
         if slices:
             out.print(_breakdown(name, slices))
     out.print(_series(found["series"]))
+
+
+def _withheld(withheld: dict[str, int]) -> str | None:
+    """Say how many recipients our own sender sent nothing to, None for nobody."""
+    told = ", ".join(f"{n:,} {state}" for state, n in withheld.items() if n)
+    return f"{told}: not sent, and in no other figure" if told else None
 
 
 def _span(found: dict[str, Any]) -> str:
