@@ -138,6 +138,24 @@ def test_seen_in_tracking_data(api: Client, here: Office) -> None:
     assert card["name"] == "Spring is here"
 
 
+def test_withheld(api: Client, here: Office) -> None:
+    """Who got nothing from our own sender is counted with the campaign, apart from its totals."""
+    api.post(PATH, json=mail("ana@example.org", "nobody", "no one"))
+    found = api.get("/api/campaigns/outreach/spring").json()
+    assert found["withheld"] == {"suppressed": 0, "invalid": 2, "refused": 0}
+    assert found["totals"]["recipients"] == 1
+
+
+def test_pages_of_others(api: Client, ses: SimulatedSes) -> None:
+    """A page of another site cannot have a browser send mail; one of ours can."""
+    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
+        answer = api.post(PATH, json=mail("ana@example.org"), headers={"Origin": origin})
+        assert (answer.status_code, answer.json()["type"]) == (403, "forbidden")
+    assert ses.messages() == []
+    own = api.post(PATH, json=mail("a@example.org"), headers={"Origin": "http://127.0.0.1:8025"})
+    assert own.status_code == 200
+
+
 def test_more_than_a_request_takes(api: Client, ses: SimulatedSes) -> None:
     """Over 100 recipients, or more than the rate lets go in 20 s, are refused with what to do."""
     answer = api.post(PATH, json=mail(*(f"a{n}@example.org" for n in range(101))))

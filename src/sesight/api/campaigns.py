@@ -247,9 +247,7 @@ def campaign_figures(
 
 def _withheld(services: Services, card: Card) -> Withheld:
     found = services.withheld(card.stream, card.campaign)
-    return Withheld(
-        found.get("suppressed", 0), found.get("invalid", 0), found.get("refused", 0)
-    )
+    return Withheld(found.get("suppressed", 0), found.get("invalid", 0), found.get("refused", 0))
 
 
 def _series(services: Services, card: Card, step: str) -> Series:

@@ -11,7 +11,7 @@ import msgspec
 
 from sesight.domain.errors import InvalidRequest
 from sesight.send import outreach
-from sesight.send.jobs import RECIPIENTS
+from sesight.send.jobs import JOB, RECIPIENTS
 from sesight.send.sender import Order
 from sesight.send.tags import format_campaign_tag
 
@@ -74,7 +74,7 @@ class Desk:
                 f"A job goes to at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
             )
         sender = self._sender(stream)
-        order = self.order(stream, asked, identity("job", owner, stream, key), "job")
+        order = self.order(stream, asked, identity(JOB, owner, stream, key), JOB)
         return self._jobs.start(order, sender)
 
     def job(self, stream: str, id_: str) -> Job:

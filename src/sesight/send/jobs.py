@@ -13,11 +13,14 @@ from msgspec import Struct, field
 
 from sesight.domain.errors import NotFound, SendingStopped, SesightError
 from sesight.domain.sending import Batch, Job, Result, State
-from sesight.send.sender import result_of
+from sesight.send.sender import batch_of, result_of
 
 if TYPE_CHECKING:
     from sesight.domain.ports import Clock, SendLog
     from sesight.send.sender import Order, Sender
+
+JOB = "job"
+"""The kind of a job's batch."""
 
 AT_ONCE = 4
 """Jobs of a process at most that run at once."""
@@ -30,8 +33,9 @@ WAIT = 30.0
 
 
 class _Running(Struct):
-    """A job's thread, how it is stopped, and why it ended early."""
+    """A job as it was begun here, its thread, how it is stopped, and why it ended early."""
 
+    begun: Batch
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
     detail: str | None = None
@@ -56,39 +60,33 @@ class Jobs:
         known = self._log.batch(order.id)
         with self._lock:
             live = {id_ for id_, each in self._running.items() if _alive(each)}
-            finished = known is not None and known.finished_at is not None
-            if order.id not in live and not finished:
+            if order.id not in live and (known is None or known.finished_at is None):
                 if self._closed or len(live) >= AT_ONCE:
                     raise SendingStopped(
                         f"{AT_ONCE} jobs are running already: send this one when one has finished."
                     )
-                running = _Running()
+                running = _Running(batch_of(order, self._clock(), "", 0))
                 running.thread = threading.Thread(
                     target=self._run, args=(order, sender, running), name="job", daemon=True
                 )
                 self._running[order.id] = running
                 running.thread.start()
-        return Job(
-            id=order.id,
-            stream=order.stream,
-            campaign=order.campaign,
-            state="finished" if finished else "running",
-            total=len(order.drafts),
-            counts=self._counts(order.id),
-            started_at=self._clock() if known is None else known.at,
-            finished_at=None if known is None else known.finished_at,
-        )
+        return self.job(order.stream, order.id)
 
     def job(self, stream: str, id_: str) -> Job:
         """Return how far a job of a stream is. Raises NotFound."""
-        batch = self._batch(stream, id_)
         with self._lock:
             running = self._running.get(id_)
+        batch = self._log.batch(id_)
+        if batch is None and running is not None and running.begun.stream == stream:
+            batch = running.begun  # its thread has not come to record it
+        if batch is None or batch.stream != stream or batch.kind != JOB:
+            raise NotFound("There is no such job, or it was long ago.")
         detail = None if running is None else running.detail
         state = "finished"
         if batch.finished_at is None:
-            held = batch.leased_until > self._clock() and running is None
-            state = "running" if held or _alive(running) else "interrupted"
+            elsewhere = running is None and batch.leased_until > self._clock()
+            state = "running" if elsewhere or _alive(running) else "interrupted"
         if state == "interrupted" and detail is None:
             detail = "Who sent it was stopped: ask for it again under the same key to go on."
         return Job(
@@ -107,7 +105,7 @@ class Jobs:
         self, stream: str, id_: str, limit: int, after: str | None, sender: Sender
     ) -> tuple[list[Result], str | None]:
         """Return results by key, and the key to continue after, None at the end. Raises NotFound."""
-        self._batch(stream, id_)
+        self.job(stream, id_)
         intents = self._log.intents(id_, limit, after)
         results = [result_of(each.address or each.key, sender.settled(each)) for each in intents]
         return results, intents[-1].key if len(intents) == limit else None
@@ -128,12 +126,6 @@ class Jobs:
             sender.send(order, stop=running.stop)
         except SesightError as error:
             running.detail = str(error)
-
-    def _batch(self, stream: str, id_: str) -> Batch:
-        batch = self._log.batch(id_)
-        if batch is None or batch.stream != stream or batch.kind != "job":
-            raise NotFound("There is no such job, or it was long ago.")
-        return batch
 
     def _counts(self, id_: str) -> dict[str, int]:
         progress = self._log.progress(id_)

@@ -161,17 +161,7 @@ class Sender:
         nothing could be tried.
         """
         now = self._clock()
-        asked = Batch(
-            id=order.id,
-            kind=order.kind,
-            stream=order.stream,
-            campaign=order.campaign,
-            fingerprint=order.fingerprint,
-            at=now,
-            holder=secrets.token_hex(8),
-            leased_until=now + LEASE,
-            total=len(order.drafts),
-        )
+        asked = batch_of(order, now, secrets.token_hex(8), now + LEASE)
         known = self._log.batch(order.id)
         if known is not None and known.fingerprint != order.fingerprint:
             raise Conflict(
@@ -479,6 +469,21 @@ class Sender:
             if len(page) < PAGE:
                 return found
             after = page[-1].key
+
+
+def batch_of(order: Order, at: int, holder: str, leased_until: int) -> Batch:
+    """Return the batch of an order that is begun now."""
+    return Batch(
+        id=order.id,
+        kind=order.kind,
+        stream=order.stream,
+        campaign=order.campaign,
+        fingerprint=order.fingerprint,
+        at=at,
+        holder=holder,
+        leased_until=leased_until,
+        total=len(order.drafts),
+    )
 
 
 def result_of(recipient: str, intent: Intent) -> Result:
