@@ -394,11 +394,13 @@ class Results:
 
     def test_settle_unclaimed(self, store: Store) -> None:
         """What cannot be sent to anybody is recorded without a claim; of two told at once, the later
-        counts if it is the same attempt's.
+        counts, but not another attempt that may have sent something.
         """
         log = store.sending
         one = intent_of("~f00d", address="", state=State.INVALID, code="address", detail="No @.")
-        log.settle([one, replace(one, code="later"), replace(one, send_id="t", code="other")])
+        log.settle(
+            [one, replace(one, code="later"), replace(one, send_id="t", state=State.UNKNOWN)]
+        )
         log.settle([])
         assert all_of(log, "b") == [replace(one, code="later")]
         assert log.withheld("outreach", "spring") == {State.INVALID: 1}
@@ -502,7 +504,12 @@ class Results:
                 else:
                     log.settle(told)
                     for each in told:
-                        if each.key not in model or model[each.key].send_id == each.send_id:
+                        held = model.get(each.key)
+                        if (
+                            held is None
+                            or held.send_id == each.send_id
+                            or (held.state in AGAIN and each.state in AGAIN)
+                        ):
                             record(each)
             assert all_of(log, f"law-{mark}") == [model[key] for key in sorted(model)]
             assert log.progress(f"law-{mark}") == Counter(each.state for each in model.values())

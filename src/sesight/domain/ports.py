@@ -398,8 +398,9 @@ class SendLog(Protocol):
         ...
 
     def settle(self, intents: Sequence[Intent]) -> None:
-        """Record what became of intents: they replace those with the same batch, key and send_id, and
-        are recorded where there is none of their key. `withheld` follows the change of state.
+        """Record what became of intents: they replace those with the same batch, key and send_id, those
+        of another send_id where neither sent anything (`AGAIN`), and are recorded where there is none
+        of their key. `withheld` follows the change of state.
         """
         ...
 

@@ -364,12 +364,11 @@ class Sender:
             known = self.settled(known)
             if known.state not in AGAIN:
                 return known
-        # one of which SES may yet say that it was sent is not used again
-        used = known is None or known.code == NOT_ACCEPTED
+        # never one used before: who lost its lease may hold that, and send under it
         intent = Intent(
             batch=run.batch.id,
             key=draft.key,
-            send_id=secrets.token_hex(10) if known is None or used else known.send_id,
+            send_id=secrets.token_hex(10),
             stream=run.order.stream,
             campaign=run.order.campaign,
             address=draft.address,

@@ -59,8 +59,12 @@ def allowed(wanted: Intent, items: Mapping[Place, Suppression], blocks: Blocks) 
 
 
 def settled(held: Intent | None, told: Intent) -> Intent:
-    """Return what is recorded once it is told what became of an intent: another attempt stays."""
-    return told if held is None or held.send_id == told.send_id else held
+    """Return what is recorded once it is told what became of an intent: another attempt stays, but
+    where neither sent anything.
+    """
+    if held is None or held.send_id == told.send_id:
+        return told
+    return told if held.state in AGAIN and told.state in AGAIN else held
 
 
 def moved(changes: Iterable[tuple[Intent | None, Intent]]) -> dict[Campaign, Counter[State]]:
