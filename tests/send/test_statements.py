@@ -271,6 +271,28 @@ def test_by_how_much() -> None:
     assert fault.told == "The total is not the sum of the lines. The difference is 0.01 EUR."
 
 
+def test_fine_figures_are_shown_whole() -> None:
+    """A unit price or a quantity finer than a cent is shown with every digit."""
+    lines = [{"label": "x", "quantity": "1.23456", "unit_price": "0.12345", "amount": "0.15"}]
+    found = one(with_(lines=lines, subtotals={}, total="0.15"))
+    assert isinstance(found, Statement)
+    [section] = found.context()["statement"]["sections"]
+    assert section["lines"] == [
+        {
+            "label": "x",
+            "quantity": "1,23456",
+            "unit_price": "0,12345\xa0€",
+            "amount": "0,15\xa0€",
+        }
+    ]
+
+
+def test_why_no_floats() -> None:
+    """Whoever gives a float hears what to write instead."""
+    with pytest.raises(Misstated, match="is a float, which cannot hold cents: write it as text"):
+        amount(12.5, "EUR")
+
+
 def test_products_are_rounded_either_way() -> None:
     """A product may be rounded to the nearest cent by any rule, and no further."""
     for written, right in (("0.12", True), ("0.13", True), ("0.11", False), ("0.14", False)):
