@@ -240,6 +240,11 @@ def test_lifted_soft_bounces() -> None:
     assert reason_now(held, AFTER) is None
 
 
+def never(_: int) -> bool:
+    """Say that no record has expired."""
+    return False
+
+
 def test_good_signs() -> None:
     """Good signs are deliveries and what people did; machines and sends are none."""
     none = item(soft(0))
@@ -252,23 +257,30 @@ def test_good_signs() -> None:
         ([delivery(), opened(after=99_000)], sent_at + 99_000),
         ([delivery(after=99_000), opened(after=70_000)], sent_at + 99_000),
     ):
-        assert with_good(none, (), [record(*told)]) == replace(none, good_at=good_at)
+        known = None if good_at is None else sent_at
+        good = replace(none, good_at=good_at, good_sent_at=known)
+        assert with_good(none, [record(*told)], never) == good
 
 
 def test_good_sign_taken_back() -> None:
     """An open that its Delivery shows to be too soon is no good sign any more."""
     early = record(opened(after=5_000))
     both = record(opened(after=5_000), delivery(after=1_000))
-    first = with_good(item(soft(0)), (), [early])
+    first = with_good(item(soft(0)), [early], never)
     assert first.good_at == NOW - DAY + 5_000
-    assert with_good(first, [early], [both]).good_at == NOW - DAY + 1_000
+    assert with_good(first, [both], never).good_at == NOW - DAY + 1_000
+    assert with_good(first, [], never).good_at is None
 
 
 def test_good_sign_of_an_expired_record() -> None:
-    """A good sign later than all that is held was one of an expired record, and stays."""
-    held = replace(item(soft(0)), good_at=NOW)
-    assert with_good(held, [record(delivery())], [record(delivery())]) is held
-    assert with_good(held, [], [record(delivery())]) is held
+    """A good sign of a record that may have expired stays until a later one comes."""
+    expired = replace(item(soft(0)), good_at=NOW - DAY, good_sent_at=NOW - 80 * DAY)
+    unknown = replace(expired, good_sent_at=None)
+    for held in (expired, unknown):
+        assert with_good(held, [], NOW.__gt__).good_at == NOW - DAY
+        assert with_good(held, [record(delivery())], NOW.__gt__).good_at == NOW - DAY + 1_300
+        early = record(delivery(sent_at=NOW - 3 * DAY))
+        assert with_good(held, [early], NOW.__gt__).good_at == NOW - DAY
 
 
 def test_counted() -> None:

@@ -41,16 +41,22 @@ class Ledger:
         self.held |= {
             key: record for key, record in changes.records.items() if key not in self.lost
         }
-        self.items |= changes.suppressions
-        for key, change in changes.rollups.items():
-            held = self.totals.get(key, [0] * len(change))
-            self.totals[key] = [a + b for a, b in zip(held, change, strict=True)]
+        self._suppress(changes)
+        if changes.afterwards is not None:
+            self._suppress(changes.afterwards(self))  # type: ignore[arg-type]
         for each in changes.quarantined:
             first = self.waiting.get(each.id)
             self.waiting[each.id] = each if first is None else replace(each, at=first.at)
         for name in changes.released:
             self.waiting.pop(name, None)
         return self.lost & changes.records.keys()
+
+    def _suppress(self, changes: Changes) -> None:
+        """Apply suppressions and increments of rollups."""
+        self.items |= changes.suppressions
+        for key, change in changes.rollups.items():
+            held = self.totals.get(key, [0] * len(change))
+            self.totals[key] = [a + b for a, b in zip(held, change, strict=True)]
 
     def records(
         self,
@@ -72,8 +78,11 @@ class Ledger:
         """Return suppression items."""
         return {place: self.items[place] for place in wanted if place in self.items}
 
-    def of_address(self, stream: str, address: str) -> Iterable[Record]:
+    def of_address(
+        self, stream: str, address: str, messages: Collection[str] = ()
+    ) -> Iterable[Record]:
         """Return the records of an address in a stream."""
+        del messages  # they are among them
         return [
             record
             for key, record in self.held.items()

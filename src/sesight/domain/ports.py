@@ -96,6 +96,8 @@ class Changes(Struct):
     `records` maps to the record after (the one before is what the view gave; None: it is new).
     `rollups` holds one increment per counter of each row; a store that derives rollups from its own
     change feed ignores them. `released` are ids of quarantined bodies now folded in or given up.
+    `afterwards` gives what must further change of suppressions, over a view in which all of this is
+    stored: asked in the same transaction, or else again and again until it changes nothing more.
     """
 
     records: dict[Key, Record]
@@ -105,6 +107,7 @@ class Changes(Struct):
     quarantined: list[Quarantined]
     released: list[str]
     newest_at: int | None = None
+    afterwards: Callable[[View], Changes] | None = None
 
 
 class View(Protocol):
@@ -127,12 +130,18 @@ class View(Protocol):
         """Return the items of the (stream, address)es that have one."""
         ...
 
-    def of_address(self, stream: str, address: str) -> Iterable[Record]:
-        """Return the records the address has in the stream."""
+    def of_address(
+        self, stream: str, address: str, messages: Collection[str] = ()
+    ) -> Iterable[Record]:
+        """Return the records the address has in the stream. A store's index may be a moment behind;
+        the records of the messages named are not missing for that.
+        """
         ...
 
     def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
-        """Return quarantined bodies with the reason `unrouted` for any of the messages."""
+        """Return quarantined bodies with the reason `unrouted` for any of the messages, and for those
+        asked for before: a batch that is decided again may find a message known that was new to it.
+        """
         ...
 
     def room(self, reason: str) -> int:

@@ -28,7 +28,7 @@ from sesight.domain.record import least
 from sesight.domain.text import DAY, address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sesight.domain.record import Record
     from sesight.domain.stream import Stream
@@ -125,8 +125,8 @@ class Removal(Struct, frozen=True, gc=False, array_like=True):
 
 class Suppression(Struct, frozen=True, gc=False, array_like=True):
     """All that is known of one address in one stream. `good_at` is the latest delivery or human
-    engagement (kept while soft bounces are); `counted` is the (UTC day it began, reason) under
-    which the item counts as active, None while it does not.
+    engagement (kept while soft bounces are), `good_sent_at` when its message was sent; `counted` is
+    the (UTC day it began, reason) under which the item counts as active, None while it does not.
     """
 
     stream: str
@@ -136,6 +136,7 @@ class Suppression(Struct, frozen=True, gc=False, array_like=True):
     good_at: int | None = None
     spelling: str | None = None
     counted: tuple[int, str] | None = None
+    good_sent_at: int | None = None
 
 
 class Active(Struct, frozen=True):
@@ -300,28 +301,33 @@ def _joined(one: Removal, other: Removal) -> Removal:
     )
 
 
-def with_good(item: Suppression, before: Iterable[Record], after: Iterable[Record]) -> Suppression:
+def with_good(
+    item: Suppression, records: Iterable[Record], is_expired: Callable[[int], bool]
+) -> Suppression:
     """Return the item with `good_at` brought up to date: the latest delivery or human engagement of
-    the address's records, given those held before a batch and those held after it.
+    the address's records in the stream.
 
     It can become earlier: the Delivery that shows an open to be too soon may come after the open.
-    What is later than all records held before is of records that have expired since, and stays.
+    But what a record said that is gone stays: `is_expired` tells whether one of that send time is.
     """
-    was, now = _good_of(before), _good_of(after)
-    known = item.good_at
-    if known is not None and (was is None or known > was):
-        now = known if now is None else max(known, now)
-    return item if now == known else replace(item, good_at=now)
+    signs = list(_good_signs(records))
+    if item.good_at is not None and (item.good_sent_at is None or is_expired(item.good_sent_at)):
+        signs.append((item.good_at, item.good_sent_at or 0))
+    good_at, good_sent_at = max(signs, default=(None, None))
+    if (good_at, good_sent_at) == (item.good_at, item.good_sent_at):
+        return item
+    return replace(item, good_at=good_at, good_sent_at=good_sent_at)
 
 
-def _good_of(records: Iterable[Record]) -> int | None:
-    times = [
-        held.at for record in records for held in record.timeline if isinstance(held, Delivery)
-    ]
-    times += [
-        held.at for record in records for held, said in verdicts(record) if said.who is Who.HUMAN
-    ]
-    return max(times, default=None)
+def _good_signs(records: Iterable[Record]) -> Iterator[tuple[int, int]]:
+    """Yield when something good happened, and when its message was sent."""
+    for record in records:
+        for held in record.timeline:
+            if isinstance(held, Delivery):
+                yield held.at, record.sent_at
+        for engagement, said in verdicts(record):
+            if said.who is Who.HUMAN:
+                yield engagement.at, record.sent_at
 
 
 def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
@@ -336,6 +342,11 @@ def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
             seen[kind] += 1
             kept.append(held)
     return tuple(reversed(kept))
+
+
+def is_soft(item: Suppression) -> bool:
+    """Return whether soft bounces are among an item's causes, so that good signs matter to it."""
+    return any(cause.reason == Reason.SOFT_BOUNCES for cause in item.causes)
 
 
 def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:

@@ -27,7 +27,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.ports import Card, Changes, Key, Quarantined, View
 from sesight.domain.record import Record, fold, least
-from sesight.domain.rollup import Deltas, add_suppressed
+from sesight.domain.rollup import Deltas, Rollups, add_suppressed
 from sesight.domain.stream import Stream
 from sesight.domain.suppression import (
     Cause,
@@ -36,6 +36,7 @@ from sesight.domain.suppression import (
     SuppressionPolicy,
     causes_of,
     counted,
+    is_soft,
     spread,
     with_cause,
     with_good,
@@ -213,7 +214,7 @@ class Batch:
 
     def fold_awaiting(self) -> None:
         """Fold quarantined events that waited for a message which now has appeared."""
-        for waiting in self._view.awaiting(self._new) if self._new else ():
+        for waiting in self._view.awaiting(self._new):
             if waiting.event is not None and waiting.message_id in self._streams:
                 event = _decode_event(waiting.event)
                 self._load_more(event)
@@ -246,27 +247,12 @@ class Batch:
 
     def suppress(self) -> None:
         """Join what the batch says of addresses into their suppression items."""
-        good: dict[tuple[str, str], dict[Key, Record]] = {}
-        streams = self._rules.counting.streams
-        for key in self._touched:
-            record = self._records[key]
-            of = streams.get(record.stream)
-            if of is not None and of.soft_bounces and self._is_good(key):
-                good.setdefault((record.stream, record.recipient), {})[key] = record
-        self._held = held = self._view.suppressions({*self._causes, *good})
-        for place in {*self._causes, *(place for place in good if place in held)}:
-            item = before = held.get(place)
-            for cause in self._causes.get(place, ()):
+        self._held = held = self._view.suppressions(self._causes)
+        for place, causes in self._causes.items():
+            before = held.get(place)
+            item = with_cause(before, *place, causes[0])
+            for cause in causes[1:]:
                 item = with_cause(item, *place, cause)
-            if item is None:
-                continue
-            if _is_soft(item):
-                known = {
-                    Key(each.message_id, each.recipient): each
-                    for each in self._view.of_address(*place)
-                }
-                now = {**known, **good.get(place, {})}
-                item = with_good(item, known.values(), now.values())
             spelling = least(item.spelling, self._spellings.get(place))
             if spelling != item.spelling:
                 item = replace(item, spelling=spelling)
@@ -274,11 +260,52 @@ class Batch:
             if item != before:
                 self._items[place] = item
 
+    def weigh(self, view: View) -> Changes:
+        """Weigh soft bounces anew against good signs, given a view in which the batch is stored.
+
+        Signs are in records, soft bounces in items: of two batches at the same time that bring one
+        each, the later to store sees both. A batch that comes again, since it was cut off, weighs too.
+        """
+        items: dict[tuple[str, str], Suppression] = {}
+        rollups: Rollups = {}
+        messages = self._signs()
+        for place, before in view.suppressions(messages).items():
+            if is_soft(before):
+                records = view.of_address(*place, messages[place])
+                item = with_good(before, records, self._is_expired)
+                item = counted(item, self._now, self._rules.suppression)
+                if item != before:
+                    items[place] = item
+                    add_suppressed(rollups, before, item)
+        return Changes({}, items, rollups, {}, [], [])
+
+    def _signs(self) -> dict[tuple[str, str], set[str]]:
+        """Return the places that the batch may have brought a soft bounce or a good sign for, with
+        the messages of those signs.
+        """
+        found: dict[tuple[str, str], set[str]] = {
+            place: set()
+            for place, causes in self._causes.items()
+            if any(cause.reason == Reason.SOFT_BOUNCES for cause in causes)
+        }
+        streams = self._rules.counting.streams
+        spoken = dict.fromkeys(key for each in self._done if each is not None for key in each.keys)
+        for key in spoken | self._touched:
+            record = self._records[key]
+            of = streams.get(record.stream)
+            if of is not None and of.soft_bounces and self._is_good(key):
+                found.setdefault((record.stream, key.recipient), set()).add(key.message_id)
+        return found
+
     def _is_good(self, key: Key) -> bool:
-        """Return whether a touched record was or is one of a message that reached somebody."""
+        """Return whether a record was or is one of a message that reached somebody."""
         was, now = self._stored.get(key), self._records[key].tally
         before = None if was is None else was.tally
         return any(tally is not None and tally.facts & REACHED for tally in (before, now))
+
+    def _is_expired(self, sent_at: int) -> bool:
+        expires_at = self._rules.expires_at(sent_at // DAY)
+        return expires_at is not None and expires_at <= self._now
 
     def recall(self, message_ids: Collection[str]) -> None:
         """Load records to tally again by today's rules; what counts as before is not written."""
@@ -331,6 +358,7 @@ class Batch:
             list(self._quarantined.values()),
             self._released,
             self._now if records else None,
+            self.weigh if self._readings else None,
         )
 
     def answers(self, lost: set[Key]) -> list[Processed]:
@@ -383,10 +411,8 @@ class Batch:
 
     def _is_late(self, day: int) -> bool:
         """Return whether the records of a send day are past retention and not to be taken."""
-        rules = self._rules
-        expires_at = rules.expires_at(day)
-        late = expires_at is not None and expires_at <= self._now
-        return late and (rules.backfill is None or day >= rules.backfill)
+        backfill = self._rules.backfill
+        return self._is_expired(day * DAY) and (backfill is None or day >= backfill)
 
     def _meet(self, message_id: str, stream: str) -> None:
         if message_id not in self._streams:
@@ -483,7 +509,3 @@ _WHY = {
     "unknown-set": "No stream in the settings has the event's configuration set.",
     "unknown-account": "The event is of an account that the settings do not name.",
 }
-
-
-def _is_soft(item: Suppression) -> bool:
-    return any(cause.reason == Reason.SOFT_BOUNCES for cause in item.causes)

@@ -174,11 +174,28 @@ class DynamoStore:
             self.conflicts += len(commit.conflicts)
             self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
             changes = fold(view)
-        if commit.unsuppressed:
-            raise StoreUnavailable("Others change the same suppressions all the time.")
+        else:
+            if commit.unsuppressed or not commit.conflicts:
+                raise StoreUnavailable("Others change the same all the time.")
+        if changes.afterwards is not None:
+            self._change_afterwards(changes.afterwards)
         commit.finish(changes)
         self._await(commit.written)
         return commit.lost | commit.conflicts
+
+    def _change_afterwards(self, decide: Callable[[View], Changes]) -> None:
+        """Change suppressions as records now stored want it, until a look shows nothing to change.
+
+        Everybody looks after writing, at the item first and at records then: whoever is the last to
+        write either sees all.
+        """
+        for _ in range(ROUNDS):
+            view = DynamoView(self.calls, self.tables, self._quarantine)
+            changes = decide(view)
+            if not changes.suppressions:
+                return
+            Commit(self._parts, view).round(changes)
+        raise StoreUnavailable("Others change the same all the time.")
 
     def _await(self, written: Mapping[tuple[Key, str], int]) -> None:
         """Remember what was written, for `settle`."""

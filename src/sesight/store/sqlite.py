@@ -186,12 +186,9 @@ class SqliteStore:
                 first_day = write_records(connection, numbers, view, changes.records)
                 if first_day is not None:
                     _note(connection, "first_day", first_day, "min")
-            if changes.suppressions:
-                lists.put_suppressions(
-                    connection, changes.suppressions.values(), self._clock(), self._policy
-                )
-            if changes.rollups:
-                totals.add(connection, numbers, changes.rollups)
+            self._put_suppressions(connection, changes)
+            if changes.afterwards is not None:
+                self._put_suppressions(connection, changes.afterwards(view))
             if changes.cards:
                 totals.join_cards(connection, numbers, changes.cards.values())
             if changes.quarantined:
@@ -203,6 +200,15 @@ class SqliteStore:
             if changes.newest_at is not None:
                 _note(connection, "newest_at", changes.newest_at, "max")
         return set()
+
+    def _put_suppressions(self, connection: sqlite3.Connection, changes: Changes) -> None:
+        """Write suppressions and increments of rollups."""
+        if changes.suppressions:
+            lists.put_suppressions(
+                connection, changes.suppressions.values(), self._clock(), self._policy
+            )
+        if changes.rollups:
+            totals.add(connection, self._numbers, changes.rollups)
 
     def bounded(self, rollups: Rollups) -> Rollups:
         """Return increments under the rows that keep them: values beyond the bound as `~other`."""

@@ -96,7 +96,12 @@ class SqliteView:
         """Return the items of the (stream, address)es that have one."""
         return suppressions_in(self._connection, wanted)
 
-    def of_address(self, stream: str, address: str) -> Iterable[Record]:
+    def of_address(
+        self,
+        stream: str,
+        address: str,
+        messages: Collection[str] = (),  # noqa: ARG002 - the index is never behind
+    ) -> Iterable[Record]:
         """Return the records the address has in the stream."""
         number = self._numbers.stream(stream)
         rows = self._connection.execute(
@@ -112,9 +117,12 @@ class SqliteView:
 
     def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
         """Return quarantined bodies with the reason `unrouted` for any of the messages."""
-        if not self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM quarantine WHERE reason = 'unrouted')"
-        ).fetchone()[0]:
+        if (
+            not message_ids
+            or not self._connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM quarantine WHERE reason = 'unrouted')"
+            ).fetchone()[0]
+        ):
             return []
         return [
             read_quarantined(body)

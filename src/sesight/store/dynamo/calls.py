@@ -74,6 +74,8 @@ class Calls:
         self.remaining = remaining
         self.failure = ClientError
         self._broken = BotoCoreError
+        self.threads = THREADS
+        """Calls under way at once; with 1, `each` stays in its caller's thread."""
         self._pool: ThreadPoolExecutor | None = None
         self.throttled: Counter[str] = Counter()
         """How often each resource (a table's or an index's ARN, else the call's name) was throttled."""
@@ -130,10 +132,10 @@ class Calls:
     def each(self, do: Callable[[_In], _Out], over: Iterable[_In]) -> list[_Out]:
         """Do something to each of several at once, in threads; return the results in order."""
         wanted = list(over)
-        if len(wanted) < 2:
+        if len(wanted) < 2 or self.threads < 2:
             return [do(one) for one in wanted]
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, "dynamodb")
+            self._pool = ThreadPoolExecutor(self.threads, "dynamodb")
         return list(self._pool.map(do, wanted))
 
     def close(self) -> None:

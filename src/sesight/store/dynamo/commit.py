@@ -318,8 +318,8 @@ class Commit:
     def finish(self, changes: Changes) -> None:
         """Do what comes after all records: release bodies folded in, note the newest intake."""
         folded = self._bodies - {held.id for held in changes.quarantined}
-        if not self.lost:
-            self._parts.quarantine.release({*changes.released, *folded})
+        if not self.lost and not self.conflicts:
+            self._parts.quarantine.release(sorted({*changes.released, *folded}))
         if changes.newest_at is not None:
             self._parts.notes.note_newest(changes.newest_at)
 

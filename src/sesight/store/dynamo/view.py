@@ -50,7 +50,7 @@ class DynamoView:
         self.items: dict[Place, tuple[Suppression | None, int]] = {}
         """The suppressions read, None where there is none, with their versions."""
         self._awaited: set[str] = set()
-        self._bodies: set[str] = set()
+        self._bodies: dict[str, Quarantined] = {}
 
     # Records
 
@@ -88,7 +88,7 @@ class DynamoView:
         self._asked |= set(keys)
 
     def _read_whole(self, message_ids: Collection[str]) -> None:
-        asked = [(table, name) for name in message_ids for table in self._of_table]
+        asked = [(table, name) for name in sorted(message_ids) for table in self._of_table]
         for (table, _), items in zip(asked, self._calls.each(self._of_message, asked), strict=True):
             for item in items:
                 self.remember(item, self._of_table[table], stays=True)
@@ -134,14 +134,19 @@ class DynamoView:
         self._read_whole(empty)
         return any(self.held.get(name) for name in empty)
 
-    def of_address(self, stream: str, address: str) -> Iterable[Record]:
-        """Return the records the address has in the stream."""
+    def of_address(
+        self, stream: str, address: str, messages: Collection[str] = ()
+    ) -> Iterable[Record]:
+        """Return the records the address has in the stream, as they are now; see the port."""
         table = self._streams[stream].tracking.name
         found = self._calls.query(
             TableName=table, IndexName=EMAIL_INDEX.name, **equals(email=text_key(address))
         )
+        wanted = {(entry["messageId"]["S"], entry["recipient"]["S"]) for entry in found}
+        wanted |= {(text_key(name), text_key(address)) for name in messages}
         keys = [
-            (table, {name: entry[name] for name in ("messageId", "recipient")}) for entry in found
+            (table, {"messageId": {"S": message}, "recipient": {"S": recipient}})
+            for message, recipient in sorted(wanted)
         ]
         return [
             read_record(item, stream) for _, item in self._calls.get_many(keys, consistent=True)
@@ -176,11 +181,18 @@ class DynamoView:
     # The quarantine
 
     def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
-        """Return quarantined bodies with the reason `unrouted` for any of the messages."""
-        found = self._quarantine.awaiting(message_ids)
+        """Return quarantined bodies that wait for any of the messages asked for so far; see the port.
+
+        One that was given is given again, though somebody else may have let it go since: he may have
+        found it in the record that this batch wrote, and it must not be missing when that is written
+        again.
+        """
         self._awaited.update(message_ids)
-        self._bodies.update(held.id for held in found)
-        return found
+        if not self._awaited:
+            return []
+        for held in self._quarantine.awaiting(self._awaited):
+            self._bodies.setdefault(held.id, held)
+        return sorted(self._bodies.values(), key=lambda held: (held.at, held.id))
 
     def is_awaited(self) -> bool:
         """Return whether bodies came since for the messages that were asked for."""
