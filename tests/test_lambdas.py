@@ -16,7 +16,7 @@ from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.leaving import Leave
 from sesight.domain.text import DAY, iso
-from sesight.lambdas import METRICS, Processor, Refused, gateway
+from sesight.lambdas import METRICS, Processor, Refused, Sending, gateway
 from sesight.send.secrets import SesSecrets
 from sesight.send.unsubscribe import Tokens
 from sesight.settings import SendingSettings
@@ -36,7 +36,9 @@ from tests.invocation import (
     settings_of,
     sqs_event,
 )
+from tests.mailing import simulated_ses
 from tests.payload import body, payload
+from tests.send.office import EXAMPLES
 from tests.store.engine import url_of
 from tests.store.test_dynamodb_faults import make_faulty, refusal
 
@@ -72,6 +74,50 @@ def held(store: DynamoStore, bodies: list[bytes]) -> set[str]:
     """Return which of the bodies' messages have a record."""
     names = {json.loads(each)["mail"]["messageId"] for each in bodies}
     return {name for name in names if store.message(name, NOW)}
+
+
+# Mail out
+
+
+def test_send(url: str) -> None:
+    """A function that sends tells of each recipient, once for a key, and its mail is in the records
+    that the processor keeps.
+    """
+    with simulated_ses() as ses:
+        sender = SesSecrets(
+            stream="outreach",
+            from_address="news@example.com",
+            public_url="https://mail.example.com",
+            postal_address="1 Example Street",
+            unsubscribe_keys={"k1": "11" * 32},
+        )
+        sending = SendingSettings(senders=[sender], endpoint=ses.url, templates=str(EXAMPLES))
+        app = App(replace(settings_of(url), sending=sending), lasting=False)
+        try:
+            send = Sending(app, "outreach").handle
+            asked = {
+                "template": "spring-launch",
+                "campaign": {"id": "spring"},
+                "recipients": [{"email": "ana@example.org"}, {"email": "nobody"}],
+                "context": json.loads((EXAMPLES / "spring-launch" / "sample.json").read_text()),
+                "idempotencyKey": "order-1",
+            }
+            first = send(asked, Context())
+            assert (first["status"], first["counts"]) == (207, {"sent": 1, "invalid": 1})
+            assert send(asked, Context()) == first
+            assert len(ses.messages()) == 1
+            (record,) = app.store.message(first["results"][0]["messageId"], now_ms())
+            assert (record.recipient, record.campaign) == ("ana@example.org", "spring")
+            wrong = send({"template": "spring-launch"}, Context())
+            assert (wrong["status"], wrong["type"]) == (422, "invalid-request")
+            asked.pop("idempotencyKey")
+            status, told = app.ask(
+                "/api/outreach/send/jobs", {}, body=json.dumps(asked).encode(), key="job-1"
+            )
+            assert status == 503
+            assert b"no jobs" in told
+        finally:
+            app.close()
 
 
 # Events in

@@ -134,6 +134,22 @@ def api(event: dict[str, Any], context: Context) -> dict[str, Any]:
     return _gateway()(event, context)
 
 
+def outreach_send(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Send outreach mail that another program of the account asks for.
+
+    See `Sending.handle`.
+    """
+    return _sending("outreach").handle(event, context)
+
+
+def finance_send(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Send statements that another program of the account asks for.
+
+    See `Sending.handle`.
+    """
+    return _sending("finance").handle(event, context)
+
+
 # What they share, made once
 
 
@@ -149,7 +165,11 @@ def _settings() -> Settings:
 
 @cache
 def _app() -> tuple[App, DynamoStore]:
-    app = App(load(), secret_failed=lambda stream: _emit({"Stream": stream}, {"SecretFailures": 1}))
+    app = App(
+        load(),
+        secret_failed=lambda stream: _emit({"Stream": stream}, {"SecretFailures": 1}),
+        lasting=False,
+    )
     return app, _dynamo(app)
 
 
@@ -173,6 +193,11 @@ def _aggregator() -> Aggregator:
 
 
 @cache
+def _sending(stream: str) -> Sending:
+    return Sending(_app()[0], stream)
+
+
+@cache
 def _gateway() -> Handler:
     return gateway(_app()[0])
 
@@ -193,6 +218,36 @@ def gateway(app: App) -> Handler:
 
 def _seconds_left(context: Context) -> Callable[[], float]:
     return lambda: context.get_remaining_time_in_millis() / 1_000 - SPARE
+
+
+# Mail out
+
+
+class Sending:
+    """Sends what is asked of it through the API's own route, so that the same holds of it."""
+
+    def __init__(self, app: App, stream: str) -> None:
+        """Find the stream's route."""
+        from sesight.api.services import OWN_ROUTES
+
+        self._app = app
+        self._store = _dynamo(app)
+        self._api = app.api()
+        (self._path,) = [each.send for each in OWN_ROUTES if each.stream == stream]
+
+    def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Answer the body of `POST …/send`, in which `idempotencyKey` may stand as well.
+
+        Returns what the route answers (docs/api.md) with its `status`. A message that SES took and
+        whose answer was lost is not sent again when the function is invoked again with the same key.
+        """
+        self._store.while_there_is(_seconds_left(context))
+        asked = dict(event)
+        key = asked.pop("idempotencyKey", None)
+        body = msgspec.json.encode(asked)
+        status, told = self._app.ask(f"/api{self._path}", {}, self._api, body=body, key=key)
+        answer: dict[str, Any] = msgspec.json.decode(told)
+        return {**answer, "status": status}
 
 
 # Events in

@@ -69,7 +69,7 @@ ANSWERS = {
 
 def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
     """Return the routes by which a stream's template mail is sent."""
-    path, stream = f"/{routes.prefix}/send", routes.stream
+    path, stream = routes.send, routes.stream
 
     @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
     def send(
@@ -85,7 +85,7 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
 
 def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
     """Return the routes of a stream's jobs of template mail."""
-    path, stream = f"/{routes.prefix}/send/jobs", routes.stream
+    path, stream = f"{routes.send}/jobs", routes.stream
 
     @ask(path, operation_id=f"send_{stream}_job", summary=f"Send a job: {stream}", status_code=202)
     def send_job(

@@ -70,6 +70,11 @@ class StreamRoutes:
         """Return the path of the stream's tracking data from SES."""
         return f"/{self.prefix}/tracking-data{'-ses' if self.legacy else ''}"
 
+    @property
+    def send(self) -> str:
+        """Return the path by which the stream's mail is sent."""
+        return f"/{self.prefix}/send"
+
 
 OWN_ROUTES = (
     StreamRoutes("outreach", "outreach", legacy=True),

@@ -176,15 +176,17 @@ class App:
         journal: Callable[[bytes], object] | None = None,
         count: Observer | None = None,
         secret_failed: Callable[[str], None] | None = None,
+        lasting: bool = True,
     ) -> None:
         """Open the store and build the pipeline.
 
         `journal` takes the lines of processed events; `backfill` takes events of send days before
         the store's first; `count` is told of every batch; `secret_failed` of a stream whose secret
-        could not be read, else the metrics are.
+        could not be read, else the metrics are. A process that is not `lasting` runs no jobs.
         Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self.settings = settings
+        self.lasting = lasting
         self.clock = clock
         self.counting = settings.rules_of_counting
         self.topics = topics(settings)
@@ -452,10 +454,18 @@ class App:
         return create_public(self.services())
 
     def ask(
-        self, path: str, query: dict[str, Any], api: Litestar | None = None
+        self,
+        path: str,
+        query: dict[str, Any],
+        api: Litestar | None = None,
+        *,
+        body: bytes | None = None,
+        key: str | None = None,
     ) -> tuple[int, bytes]:
-        """Ask the API a question in this process; return status and body, as HTTP would."""
-        return asyncio.run(_ask(api or self.api(), path, query))
+        """Ask the API a question in this process; return status and body, as HTTP would. With a `body`
+        (JSON) it is a POST, perhaps with an idempotency `key`.
+        """
+        return asyncio.run(_ask(api or self.api(), path, query, body, key))
 
 
 def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # noqa: FBT001
@@ -494,19 +504,26 @@ def _each(observers: list[Observer]) -> Observer:
     return observe
 
 
-async def _ask(api: Litestar, path: str, query: dict[str, Any]) -> tuple[int, bytes]:
+async def _ask(
+    api: Litestar, path: str, query: dict[str, Any], asked: bytes | None, key: str | None
+) -> tuple[int, bytes]:
     given = {name: value for name, value in query.items() if value is not None}
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": "GET",
+        "method": "GET" if asked is None else "POST",
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
         "query_string": urlencode(given).encode(),
         "root_path": "",
-        "headers": [(b"host", b"localhost"), (b"accept", b"application/json")],
+        "headers": [
+            (b"host", b"localhost"),
+            (b"accept", b"application/json"),
+            *([] if asked is None else [(b"content-type", b"application/json")]),
+            *([] if key is None else [(b"idempotency-key", key.encode())]),
+        ],
         "client": ("127.0.0.1", 0),
         "server": ("127.0.0.1", 80),
         "state": {},
@@ -514,7 +531,7 @@ async def _ask(api: Litestar, path: str, query: dict[str, Any]) -> tuple[int, by
     status, body = 500, b""
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": asked or b"", "more_body": False}
 
     async def send(message: Any) -> None:
         nonlocal status, body

@@ -86,7 +86,8 @@ class Mailroom:
     @cached_property
     def desk(self) -> Desk:
         """What takes requests to send."""
-        return Desk(self.sender, self.stationery, self.template, self._jobs)
+        jobs = self._jobs if self._app.lasting else None
+        return Desk(self.sender, self.stationery, self.template, jobs)
 
     @cached_property
     def _jobs(self) -> Jobs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sesight.domain.errors import InvalidRequest
+from sesight.domain.errors import InvalidRequest, SendingStopped
 from sesight.send import outreach
 from sesight.send.jobs import JOB, RECIPIENTS
 from sesight.send.sender import Order
@@ -40,10 +40,11 @@ class Desk:
         sender: Callable[[str], Sender],
         stationery: Callable[[str], Stationery],
         template: Callable[[str, str], Template],
-        jobs: Jobs,
+        jobs: Jobs | None,
     ) -> None:
         """Keep what gives a stream's sender and stationery, and a template (by name) that was checked
-        for a stream. All raise SettingsError or NotFound for what is not there.
+        for a stream. All raise SettingsError or NotFound for what is not there. `jobs` None: this
+        process runs none.
         """
         self._jobs = jobs
         self._sender = sender
@@ -75,17 +76,17 @@ class Desk:
             )
         sender = self._sender(stream)
         order = self.order(stream, asked, identity(JOB, owner, stream, key), JOB)
-        return self._jobs.start(order, sender)
+        return self._running().start(order, sender)
 
     def job(self, stream: str, id_: str) -> Job:
         """Return how far a job is. Raises NotFound."""
-        return self._jobs.job(stream, id_)
+        return self._running().job(stream, id_)
 
     def job_results(
         self, stream: str, id_: str, limit: int, after: str | None
     ) -> tuple[list[Result], str | None]:
         """Return results of a job, and what to continue after. Raises NotFound."""
-        return self._jobs.results(stream, id_, limit, after, self._sender(stream))
+        return self._running().results(stream, id_, limit, after, self._sender(stream))
 
     def order(
         self,
@@ -108,6 +109,14 @@ class Desk:
         )
         said: Any = (asked.template, asked.campaign) if open_ended else asked
         return _order(id_, kind, stream, asked.campaign.id, said, drafts, resumed=resumed)
+
+    def _running(self) -> Jobs:
+        if self._jobs is None:
+            raise SendingStopped(
+                "Nothing goes on here after an answer, so there are no jobs: send requests of at most "
+                f"{AT_ONCE} recipients, or use `sesight send`."
+            )
+        return self._jobs
 
     def _fits(self, sender: Sender, recipients: int) -> None:
         room = min(AT_ONCE, max(sender.room(SECONDS), 1))
