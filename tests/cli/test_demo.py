@@ -1,9 +1,13 @@
 """The demo: a history, live events, a clean end, and a second start that goes on."""
 
+import email
 import json
+import shlex
 import signal
 import socket
+import stat
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +86,51 @@ def test_busy_port(start: Start) -> None:
     assert ended.code == 0
     assert not url.endswith(f":{port}")
     assert f"The demo takes {url} instead." in ended.err
+
+
+def test_sending_in_the_demo(sesight: Sesight, start: Start, tmp_path: Path) -> None:
+    """The command that the demo prints sends to all of its people, and each event comes back signed:
+    mail arrives, is opened, bounces. An unsubscribe link in a message kept as a file works, and
+    still does after another start. When the demo has ended, nobody takes mail.
+    """
+    demo = start(*SMALL, "--rate", 0)
+    url = demo.until(r"listens on (\S+)")
+    folder = tmp_path / ".sesight-demo"
+    demo.until("unsubscribe links")
+    printed = demo.until(r"sesight (send outreach .*) \\$"), demo.until(r"^ +(--template .*)")
+    command = shlex.split(" ".join(printed))
+    done = sesight(*command, "--json")
+    people = [each["recipient"] for each in done.json["results"]]
+    assert (done.code, done.json["counts"]) == (0, {"sent": len(people)})
+    assert stat.S_IMODE((folder / "sesight.toml").stat().st_mode) == 0o600
+
+    def settled() -> Any:
+        found = _get(url, "/messages?stream=outreach&campaign=hello")["data"]
+        seen = Counter(each["lastEvent"] for each in found)
+        return found if seen["Open"] and not seen["Accepted"] + seen["Send"] else None
+
+    records = eventually(settled)
+    assert {each["recipient"] for each in records} == set(people)
+    assert {each["outcome"] for each in records} == {"delivered", "bounced", "soft_bounced"}
+    assert {each["campaign"] for each in records} == {"hello"}
+    link = _link(folder / "mail", people[0])
+    assert link.startswith(f"{url}/api/unsubscribe/")
+    assert demo.stop().code == 0
+    again = start(*SMALL[:-1], url.rpartition(":")[2])
+    assert again.until(r"listens on (\S+)") == url
+    eventually(lambda: _get(url, "/health")["status"])
+    urllib.request.urlopen(link, data=b"List-Unsubscribe=One-Click", timeout=30).close()
+    once_more = ("--campaign", "hello again", "--json")
+    results = sesight(*command, *once_more).json["results"]
+    assert (results[0]["state"], results[0]["code"]) == ("suppressed", "unsubscribed")
+    assert {each["state"] for each in results} == {"sent", "suppressed"}
+    assert again.stop().code == 0
+    nobody = sesight(*command, "--campaign", "too late")
+    assert (nobody.code, "SES cannot be reached at http://127.0.0.1:" in nobody.err) == (1, True)
+
+
+def _link(mail: Path, address: str) -> str:
+    """Return the unsubscribe link of the message to an address that was kept as a file."""
+    kept = (email.message_from_bytes(file.read_bytes()) for file in mail.iterdir())
+    (found,) = (each for each in kept if each["To"] == address)
+    return str(found["List-Unsubscribe"]).strip("<>")

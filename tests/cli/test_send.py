@@ -111,6 +111,18 @@ def test_sent_and_seen(sesight: Sesight, folder: Path, ses: SimulatedSes) -> Non
     assert (card["totals"]["recipients"], card["totals"]["delivered"]) == (30, 30)
 
 
+def test_what_all_are_told_alike(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """What --context says is in everybody's message; what a person's own row says wins over it."""
+    people(folder, "ana@example.org")
+    (folder / "spring.json").write_text('{"product": "Autumn", "name": "nobody"}')
+    (folder / "ben.json").write_text('[{"email": "ben@example.org", "name": "Ben"}]')
+    assert sesight(*SEND, "--context", "spring.json").code == 0
+    assert sesight(*SEND, "--to", "ben.json", "--context", "spring.json").code == 0
+    texts = [each.text for each in ses.messages()]
+    assert "Hello Someone, Spring is here." in texts[0]
+    assert "Hello Ben, Autumn is here." in texts[1]
+
+
 def test_a_longer_list(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
     """The same command with a longer list sends to those who are new; another key to all."""
     people(folder, "ana@example.org")
@@ -180,6 +192,7 @@ def _change(folder: Path, statement: str) -> None:
 WRONG = {
     "no such template": (("--template", "autumn"), "no template 'autumn'"),
     "no such file": (("--to", "nowhere.csv"), "cannot be read"),
+    "a context that is no JSON": (("--context", "people.csv"), "The context is no JSON object"),
     "an empty campaign": (("--campaign", ""), "empty"),
 }
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from sesight.cli.backups import flush
 from sesight.cli.options import Json
+from sesight.cli.postbox import postbox, section, stock, words, write_private
 from sesight.cli.serve import stop_on_sigterm
 from sesight.domain.errors import SettingsError, StoreUnavailable
 
@@ -72,6 +73,7 @@ def demo(
         raise SettingsError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     stop_on_sigterm()
     with _alone(folder):
+        stock(folder)
         settings = _settings(folder)
         known = _filled(folder)
         wanted = Filled(messages, seed, time.time_ns() // 1_000_000)
@@ -85,7 +87,8 @@ def demo(
                     f"The demo in {folder} has a history of {known.messages:,} messages (seed "
                     f"{known.seed}); for another, remove the folder or name another --folder."
                 )
-            _serve(folder, settings, line, _listener(host, port), rate, as_json=as_json)
+            with _listener(host, port) as listener:
+                _serve(folder, settings, line, listener, rate, as_json=as_json)
 
 
 # -- its files -----------------------------------------------------------------------------------
@@ -104,8 +107,10 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _settings(folder: Path) -> Settings:
-    """Make the key, the certificate and the settings file where they are missing; read them."""
+def _settings(folder: Path, sending: str = "") -> Settings:
+    """Make the key and the certificate where they are missing; write the settings file, with a part
+    about sending, and read it.
+    """
     from sesight.cli.simulate import CERTIFICATE, signer
     from sesight.settings import load
     from sesight.simulation.notifications import TOPIC_ARN
@@ -113,15 +118,18 @@ def _settings(folder: Path) -> Settings:
     signer(folder)
     file = folder / SETTINGS
     url = f"sqlite:///{(folder / STORE).absolute()}"
-    if not file.exists():
-        file.write_text(
-            "# The settings of `sesight demo`: other commands see its store with --config.\n\n"
-            f"[store]\nurl = {json.dumps(url, ensure_ascii=False)}\n\n"
-            "[intake]\nlog_events = false\n\n"
-            "# A topic of an account that AWS never issues, with a certificate of our own.\n"
-            f'[[topics]]\narn = "{TOPIC_ARN}"\ncertificate_file = "{CERTIFICATE}"\n',
-            encoding="utf-8",
-        )
+    text = (
+        "# The settings of `sesight demo`: other commands see its store with --config, and send its\n"
+        "# mail while it runs. It writes this file anew at each start.\n\n"
+        f"[store]\nurl = {json.dumps(url, ensure_ascii=False)}\n\n"
+        "[intake]\nlog_events = false\n\n"
+        "# A topic of an account that AWS never issues, with a certificate of our own.\n"
+        f'[[topics]]\narn = "{TOPIC_ARN}"\ncertificate_file = "{CERTIFICATE}"\n{sending}'
+    )
+    try:
+        write_private(file, text)
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written: {error}.") from None
     return load(str(file), {"store.url": url})
 
 
@@ -239,19 +247,21 @@ def _serve(
     from sesight.server import address_of, serve
 
     address = address_of(listener)
-    app = App(settings)
-    try:
-        if as_json:
-            tell(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
-        else:
-            _show(app, folder, address)
-        live = Live(f"{address}/api/ses/events", str(folder), rate)
-        line.send_bytes(msgspec.msgpack.encode(live))
-        serve(app, listener)
-    except KeyboardInterrupt:
-        pass  # Ctrl-C before the server had its own way to hear of it
-    finally:
-        app.close()
+    intake = f"{address}/api/ses/events"
+    with postbox(folder, settings, intake) as ses:
+        app = App(_settings(folder, section(folder, ses.url, address)))
+        try:
+            if as_json:
+                tell(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
+            else:
+                _show(app, folder, address)
+            live = Live(intake, str(folder), rate)
+            line.send_bytes(msgspec.msgpack.encode(live))
+            serve(app, listener)
+        except KeyboardInterrupt:
+            pass  # Ctrl-C before the server had its own way to hear of it
+        finally:
+            app.close()
     if not as_json:
         taken = sum(app.metrics.dispositions.values())
         print(f"Stopped. {taken:,} live events were taken in; the history is kept in {folder}.")
@@ -266,4 +276,11 @@ def _show(app: App, folder: Path, address: str) -> None:
         show_campaigns({**msgspec.json.decode(body), "nextCursor": None})
     tell(f"Sesight listens on {address}")
     tell(f"The API is described at {address}/api/docs; live events come in now. Ctrl-C stops.")
-    tell(f"In another window: sesight campaigns --config {folder / SETTINGS}")
+    tell("")
+    for each in words(folder, _command()):
+        tell(each)
+
+
+def _command() -> str:
+    """Return how this command was called, which is how another window calls it."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "sesight" else "sesight"

@@ -66,6 +66,12 @@ def outreach(
             "--to", metavar="FILE", help="CSV with a column email, or a JSON list; - reads it."
         ),
     ],
+    context: Annotated[
+        str | None,
+        typer.Option(
+            "--context", metavar="FILE", help="JSON object: what the template is told of all alike."
+        ),
+    ] = None,
     campaign_name: Annotated[
         str | None, typer.Option("--campaign-name", metavar="NAME", help="Its name for people.")
     ] = None,
@@ -94,10 +100,14 @@ def outreach(
     from sesight.cli.session import opened
     from sesight.domain.sending import Campaign, TemplateMail
     from sesight.send.desk import identity
+    from sesight.send.lists import context as decoded
     from sesight.send.lists import people
 
     asked = TemplateMail(
-        template, Campaign(campaign, campaign_name, kind, step, variant), people(read_file(to))
+        template,
+        Campaign(campaign, campaign_name, kind, step, variant),
+        people(read_file(to)),
+        decoded(read_file(context)) if context is not None else {},
     )
     named = key or "\n".join((campaign, template, step or "", variant or ""))
     with opened(config, store, new=True) as app:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ FILE_LIMIT = 500_000_000
 """Bytes of a file that are read."""
 
 _decode = msgspec.json.Decoder(list[Addressee]).decode
+_decode_context = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def people(data: bytes) -> list[Addressee]:
@@ -38,6 +40,15 @@ def people(data: bytes) -> list[Addressee]:
     if len(found) > PEOPLE:
         raise InvalidRequest(f"The list has more than {PEOPLE:,} people: split it.")
     return found
+
+
+def context(data: bytes) -> dict[str, Any]:
+    """Read what a template is told of all people alike, a JSON object. Raises InvalidRequest."""
+    try:
+        return _decode_context(data.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # its words name the place and the type, never a value
+        raise InvalidRequest(f"The context is no JSON object: {error}.") from None
 
 
 def _from_json(data: bytes) -> list[Addressee]:

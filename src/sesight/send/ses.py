@@ -152,6 +152,10 @@ class Mailer:
         """Ask SES what the account may do. Raises AccountUnknown."""
         try:
             told = self._client.get_account()
+        except (EndpointConnectionError, ConnectTimeoutError):
+            raise AccountUnknown(
+                f"SES cannot be reached at {self._client.meta.endpoint_url}: nothing was sent."
+            ) from None
         except (BotoCoreError, ClientError) as error:
             raise AccountUnknown(
                 f"SES does not say what the account may send ({code_of(error)})."

@@ -1,0 +1,163 @@
+"""The demo's postbox: a simulated SES for mail that a person sends, and all that it takes to send."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sesight.domain.errors import SettingsError
+from sesight.domain.stream import FINANCE, OUTREACH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sesight.settings import Settings
+    from sesight.simulation.ses import SimulatedSes
+    from sesight.simulation.ses_events import SesEvent
+
+TEMPLATES = "templates"
+TEMPLATE = "spring-launch"
+PEOPLE = "people.csv"
+CONTEXT = f"{TEMPLATE}.json"
+MAIL = "mail"
+KEYS = "unsubscribe-keys.json"
+
+KEPT = 1_000
+"""Messages kept as files; older ones go."""
+
+NAMES = (
+    "Ana", "Ben", "David", "Elif", "Farah", "Hana", "Kofi", "Lena", "Marco", "Noah", "Omar", "Ned",
+)  # fmt: skip
+"""Whom the demo knows. What becomes of mail to them is decided by their addresses, and varied."""
+
+_WILD = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
+
+
+@contextmanager
+def postbox(folder: Path, settings: Settings, intake: str) -> Iterator[SimulatedSes]:
+    """Run a simulated SES that takes mail of all streams and tells intake (a URL) what becomes of it.
+
+    Each message it takes is a file in the folder's `mail`.
+    """
+    from sesight.cli.simulate import signer
+    from sesight.simulation.ses import lively_ses
+
+    mail = folder / MAIL
+
+    def told(event: SesEvent) -> None:
+        if event.event_type == "Send":
+            _keep(mail, event.message_id, ses.message(event.message_id).raw)
+
+    sets = tuple(each.configuration_set for each in settings.streams)
+    ses = lively_ses(intake, signer(folder), configuration_sets=sets, told=told)
+    with ses:
+        yield ses
+
+
+def _keep(mail: Path, message_id: str, raw: bytes) -> None:
+    """Write a message's file, whose name begins with its time; remove the oldest beyond `KEPT`."""
+    (mail / f"{message_id}.eml").write_bytes(raw)
+    held = sorted(mail.glob("*.eml"))
+    for old in held[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def stock(folder: Path) -> None:
+    """Make what a person needs to send, where it is missing: people, templates, what those are told."""
+    from sesight.send.templates import EXAMPLES, Templates, copy_examples
+
+    people, context = folder / PEOPLE, folder / CONTEXT
+    try:
+        (folder / MAIL).mkdir(exist_ok=True)
+        if not people.exists():
+            rows = "".join(f"{each.lower()}@example.org,{each}\n" for each in NAMES)
+            people.write_text(f"email,first_name\n{rows}", encoding="utf-8")
+        copy_examples(Templates(folder / TEMPLATES, [OUTREACH, FINANCE]))
+        if not context.exists():
+            sample = json.loads((EXAMPLES / TEMPLATE / "sample.json").read_bytes())
+            del sample["first_name"]  # each person's own
+            context.write_text(json.dumps(sample, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be written to: {error}.") from None
+
+
+def section(folder: Path, endpoint: str, address: str) -> str:
+    """Return the part of the settings that is about sending, as TOML: to SES at `endpoint`, with
+    unsubscribe links to the server at `address`.
+    """
+    keys = _keys(folder)
+    public_url = _loopback(address)
+
+    def text(value: object) -> str:
+        return json.dumps(str(value), ensure_ascii=False)
+
+    def sender(stream: str, address: str, name: str) -> str:
+        return (
+            f"\n[[sending.senders]]\nstream = {text(stream)}\nfrom_address = {text(address)}\n"
+            f"from_name = {text(name)}\npublic_url = {text(public_url)}\n"
+            'postal_address = "Example Harbour, 1 Quay Street, Harbourtown"\n'
+            f"unsubscribe_keys = {{ demo = {text(keys[stream])} }}\n"
+        )
+
+    return (
+        "\n# An SES of the demo's own, while it runs.\n"
+        f"[sending]\nendpoint = {text(endpoint)}\n"
+        f"templates = {text((folder / TEMPLATES).absolute())}\n"
+        + sender(OUTREACH.id, "news@example.com", "Example Harbour")
+        + sender(FINANCE.id, "statements@example.com", "Example Harbour Finance")
+    )
+
+
+def _loopback(address: str) -> str:
+    """Return where this machine reaches a server that listens on `address`."""
+    parts = urlsplit(address)
+    return f"http://127.0.0.1:{parts.port}" if parts.hostname in _WILD else address
+
+
+def _keys(folder: Path) -> dict[str, str]:
+    """Return the key of each stream's unsubscribe links, made at the first start: links keep on
+    working.
+    """
+    file = folder / KEYS
+    try:
+        if not file.exists():
+            made = {stream: secrets.token_hex(32) for stream in (OUTREACH.id, FINANCE.id)}
+            write_private(file, json.dumps(made))
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError) as error:
+        raise SettingsError(f"The demo's keys in {file} cannot be had: {error}.") from None
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all. Raises OSError."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        out.write(text)
+    new.replace(file)
+
+
+def words(folder: Path, command: str) -> list[str]:
+    """Return what a person is told: how to send, and where to see what became of it."""
+    from shlex import quote
+
+    def at(name: str) -> str:
+        return quote(str(folder / name))
+
+    config = f"--config {at('sesight.toml')}"
+    return [
+        "Send something! A simulated SES takes it, and nothing leaves this machine. In another window:",
+        f"  {command} send outreach {config} \\",
+        f"    --template {TEMPLATE} --campaign hello --to {at(PEOPLE)} --context {at(CONTEXT)}",
+        "In half a minute it has arrived, and some of it has been opened and clicked:",
+        f"  {command} tracking {config} --stream outreach --campaign hello",
+        f"The messages themselves are in {at(MAIL)}. The unsubscribe links in them work.",
+    ]
