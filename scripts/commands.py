@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import EnumType
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -64,7 +65,9 @@ def _value(option: Any) -> str:
     if option.metavar:
         return str(option.metavar)
     kind = option.type_descriptor.annotation
-    return r"\|".join(get_args(kind)) if get_origin(kind) is Literal else _WORDS[kind]
+    if get_origin(kind) is Literal:
+        return r"\|".join(get_args(kind))
+    return r"\|".join(kind) if isinstance(kind, EnumType) else _WORDS[kind]
 
 
 def _default(parameter: Any) -> str:

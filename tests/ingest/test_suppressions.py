@@ -21,6 +21,7 @@ from sesight.ingest.suppressions import TOGETHER, Suppressions
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY, bounce, complaint
 from tests.reception import RULES
+from tests.store.engine import url_of
 
 ANA, BO, DOMAIN = "ana@contoso.example", "bo@contoso.example", "@contoso.example"
 BOTH = ("outreach", "finance")
@@ -29,11 +30,13 @@ BOTH = ("outreach", "finance")
 class Office:
     """A list over a store of its own, with a clock that is set by hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         """Open a new store."""
         self.now = NOW
         clock = lambda: self.now  # noqa: E731
-        self.store: Store = open_store(f"sqlite:///{folder}/office.db", clock=clock)
+        self.store: Store = open_store(
+            url or f"sqlite:///{folder}/office.db", clock=clock, streams=COUNTING.streams
+        )
         self.pipeline = Pipeline(self.store, RULES, clock, None)
         self.list = Suppressions(self.store, self.pipeline.decide, COUNTING, POLICY, clock)
 
@@ -66,6 +69,7 @@ class Office:
 
     def agrees(self) -> bool:
         """Return whether the counts of suppressed addresses are what the items say."""
+        self.store.settle()
         found = recount(self.store, COUNTING, self.now, BOTH)
         return not found.differences
 
@@ -282,3 +286,24 @@ def test_pages(office: Office) -> None:
     assert [len(items) for _, items in found] == [(1, 1, 2)[n % 3] for n in range(25)]
     assert found == list(office.list.listed(BOTH))
     assert pages >= 7
+
+
+def test_dynamodb(dynamodb: str, tmp_path: Path) -> None:
+    """Over DynamoDB the list does what it does over SQLite, and its counts agree."""
+    here, there = Office(tmp_path), Office(tmp_path, url_of(dynamodb))
+    told_of = []
+    for office in (here, there):
+        office.hear(bounce(), complaint(BO, message="m-2"))
+        office.now += 1
+        said: list[Any] = [office.add(ANA, BO, "@fabrikam.example", stream="finance")]
+        said.append(office.list.remove([ANA, BO], "remove-1", "a mistake", BOTH))
+        said.append(office.list.restore([BO], "remove-1", BOTH))
+        said.append(office.take("".join(f"{n}@x.example\n" for n in range(230))))
+        said.append([office.blocked(each) for each in (ANA, BO, "x@fabrikam.example")])
+        said.append(office.file())
+        said.append(office.file(reason="import", prefix="1"))
+        said.append(office.list.page(BOTH, 7, "100@x.example")[0])
+        told_of.append(said)
+        assert office.agrees()
+        office.store.close()
+    assert told_of[0] == told_of[1]

@@ -384,7 +384,7 @@ def add_suppressions(services: Given, data: JSONBody[Suppress]) -> Changed:
         )
         for address in data.addresses
     ]
-    return _changed(change, services.suppressions.add(wishes, change))
+    return changed(change, services.suppressions.add(wishes, change))
 
 
 @ask("/suppressions/remove")
@@ -398,9 +398,9 @@ def remove_suppressions(services: Given, data: JSONBody[Remove]) -> Changed:
             raise InvalidParameter(
                 "restores", "restores: a change is taken back whole, without causes or a changeId."
             )
-        return _changed(change, listed.restore(data.addresses, change, streams))
+        return changed(change, listed.restore(data.addresses, change, streams))
     told = listed.remove(data.addresses, change, data.note or "", streams, data.causes)
-    return _changed(change, told)
+    return changed(change, told)
 
 
 @ask("/suppressions/check")
@@ -408,7 +408,7 @@ def check_suppressions(services: Given, data: JSONBody[Check]) -> Checked:
     """May these addresses, up to 1,000, be sent to? If not, why, how far that reaches, and since when."""
     streams = _streams(services, data.streams)
     found = services.suppressions.check(data.addresses, streams)
-    return Checked(data=[_checked(each) for each in found], meta=meta_of(services, streams))
+    return Checked(data=[checked(each) for each in found], meta=meta_of(services, streams))
 
 
 @ask("/suppressions/import", body=MEDIA_TYPE)
@@ -496,7 +496,8 @@ def _streams(services: Services, named: Sequence[str] | None) -> tuple[str, ...]
     return tuple(name for name in known if name in named)
 
 
-def _changed(change: str, told: Sequence[Told]) -> Changed:
+def changed(change: str, told: Sequence[Told]) -> Changed:
+    """Return the answer of a change."""
     return Changed(
         change_id=change,
         counts=dict(Counter(str(each.fate) for each in told)),
@@ -506,7 +507,8 @@ def _changed(change: str, told: Sequence[Told]) -> Changed:
     )
 
 
-def _checked(found: tuple[str, dict[str, Any]] | Told) -> CheckedAddress:
+def checked(found: tuple[str, dict[str, Any]] | Told) -> CheckedAddress:
+    """Return the row of an address that was looked up."""
     if isinstance(found, Told):
         return CheckedAddress(
             address=found.address, allowed=False, mailable=[], detail=found.detail

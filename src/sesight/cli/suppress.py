@@ -1,15 +1,476 @@
-"""suppress: whom streams must not send to."""
+"""suppress: whom streams must not send to: add, remove, check, list, import, export, sync."""
 
 from __future__ import annotations
+
+import secrets
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sesight.cli.account_list import sync
+from sesight.cli.options import Config, Cursor, Json, Limit, StoreUrl, StreamId
+from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
+from sesight.domain.suppression import Reason, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sesight.domain.decision import Told
+    from sesight.domain.suppression_file import BadRow
+
+SHOWN = 20
+"""Addresses and bad rows that are shown to people one by one."""
+
+REST = "-"
+"""What stands for standard input."""
 
 suppress = typer.Typer(name="suppress", help="Whom streams must not send to.", no_args_is_help=True)
+
+Addresses = Annotated[
+    list[str],
+    typer.Argument(metavar="ADDRESS...", help="Addresses, or whole domains as @example.com."),
+]
+OneStream = Annotated[
+    str | None, typer.Option("--stream", metavar="ID", help="The stream it is about.")
+]
+ReasonWord = Annotated[Reason, typer.Option("--reason", help="Why.")]
+ScopeWord = Annotated[
+    Scope | None,
+    typer.Option(
+        "--scope",
+        help="How far it reaches. Else as the settings say of the reason; for manual and import the "
+        "stream named, else all.",
+    ),
+]
+
+
+@suppress.command()
+def add(
+    addresses: Addresses,
+    stream: OneStream = None,
+    scope: ScopeWord = None,
+    reason: ReasonWord = Reason.MANUAL,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="A UTC day, or an instant.")
+    ] = None,
+    note: Annotated[str | None, typer.Option("--note", help="A few words on it.")] = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Suppress addresses, or whole domains. Exits with 1 if one of them is no address."""
+    from sesight.cli.session import opened
+    from sesight.domain.decision import Wish
+    from sesight.domain.suppression_file import moment
+    from sesight.domain.text import DAY
+
+    at = None if until is None else moment(until, DAY)
+    if until is not None and at is None:
+        raise InvalidRequest(f"--until {until!r} is no time: write a date, or an instant.")
+    change = secrets.token_hex(8)
+    with opened(config, store, new=True) as app:
+        _known(stream, app.counting.streams)
+        wishes = [
+            Wish(address=each, reason=reason, scope=scope, stream=stream, until=at, note=note)
+            for each in addresses
+        ]
+        told = app.suppressions.add(wishes, change)
+    _show(told, change, as_json=as_json)
+
+
+@suppress.command()
+def remove(
+    addresses: Addresses,
+    note: Annotated[
+        str | None, typer.Option("--note", help="Why: it stays in the address's history.")
+    ] = None,
+    stream: StreamId = None,
+    cause: Annotated[
+        list[str] | None,
+        typer.Option("--cause", metavar="ID", help="Lift only this cause, or several."),
+    ] = None,
+    restore: Annotated[
+        str | None,
+        typer.Option("--restore", metavar="CHANGE", help="Take the removal of a change back."),
+    ] = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Lift what stands against addresses, or take such a removal back.
+
+    What was lifted never returns by itself; a new complaint or unsubscribe suppresses again, and a
+    bounce of a message sent after the removal.
+    """
+    from sesight.cli.session import opened, streams_of
+
+    change = restore or secrets.token_hex(8)
+    with opened(config, store) as app:
+        streams = streams_of(app, stream)
+        if restore is not None:
+            told = app.suppressions.restore(addresses, restore, streams)
+        else:
+            told = app.suppressions.remove(addresses, change, note or "", streams, cause or ())
+    _show(told, change, as_json=as_json)
+    if restore is None and not as_json and any(each.fate == "removed" for each in told):
+        print(
+            f"To take this back: sesight suppress remove ADDRESS… --restore {change}\n"
+            "SES's own list of the account is as it was: an address on it is to be taken off there too."
+        )
+
+
+@suppress.command()
+def check(
+    addresses: Addresses,
+    stream: StreamId = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """May the streams send to these addresses? Exits with 1 if there is one that one must not."""
+    import msgspec
+
+    from sesight.api.suppressions import checked
+    from sesight.cli import screen
+    from sesight.cli.session import opened, put, streams_of
+
+    with opened(config, store) as app:
+        found = [
+            checked(each) for each in app.suppressions.check(addresses, streams_of(app, stream))
+        ]
+    if as_json:
+        put(msgspec.json.encode({"data": found}))
+    else:
+        rows = screen.table("Address", "Stream", "May be sent to", "Why not", "Since", "Until")
+        for each in found:
+            if each.detail is not None:
+                rows.add_row(screen.plain(each.address), "", "no", screen.plain(each.detail))
+            for one in each.mailable:
+                rows.add_row(
+                    screen.plain(each.address),
+                    one.stream,
+                    "yes" if one.allowed else "no",
+                    screen.plain(one.reason),
+                    screen.moment(one.since),
+                    screen.moment(one.until),
+                )
+        screen.screen().print(rows)
+    if not all(each.allowed for each in found):
+        raise typer.Exit(1)
+
+
+@suppress.command("list")
+def list_addresses(
+    stream: StreamId = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", help="How addresses begin, without the @; @exam for domains."),
+    ] = None,
+    reason: Annotated[
+        Reason | None, typer.Option("--reason", help="Only those shown with it.")
+    ] = None,
+    ended: Annotated[
+        bool, typer.Option("--ended", help="Those that no longer are suppressed.")
+    ] = False,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """List suppressed addresses and whole domains, in order, with why and since when."""
+    from sesight.cli import screen
+    from sesight.cli.session import answer, opened
+
+    query: dict[str, Any] = {
+        "stream": stream,
+        "prefix": prefix,
+        "reason": reason,
+        "active": "false" if ended else None,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    with opened(config, store) as app:
+        found = answer(app, "/suppressions", query, as_json=as_json)
+    if found is None:
+        return
+    out = screen.screen()
+    if not found["data"]:
+        out.print("No address fits.")
+    else:
+        rows = screen.table("Address", "Streams", "Reason", "Since (UTC)", "Until", "Note")
+        for each in found["data"]:
+            rows.add_row(
+                screen.plain(each["address"]),
+                ", ".join(each["streams"]),
+                screen.plain(each["reason"]),
+                screen.moment(each["since"]),
+                screen.moment(each["until"]),
+                screen.plain(each["note"]),
+            )
+        out.print(rows)
+    if found["nextCursor"] is not None:
+        out.print(f"More: --cursor {found['nextCursor']}", soft_wrap=True)
+
+
+# Files
+
+
+@suppress.command("import")
+def import_file(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file, - for standard input.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    stream: Annotated[
+        str | None,
+        typer.Option("--stream", metavar="ID", help="The stream of rows that name none."),
+    ] = None,
+    scope: Annotated[
+        Scope | None, typer.Option("--scope", help="How far rows reach that do not say it.")
+    ] = None,
+    reason: Annotated[
+        Reason, typer.Option("--reason", help="The reason of rows that name none.")
+    ] = Reason.IMPORT,
+    note: Annotated[
+        str | None, typer.Option("--note", help="The note of rows that have none.")
+    ] = None,
+    bad: Annotated[
+        Path | None,
+        typer.Option("--bad", metavar="FILE", help="Write every bad row's line and reason there."),
+    ] = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Suppress what a file lists. Exits with 1 if it has bad rows; the good ones are taken.
+
+    Columns: email, and if there are stream, reason, scope, until, note, firstAt; or a list of
+    addresses without a head. Stopped, it may simply be started again.
+    """
+    import msgspec
+
+    from sesight.api.suppressions import BAD_ROWS, BadLine, Imported
+    from sesight.cli import screen
+    from sesight.cli.session import interruptible, opened, put
+    from sesight.domain.suppression_file import BadRow, Defaults, SuppressionFile
+
+    change = secrets.token_hex(8)
+    counts: Counter[str] = Counter()
+    lines: list[BadLine] = []
+    with (
+        interruptible("Stopped. What was read is kept; the same command goes on."),
+        opened(config, store, new=True) as app,
+        screen.bar("Reading", _size(file), shown=not as_json) as bar,
+        _reported(bad) as report,
+        _read(file, bar.at) as text,
+    ):
+        _known(stream, app.counting.streams)
+        rows = SuppressionFile(text, Defaults(reason=reason, scope=scope, stream=stream, note=note))
+        for row, told in app.suppressions.take(rows, change, dry_run=dry_run):
+            why = _fault(row if isinstance(row, BadRow) else None, told)
+            counts["invalid" if why is not None or told is None else str(told.fate)] += 1
+            if why is not None:
+                report(row.line, why)
+                if len(lines) < BAD_ROWS:
+                    lines.append(BadLine(row.line, why))
+    done = Imported(
+        change_id=change,
+        dry_run=dry_run,
+        rows=counts.total(),
+        counts=dict(counts),
+        bad=lines,
+        ignored_columns=rows.ignored,
+    )
+    if as_json:
+        put(msgspec.json.encode(done))
+    else:
+        _show_import(done)
+    if lines:
+        raise typer.Exit(1)
+
+
+def _fault(bad: BadRow | None, told: Told | None) -> str | None:
+    if bad is not None:
+        return bad.reason
+    return told.detail if told is not None and told.fate == "invalid" else None
+
+
+def _size(file: str) -> float | None:
+    return Path(file).stat().st_size if file != REST and Path(file).is_file() else None
+
+
+@contextmanager
+def _read(file: str, progress: Callable[[float], None]) -> Iterator[Iterator[str]]:
+    """Give the lines of a file. Raises InvalidRequest for what is not UTF-8, SettingsError."""
+
+    def lines() -> Iterator[str]:
+        done = 0
+        for number, raw in enumerate(source, 1):
+            done += len(raw)
+            if number % 1_000 == 0:
+                progress(done)
+            try:
+                yield raw.decode("utf-8")
+            except UnicodeDecodeError:
+                raise InvalidRequest(
+                    f"Line {number} of {file} is not UTF-8: save the file as CSV UTF-8."
+                ) from None
+
+    if file == REST:
+        source = sys.stdin.buffer
+        yield lines()
+        return
+    try:
+        with Path(file).open("rb") as source:
+            yield lines()
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+@contextmanager
+def _reported(path: Path | None) -> Iterator[Callable[[int, str], None]]:
+    """Give what writes bad rows to a file, if one is wanted."""
+    import csv
+
+    if path is None:
+        yield lambda _line, _why: None
+        return
+    try:
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}.") from None
+    with file:
+        writer = csv.writer(file)
+        writer.writerow(["line", "reason"])
+        yield lambda line, why: writer.writerow([line, why])
+
+
+def _show_import(done: Any) -> None:
+    from sesight.cli import screen
+
+    out = screen.screen()
+    rows = screen.table("Rows", "What became of them", numbers=("Rows",))
+    for fate, n in sorted(done.counts.items()):
+        rows.add_row(f"{n:,}", _FATES[fate])
+    out.print(rows if done.counts else "The file has no rows.")
+    if done.bad:
+        some = screen.table("Line", "What is wrong", numbers=("Line",))
+        for each in done.bad[:SHOWN]:
+            some.add_row(f"{each.line:,}", screen.plain(each.reason))
+        out.print(some)
+        if done.counts["invalid"] > SHOWN:
+            out.print(f"… and {done.counts['invalid'] - SHOWN:,} more: --bad FILE has all.")
+    if done.ignored_columns:
+        named = ", ".join(done.ignored_columns)
+        out.print(screen.plain(f"Not read: {named}."))
+    if done.dry_run:
+        out.print("Nothing was changed: without --dry-run it is.")
+
+
+_FATES = {
+    "added": "suppressed now, and were not before",
+    "known": "were suppressed already",
+    "lifted": "were removed later than the file says, and stay so",
+    "removed": "lifted",
+    "restored": "stand again",
+    "absent": "had nothing to lift",
+    "invalid": "make no sense, and were left out",
+}
+
+
+@suppress.command()
+def export(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The new file; else it is printed.")
+    ] = None,
+    stream: StreamId = None,
+    reason: Annotated[
+        Reason | None, typer.Option("--reason", help="Only those shown with it.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Only those that begin so.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    config: Config = None,
+    store: StoreUrl = None,
+) -> None:
+    """Write all suppressed addresses and domains as CSV, which `sesight suppress import` reads."""
+    from sesight.cli import screen
+    from sesight.cli.session import interruptible, opened, streams_of
+    from sesight.domain.suppression_file import written
+
+    if file is not None and file.exists() and not force:
+        raise SettingsError(f"{file} is there already: name another file, or --force.")
+    rows = -1
+    with (
+        interruptible("Stopped. The file is not whole."),
+        opened(config, store) as app,
+        screen.bar("Writing", shown=file is not None) as bar,
+        _written(file) as write,
+    ):
+        found = app.suppressions.exported(
+            streams_of(app, stream), prefix=prefix or "", reason=reason
+        )
+        for line in written(found):
+            write(line.encode())
+            rows += 1
+            if rows % 1_000 == 0:
+                bar.at(rows, told=f"{rows:,} rows")
+    if file is not None:
+        print(f"{file} has {rows:,} rows.")
+
+
+@contextmanager
+def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes to a file, or to standard output."""
+    if path is None:
+        yield sys.stdout.buffer.write
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with path.open("wb") as file:
+            yield file.write
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.") from None
+
+
 suppress.command()(sync)
 
 
-@suppress.callback()
-def _group() -> None:
-    """Whom streams must not send to."""
+# What they share
+
+
+def _known(stream: str | None, streams: dict[str, Any]) -> None:
+    if stream is not None and stream not in streams:
+        raise InvalidRequest(
+            f"The settings have no stream {stream!r}; they have {', '.join(streams)}."
+        )
+
+
+def _show(told: list[Told], change: str, *, as_json: bool) -> None:
+    """Tell what became of each address; end with 1 if one was none."""
+    import msgspec
+
+    from sesight.api.suppressions import changed
+    from sesight.cli import screen
+    from sesight.cli.session import put
+
+    if as_json:
+        put(msgspec.json.encode(changed(change, told)))
+    else:
+        rows = screen.table("Address", "What became of it", "Streams", "More")
+        for each in told:
+            rows.add_row(
+                screen.plain(each.address),
+                each.fate,
+                ", ".join(each.streams),
+                screen.plain(each.detail),
+            )
+        screen.screen().print(rows)
+    if any(each.fate == "invalid" for each in told):
+        raise typer.Exit(1)
