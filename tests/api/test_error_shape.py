@@ -52,6 +52,8 @@ PATHS = (
     "/api/docs",
     "/api/outreach/send/jobs/j-1",
     "/api/outreach/send/jobs/j-1/results",
+    "/api/financial/send/jobs/j-1",
+    "/api/financial/send/jobs/j-1/results",
     "/api/templates",
 )
 
@@ -119,6 +121,8 @@ def test_every_route_is_tried(services) -> None:
         "/api/recipients/{rid}": "/api/recipients/r_x",
         "/api/outreach/send/jobs/{jobId}": "/api/outreach/send/jobs/j-1",
         "/api/outreach/send/jobs/{jobId}/results": "/api/outreach/send/jobs/j-1/results",
+        "/api/financial/send/jobs/{jobId}": "/api/financial/send/jobs/j-1",
+        "/api/financial/send/jobs/{jobId}/results": "/api/financial/send/jobs/j-1/results",
     }
     undocumented = {"/api/openapi.json", "/api/docs"}
     assert {filled.get(path, path) for path in known} == {
@@ -126,6 +130,8 @@ def test_every_route_is_tried(services) -> None:
         "/api/recipients/lookup",
         "/api/outreach/send",
         "/api/outreach/send/jobs",
+        "/api/financial/send",
+        "/api/financial/send/jobs",
         "/api/unsubscribe/{token}",
         "/api/templates/{name}/preview",
         "/api/suppressions/check",

@@ -235,6 +235,36 @@ def test_a_job_without_a_key(api: Client) -> None:
     assert api.get(f"{PATH}/jobs/none").status_code == 404
 
 
+STATEMENT = json.loads((EXAMPLES / "payout-statement" / "statements.json").read_text())
+
+
+def test_statements(api: Client, ses: SimulatedSes) -> None:
+    """Statements are sent by the finance route, once a key, those that do not add up told as refused."""
+    wrong = {**STATEMENT, "id": "PS-2", "total": "1.00"}
+    asked = {"month": "2026-10", "statements": [STATEMENT, wrong]}
+    key = {"Idempotency-Key": "october"}
+    answer = api.post("/api/financial/send", json=asked, headers=key)
+    assert (answer.status_code, states(answer)) == (207, ["sent", "invalid"])
+    assert api.post("/api/financial/send", json=asked, headers=key).json() == answer.json()
+    assert len(ses.messages()) == 1
+    for body in ({"month": "2026-10"}, {**asked, "month": "soon"}, {**asked, "statements": []}):
+        assert api.post("/api/financial/send", json=body).status_code == 422
+
+
+def test_a_job_of_statements(api: Client, ses: SimulatedSes) -> None:
+    """Many statements are a job, as mail is."""
+    many = [{**STATEMENT, "id": f"PS-{n}", "recipient": f"a{n}@example.org"} for n in range(120)]
+    begun = api.post(
+        "/api/financial/send/jobs",
+        json={"month": "2026-10", "statements": many},
+        headers={"Idempotency-Key": "october"},
+    )
+    path = f"/api/financial/send/jobs/{begun.json()['id']}"
+    done = eventually(lambda: (job := api.get(path).json())["state"] == "finished" and job)
+    assert done["counts"] == {"sent": 120}
+    assert api.get(path.replace("financial", "outreach")).status_code == 404
+
+
 NONE: dict[str, Any] = {}
 MALFORMED: dict[str, tuple[Any, int]] = {
     "nothing": (b"", 422),

@@ -232,6 +232,37 @@ def test_lists_that_are_wrong(sesight: Sesight, folder: Path, ses: SimulatedSes,
     assert sentence in done.err
 
 
+def test_statements(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """Statements of a file go out once, each with its papers; what does not add up is refused, and a
+    key sends them again as attempts.
+    """
+    with (folder / "sesight.toml").open("a") as file:
+        file.write(
+            """
+[[sending.senders]]
+stream = "finance"
+from_address = "pay@example.com"
+unsubscribe = "none"
+"""
+        )
+    assert sesight("templates", "init").code == 0
+    (folder / "statements.csv").write_text(
+        "statement,recipient,name,currency,locale,label,amount,total\n"
+        "PS-1,ana@example.org,Ana,EUR,de-DE,Sales,10.00,9.50\n"
+        "PS-1,,,,,Fee,-0.50,\n"
+        "PS-2,ben@example.org,Ben,EUR,de-DE,Sales,10.00,11.00\n"
+    )
+    send = ("send", "finance", "--month", "2026-10", "--statements", "statements.csv", "--json")
+    done = sesight(*send, "--dry-run")
+    assert done.json["counts"] == {"intended": 1, "invalid": 1}
+    for _ in range(2):
+        assert sesight(*send).json["counts"] == {"sent": 1, "invalid": 1}
+    assert sesight(*send, "--key", "again").json["counts"] == {"sent": 1, "invalid": 1}
+    assert [each.tags["campaign_attempt"] for each in ses.messages()] == ["1", "2"]
+    found = sesight("stats", "finance", "statements-2026-10", "--json").json
+    assert (found["totals"]["recipients"], found["withheld"]["invalid"]) == (2, 2)
+
+
 def test_a_paused_stream(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
     """A stream that somebody paused sends nothing, says why, and sends after it was resumed."""
     people(folder, "ana@example.org")

@@ -19,7 +19,7 @@ from sesight.api.operations import health, intake_health, metrics, provider, qua
 from sesight.api.overview import overview
 from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
-from sesight.api.sending import sending_routes
+from sesight.api.sending import sending_routes, statement_routes
 from sesight.api.services import Services
 from sesight.api.suppressions import HANDLERS as SUPPRESSIONS
 from sesight.api.templates import template_preview, templates
@@ -77,8 +77,11 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
         *[
             handler
             for routes in own
-            if not streams[routes.stream].months
-            for handler in sending_routes(routes)
+            for handler in (
+                statement_routes(routes)
+                if streams[routes.stream].months
+                else sending_routes(routes)
+            )
         ],
         lookup,
         recipient,

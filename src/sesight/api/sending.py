@@ -17,7 +17,7 @@ from sesight.api.problem import InvalidParameter
 from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.errors import SendingStopped
 from sesight.domain.ports import Desk
-from sesight.domain.sending import Job, Result, State, TemplateMail
+from sesight.domain.sending import Job, Result, State, StatementMail, TemplateMail
 from sesight.domain.text import iso
 
 RESULTS = 100
@@ -80,23 +80,61 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         """
         return answered(desk(services).mail(stream, data, key))
 
-    return [send, *job_routes(routes)]
-
-
-def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
-    """Return the routes of a stream's jobs of template mail."""
-    path, stream = f"{routes.send}/jobs", routes.stream
-
-    @ask(path, operation_id=f"send_{stream}_job", summary=f"Send a job: {stream}", status_code=202)
+    @ask(
+        f"{path}/jobs",
+        operation_id=f"send_{stream}_job",
+        summary=f"Send a job: {stream}",
+        status_code=202,
+    )
     def send_job(
         services: Given, data: JSONBody[TemplateMail], key: IdempotencyKey = None
     ) -> JobAnswer:
         """Send to at most 10,000 recipients in the server's own time, or go on with it."""
-        if key is None:
-            raise InvalidParameter(
-                "Idempotency-Key", "Idempotency-Key: a job needs one, to be gone on with by it."
-            )
-        return _job(desk(services).mail_job(stream, data, key))
+        return _job(desk(services).mail_job(stream, data, needed(key)))
+
+    return [send, send_job, *job_routes(routes)]
+
+
+def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
+    """Return the routes by which a stream's statements are sent."""
+    path, stream = routes.send, routes.stream
+
+    @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
+    def send(
+        services: Given, data: JSONBody[StatementMail], key: IdempotencyKey = None
+    ) -> Response[SendAnswer]:
+        """Send at most 100 statements. 200: all were sent; 207: some were not, each for its own reason;
+        503: none could be tried.
+        """
+        return answered(desk(services).statements(stream, data, key))
+
+    @ask(
+        f"{path}/jobs",
+        operation_id=f"send_{stream}_job",
+        summary=f"Send a job: {stream}",
+        status_code=202,
+    )
+    def send_job(
+        services: Given, data: JSONBody[StatementMail], key: IdempotencyKey = None
+    ) -> JobAnswer:
+        """Send at most 10,000 statements in the server's own time, or go on with it."""
+        return _job(desk(services).statement_job(stream, data, needed(key)))
+
+    return [send, send_job, *job_routes(routes)]
+
+
+def needed(key: str | None) -> str:
+    """Return a job's key. Raises InvalidParameter where there is none."""
+    if key is None:
+        raise InvalidParameter(
+            "Idempotency-Key", "Idempotency-Key: a job needs one, to be gone on with by it."
+        )
+    return key
+
+
+def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
+    """Return the routes by which a stream's jobs are looked at."""
+    path, stream = f"{routes.send}/jobs", routes.stream
 
     @read(f"{path}/{{job_id:str}}", operation_id=f"{stream}_job", summary=f"A job: {stream}")
     def job(services: Given, job_id: FromPath[str]) -> JobAnswer:
@@ -115,7 +153,7 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         found = desk(services).job_results(stream, job_id, limit or RESULTS, cursor)
         return JobResults(*found)
 
-    return [send_job, job, job_results]
+    return [job, job_results]
 
 
 def desk(services: Services) -> Desk:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sesight.app import LOCAL, aws_client, region_of, templates_of
@@ -13,15 +14,19 @@ from sesight.domain.errors import SettingsError
 from sesight.domain.leaving import Leave
 from sesight.domain.ports import Filter
 from sesight.domain.suppression import Suppression, active
+from sesight.domain.tally import month_number
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
 from sesight.send.account_list import PER_SECOND, AccountList, Ours, Row, Synced, sync, turns
 from sesight.send.desk import Desk
+from sesight.send.finance import STATEMENT_TAG
 from sesight.send.guard import Guard
 from sesight.send.handlebars import BySes
 from sesight.send.jobs import Jobs
 from sesight.send.outbox import Outbox
 from sesight.send.pace import Pace
+from sesight.send.paper import Paper
+from sesight.send.sandbox import Folder
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
 from sesight.send.stationery import Stationery
@@ -87,7 +92,7 @@ class Mailroom:
     def desk(self) -> Desk:
         """What takes requests to send."""
         jobs = self._jobs if self._app.lasting else None
-        return Desk(self.sender, self.stationery, self.template, jobs)
+        return Desk(self.sender, self.stationery, self.template, jobs, self._paper, self._attempts)
 
     @cached_property
     def _jobs(self) -> Jobs:
@@ -97,6 +102,15 @@ class Mailroom:
         """Return a template that is fit to be sent by a stream. Raises NotFound, SettingsError."""
         found = templates_of(self._app.settings).checked(name, self._app.counting.streams[stream])
         return BySes(found) if self._settings.rendering == "ses" else found
+
+    def _paper(self, template: str) -> Paper:
+        return Paper(Folder(Path(self._settings.templates)), template)
+
+    def _attempts(self, stream: str, address: str, month: str, tag: str) -> int:
+        """Return how many messages an address got of a month's statement."""
+        wanted = Filter(streams=(stream,), address=address, month=month_number(month))
+        page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
+        return sum(each.tag(STATEMENT_TAG) == tag for each in page.records)
 
     def _made(self, stream: str) -> Sender:
         app, settings = self._app, self._settings

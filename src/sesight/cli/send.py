@@ -122,6 +122,71 @@ def outreach(
         carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
 
 
+@send.command()
+def finance(
+    month: Annotated[
+        str, typer.Option("--month", metavar="YYYY-MM", help="The statements' month.")
+    ],
+    statements: Annotated[
+        str,
+        typer.Option(
+            "--statements",
+            metavar="FILE",
+            help="CSV or JSON of statements (docs/statements.md); - reads it.",
+        ),
+    ],
+    template: Annotated[
+        str, typer.Option("--template", metavar="NAME", help="The template.")
+    ] = "payout-statement",
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            "--campaign", metavar="ID", help="The campaign, statements-YYYY-MM unless said."
+        ),
+    ] = None,
+    currency: Annotated[
+        str | None,
+        typer.Option("--currency", metavar="CODE", help="Of statements that name none: EUR."),
+    ] = None,
+    locale: Annotated[
+        str | None,
+        typer.Option("--locale", metavar="LOCALE", help="Of statements that name none: de-DE."),
+    ] = None,
+    key: Key = None,
+    dry_run: DryRun = False,
+    results: Results = None,
+    config: Config = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Send the statements of a file, each to its recipient, with its papers attached.
+
+    Stopped by Ctrl-C or a crash, the same command goes on with those that were not sent. To send a
+    statement again, give a --key: it is then an attempt of the same statement.
+    """
+    from sesight.cli.session import opened
+    from sesight.send.desk import identity
+    from sesight.send.statement_files import Defaults, from_csv, from_json
+
+    defaults = Defaults(month=month, currency=currency, locale=locale)
+    content = read_file(statements)
+    read = from_json if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"} else from_csv
+    entries = read(content, defaults).entries
+    named = key or "\n".join((campaign or month, template))
+    with opened(config, store, new=True) as app:
+        order = app.mailroom.desk.order_of(
+            "finance",
+            entries,
+            month,
+            template,
+            campaign,
+            identity("command", named, "finance", "command"),
+            "command",
+            resumed=True,
+        )
+        carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
+
+
 def read_file(path: str) -> bytes:
     """Return what is in a file, `-` for standard input. Raises InvalidRequest."""
     if path == "-":

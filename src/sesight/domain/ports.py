@@ -13,7 +13,16 @@ from msgspec import Struct
 from sesight.domain.event import better_name
 from sesight.domain.record import Record, least
 from sesight.domain.rollup import RollupKey, Rollups
-from sesight.domain.sending import Batch, Intent, Job, Pause, Result, State, TemplateMail
+from sesight.domain.sending import (
+    Batch,
+    Intent,
+    Job,
+    Pause,
+    Result,
+    State,
+    StatementMail,
+    TemplateMail,
+)
 from sesight.domain.suppression import Suppression
 
 Clock = Callable[[], int]
@@ -459,6 +468,16 @@ class Desk(Protocol):
         """Send a request; return its recipients' results in its order. The same request under the
         same key is not sent again: it gets the first answer.
         """
+        ...
+
+    def statements(
+        self, stream: str, asked: StatementMail, key: str | None, owner: str = ""
+    ) -> list[Result]:
+        """Send a request of statements; as `mail`."""
+        ...
+
+    def statement_job(self, stream: str, asked: StatementMail, key: str, owner: str = "") -> Job:
+        """Begin to send many statements; as `mail_job`."""
         ...
 
     def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:

@@ -123,6 +123,20 @@ class TemplateMail(Struct, frozen=True, forbid_unknown_fields=True):
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
+class StatementMail(Struct, frozen=True, forbid_unknown_fields=True):
+    """Statements of one month (YYYY-MM), each as docs/statements.md has it, its figures as text.
+    `campaign` is `statements-` and the month unless said; `currency` and `locale` are of those that do
+    not say their own.
+    """
+
+    month: str
+    statements: list[dict[str, Any]]
+    template: str = "payout-statement"
+    campaign: str | None = None
+    currency: str | None = None
+    locale: str | None = None
+
+
 class Result(Struct, frozen=True, kw_only=True, rename="camel"):
     """What became of one recipient; `recipient` is as it was given, `detail` a sentence for a person."""
 

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sesight.domain.errors import InvalidRequest, SendingStopped
-from sesight.send import outreach
+from sesight.send import finance, outreach
 from sesight.send.jobs import JOB, RECIPIENTS
 from sesight.send.sender import Order
+from sesight.send.statement_files import Defaults, from_objects
 from sesight.send.tags import format_campaign_tag
 
 if TYPE_CHECKING:
-    from sesight.domain.sending import Job, Result, TemplateMail
+    from collections.abc import Sequence
+
+    from sesight.domain.sending import Job, Result, StatementMail, TemplateMail
     from sesight.send.jobs import Jobs
     from sesight.send.outreach import Template
+    from sesight.send.paper import Paper
     from sesight.send.sender import Draft, Sender
+    from sesight.send.statement_files import Refused
+    from sesight.send.statements import Statement
     from sesight.send.stationery import Stationery
 
 AT_ONCE = 100
@@ -41,12 +47,17 @@ class Desk:
         stationery: Callable[[str], Stationery],
         template: Callable[[str, str], Template],
         jobs: Jobs | None,
+        paper: Callable[[str], Paper],
+        attempts: Callable[[str, str, str, str], int],
     ) -> None:
         """Keep what gives a stream's sender and stationery, and a template (by name) that was checked
         for a stream. All raise SettingsError or NotFound for what is not there. `jobs` None: this
-        process runs none.
+        process runs none. `paper` puts statements on paper as a template has it; `attempts` says of a
+        stream, an address, a month and a statement's tag how many messages there were.
         """
         self._jobs = jobs
+        self._paper = paper
+        self._attempts = attempts
         self._sender = sender
         self._stationery = stationery
         self._template = template
@@ -65,15 +76,77 @@ class Desk:
         order = self.order(stream, asked, identity("request", owner, stream, key), "request")
         return sender.send(order, seconds=SECONDS)
 
+    def statements(
+        self, stream: str, asked: StatementMail, key: str | None, owner: str = ""
+    ) -> list[Result]:
+        """Send at most `AT_ONCE` statements; as `mail`."""
+        sender = self._sender(stream)
+        self._fits(sender, len(asked.statements))
+        id_ = identity("request", owner, stream, key)
+        return sender.send(self.statement_order(stream, asked, id_, "request"), seconds=SECONDS)
+
+    def statement_job(self, stream: str, asked: StatementMail, key: str, owner: str = "") -> Job:
+        """Begin to send many statements, or go on with it; as `mail_job`."""
+        _fits_job(len(asked.statements))
+        sender = self._sender(stream)
+        id_ = identity(JOB, owner, stream, key)
+        return self._running().start(self.statement_order(stream, asked, id_, JOB), sender)
+
+    def statement_order(self, stream: str, asked: StatementMail, id_: str, kind: str) -> Order:
+        """Return the order of a request's statements. Raises InvalidRequest, NotFound, SettingsError."""
+        defaults = Defaults(month=asked.month, currency=asked.currency, locale=asked.locale)
+        entries = from_objects(asked.statements, defaults).entries
+        return self.order_of(
+            stream,
+            entries,
+            asked.month,
+            asked.template,
+            asked.campaign,
+            id_,
+            kind,
+            # which figures were asked to be sent is nowhere kept, not even as a hash that guesses
+            # could be tried against, but under this key
+            said=(id_, asked),
+        )
+
+    def order_of(
+        self,
+        stream: str,
+        entries: Sequence[Statement | Refused],
+        month: str,
+        template: str,
+        campaign: str | None,
+        id_: str,
+        kind: str,
+        *,
+        said: Any = None,
+        resumed: bool = False,
+    ) -> Order:
+        """Return the order of statements that were read; with no `said`, another file of the same
+        campaign, month and template is the same order. Raises as `statement_order` does.
+        """
+        if not entries:
+            raise InvalidRequest("There is no statement to send.")
+        named = campaign or f"statements-{month}"
+        ledger = finance.Ledger(
+            campaign=named,
+            name=campaign,
+            month=month,
+            template=self._template(template, stream),
+            paper=self._paper(template),
+            stationery=self._stationery(stream),
+            attempts=lambda address, of, tag: self._attempts(stream, address, of, tag),
+        )
+        drafts = finance.drafts(entries, ledger)
+        said = (named, month, template) if said is None else said
+        return _order(id_, kind, stream, named, said, drafts, resumed=resumed)
+
     def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:
         """Begin to send at most `RECIPIENTS`, or go on with it; return at once how far it is.
 
         Raises as `mail` does.
         """
-        if len(asked.recipients) > RECIPIENTS:
-            raise InvalidRequest(
-                f"A job goes to at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
-            )
+        _fits_job(len(asked.recipients))
         sender = self._sender(stream)
         order = self.order(stream, asked, identity(JOB, owner, stream, key), JOB)
         return self._running().start(order, sender)
@@ -125,6 +198,13 @@ class Desk:
                 f"A request goes to at most {room} recipients at the account's rate now, this one has "
                 f"{recipients:,}: send a job (POST …/send/jobs), or use `sesight send`."
             )
+
+
+def _fits_job(recipients: int) -> None:
+    if recipients > RECIPIENTS:
+        raise InvalidRequest(
+            f"A job goes to at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
+        )
 
 
 def _order(
