@@ -42,6 +42,7 @@ from sesight.domain.ports import Clock
 from sesight.domain.reason import REASONS
 from sesight.domain.record import fold
 from sesight.domain.rollup import Family
+from sesight.domain.sending import State
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import Reason, Scope, SuppressionPolicy
 from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting
@@ -60,6 +61,8 @@ from sesight.ingest import (
 from sesight.ingest.metrics import UNSUBSCRIBED, Metrics
 from sesight.ingest.reading import read
 from sesight.ingest.ses import read_event
+from sesight.send import ses as send_ses
+from sesight.send.sender import TRIES
 from sesight.server import connection
 from sesight.settings import PREFIX, Settings
 from sesight.simulation.ses import SimulatedSes
@@ -111,6 +114,49 @@ def members(of: type[Enum], head: tuple[str, str]) -> str:
     """Return an enum with its sentences."""
     said = sentences(of)
     return table(head, [(code(each.value), said[each.name]) for each in of])
+
+
+def sending_states() -> str:
+    """Return what may have become of a recipient of a batch."""
+    return members(State, ("state", "what it means"))
+
+
+def ses_errors() -> str:
+    """Return what SES may answer, and what Sesight does about it."""
+    same: dict[str, list[str]] = {}
+    for alias, name in send_ses.ALIASES.items():
+        same.setdefault(name, []).append(alias)
+    answers = [
+        (codes([name, *same.get(name, [])]), meaning) for name, meaning in send_ses.ERRORS.items()
+    ]
+    answers += [
+        ("`TooManyRequestsException` that speaks of the quota", send_ses.QUOTA),
+        ("SES cannot be reached", send_ses.UNREACHABLE),
+        ("no answer, or half of one", send_ses.NO_ANSWER),
+        ("any other 5xx", send_ses.FAULT),
+        ("there are no credentials", send_ses.CREDENTIALS),
+        ("any other 4xx", send_ses.OTHER),
+    ]
+    rows = [
+        (answer, code(meaning.state), code(meaning.code), _done_about(meaning))
+        for answer, meaning in answers
+    ]
+    return table(("SES's answer", "state", "code", "what Sesight does"), rows)
+
+
+def _done_about(meaning: send_ses.Meaning) -> str:
+    """Return what is done about an answer of SES's."""
+    if meaning.stops == "account":
+        return "pauses all streams: nothing more is sent until somebody resumes them"
+    if meaning.stops == "stream":
+        return "pauses the stream: nothing more of it is sent until somebody resumes it"
+    if meaning.again:
+        return f"waits a little and calls again, {TRIES} calls at most; then says so"
+    if meaning.state is State.UNKNOWN:
+        return "does not call again: the Send event tells whether the message went out"
+    if meaning.state is State.REFUSED:
+        return "says so, and goes on with the next recipient"
+    return "says so: the same request may be made later"
 
 
 def simulated_operations() -> str:

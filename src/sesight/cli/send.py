@@ -31,7 +31,7 @@ SHOWN = 20
 MEANINGS = {
     "sent": "SES took the message",
     "intended": "would be sent",
-    "suppressed": "must not be sent to: sesight suppress check",
+    "suppressed": "must not be sent to: sesight suppress check says why",
     "invalid": "cannot be sent to such as it is",
     "refused": "refused by SES",
     "throttled": "not tried, or not taken now: run the same command again",
