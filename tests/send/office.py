@@ -49,7 +49,7 @@ class Office:
 
     def order(
         self,
-        addresses: Sequence[str],
+        addresses: Sequence[str | Addressee],
         id_: str = "batch-1",
         *,
         stream: str = "outreach",
@@ -57,7 +57,7 @@ class Office:
         resumed: bool = False,
     ) -> Order:
         drafts = outreach.drafts(
-            [Addressee(email=each) for each in addresses],
+            [each if isinstance(each, Addressee) else Addressee(email=each) for each in addresses],
             campaign,
             Letter(),
             self.app.mailroom.stationery(stream),
@@ -73,7 +73,9 @@ class Office:
             resumed=resumed,
         )
 
-    def send(self, addresses: Sequence[str], id_: str = "batch-1", **more: Any) -> list[Result]:
+    def send(
+        self, addresses: Sequence[str | Addressee], id_: str = "batch-1", **more: Any
+    ) -> list[Result]:
         stream = more.get("stream", "outreach")
         return self.app.mailroom.sender(stream).send(self.order(addresses, id_, **more))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -9,19 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from sesight.app import now_ms
 from sesight.domain.errors import Conflict, SendingStopped, SettingsError, StoreUnavailable
 from sesight.domain.event import Accepted, EventType
 from sesight.domain.outcome import Outcome
-from sesight.domain.sending import State
+from sesight.domain.sending import Addressee, State
 from sesight.ingest.reading import Reading
+from sesight.send.unsubscribe import Tokens
 from sesight.simulation.ses import SimulatedSes
 from sesight.simulation.ses_faults import Fault
 from tests.builders import bounce
-from tests.mailing import simulated_ses
-from tests.send.office import Office, office, states
+from tests.mailing import parsed, ses_client, simulated_ses
+from tests.send.office import KEYS, Office, office, states
 
 
 @pytest.fixture
@@ -352,3 +355,96 @@ def test_ses_list_is_asked(tmp_path: Path, ses: SimulatedSes) -> None:
     with office(tmp_path, ses) as here:
         (unasked,) = here.send(["ana@example.org"], "batch-3")
         assert unasked.state is State.SENT
+
+
+def test_the_raw_message(here: Office, ses: SimulatedSes) -> None:
+    """Read as mail, a message has one From, one To, both texts, and RFC 8058's headers with exactly one
+    HTTPS address, whose token stands for the recipient.
+    """
+    (result,) = here.send(["Zoë Bell <zoe@example.org>"])
+    mail = parsed(ses.messages()[0])
+    assert mail.get_all("From") == ["Example News <news@example.com>"]
+    assert [each.addr_spec for each in mail["To"].addresses] == ["zoe@example.org"]
+    assert mail["To"].addresses[0].display_name == "Zoë Bell"
+    assert mail["Subject"] == "Hello Zoë Bell"
+    assert mail["Cc"] is None
+    assert mail["Bcc"] is None
+    assert {part.get_content_type() for part in mail.walk() if not part.is_multipart()} == {
+        "text/plain",
+        "text/html",
+    }
+    (link,) = re.fullmatch(r"<(https://[^<>, ]+)>", mail["List-Unsubscribe"]).groups()
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    leave = Tokens(KEYS).read(link.rpartition("/")[2])
+    assert (leave.stream, leave.address, leave.campaign) == (
+        "outreach",
+        "zoe@example.org",
+        "spring",
+    )
+    assert leave.send_id == result.send_id
+    assert link in mail.get_body(("html",)).get_content()
+
+
+def test_tracking_off(here: Office, tmp_path: Path, ses: SimulatedSes) -> None:
+    """Opens and clicks are not recorded of a recipient, or of a stream, that has tracking off."""
+    off = {"OpenTrackingEnabled": "DISABLED", "ClickTrackingEnabled": "DISABLED"}
+    here.send(["ana@example.org"])
+    here.send([Addressee(email="ben@example.org", tracked=False)], "batch-2")
+    assert ses.messages("ana@example.org")[0].overrides is None
+    assert ses.messages("ben@example.org")[0].overrides == {"Tracking": off}
+    senders = [
+        replace(each, tracked=False) if each.stream == "finance" else each
+        for each in here.app.settings.sending.senders
+    ]
+    (tmp_path / "other").mkdir()
+    with office(tmp_path / "other", ses, senders=to_builtins(senders)) as other:
+        other.send(["cy@example.org"], stream="finance")
+    assert ses.messages("cy@example.org")[0].overrides == {"Tracking": off}
+
+
+UNSUBSCRIBE = {
+    "header": ({}, "https://"),
+    "notify": ({"unsubscribe": "notify", "reply_to": ["help@example.com"]}, "mailto:help@"),
+    "none": ({"unsubscribe": "none"}, None),
+}
+
+
+@pytest.mark.parametrize("mode", UNSUBSCRIBE)
+def test_leaving_a_transactional_stream(tmp_path: Path, ses: SimulatedSes, mode: str) -> None:
+    """How one leaves a stream that is not marketing is a setting: one click, a message, or not."""
+    changes, expected = UNSUBSCRIBE[mode]
+    sender = {
+        "stream": "finance",
+        "from_address": "pay@example.com",
+        "public_url": "https://mail.example.com",
+        "unsubscribe_keys": KEYS,
+        **changes,
+    }
+    with office(tmp_path, ses, senders=[sender]) as here:
+        assert states(here.send(["ana@example.org"], stream="finance")) == [State.SENT]
+    mail = parsed(ses.messages()[0])
+    assert (mail["List-Unsubscribe-Post"] is not None) == (mode == "header")
+    if expected is None:
+        assert mail["List-Unsubscribe"] is None
+    else:
+        assert mail["List-Unsubscribe"].startswith(f"<{expected}")
+
+
+def test_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
+    """With a contact list SES makes the unsubscribe links, and ours are not there."""
+    topic = {"TopicName": "news", "DisplayName": "News", "DefaultSubscriptionStatus": "OPT_IN"}
+    ses_client(ses).create_contact_list(ContactListName="people", Topics=[topic])
+    sender = {
+        "stream": "outreach",
+        "from_address": "news@example.com",
+        "postal_address": "1 Example Street",
+        "contact_list": "people",
+        "topic": "news",
+    }
+    with office(tmp_path, ses, senders=[sender]) as here:
+        (result,) = here.send(["ana@example.org"])
+    assert result.state is State.SENT, result
+    (message,) = ses.messages()
+    assert message.list_management == {"ContactListName": "people", "TopicName": "news"}
+    assert message.extra_headers == []
+    assert "{{amazonSESUnsubscribeUrl}}" not in message.html

@@ -1,0 +1,112 @@
+"""A stream pauses itself when its rates pass a limit, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sesight.domain.errors import SendingStopped
+from sesight.domain.sending import State
+from sesight.domain.text import DAY
+from sesight.simulation.ses import SimulatedSes
+from tests.builders import NOW, bounce, complaint, delivery, fill
+from tests.mailing import simulated_ses
+from tests.send.office import Office, office, states
+
+
+@pytest.fixture
+def ses() -> Iterator[SimulatedSes]:
+    with simulated_ses() as running:
+        yield running
+
+
+class Time:
+    """A clock that stands until it is moved."""
+
+    now = NOW
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def here(tmp_path: Path, ses: SimulatedSes, time: Time) -> Iterator[Office]:
+    guard = {"floor": 100, "bounce": 0.05, "complaint": 0.01, "days": 7}
+    with office(tmp_path, ses, time, guard=guard) as opened:
+        yield opened
+
+
+def history(
+    here: Office, delivered: int, bounced: int = 0, complained: int = 0, **about: Any
+) -> None:
+    """Have messages of yesterday that fared so."""
+    about.setdefault("sent_at", NOW - DAY)
+    mark = f"{about.get('stream')}-{about['sent_at']}"
+    told = [delivery(f"d{n}@x.example", message=f"d{n}-{mark}", **about) for n in range(delivered)]
+    told += [bounce(f"b{n}@x.example", message=f"b{n}-{mark}", **about) for n in range(bounced)]
+    for n in range(complained):
+        told.append(complaint(f"d{n}@x.example", message=f"d{n}-{mark}", **about))
+    fill(here.app.store, told)
+
+
+PAUSING = {
+    "bounces over the limit": ({"delivered": 94, "bounced": 6}, "bounce rate was 6.00% (6 of 100)"),
+    "complaints over the limit": ({"delivered": 100, "complained": 2}, "complaint rate was 2.00%"),
+}
+
+
+@pytest.mark.parametrize("case", PAUSING, ids=str)
+def test_over_a_limit(here: Office, ses: SimulatedSes, case: str) -> None:
+    """Over a limit nothing goes out; why, and what to do, is said."""
+    fared, words = PAUSING[case]
+    history(here, **fared)
+    with pytest.raises(SendingStopped) as caught:
+        here.send(["ana@example.org"])
+    assert words in str(caught.value)
+    assert "sesight stream resume outreach" in str(caught.value)
+    assert here.app.log.pauses()["outreach"].by == "reputation"
+    assert ses.messages() == []
+
+
+SENDING = {
+    "at the limit": {"delivered": 95, "bounced": 5},
+    "below the floor": {"delivered": 40, "bounced": 40},
+    "long ago": {"delivered": 50, "bounced": 50, "sent_at": NOW - 7 * DAY},
+    "of another stream": {"delivered": 50, "bounced": 50, "stream": "finance"},
+}
+
+
+@pytest.mark.parametrize("case", SENDING, ids=str)
+def test_within_limits(here: Office, case: str) -> None:
+    """At the limit, on too few messages, or for what was long ago or elsewhere, mail goes out."""
+    history(here, **SENDING[case])
+    assert states(here.send(["ana@example.org"])) == [State.SENT]
+
+
+def test_transactional_streams_are_not_watched(here: Office) -> None:
+    """Statements go out whatever the rates, unless the settings have them watched."""
+    history(here, delivered=50, bounced=50, stream="finance")
+    assert states(here.send(["ana@example.org"], stream="finance")) == [State.SENT]
+
+
+def test_after_it_was_resumed(here: Office, time: Time) -> None:
+    """Somebody who lets the stream go on knows the figures so far; new ones pause it again."""
+    history(here, delivered=50, bounced=50)
+    with pytest.raises(SendingStopped):
+        here.send(["ana@example.org"])
+    here.app.log.resume("outreach", time.now)
+    assert states(here.send(["ana@example.org"])) == [State.SENT]
+    time.now += DAY
+    assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
+    history(here, delivered=90, bounced=20, sent_at=NOW + DAY)
+    time.now += 2 * 60_000
+    with pytest.raises(SendingStopped, match="20 of 11"):
+        here.send(["ana@example.org"], "batch-3")
