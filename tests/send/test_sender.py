@@ -19,6 +19,7 @@ from sesight.domain.event import Accepted, EventType
 from sesight.domain.outcome import Outcome
 from sesight.domain.sending import Addressee, State
 from sesight.ingest.reading import Reading
+from sesight.send.outbound import Outbound
 from sesight.send.unsubscribe import Tokens
 from sesight.simulation.ses import SimulatedSes
 from sesight.simulation.ses_faults import Fault
@@ -448,3 +449,20 @@ def test_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
     assert message.list_management == {"ContactListName": "people", "TopicName": "news"}
     assert message.extra_headers == []
     assert "{{amazonSESUnsubscribeUrl}}" not in message.html
+
+
+def test_a_mistake_of_ours(here: Office, ses: SimulatedSes) -> None:
+    """What nobody thought of ends the order with its error, and no recipient is told of wrongly."""
+    order = here.order([f"a{n}@example.org" for n in range(50)])
+
+    def broken(send_id: str) -> Outbound:
+        raise ZeroDivisionError(send_id)
+
+    drafts = [*order.drafts[:20], replace(order.drafts[20], compose=broken), *order.drafts[21:]]
+    sender = here.app.mailroom.sender("outreach")
+    with pytest.raises(ZeroDivisionError):
+        sender.send(replace(order, drafts=drafts))
+    results = sender.send(order)
+    assert [each.recipient for each in results] == [draft.recipient for draft in order.drafts]
+    assert set(states(results)) == {State.SENT}
+    assert Counter(of_message(ses)) == Counter(draft.address for draft in order.drafts)

@@ -91,6 +91,9 @@ class Run(Struct):
     stop: threading.Event
     why: tuple[str, str] = ("stopped", "Sending was stopped before this recipient was tried.")
     away: StoreUnavailable | None = None
+    failed: BaseException | None = None
+    looked_at: int = 0
+    held_at: int = 0
     settling: set[Future[Intent]] = field(default_factory=set)
 
 
@@ -182,6 +185,8 @@ class Sender:
             {} if known is None else self._intents(order.id),
             None if seconds is None else self._steady() + seconds,
             stop or threading.Event(),
+            looked_at=now,
+            held_at=now,
         )
         done = False
         try:
@@ -279,41 +284,51 @@ class Sender:
     # A run
 
     def _work(self, run: Run, told: Told | None) -> list[Result]:
-        """Try every draft with several workers; at each look, see whether to go on."""
-        drafts = run.order.drafts
-        results: list[Result | None] = [None] * len(drafts)
+        """Try every draft with several workers, and see now and then whether to go on."""
+        results: list[Result] = [_WAITING] * len(run.order.drafts)
         futures: set[Future[None]] = set()
 
         def one(n: int, draft: Draft) -> None:
             try:
                 results[n] = result = self._one(run, draft)
+                if told is not None:
+                    told(n, result)
+            except BaseException as error:  # a mistake of ours: whoever waits must hear of it
+                run.failed = error
+                run.stop.set()
+                raise
             finally:
                 self._places.release()
-            if told is not None:
-                told(n, result)
 
-        looked_at = held_at = self._clock()
         try:
-            for n, draft in enumerate(drafts):
+            for n, draft in enumerate(run.order.drafts):
                 while not self._places.acquire(timeout=LOOK / 1_000):
-                    pass
-                now = self._clock()
-                if now - looked_at >= LOOK:
-                    looked_at = now
-                    self._look(run)
-                if now - held_at >= LEASE // 4:
-                    held_at = now
-                    self._hold(run)
+                    self._keep(run)
+                self._keep(run)
                 future = self._workers.submit(one, n, draft)
                 futures.add(future)
                 future.add_done_callback(futures.discard)
+            while wait(tuple(futures), LOOK / 1_000).not_done:
+                self._keep(run)
         except BaseException:
             run.stop.set()
             raise
         finally:
             wait(tuple(futures))
             wait(tuple(run.settling))
-        return [each for each in results if each is not None]
+        if run.failed is not None:
+            raise run.failed
+        return results
+
+    def _keep(self, run: Run) -> None:
+        """Prolong the lease and look whether the stream may send, when it is time for it."""
+        now = self._clock()
+        if now - run.looked_at >= LOOK:
+            run.looked_at = now
+            self._look(run)
+        if now - run.held_at >= LEASE // 4:
+            run.held_at = now
+            self._hold(run)
 
     def _look(self, run: Run) -> None:
         with suppress(StoreUnavailable):
@@ -500,6 +515,7 @@ def result_of(recipient: str, intent: Intent) -> Result:
     )
 
 
+_WAITING = Result(recipient="", state=State.INTENDED)
 _QUOTA = "The account's quota of 24 hours is used up: go on later."
 _RATE = "The account's rate did not let it go in time: send it again."
 
