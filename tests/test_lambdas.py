@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,12 +17,14 @@ from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.leaving import Leave
 from sesight.domain.text import DAY, iso
-from sesight.lambdas import METRICS, Processor, Refused, Sending, gateway
+from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
 from sesight.send.secrets import SesSecrets
 from sesight.send.unsubscribe import Tokens
 from sesight.settings import SendingSettings
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
+from sesight.store.dynamo.calls import GRACE
+from sesight.store.dynamo.connection import session_of
 from sesight.store.dynamodb import DynamoStore
 from sesight.store.rollup_feed import Aggregator
 from tests.aws import client
@@ -164,7 +167,7 @@ def poisoned(processor: Processor, message: str) -> None:
 
 def test_one_poison_of_500(processor: Processor, store: DynamoStore) -> None:
     """Of 500 messages of which one cannot be processed, exactly that one is returned and all others
-    are stored; a body that no item can hold is such a one, too.
+    are stored.
     """
     bodies = [
         body("delivery", {"mail.messageId": f"m-{n:04d}", "mail.timestamp": _sent(n)})
@@ -176,25 +179,24 @@ def test_one_poison_of_500(processor: Processor, store: DynamoStore) -> None:
     assert failed(processor.handle(event, Context())) == [ids_of(event)[321]]
     assert held(store, bodies) == {f"m-{n:04d}" for n in range(499)}
 
-    large = base64.b85encode(bytes(hash((n, 7)) % 251 for n in range(600_000))).decode()
-    event = sqs_event([bodies[0], large, bodies[1]])
-    assert failed(processor.handle(event, Context())) == [ids_of(event)[1]]
-
 
 def _sent(n: int) -> str:
     return f"2026-11-23T12:00:{n // 10 % 60:02d}.{n % 10}00Z"
 
 
 def test_not_understood(processor: Processor, store: DynamoStore) -> None:
-    """What cannot be understood is quarantined with its reason, not returned; a greeting is ignored."""
+    """What cannot be understood is quarantined with its reason, however large, not returned; a greeting
+    is ignored.
+    """
     bodies = [
         b"{no json",
         body("unknown_event_type"),
         b"Successfully validated SNS topic for Amazon SES event publishing.",
         b'{"neither": "event", "nor": "envelope"}',
+        base64.b85encode(random.Random(1).randbytes(800_000)),
     ]
     assert failed(processor.handle(sqs_event(bodies), Context())) == []
-    assert store.quarantine_counts() == {"not-an-event": 1, "not-json": 1, "unknown-type": 1}
+    assert store.quarantine_counts() == {"not-an-event": 1, "not-json": 2, "unknown-type": 1}
 
 
 def away(true: Callable, **_: object) -> dict:
@@ -209,11 +211,11 @@ def test_outage(processor: Processor, store: DynamoStore) -> None:
     client = store.calls.client
     names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
     make_faulty(store, **dict.fromkeys(names, away))
-    context = Context(3.0)
+    context = Context(SPARE + 1)
     assert failed(processor.handle(event, context)) == ids_of(event)
     assert context.get_remaining_time_in_millis() > 1_000
     with pytest.raises(Refused):
-        processor.handle(payload("lambda_sns_event"), Context(2.5))
+        processor.handle(payload("lambda_sns_event"), Context(SPARE + 0.5))
     store.calls.client = client
     assert failed(processor.handle(event, Context())) == []
     assert held(store, bodies) == {json.loads(each)["mail"]["messageId"] for each in bodies}
@@ -237,12 +239,33 @@ def test_some_lost(processor: Processor, store: DynamoStore) -> None:
         }
 
     make_faulty(store, batch_execute_statement=without_one)
-    assert failed(processor.handle(event, Context(3.0))) == [ids_of(event)[4]]
+    assert failed(processor.handle(event, Context(SPARE + 1))) == [ids_of(event)[4]]
     assert held(store, bodies) == {f"m-{n}" for n in range(9)} - {"m-4"}
 
 
 class Crash(BaseException):
     """The process ends here."""
+
+
+def test_no_call_outlasts_a_function(processor: Processor, store: DynamoStore) -> None:
+    """A call to AWS gives up within what a function spares for its answer, and in that time none is
+    begun.
+    """
+    config = session_of("eu-west-1", None)[1]["config"]
+    assert config.connect_timeout + config.read_timeout + GRACE < SPARE
+    bodies = traffic(3)
+    event = sqs_event(bodies)
+
+    def begun(true: Callable, **_: object) -> dict:
+        raise Crash
+
+    client = store.calls.client
+    make_faulty(
+        store, **dict.fromkeys(("batch_get_item", "query", "batch_execute_statement"), begun)
+    )
+    assert failed(processor.handle(event, Context(SPARE - GRACE))) == ids_of(event)
+    store.calls.client = client
+    assert failed(processor.handle(event, Context())) == []
 
 
 @pytest.mark.parametrize("crashes_after", ["put_item", "batch_execute_statement"])

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SPARE = 2.0
-"""Seconds kept for the answer when everything else has to be over."""
+SPARE = 5.0
+"""Seconds kept for the answer when everything else has to be over: a call under way may take three."""
 
 NAMESPACE = "Sesight"
 """Of the metrics. Their dimensions are few on purpose: each value costs as a metric of its own."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sesight.domain.event import (
     EVERYBODY,
@@ -733,6 +734,21 @@ class Lists:
         put(store, released=["2"])
         store.transact(lambda view: seen.append(view.awaiting(["m", "n"])) or changes())
         assert (seen, store.quarantine(9)) == ([[second], []], [first])
+
+    def test_large_bodies(self, store: Store) -> None:
+        """A body larger than a database takes in one piece is kept whole like any other."""
+        noise = random.Random(7)
+        large = Quarantined("1", "odd", "Large.", noise.randbytes(1_000_000), 5)
+        waits = Quarantined("2", "unrouted", "L.", noise.randbytes(400_000), 6, "m", None, b"\x90")
+        put(store, quarantined=[large, waits])
+        assert store.quarantine(9) == [waits, large]
+        put(store, quarantined=[replace(large, reason="odder", at=9)])
+        assert store.quarantine(9, "odder") == [replace(large, reason="odder")]
+        seen = []
+        store.transact(lambda view: seen.append(view.awaiting(["m"])) or changes())
+        assert seen == [[waits]]
+        put(store, released=["1", "2"])
+        assert (store.quarantine(9), store.quarantine_counts()) == ([], {})
 
     def test_room(self, store: Store) -> None:
         """The quarantine says how many more bodies of a reason it takes, by number and by size."""

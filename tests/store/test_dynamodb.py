@@ -1,5 +1,6 @@
 """The DynamoDB store on AWS's own engine: the contract, and what DynamoDB alone can get wrong."""
 
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,11 +8,12 @@ from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import Send
-from sesight.domain.ports import Filter, Store
+from sesight.domain.ports import Filter, Quarantined, Store
 from sesight.domain.stream import Stream
 from sesight.domain.suppression import Suppression
 from sesight.domain.text import DAY
 from sesight.store import open_store
+from sesight.store.dynamo.calls import equals
 from sesight.store.dynamodb import DynamoStore
 from tests.store import contract, contract_pages, contract_sending
 from tests.store.contract import BOTH, NOW, changes, everything, put, record
@@ -226,6 +228,23 @@ def test_other_streams(url: str) -> None:
         put(opened, record(NOW - 5, 2))
     assert opened.rollups("day", "outreach") == []
     opened.close()
+
+
+def test_parts_of_large_bodies(store: DynamoStore) -> None:
+    """Nothing stays of a large body that was let go; one whose parts are gone is listed no more, and
+    can be let go.
+    """
+    control = store._notes._table  # noqa: SLF001
+    body = random.Random(3).randbytes(900_000)
+    for parts_first in (False, True):
+        put(store, quarantined=[Quarantined("1", "odd", "Large.", body, 5)])
+        if parts_first:
+            key = {"pk": {"S": "BODY#1"}, "sk": {"S": "part-0002"}}
+            store.calls("delete_item", TableName=control, Key=key)
+            assert store.quarantine(9) == []
+        put(store, released=["1"])
+        assert list(store.calls.query(TableName=control, **equals(pk="BODY#1"))) == []
+        assert store.quarantine_counts() == {}
 
 
 def test_stale_index(store: DynamoStore) -> None:

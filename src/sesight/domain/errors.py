@@ -15,10 +15,6 @@ class StoreUnavailable(SesightError):
     """The store cannot take or give anything now: try again later, nothing was lost."""
 
 
-class Unstorable(StoreUnavailable):
-    """The store will never take this, such as it is: set it aside and go on with the rest."""
-
-
 class StoreTooNew(SettingsError):
     """The store was written by a newer Sesight: upgrade this one."""
 

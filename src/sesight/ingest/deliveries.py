@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sesight.domain.errors import StoreUnavailable, Unstorable
+from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Disposition
 from sesight.ingest.reading import Reading, read
 
@@ -69,7 +69,7 @@ def _take(
     try:
         processed = pipeline.process([one for each in deliveries for one in each.readings])
     except Exception as error:  # noqa: BLE001 - whatever it was, it is reported as failed
-        away = isinstance(error, StoreUnavailable) and not isinstance(error, Unstorable)
+        away = isinstance(error, StoreUnavailable)
         if away or len(deliveries) == 1 or not has_time():
             ids = [each.id for each in deliveries]
             _log.exception("%d messages could not be stored: %s", len(ids), ", ".join(ids[:10]))

@@ -138,6 +138,7 @@ class DynamoStore:
         if self._closed:
             return
         if self._local and self._awaited:
+            self.while_there_is(lambda: LOCAL_PATIENCE)
             self.settle()
         self._closed = True
         self.calls.close()

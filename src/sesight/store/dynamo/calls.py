@@ -25,6 +25,11 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 2.0
 """Seconds between tries, doubled each time, half of it at random."""
 
+GRACE = 1.0
+"""Seconds after time is up in which calls are still begun, though none is made again: what could not
+be written was given up, and the rest of the batch is brought to its end.
+"""
+
 THREADS = 16
 """Calls under way at once."""
 
@@ -85,6 +90,8 @@ class Calls:
         by itself, StoreUnavailable when there is no such table or time is up.
         """
         pauses = self.pauses()
+        if self.remaining() <= -GRACE:
+            raise StoreUnavailable(f"No time is left for {operation}.")
         while True:
             try:
                 return getattr(self.client, operation)(**arguments)

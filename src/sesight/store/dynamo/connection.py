@@ -12,6 +12,12 @@ from sesight.domain.stream import Stream
 from sesight.store.dynamo.calls import Calls
 from sesight.store.dynamo.tables import all_tables
 
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 2.0
+"""What a call to AWS may take until it counts as lost and is made again. A Lambda function spares more
+for its answer, so that no call outlasts it.
+"""
+
 LOCAL_PATIENCE = 120.0
 """Seconds that a local engine, which does one thing after the other, may take for a call."""
 
@@ -32,8 +38,8 @@ def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
     options: dict[str, Any] = {
         "region_name": region,
         "config": Config(
-            connect_timeout=2,
-            read_timeout=10,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
             max_pool_connections=32,
             retries={"total_max_attempts": 1},  # calls.py tries again
             tcp_keepalive=True,

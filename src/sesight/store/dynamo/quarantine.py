@@ -1,7 +1,8 @@
 """The quarantine in the control table: bodies by reason and time, counted as they come and go.
 
 Four items a body, written and removed in one transaction: the body itself, where it is (by its id,
-so that it is kept once), the count of its reason, and that its message is waited for.
+so that it is kept once), the count of its reason, and that its message is waited for. A body that is
+too large for an item has its bytes in further ones, written before and removed after.
 """
 
 from __future__ import annotations
@@ -10,25 +11,37 @@ import itertools
 import zlib
 from collections.abc import Collection, Iterable
 from heapq import merge
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.errors import Unstorable
 from sesight.domain.ports import Quarantined
 from sesight.store.dynamo.calls import Calls, between, equals
 from sesight.store.dynamo.items import Item
+from sesight.store.dynamo.tables import EXPIRES
+from sesight.store.lists import QUARANTINE_MS
 from sesight.store.view import ROOM_BYTES, ROOM_ROWS
 
 COUNT = "QUARANTINE-COUNT"
 UNROUTED = "unrouted"
 
 LARGEST = 390_000
-"""Bytes of a body, packed, that one item takes (DynamoDB: 400 KB). SNS hands over 256 KB at most."""
+"""Packed bytes that one item takes (DynamoDB: 400 KB)."""
+
+PARTS_KEPT_MS = 2 * QUARANTINE_MS
+"""How long parts are kept where a process ended before it removed them."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Quarantined).decode
+
+
+class _Held(NamedTuple):
+    """A body as its own item has it: without its bytes if those are in parts."""
+
+    held: Quarantined
+    size: int
+    parts: int
 
 
 class Quarantine:
@@ -46,21 +59,28 @@ class Quarantine:
     def _put(self, held: Quarantined) -> None:
         before = self._find(held.id)
         if before is None:
+            self._put_parts(held)
             self._commit([self._pointer(held, _NEW), *self._entering(held)])
             return
-        kept = replace(held, at=before.at)
-        if kept == before:
+        kept = replace(held, at=before.held.at)
+        if replace(kept, body=before.held.body) == before.held:
             return
-        if kept.reason == before.reason:
+        if kept.reason == before.held.reason:
             self._calls("put_item", **self._body(kept))
             return
         still_there = {
             "ConditionExpression": "reason = :reason",
-            "ExpressionAttributeValues": {":reason": {"S": before.reason}},
+            "ExpressionAttributeValues": {":reason": {"S": before.held.reason}},
         }
         self._commit(
             [self._pointer(kept, still_there), *self._leaving(before), *self._entering(kept)]
         )
+
+    def _put_parts(self, held: Quarantined) -> None:
+        expires = {EXPIRES: {"N": str((held.at + PARTS_KEPT_MS) // 1_000)}}
+        for n, part in enumerate(packed(held)[1:], 1):
+            item = {**_part_key(held.id, n), "body": {"B": part}, **expires}
+            self._calls("put_item", TableName=self._table, Item=item)
 
     def release(self, ids: Iterable[str]) -> None:
         """Remove bodies; those that are gone already are none of our business."""
@@ -71,15 +91,17 @@ class Quarantine:
         if held is not None:
             pointer = {"TableName": self._table, "Key": _key(f"BODY#{id_}", "-"), **_THERE}
             self._commit([{"Delete": pointer}, *self._leaving(held)])
+            keys = [_part_key(id_, n) for n in range(1, held.parts + 1)]
+            self._calls.delete_many(self._table, keys)
 
-    def _find(self, id_: str) -> Quarantined | None:
+    def _find(self, id_: str) -> _Held | None:
         pointer = self._calls.get(self._table, _key(f"BODY#{id_}", "-"))
         if pointer is None:
             return None
         body = self._calls.get(
             self._table, _key(f"QUARANTINE#{pointer['reason']['S']}", pointer["place"]["S"])
         )
-        return unpack(body) if body is not None else None
+        return _unpack(body) if body is not None else None
 
     def _pointer(self, held: Quarantined, condition: dict[str, Any]) -> dict[str, Any]:
         """Return the write of where a body is."""
@@ -91,24 +113,29 @@ class Quarantine:
         return {"Put": {"TableName": self._table, "Item": item, **condition}}
 
     def _body(self, held: Quarantined) -> dict[str, Any]:
-        item = {**_key(f"QUARANTINE#{held.reason}", _place(held)), "body": {"B": packed(held)}}
+        body, *parts = packed(held)
+        item = {**_key(f"QUARANTINE#{held.reason}", _place(held)), "body": {"B": body}}
+        if parts:
+            item |= {"parts": {"N": str(len(parts))}, "size": {"N": str(len(held.body))}}
         return {"TableName": self._table, "Item": item}
 
     def _entering(self, held: Quarantined) -> list[dict[str, Any]]:
         """Return the writes of a body that comes, beside its pointer."""
-        return [{"Put": self._body(held)}, *self._counted(held, 1, "ADD")]
+        return [{"Put": self._body(held)}, *self._counted(held, 1, len(held.body), "ADD")]
 
-    def _leaving(self, held: Quarantined) -> list[dict[str, Any]]:
+    def _leaving(self, body: _Held) -> list[dict[str, Any]]:
         """Return the writes of a body that goes, beside its pointer."""
+        held = body.held
         key = _key(f"QUARANTINE#{held.reason}", _place(held))
         return [
             {"Delete": {"TableName": self._table, "Key": key}},
-            *self._counted(held, -1, "DELETE"),
+            *self._counted(held, -1, -body.size, "DELETE"),
         ]
 
-    def _counted(self, held: Quarantined, bodies: int, verb: str) -> list[dict[str, Any]]:
+    def _counted(
+        self, held: Quarantined, bodies: int, size: int, verb: str
+    ) -> list[dict[str, Any]]:
         """Return the updates of its reason's count, and of what waits for its message."""
-        size = bodies * len(held.body)
         updates = [
             {
                 "TableName": self._table,
@@ -171,7 +198,7 @@ class Quarantine:
             ConsistentRead=True,
             **equals(pk=f"QUARANTINE#{reason}"),
         )
-        return sorted(map(unpack, found), key=lambda held: (-held.at, held.id))
+        return sorted(self._whole(found), key=lambda held: (-held.at, held.id))
 
     def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
         """Return unrouted bodies of any of the messages."""
@@ -187,8 +214,23 @@ class Quarantine:
             (self._table, _key(f"QUARANTINE#{item['reason']['S']}", item["place"]["S"]))
             for _, item in pointers
         ]
-        found = [unpack(item) for _, item in self._calls.get_many(bodies, consistent=True)]
+        found = self._whole(item for _, item in self._calls.get_many(bodies, consistent=True))
         return sorted(found, key=lambda held: (held.at, held.id))
+
+    def _whole(self, items: Iterable[Item]) -> list[Quarantined]:
+        """Return the bodies of items with all their bytes, but those that are gone meanwhile."""
+        found = []
+        for held, _, parts in map(_unpack, items):
+            if not parts:
+                found.append(held)
+                continue
+            keys = [(self._table, _part_key(held.id, n)) for n in range(1, parts + 1)]
+            read = [item for _, item in self._calls.get_many(keys, consistent=True)]
+            if len(read) == parts:
+                read.sort(key=lambda item: str(item["sk"]["S"]))
+                body = zlib.decompress(b"".join(item["body"]["B"] for item in read))
+                found.append(replace(held, body=body))
+        return found
 
     def expired(self, before: int) -> list[str]:
         """Return the ids of bodies taken in before a time (ms)."""
@@ -217,17 +259,22 @@ def _place(held: Quarantined) -> str:
     return f"{held.at:015d}#{held.id}"
 
 
-def packed(held: Quarantined) -> bytes:
-    """Return a body as it is stored. Raises Unstorable if no item can hold it."""
-    found = zlib.compress(_encode(held))
-    if len(found) > LARGEST:
-        raise Unstorable(
-            f"A body of {len(held.body)} bytes that was not understood ({held.reason}) is too "
-            "large for DynamoDB to keep."
-        )
-    return found
+def _part_key(id_: str, n: int) -> Item:
+    return _key(f"BODY#{id_}", f"part-{n:04d}")
 
 
-def unpack(item: Item) -> Quarantined:
-    """Return the body of an item."""
-    return _decode(zlib.decompress(item["body"]["B"]))
+def packed(held: Quarantined) -> list[bytes]:
+    """Return a body as it is stored: what its item holds, then the parts of its bytes, if any."""
+    whole = zlib.compress(_encode(held))
+    if len(whole) <= LARGEST:
+        return [whole]
+    body = zlib.compress(held.body)
+    parts = [body[at : at + LARGEST] for at in range(0, len(body), LARGEST)]
+    return [zlib.compress(_encode(replace(held, body=b""))), *parts]
+
+
+def _unpack(item: Item) -> _Held:
+    held = _decode(zlib.decompress(item["body"]["B"]))
+    if "parts" not in item:
+        return _Held(held, len(held.body), 0)
+    return _Held(held, int(item["size"]["N"]), int(item["parts"]["N"]))
