@@ -89,7 +89,7 @@ def test_busy_port(start: Start) -> None:
 
 
 def test_sending_in_the_demo(sesight: Sesight, start: Start, tmp_path: Path) -> None:
-    """The command that the demo prints sends to all of its people, and each event comes back signed:
+    """The commands that the demo prints send, and each event comes back signed:
     mail arrives, is opened, bounces. An unsubscribe link in a message kept as a file works, and
     still does after another start. When the demo has ended, nobody takes mail.
     """
@@ -99,6 +99,9 @@ def test_sending_in_the_demo(sesight: Sesight, start: Start, tmp_path: Path) -> 
     demo.until("unsubscribe links")
     printed = demo.until(r"sesight (send outreach .*) \\$"), demo.until(r"^ +(--template .*)")
     command = shlex.split(" ".join(printed))
+    statements = demo.until(r"sesight (send finance .*) \\$"), demo.until(r"^ +(--month .*)")
+    paid = sesight(*shlex.split(" ".join(statements)), "--json").json
+    assert paid["counts"] == {"sent": 2, "invalid": 1}
     done = sesight(*command, "--json")
     people = [each["recipient"] for each in done.json["results"]]
     assert (done.code, done.json["counts"]) == (0, {"sent": len(people)})

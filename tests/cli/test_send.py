@@ -124,11 +124,13 @@ def test_what_all_are_told_alike(sesight: Sesight, folder: Path, ses: SimulatedS
 
 
 def test_a_longer_list(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
-    """The same command with a longer list sends to those who are new; another key to all."""
+    """The same command with a longer list, and another name of the campaign, sends to those who are
+    new; another key to all.
+    """
     people(folder, "ana@example.org")
     assert sesight(*SEND).code == 0
     people(folder, "ana@example.org", "ben@example.org")
-    assert sesight(*SEND).code == 0
+    assert sesight(*SEND, "--campaign-name", "Spring, at last").code == 0
     assert got(ses) == {"ana@example.org": 1, "ben@example.org": 1}
     assert sesight(*SEND, "--key", "once more").code == 0
     assert got(ses) == {"ana@example.org": 2, "ben@example.org": 2}
@@ -162,7 +164,9 @@ def test_stopped_in_the_middle(
     assert set(counts) <= {"sent", "unknown"}
     assert counts.get("unknown", 0) <= (16 if number == signal.SIGKILL else 0)
     open_ones = {each["recipient"] for each in done.json["results"] if each["state"] == "unknown"}
-    assert got(ses) == Counter(set(addresses) - open_ones)
+    # SES may have taken one after its events were read above: it is unknown, and has its message
+    assert set(got(ses)) >= set(addresses) - open_ones
+    assert set(got(ses).values()) == {1}
     if open_ones:
         later(folder)
         (folder / "events.ndjson").write_bytes(b"\n".join(each.body for each in ses.events()))
@@ -259,6 +263,9 @@ unsubscribe = "none"
         assert sesight(*send).json["counts"] == {"sent": 1, "invalid": 1}
     assert sesight(*send, "--key", "again").json["counts"] == {"sent": 1, "invalid": 1}
     assert [each.tags["campaign_attempt"] for each in ses.messages()] == ["1", "2"]
+    for month in ("2026-08", "2026-09"):
+        done = sesight(*send, "--month", month, "--campaign", "late ones")
+        assert done.json["counts"] == {"sent": 1, "invalid": 1}
     found = sesight("stats", "finance", "statements-2026-10", "--json").json
     assert (found["totals"]["recipients"], found["withheld"]["invalid"]) == (2, 2)
 

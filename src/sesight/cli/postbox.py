@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import secrets
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from sesight.simulation.ses import SimulatedSes
     from sesight.simulation.ses_events import SesEvent
 
-TEMPLATES = "templates"
 TEMPLATE = "spring-launch"
 PEOPLE = "people.csv"
 CONTEXT = f"{TEMPLATE}.json"
+STATEMENTS = "statements.csv"
 MAIL = "mail"
 KEYS = "unsubscribe-keys.json"
 
@@ -36,6 +37,15 @@ NAMES = (
     "Ana", "Ben", "David", "Elif", "Farah", "Hana", "Kofi", "Lena", "Marco", "Noah", "Omar", "Ned",
 )  # fmt: skip
 """Whom the demo knows. What becomes of mail to them is decided by their addresses, and varied."""
+
+LINES = """\
+statement,recipient,name,currency,locale,label,quantity,unit_price,amount,total
+PS-0417,ana@example.org,Ana Bell,EUR,en-IE,Sales through partner links,412,3.00,1236.00,1211.50
+PS-0417,,,,,Transfer fee,,,-24.50,
+PS-0418,ben@example.org,Ben Ode,EUR,de-DE,Sales through partner links,96,3.00,288.00,288.00
+PS-0419,kofi@example.org,Kofi Mensah,EUR,en-IE,Sales through partner links,20,3.00,60.00,65.00
+"""
+"""Statements, of which the last does not add up."""
 
 _WILD = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 
@@ -70,20 +80,23 @@ def _keep(mail: Path, message_id: str, raw: bytes) -> None:
 
 
 def stock(folder: Path) -> None:
-    """Make what a person needs to send, where it is missing: people, templates, what those are told."""
-    from sesight.send.templates import EXAMPLES, Templates, copy_examples
+    """Make what a person needs to send: people and statements where there are none yet, and what the
+    template is told, which goes with the template that this Sesight has.
+    """
+    from sesight.send.templates import EXAMPLES
 
-    people, context = folder / PEOPLE, folder / CONTEXT
+    people, statements = folder / PEOPLE, folder / STATEMENTS
     try:
         (folder / MAIL).mkdir(exist_ok=True)
         if not people.exists():
             rows = "".join(f"{each.lower()}@example.org,{each}\n" for each in NAMES)
             people.write_text(f"email,first_name\n{rows}", encoding="utf-8")
-        copy_examples(Templates(folder / TEMPLATES, [OUTREACH, FINANCE]))
-        if not context.exists():
-            sample = json.loads((EXAMPLES / TEMPLATE / "sample.json").read_bytes())
-            del sample["first_name"]  # each person's own
-            context.write_text(json.dumps(sample, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        if not statements.exists():
+            statements.write_text(LINES, encoding="utf-8")
+        context = json.loads((EXAMPLES / TEMPLATE / "sample.json").read_bytes())
+        del context["first_name"]  # each person's own
+        text = json.dumps(context, indent=2, ensure_ascii=False)
+        (folder / CONTEXT).write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{folder} cannot be written to: {error}.") from None
 
@@ -92,6 +105,8 @@ def section(folder: Path, endpoint: str, address: str) -> str:
     """Return the part of the settings that is about sending, as TOML: to SES at `endpoint`, with
     unsubscribe links to the server at `address`.
     """
+    from sesight.send.templates import EXAMPLES
+
     keys = _keys(folder)
     public_url = _loopback(address)
 
@@ -109,7 +124,7 @@ def section(folder: Path, endpoint: str, address: str) -> str:
     return (
         "\n# An SES of the demo's own, while it runs.\n"
         f"[sending]\nendpoint = {text(endpoint)}\n"
-        f"templates = {text((folder / TEMPLATES).absolute())}\n"
+        f"templates = {text(EXAMPLES)}\n"
         + sender(OUTREACH.id, "news@example.com", "Example Harbour")
         + sender(FINANCE.id, "statements@example.com", "Example Harbour Finance")
     )
@@ -153,11 +168,15 @@ def words(folder: Path, command: str) -> list[str]:
         return quote(str(folder / name))
 
     config = f"--config {at('sesight.toml')}"
+    last_month = dt.datetime.now(dt.UTC).replace(day=1) - dt.timedelta(days=1)
     return [
         "Send something! A simulated SES takes it, and nothing leaves this machine. In another window:",
         f"  {command} send outreach {config} \\",
         f"    --template {TEMPLATE} --campaign hello --to {at(PEOPLE)} --context {at(CONTEXT)}",
         "In half a minute it has arrived, and some of it has been opened and clicked:",
         f"  {command} tracking {config} --stream outreach --campaign hello",
+        "Statements go with a PDF; one of these does not add up, and is not sent:",
+        f"  {command} send finance {config} \\",
+        f"    --month {last_month:%Y-%m} --statements {at(STATEMENTS)}",
         f"The messages themselves are in {at(MAIL)}. The unsubscribe links in them work.",
     ]

@@ -172,7 +172,7 @@ def finance(
     content = read_file(statements)
     read = from_json if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"} else from_csv
     entries = read(content, defaults).entries
-    named = key or "\n".join((campaign or month, template))
+    named = key or "\n".join((campaign or "", month, template))
     with opened(config, store, new=True) as app:
         order = app.mailroom.desk.order_of(
             "finance",

@@ -180,7 +180,8 @@ class Desk:
         drafts = outreach.drafts(
             asked.recipients, asked.campaign, template, self._stationery(stream), asked.context
         )
-        said: Any = (asked.template, asked.campaign) if open_ended else asked
+        of = asked.campaign
+        said: Any = (asked.template, of.id, of.step, of.variant) if open_ended else asked
         return _order(id_, kind, stream, asked.campaign.id, said, drafts, resumed=resumed)
 
     def _running(self) -> Jobs:
