@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.leaving import Leave
+from sesight.domain.ports import Changes, Quarantined
 from sesight.domain.text import DAY, iso
 from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
 from sesight.send.secrets import SesSecrets
@@ -503,7 +504,9 @@ def _take_all(aggregator: Aggregator, events: list[dict]) -> None:
 
 
 def test_upkeep(url: str) -> None:
-    """Upkeep ends suppressions whose time is over and lets old quarantined bodies go."""
+    """Upkeep ends suppressions whose time is over, lets old quarantined bodies go, and folds in what was
+    left waiting for a message that is known.
+    """
     then = now_ms() - 40 * DAY
     processor = Processor(settings_of(url), "outreach", lambda: then)
     store = processor._store  # noqa: SLF001
@@ -522,6 +525,13 @@ def test_upkeep(url: str) -> None:
     assert before is not None
     assert before.counted is not None
     assert store.quarantine_counts() == {"not-json": 1}
+    name = json.loads(body("bounce_permanent_general"))["mail"]["messageId"]
+    waits = body(
+        "feedback_delivery",
+        {"mail.messageId": name, "mail.timestamp": at, "delivery.timestamp": at},
+    )
+    left = Quarantined("x", "unrouted", "", waits, now_ms(), name)
+    store.transact(lambda _: Changes({}, {}, {}, {}, [left], []))
     program = """
 from sesight.lambdas import upkeep
 class Context:
@@ -533,6 +543,8 @@ upkeep({}, Context())
     assert after is not None
     assert after.counted is None
     assert store.quarantine_counts() == {}
+    (record,) = store.message(name, now_ms())
+    assert [each.type for each in record.timeline] == ["Delivery", "Bounce"]
     processor.close()
 
 

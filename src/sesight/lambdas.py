@@ -21,6 +21,7 @@ from sesight.app import SWEEP_ROWS, App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition
 from sesight.ingest.deliveries import Delivery, read_delivery, take
+from sesight.ingest.quarantine import retry
 from sesight.ingest.reading import read
 from sesight.settings import Settings, load
 from sesight.store.dynamodb import DynamoStore, open_aggregator
@@ -36,6 +37,9 @@ _log = logging.getLogger(__name__)
 
 SPARE = 5.0
 """Seconds kept for the answer when everything else has to be over: a call under way may take three."""
+
+RETRIED = 1_000
+"""Events that wait for their message, the newest, tried again by upkeep."""
 
 NAMESPACE = "Sesight"
 """Of the metrics. Their dimensions are few on purpose: each value costs as a metric of its own."""
@@ -112,7 +116,7 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     """Do what a server does when it is quiet, once an hour.
 
     That is: end suppressions whose time is over, remove what has outlived its use, put old parts of
-    rollup rows together.
+    rollup rows together, fold in events that still wait though their message is known.
     """
     del event
     app, store = _app()
@@ -122,6 +126,9 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
         app.pipeline.lapse([(item.stream, item.address) for item in due])
     store.sweep(now, SWEEP_ROWS)
     store.compact(now)
+    # a function that ended after it stored a message and before it looked for what waits for that
+    # has left it waiting
+    retry(store, app.pipeline, app.known_sets, "unrouted", limit=RETRIED)
 
 
 def api(event: dict[str, Any], context: Context) -> dict[str, Any]:

@@ -247,6 +247,20 @@ def test_outage(url: str) -> None:
     store.close()
 
 
+def test_forbidden(store: DynamoStore) -> None:
+    """What credentials do not allow is said in a sentence and not tried again."""
+    asked = []
+
+    def refused(true: Callable, **_: object) -> dict:
+        asked.append(1)
+        raise refusal("AccessDeniedException")
+
+    make_faulty(store, get_item=refused)
+    with pytest.raises(StoreUnavailable, match="to get_item: the credentials in use may not do it"):
+        store.card("outreach", "spring")
+    assert asked == [1]
+
+
 class Crash(BaseException):
     """The process ends here."""
 

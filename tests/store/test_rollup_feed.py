@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from sesight.domain.rollup import RollupKey
 from sesight.domain.suppression import Cause, Suppression
 from sesight.domain.text import DAY
+from sesight.ingest.recount import recount
 from sesight.store import STREAMS, open_store
 from sesight.store.dynamo.items import record_body
 from sesight.store.dynamo.keys import TOTAL
@@ -20,7 +21,7 @@ from sesight.store.dynamo.tables import tables_of
 from sesight.store.dynamodb import DynamoStore
 from sesight.store.rollup_feed import Aggregator, Applied, Change, ShardUnknown
 from tests.store import pump
-from tests.store.contract import NOW, changes, put, record
+from tests.store.contract import COUNTING, NOW, changes, put, record
 from tests.store.engine import url_of
 
 SEEDS = 500
@@ -199,6 +200,29 @@ def test_removals(store: DynamoStore) -> None:
     assert store.sweep(NOW + 100 * DAY, 9) == 2
     store.settle()
     assert store.rollups("day", "outreach") == before != []
+
+
+def test_recount_beside_the_feed(store: DynamoStore) -> None:
+    """Changes that are still on their way in the feed are no differences to a recount, which finds and
+    mends what is truly wrong beside them.
+    """
+    found = []
+
+    def look() -> int:
+        found.append(recount(store, COUNTING, NOW, ("outreach",)))
+        return len(found[-1].increments)
+
+    put(store, *(record(NOW - n, n) for n in range(9)))
+    assert look() == 0
+    (day, *_) = store.rollups("day", "outreach", dimension="")
+    store.repair({day.key: [3] * len(day.counts)})
+    put(store, *(record(NOW - n, n) for n in range(9, 20)))
+    assert look() == 1
+    put(store, *(record(NOW - n, n) for n in range(20, 30)))
+    store.repair(found[-1].increments)
+    assert look() == 0
+    store.settle()
+    assert store.rollups("day", "outreach", dimension="")[0].counts[0] == 30
 
 
 def test_bad_record(store: DynamoStore) -> None:

@@ -38,14 +38,17 @@ class Retried(Struct, frozen=True):
     reasons: dict[str, int]
 
 
-def every(store: Store, reason: str | None = None) -> Iterator[Quarantined]:
+def every(
+    store: Store, reason: str | None = None, limit: int | None = None
+) -> Iterator[Quarantined]:
     """Yield every quarantined body once, of one reason or reason by reason, also if it gets another
-    reason meanwhile.
+    reason meanwhile; of each reason the newest `limit`.
     """
     seen: set[str] = set()
     for name in sorted(store.quarantine_counts()):
         if reason is None or name == reason:
-            for held in store.quarantine(store.quarantine_counts().get(name, 0), name):
+            count = store.quarantine_counts().get(name, 0)
+            for held in store.quarantine(count if limit is None else min(count, limit), name):
                 if held.id not in seen:
                     seen.add(held.id)
                     yield held
@@ -57,15 +60,17 @@ def retry(
     known_sets: Collection[str],
     reason: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    limit: int | None = None,
 ) -> Retried:
-    """Feed quarantined bodies in again and let those go of which nothing is quarantined anew.
+    """Feed quarantined bodies in again, the newest `limit` of each reason, and let those go of which
+    nothing is quarantined anew.
 
     A body is let go only after its events are committed: were the process to end between, trying
     again finds duplicates. Raises StoreUnavailable.
     """
     counts = store.quarantine_counts()
     total = sum(counts.values()) if reason is None else counts.get(reason, 0)
-    waiting = every(store, reason)
+    waiting = every(store, reason, limit)
     bodies = released = 0
     dispositions: Counter[str] = Counter()
     reasons: Counter[str] = Counter()

@@ -6,6 +6,7 @@ from operator import add, sub
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from sesight.domain.ports import Row
 from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
@@ -79,11 +80,47 @@ def recount(
     counts of suppressed addresses with the items.
 
     Rows are read before and after the records of a day, which count only if nothing changed between,
-    so that a server may go on. `progress` is told days done, of all, and records so far.
+    so that a server may go on. Where a store's rollups follow its records later, what is on its way
+    looks like a difference: so where there are any, the store is let settle and looked at twice more, and
+    those count that are the same both times. `progress` is told days done, of all, and records so far.
     Raises StoreUnavailable.
     """
-    found = Recount(differences=[], moving=[], unchecked=[], increments={})
     streams = tuple(streams)
+    found = _look(store, counting, now, streams, progress)
+    if found.increments:  # perhaps on their way only
+        store.settle()
+        found = _look(store, counting, now, streams, progress)
+    if found.increments:  # and others may have set out since
+        store.settle()
+        found = _stayed(found, _look(store, counting, now, streams, progress))
+    return found
+
+
+def _stayed(first: Recount, again: Recount) -> Recount:
+    """Return what was found again, of differences only those that are the same in both."""
+    steady = {key for key, n in again.increments.items() if first.increments.get(key) == n}
+    moved = len(again.increments.keys() - steady)
+    before = {_missing(each) for each in first.differences}
+    again.differences = [each for each in again.differences if _missing(each) in before]
+    again.increments = {key: again.increments[key] for key in steady}
+    if moved:
+        again.unchecked.append(f"{moved} rows that changed between two looks: recount again")
+    return again
+
+
+def _missing(each: Difference) -> tuple[str | int, ...]:
+    """Return a difference as what is missing where."""
+    return *astuple(each)[:-2], each.recounted - each.stored
+
+
+def _look(
+    store: Store,
+    counting: Counting,
+    now: int,
+    streams: Collection[str],
+    progress: Callable[[int, int, int], None] | None,
+) -> Recount:
+    found = Recount(differences=[], moving=[], unchecked=[], increments={})
     for stream in streams:
         _check_suppressed(store, stream, found)
     first_day = store.first_day()

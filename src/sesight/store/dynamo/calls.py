@@ -54,6 +54,18 @@ TRANSIENT = frozenset(
 _ABSENT = frozenset({"ResourceNotFoundException", "ResourceInUseException"})
 """Error codes of a table that is not there, or not yet."""
 
+_FORBIDDEN = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
+"""Error codes of credentials that are none, are over, or may not do this."""
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -87,7 +99,7 @@ class Calls:
 
     def __call__(self, operation: str, **arguments: Any) -> Any:
         """Call an operation until it answers. Raises ClientError for a refusal that will not change
-        by itself, StoreUnavailable when there is no such table or time is up.
+        by itself, StoreUnavailable when there is no such table, credentials do not allow it or time is up.
         """
         pauses = self.pauses()
         if self.remaining() <= -GRACE:
@@ -100,6 +112,11 @@ class Calls:
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
                 if code in _ABSENT:
                     raise StoreUnavailable(f"DynamoDB answers {code} to {operation}.") from error
+                if code in _FORBIDDEN:
+                    raise StoreUnavailable(
+                        f"DynamoDB answers {code} to {operation}: the credentials in use may not do "
+                        "it, or are over."
+                    ) from error
                 if code not in TRANSIENT and status < 500 and not _conflicts(error):
                     raise
                 self._note(operation, error.response)
