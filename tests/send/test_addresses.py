@@ -5,7 +5,7 @@ from email.header import decode_header, make_header
 from email.utils import parseaddr
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.text import address
@@ -102,6 +102,7 @@ local_parts = st.from_regex(
 labels = st.from_regex(r"[A-Za-z0-9àéüß日本]{1,12}", fullmatch=True)
 
 
+@settings(max_examples=200)
 @given(local_parts, labels, st.sampled_from(["com", "Example", "DE", "xn--p1ai"]))
 def test_same_as_events(local: str, label: str, top: str) -> None:
     """The events of what was sent name the same address: what mail goes to, read as SES's text is."""
@@ -111,6 +112,7 @@ def test_same_as_events(local: str, label: str, top: str) -> None:
     assert found.mailbox.isascii()
 
 
+@settings(max_examples=200)
 @given(st.text(max_size=80))
 def test_anything(text: str) -> None:
     """Whatever is given, the answer is an address or a refusal."""
@@ -122,6 +124,7 @@ def test_anything(text: str) -> None:
         assert parseaddr(found.header)[1] == found.mailbox
 
 
+@settings(max_examples=200)
 @given(
     st.text(min_size=1, max_size=100)
     .map(str.strip)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import SettingsError
@@ -96,6 +96,7 @@ def browsed(html: str | None) -> list[object]:
     ]
 
 
+@settings(max_examples=200)
 @given(CONTEXTS)
 def test_same_as_here(template: Template, found: BySes, context: dict[str, Any]) -> None:
     """Whatever it is told, SES makes the message that is made here."""

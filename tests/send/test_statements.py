@@ -7,7 +7,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import InvalidRequest
@@ -489,6 +489,7 @@ def made(cents: list[tuple[int, str]], currency: str, off: int = 0) -> Statement
     )
 
 
+@settings(max_examples=200)
 @given(CENTS, CURRENCIES)
 def test_no_cent_is_lost(cents: list[tuple[int, str]], currency: str) -> None:
     """Whatever the lines, their exact sum is the total, and is taken."""
@@ -498,6 +499,7 @@ def test_no_cent_is_lost(cents: list[tuple[int, str]], currency: str) -> None:
     assert [line.section for line in found.lines] == [section for _, section in cents]
 
 
+@settings(max_examples=200)
 @given(CENTS, CURRENCIES, st.integers(-(10**9), 10**9).filter(bool))
 def test_every_cent_too_many_is_seen(cents: list[tuple[int, str]], currency: str, off: int) -> None:
     """A total that is wrong by any amount is refused, and the difference is told."""
@@ -507,6 +509,7 @@ def test_every_cent_too_many_is_seen(cents: list[tuple[int, str]], currency: str
     assert fault.by == f"{written(off, currency)} {currency}"
 
 
+@settings(max_examples=200)
 @given(st.integers(-(10**15) + 1, 10**15 - 1), CURRENCIES, LOCALES)
 def test_what_is_written_is_what_it_is(cents: int, currency: str, locale: str) -> None:
     """An amount as people write it has every digit and its sign, however large it is."""
@@ -516,6 +519,7 @@ def test_what_is_written_is_what_it_is(cents: int, currency: str, locale: str) -
     assert any(sign in shown for sign in "-−") is (cents < 0)
 
 
+@settings(max_examples=200)
 @given(st.text(max_size=30))
 def test_any_text(text: str) -> None:
     """Any text is a figure, a locale and a row of a file, or is refused."""

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import InvalidRequest
@@ -50,6 +50,7 @@ def test_empty(value: str) -> None:
         format_campaign_tag(value)
 
 
+@settings(max_examples=200)
 @given(names)
 def test_characters(value: str) -> None:
     """Whatever the value, its tag is one to SES; what was altered says so and is short."""
@@ -58,12 +59,14 @@ def test_characters(value: str) -> None:
     assert tag == value or (is_altered(tag) and len(tag) <= ALTERED_LIMIT)
 
 
+@settings(max_examples=200)
 @given(names, names)
 def test_apart(one: str, other: str) -> None:
     """Two values never have one tag."""
     assert (format_campaign_tag(one) == format_campaign_tag(other)) == (one == other)
 
 
+@settings(max_examples=200)
 @given(names)
 def test_not_an_altered_one(value: str) -> None:
     """Who names a campaign as another one's tag reads does not get that one's."""
@@ -71,6 +74,7 @@ def test_not_an_altered_one(value: str) -> None:
     assert tag == value or format_campaign_tag(tag) != tag
 
 
+@settings(max_examples=200)
 @given(
     st.from_regex(r"[a-z]{4,12}", fullmatch=True),
     st.sampled_from(["@", "＠", "﹫", "%40"]),
@@ -83,6 +87,7 @@ def test_no_address(local: str, at: str, around: str) -> None:
     assert known_tags({}, value) == ()
 
 
+@settings(max_examples=200)
 @given(names)
 def test_the_name_is_kept(name: str) -> None:
     """Of a name and the tag it became, in any order, the name is the one to show."""

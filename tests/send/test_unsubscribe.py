@@ -38,6 +38,7 @@ leaves = st.builds(
 )
 
 
+@settings(max_examples=200)
 @given(leaves, leaves)
 def test_what_is_made_is_read(one: Leave, other: Leave) -> None:
     """A token stands for all its link does; it is the same each time, and no other's."""
