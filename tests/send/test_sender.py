@@ -196,6 +196,10 @@ def test_an_answer_that_never_comes(tmp_path: Path, ses: SimulatedSes) -> None:
         )
         (other,) = here.send(["cy@example.org"], "batch-2")
         assert other.state is State.SENT
+        assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN], (
+            "that we sent another does not show that events come in"
+        )
+        here.take_events()
         again = here.send(addresses, resumed=True)
         assert states(again) == [State.SENT, State.SENT]
         assert again[1].send_id != first[1].send_id

@@ -13,10 +13,10 @@ from sesight.app import LOCAL, aws_client, region_of, templates_of
 from sesight.domain.errors import SettingsError
 from sesight.domain.leaving import Leave
 from sesight.domain.ports import Filter
-from sesight.domain.suppression import Suppression, active
+from sesight.domain.suppression import Suppression, foremost, keys_of
 from sesight.domain.tally import month_number
 from sesight.domain.text import DAY
-from sesight.ingest.reading import Reading
+from sesight.ingest.reading import SENDER, Reading
 from sesight.send.account_list import PER_SECOND, AccountList, Ours, Row, Synced, sync, turns
 from sesight.send.desk import Desk
 from sesight.send.finance import STATEMENT_TAG
@@ -171,17 +171,13 @@ class Mailroom:
     def _blocks(self, stream: str, items: Collection[Suppression]) -> str | None:
         del stream  # the items are of its list
         now, policy = self._app.clock(), self._app.settings.suppression
-        held = (active(item, now, policy) for item in items)
-        return next((each.cause.reason for each in held if each is not None), None)
+        found = foremost(items, now, policy)
+        return None if found is None else found.cause.reason
 
     def blocked(self, stream: str, address: str) -> str | None:
         """Return the reason why a stream must not send to an address now, or None."""
-        store = self._app.store
-        found = (
-            store.suppression(stream, each)
-            for each in (address, address[address.rindex("@") :] if "@" in address else address)
-        )
-        return self._blocks(stream, [each for each in found if each is not None])
+        items = self._app.store.suppressions_of(stream, keys_of(address))
+        return self._blocks(stream, items.values())
 
     def sync(
         self, told: Callable[[Row], object], *, apply: bool, region: str | None = None
@@ -210,7 +206,7 @@ class Mailroom:
         )
 
     def _accept(self, events: Sequence[Event]) -> None:
-        self._app.pipeline.process([Reading("sender", event) for event in events])
+        self._app.pipeline.process([Reading(SENDER, event) for event in events])
 
     def _find(self, intent: Intent) -> str | None:
         """Return the message id of the record that carries an intent's send id."""

@@ -43,7 +43,7 @@ from sesight.domain.suppression import (
 )
 from sesight.domain.tally import REACHED, Counting, tally_of
 from sesight.domain.text import DAY
-from sesight.ingest.reading import Reading
+from sesight.ingest.reading import OURS, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -357,9 +357,15 @@ class Batch:
             self._cards(),
             list(self._quarantined.values()),
             self._released,
-            self._now if records else None,
+            self._now if records and self._told() else None,
             self.weigh if self._readings else None,
         )
+
+    def _told(self) -> bool:
+        """Return whether anything came from outside: what we say ourselves does not show that intake
+        works, nor that an event which has not come will not come.
+        """
+        return any(each.origin not in OURS for each in self._readings)
 
     def answers(self, lost: set[Key]) -> list[Processed]:
         """Return what became of each reading, given the keys that could not be stored."""

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
+from sesight.domain.leaving import ORIGIN as LINK
 from sesight.ingest.envelope import Envelope, is_plain, open_envelope, open_notification
 from sesight.ingest.mending import mended
 from sesight.ingest.ses import read_event
@@ -16,6 +17,12 @@ from sesight.ingest.ses_plain import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+SENDER = "sender"
+"""The origin of what our own sender says."""
+
+OURS = frozenset({SENDER, LINK})
+"""Origins of events that we make: they do not show that the provider's come in."""
 
 
 class Reading(Struct, frozen=True, gc=False, array_like=True):

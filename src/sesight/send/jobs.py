@@ -28,6 +28,9 @@ AT_ONCE = 4
 RECIPIENTS = 10_000
 """Recipients of a job at most."""
 
+REMEMBERED = 100
+"""Ended jobs of which a process remembers why they ended; the log has the rest."""
+
 WAIT = 30.0
 """Seconds a process that stops waits for messages under way."""
 
@@ -69,6 +72,9 @@ class Jobs:
                 running.thread = threading.Thread(
                     target=self._run, args=(order, sender, running), name="job", daemon=True
                 )
+                ended = [id_ for id_ in self._running if id_ not in live]
+                for id_ in ended[: max(len(ended) - REMEMBERED, 0)]:
+                    del self._running[id_]
                 self._running[order.id] = running
                 running.thread.start()
         return self.job(order.stream, order.id)

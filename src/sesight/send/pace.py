@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from sesight.send.ses import Account
+from sesight.send.ses import Account, AccountUnknown
 
 REFRESH = 60.0
 """Seconds after which the account is asked again."""
@@ -53,7 +53,7 @@ class Pace:
                 self._asked_at = now
                 try:
                     told = self._ask()
-                except Exception:
+                except AccountUnknown:
                     if self._account is None:
                         raise
                 else:
