@@ -136,3 +136,17 @@ def test_no_figure_stays(here: Office, tmp_path: Path, capfd: pytest.CaptureFixt
     for figure in ("98765", "98.765", "Quagga"):
         assert figure.encode() not in kept
         assert figure not in said
+
+
+def test_no_hash_to_guess_by(here: Office, tmp_path: Path, ses: SimulatedSes) -> None:
+    """What tells a repeated request from another is a hash under a key of the store's own: the same
+    request has another one elsewhere, so nobody can try figures against it.
+    """
+    send(here, statement(), key="one")
+    (tmp_path / "other").mkdir()
+    with office(tmp_path / "other", ses, templates=str(EXAMPLES)) as other:
+        send(other, statement(), key="one")
+        (there,) = other.app.log.batches("finance", 10)
+    (held,) = here.app.log.batches("finance", 10)
+    assert held.id == there.id
+    assert held.fingerprint != there.fingerprint

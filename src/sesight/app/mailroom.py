@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -92,7 +93,18 @@ class Mailroom:
     def desk(self) -> Desk:
         """What takes requests to send."""
         jobs = self._jobs if self._app.lasting else None
-        return Desk(self.sender, self.stationery, self.template, jobs, self._paper, self._attempts)
+        return Desk(
+            self.sender,
+            self.stationery,
+            self.template,
+            jobs,
+            self._paper,
+            self._attempts,
+            self._seal,
+        )
+
+    def _seal(self, data: bytes) -> str:
+        return hmac.digest(self._app.recipient_key, b"sending\0" + data, "sha256").hex()
 
     @cached_property
     def _jobs(self) -> Jobs:

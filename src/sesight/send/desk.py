@@ -49,15 +49,18 @@ class Desk:
         jobs: Jobs | None,
         paper: Callable[[str], Paper],
         attempts: Callable[[str, str, str, str], int],
+        seal: Callable[[bytes], str],
     ) -> None:
         """Keep what gives a stream's sender and stationery, and a template (by name) that was checked
         for a stream. All raise SettingsError or NotFound for what is not there. `jobs` None: this
         process runs none. `paper` puts statements on paper as a template has it; `attempts` says of a
-        stream, an address, a month and a statement's tag how many messages there were.
+        stream, an address, a month and a statement's tag how many messages there were; `seal` is a
+        hash under a key of ours.
         """
         self._jobs = jobs
         self._paper = paper
         self._attempts = attempts
+        self._seal = seal
         self._sender = sender
         self._stationery = stationery
         self._template = template
@@ -104,9 +107,7 @@ class Desk:
             asked.campaign,
             id_,
             kind,
-            # which figures were asked to be sent is nowhere kept, not even as a hash that guesses
-            # could be tried against, but under this key
-            said=(id_, asked),
+            fingerprint=self._sealed(asked),
         )
 
     def order_of(
@@ -119,10 +120,10 @@ class Desk:
         id_: str,
         kind: str,
         *,
-        said: Any = None,
+        fingerprint: str | None = None,
         resumed: bool = False,
     ) -> Order:
-        """Return the order of statements that were read; with no `said`, another file of the same
+        """Return the order of statements that were read; with no `fingerprint`, another file of the same
         campaign, month and template is the same order. Raises as `statement_order` does.
         """
         if not entries:
@@ -138,8 +139,9 @@ class Desk:
             attempts=lambda address, of, tag: self._attempts(stream, address, of, tag),
         )
         drafts = finance.drafts(entries, ledger)
-        said = (named, month, template) if said is None else said
-        return _order(id_, kind, stream, named, said, drafts, resumed=resumed)
+        if fingerprint is None:
+            fingerprint = _hashed((named, month, template))
+        return _order(id_, kind, stream, named, fingerprint, drafts, resumed=resumed)
 
     def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:
         """Begin to send at most `RECIPIENTS`, or go on with it; return at once how far it is.
@@ -181,8 +183,18 @@ class Desk:
             asked.recipients, asked.campaign, template, self._stationery(stream), asked.context
         )
         of = asked.campaign
-        said: Any = (asked.template, of.id, of.step, of.variant) if open_ended else asked
-        return _order(id_, kind, stream, asked.campaign.id, said, drafts, resumed=resumed)
+        fingerprint = (
+            _hashed((asked.template, of.id, of.step, of.variant))
+            if open_ended
+            else self._sealed(asked)
+        )
+        return _order(id_, kind, stream, of.id, fingerprint, drafts, resumed=resumed)
+
+    def _sealed(self, asked: TemplateMail | StatementMail) -> str:
+        """Return a request's fingerprint: its figures and contexts are not kept, not even as a hash
+        that guesses could be tried against.
+        """
+        return self._seal(msgspec.json.encode(asked, order="deterministic"))
 
     def _running(self) -> Jobs:
         if self._jobs is None:
@@ -208,12 +220,16 @@ def _fits_job(recipients: int) -> None:
         )
 
 
+def _hashed(said: tuple[Any, ...]) -> str:
+    return sha256(msgspec.json.encode(said)).hexdigest()
+
+
 def _order(
     id_: str,
     kind: str,
     stream: str,
     campaign: str,
-    said: Any,
+    fingerprint: str,
     drafts: list[Draft],
     *,
     resumed: bool,
@@ -223,7 +239,7 @@ def _order(
         kind=kind,
         stream=stream,
         campaign=format_campaign_tag(campaign),
-        fingerprint=sha256(msgspec.json.encode(said, order="deterministic")).hexdigest(),
+        fingerprint=fingerprint,
         drafts=drafts,
         resumed=resumed,
     )

@@ -68,19 +68,13 @@ def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -
         attempt = 1 + ledger.attempts(to.address, entry.month, tag)
         campaign = format_campaign_tag(ledger.campaign)
         url = ledger.stationery.url(to.address, campaign, send_id)
-        told = {
-            **entry.context(),
-            "email": to.mailbox,
-            "name": to.name or "",
-            "unsubscribe_url": url or "",
-            "postal_address": ledger.stationery.secrets.postal_address or "",
-            "campaign": ledger.name or ledger.campaign,
-        }
+        name = ledger.name or ledger.campaign
+        told = {**entry.context(), **ledger.stationery.given(to, url, name)}
         return ledger.stationery.outbound(
             to,
             ledger.template.body(told),
             _tags(ledger, send_id, tag, attempt),
-            ledger.name or ledger.campaign,
+            name,
             url=url,
             attachments=ledger.paper.attachments(entry),
         )

@@ -61,20 +61,11 @@ def _draft(
 
     def compose(send_id: str) -> Outbound:
         url = stationery.url(to.address, format_campaign_tag(campaign.id), send_id)
-        told = {
-            **context,
-            **person.context,
-            "email": to.mailbox,
-            "name": to.name or "",
-            "unsubscribe_url": url or "",
-            "postal_address": stationery.secrets.postal_address or "",
-            "campaign": campaign.name or campaign.id,
-        }
+        name = campaign.name or campaign.id
+        told = {**context, **person.context, **stationery.given(to, url, name)}
         tags = _tags(campaign, stationery, send_id)
         content = template.body(told)
-        return stationery.outbound(
-            to, content, tags, campaign.name or campaign.id, url=url, tracked=person.tracked
-        )
+        return stationery.outbound(to, content, tags, name, url=url, tracked=person.tracked)
 
     return Draft(
         recipient=person.email,

@@ -27,7 +27,7 @@ class SesSecrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     region: str | None = None
     """The AWS region to send in; by default the one of the settings."""
     configuration_set: str | None = None
-    """The configuration set; by default the stream's own."""
+    """The configuration set, where a secret says it: the stream's own, or nothing is sent."""
     reply_to: list[str] = field(default_factory=list)
     """Addresses that answers go to."""
     public_url: str | None = None

@@ -31,6 +31,11 @@ class Stationery(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Raise SettingsError for what no message of the stream may lack."""
         name, secrets = self.stream.id, self.secrets
+        if secrets.configuration_set not in (None, self.stream.configuration_set):
+            raise SettingsError(
+                f"The sender of {name} names another configuration set than the stream: events of its "
+                f"mail would belong to no stream. Set configuration_set of the stream {name} to it."
+            )
         if self.stream.marketing and not secrets.postal_address:
             raise SettingsError(
                 f"Marketing mail shows a postal address: set postal_address for {name}."
@@ -46,11 +51,6 @@ class Stationery(Struct, frozen=True, kw_only=True):
                 f"Who wants no more mail of {name} writes to reply_to: set it, or unsubscribe."
             )
 
-    @property
-    def set(self) -> str:
-        """Return the configuration set."""
-        return self.secrets.configuration_set or self.stream.configuration_set
-
     def url(self, address: str, campaign: str, send_id: str) -> str | None:
         """Return the link by which an address leaves the stream, None where there is none."""
         if not self.stream.marketing and self.secrets.unsubscribe != "header":
@@ -58,6 +58,16 @@ class Stationery(Struct, frozen=True, kw_only=True):
         if self.secrets.contact_list is not None:
             return SES_LINK
         return None if self.link is None else self.link(self.stream.id, address, campaign, send_id)
+
+    def given(self, to: Address, url: str | None, campaign: str) -> dict[str, str]:
+        """Return what every template is told: of the recipient, how to leave, who sends."""
+        return {
+            "email": to.mailbox,
+            "name": to.name or "",
+            "unsubscribe_url": url or "",
+            "postal_address": self.secrets.postal_address or "",
+            "campaign": campaign,
+        }
 
     def outbound(
         self,
@@ -80,7 +90,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
         return Outbound(
             to=to.header,
             sender=header_address(secrets.from_address, secrets.from_name),
-            configuration_set=self.set,
+            configuration_set=self.stream.configuration_set,
             tags=tags,
             campaign_name=campaign,
             content=content,
