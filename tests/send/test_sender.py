@@ -331,6 +331,12 @@ def test_settings_that_lack_what_mail_must_have(tmp_path: Path, ses: SimulatedSe
         pytest.raises(SettingsError, match="public_url"),
     ):
         here.send(["ana@example.org"])
+    other = [{**named[0], "configuration_set": "elsewhere"}]
+    with (
+        office(tmp_path, ses, senders=other) as here,
+        pytest.raises(SettingsError, match="another configuration set"),
+    ):
+        here.send(["ana@example.org"])
     with (
         office(tmp_path, ses, senders=named) as here,
         pytest.raises(SettingsError, match="no sender"),
