@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +90,14 @@ def test_none_could_be_tried(api: Client, ses: SimulatedSes) -> None:
 
 
 def test_a_paused_stream(api: Client, here: Office, ses: SimulatedSes) -> None:
-    """503 with the reason while the stream is paused."""
+    """503 with the reason while the stream is paused, and no time after which that would be over."""
     from sesight.domain.sending import Pause
 
     here.app.log.pause(Pause(stream="outreach", at=1, by="operator", detail="The price was wrong."))
     answer = api.post(PATH, json=mail("ana@example.org"))
     assert answer.status_code == 503
     assert "The price was wrong." in answer.json()["detail"]
+    assert "retry-after" not in answer.headers
     assert ses.messages() == []
 
 
@@ -226,6 +229,131 @@ def test_a_job_cut_off(tmp_path: Path, ses: SimulatedSes) -> None:
         done = eventually(lambda: (job := api.get(path).json())["state"] == "finished" and job)
         assert done["counts"] == {"sent": 300}
     assert sorted(each.to[0] for each in ses.messages()) == sorted(addresses)
+
+
+def test_another_job_under_a_used_key(api: Client, ses: SimulatedSes) -> None:
+    """Another list under a job's key is a conflict, at once and after the job has finished, and
+    nobody on it gets a message.
+    """
+    key = {"Idempotency-Key": "job-1"}
+    first = mail(*(f"a{n}@example.org" for n in range(30)))
+    begun = api.post(f"{PATH}/jobs", json=first, headers=key)
+    other = api.post(f"{PATH}/jobs", json=mail("ben@example.org"), headers=key)
+    assert (other.status_code, other.json()["type"]) == (409, "conflict")
+    path = f"{PATH}/jobs/{begun.json()['id']}"
+    eventually(lambda: api.get(path).json()["state"] == "finished")
+    other = api.post(f"{PATH}/jobs", json=mail("ben@example.org"), headers=key)
+    assert (other.status_code, other.json()["type"]) == (409, "conflict")
+    assert api.post(f"{PATH}/jobs", json=first, headers=key).status_code == 202
+    assert ses.messages("ben@example.org") == []
+    assert len(ses.messages()) == 30
+
+
+def test_two_jobs_at_once_under_one_key(tmp_path: Path, ses: SimulatedSes) -> None:
+    """Of two servers over one store that are asked for different jobs under one key at once, one
+    takes it and the other answers 409; nobody on the refused list gets a message.
+    """
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            here = stack.enter_context(office(tmp_path, ses, templates=str(EXAMPLES)))
+            made = create_api(here.app.services())
+            clients.append(stack.enter_context(TestClient(made, base_url="http://127.0.0.1")))
+
+        def begin(key: int, n: int) -> int:
+            asked = mail(f"p{n}-{key}@example.org")
+            headers = {"Idempotency-Key": f"job-{key}"}
+            return int(clients[n].post(f"{PATH}/jobs", json=asked, headers=headers).status_code)
+
+        with ThreadPoolExecutor(2) as pool:
+            for key in range(8):
+                answers = list(pool.map(begin, [key] * 2, range(2)))
+                assert sorted(answers) == [202, 409]
+                (taken,) = (n for n in range(2) if answers[n] == 202)
+                eventually(lambda: len(ses.messages()) == key + 1)  # noqa: B023
+                assert ses.messages()[-1].to == [f"p{taken}-{key}@example.org"]
+
+
+def test_one_key_for_a_request_and_a_job(api: Client, ses: SimulatedSes) -> None:
+    """A key that a request used is used for a job too, and the other way round: the same mail under
+    it does not go out a second time by the other route.
+    """
+    for first, second in (("", "/jobs"), ("/jobs", "")):
+        key = {"Idempotency-Key": f"order{first}"}
+        asked = mail("ana@example.org", campaign={"id": f"spring{first}"})
+        assert api.post(f"{PATH}{first}", json=asked, headers=key).status_code < 300
+        answer = api.post(f"{PATH}{second}", json=asked, headers=key)
+        assert (answer.status_code, answer.json()["type"]) == (409, "conflict")
+    eventually(lambda: len(ses.messages()) == 2)
+
+
+def test_a_key_after_a_throttled_request(api: Client, ses: SimulatedSes) -> None:
+    """The same request under the same key sends to exactly those who were not tried; what was decided
+    of the others stays, and whoever has a message gets no second one.
+    """
+    addresses = [f"a{n}@example.org" for n in range(8)] + [f"slow{n}@example.org" for n in range(4)]
+    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: "slow" in of(call))
+    asked, key = mail(*addresses, "nobody"), {"Idempotency-Key": "order-1"}
+    first = api.post(PATH, json=asked, headers=key)
+    assert (first.status_code, states(first)) == (
+        207,
+        ["sent"] * 8 + ["throttled"] * 4 + ["invalid"],
+    )
+    assert int(first.headers["retry-after"]) > 0
+    other = api.post(PATH, json=mail(*addresses), headers=key)
+    assert other.status_code == 409, "it is still another request"
+    ses.recover()
+    second = api.post(PATH, json=asked, headers=key)
+    assert states(second) == ["sent"] * 12 + ["invalid"]
+    assert second.json()["results"][:8] == first.json()["results"][:8]
+    assert "retry-after" not in second.headers
+    third = api.post(PATH, json=asked, headers=key)
+    assert (third.status_code, third.json()) == (second.status_code, second.json())
+    assert sorted(each.to[0] for each in ses.messages()) == sorted(addresses)
+
+
+def test_a_key_after_the_quota(tmp_path: Path, ses: SimulatedSes) -> None:
+    """Of 40 recipients with room for 20 in the day's quota, the same key sends the other 20 once there
+    is room, and each of the 40 gets one message.
+    """
+    addresses = [f"a{n}@example.org" for n in range(40)]
+    asked, key = mail(*addresses), {"Idempotency-Key": "order-1"}
+    used_up = {"sent": 20, "throttled": 20}
+    for quota, expected in ((20, used_up), (20, used_up), (1_000, {"sent": 40})):
+        ses.account.max_24_hour_send = quota
+        with (
+            office(tmp_path, ses, templates=str(EXAMPLES)) as here,
+            TestClient(create_api(here.app.services()), base_url="http://127.0.0.1") as api,
+        ):
+            answer = api.post(PATH, json=asked, headers=key)
+            assert answer.json()["counts"] == expected
+            # once more in the same process, which knows nothing new of the quota
+            assert api.post(PATH, json=asked, headers=key).json()["counts"] == expected
+    assert sorted(each.to[0] for each in ses.messages()) == sorted(addresses)
+
+
+def test_a_throttled_job(api: Client, ses: SimulatedSes) -> None:
+    """A job of which some were throttled is interrupted, not finished: asked for again under its key,
+    it sends to those, and to nobody twice.
+    """
+    addresses = [f"a{n}@example.org" for n in range(150)]
+    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("a9"))
+    key = {"Idempotency-Key": "job-1"}
+    begun = api.post(f"{PATH}/jobs", json=mail(*addresses), headers=key).json()
+    path = f"{PATH}/jobs/{begun['id']}"
+    job = eventually(lambda: (job := api.get(path).json())["state"] != "running" and job)
+    assert (job["state"], job["counts"]) == ("interrupted", {"sent": 139, "throttled": 11})
+    assert "same key" in job["detail"]
+    ses.recover()
+    assert api.post(f"{PATH}/jobs", json=mail(*addresses), headers=key).status_code == 202
+    job = eventually(lambda: (job := api.get(path).json())["state"] == "finished" and job)
+    assert job["counts"] == {"sent": 150}
+    assert sorted(each.to[0] for each in ses.messages()) == sorted(addresses)
+
+
+def of(call: dict[str, Any]) -> str:
+    """Return whom a call of SendEmail is for."""
+    return str(call["Destination"]["ToAddresses"][0])
 
 
 def test_a_job_without_a_key(api: Client) -> None:

@@ -15,6 +15,7 @@ from sesight.domain.errors import (
     InvalidRequest,
     NotFound,
     SendingStopped,
+    SesightError,
     SettingsError,
     StoreUnavailable,
 )
@@ -40,9 +41,6 @@ KINDS = {
     "unavailable": (503, "This cannot be done now"),
 }
 """Every type of problem, with its HTTP status and title."""
-
-RETRY_AFTER = 5
-"""Seconds after which to ask again when the store was away."""
 
 _BY_STATUS = {status: kind for kind, (status, _) in KINDS.items()}
 _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
@@ -126,8 +124,9 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
         detail = f"This is our fault. The log knows more under request id {request_id}."
         log.error("API_FAILED %s %s", request_id, _loggable(request.url.path), exc_info=error)
     elif kind == "unavailable":
-        headers["retry-after"] = str(RETRY_AFTER)
         log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
+    if isinstance(error, SesightError) and error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
     if isinstance(error, StoreUnavailable):
         detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
     found = problem(kind, detail, request_id, more)

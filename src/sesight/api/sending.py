@@ -17,17 +17,25 @@ from sesight.api.problem import InvalidParameter
 from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.errors import SendingStopped
 from sesight.domain.ports import Desk
-from sesight.domain.sending import Job, Result, State, StatementMail, TemplateMail
+from sesight.domain.sending import PASSING, Job, Result, State, StatementMail, TemplateMail
 from sesight.domain.text import iso
 
 RESULTS = 100
 """Results of a job on a page, unless said."""
 
+RETRY_AFTER = "60"
+"""Seconds after which the same request under the same key may send to those who were throttled: what the
+account may send is asked of SES once a minute.
+"""
+
 IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
-        description="The same request under the same key is sent once, and gets the first answer.",
+        description=(
+            "The same request under the same key is sent once, and gets the first answer; who was "
+            "throttled is tried again."
+        ),
     ),
 ]
 
@@ -172,7 +180,8 @@ def answered(results: list[Result]) -> Response[SendAnswer]:
         status = 503
     else:
         status = 207
-    headers = {"retry-after": "60"} if status == 503 else None
+    passing = any(each.state is State.THROTTLED and each.code in PASSING for each in results)
+    headers = {"retry-after": RETRY_AFTER} if passing else None
     return Response(SendAnswer(results, dict(counts)), status_code=status, headers=headers)
 
 

@@ -14,7 +14,7 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from sesight.api.problem import KINDS, RETRY_AFTER
+from sesight.api.problem import KINDS
 from sesight.api.services import Given, Services, Unsubscribing
 from sesight.domain.errors import InvalidRequest, NotFound, SesightError, StoreUnavailable
 from sesight.domain.leaving import Leave
@@ -221,7 +221,7 @@ def _failed(request: Request[Any, Any, Any], error: SesightError) -> Response[st
             "<p>You are not unsubscribed yet. The fault is ours: please try again in a minute.</p>",
             _BUTTON.format("Try again"),
             status=KINDS["unavailable"][0],
-            **{"retry-after": str(RETRY_AFTER)},
+            **{"retry-after": str(StoreUnavailable.retry_after)},
         )
     return _page(
         "That did not work",

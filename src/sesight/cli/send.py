@@ -114,7 +114,7 @@ def outreach(
         order = app.mailroom.desk.order(
             "outreach",
             asked,
-            identity("command", named, "outreach", "command"),
+            identity(named, "outreach", "command", "command"),
             "command",
             open_ended=True,
             resumed=True,
@@ -180,7 +180,7 @@ def finance(
             month,
             template,
             campaign,
-            identity("command", named, "finance", "command"),
+            identity(named, "finance", "command", "command"),
             "command",
             resumed=True,
         )

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class SesightError(Exception):
-    """The root: every error Sesight raises on purpose. Its text is a sentence for a person."""
+    """The root: every error Sesight raises on purpose. Its text is a sentence for a person.
+
+    `retry_after`: seconds after which the same may be asked again, None where waiting does not help.
+    """
+
+    retry_after: int | None = None
 
 
 class SettingsError(SesightError):
@@ -13,6 +18,8 @@ class SettingsError(SesightError):
 
 class StoreUnavailable(SesightError):
     """The store cannot take or give anything now: try again later, nothing was lost."""
+
+    retry_after = 5
 
 
 class StoreTooNew(SettingsError):
@@ -29,6 +36,11 @@ class NotFound(SesightError):
 
 class Conflict(SesightError):
     """What is asked contradicts what was asked before, or is being done already."""
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        """Keep after how many seconds what is being done will be over."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SendingStopped(SesightError):

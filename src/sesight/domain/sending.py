@@ -31,6 +31,27 @@ class State(StrEnum):
 AGAIN = frozenset({State.SUPPRESSED, State.INVALID, State.REFUSED, State.THROTTLED})
 """States after which a resumed batch tries a recipient again: nothing was sent."""
 
+UNTRIED = frozenset({State.THROTTLED})
+"""States after which the same request under the same key tries a recipient again; what was decided of
+the others is its answer."""
+
+PASSING = frozenset(
+    {
+        "rate",
+        "quota",
+        "limit",
+        "unreachable",
+        "unavailable",
+        "outage",
+        "list-unknown",
+        "store-away",
+        "not-accepted",
+        "stopped",
+        "taken-over",
+    }
+)
+"""Codes of throttled recipients that time alone mends; other codes need a person to act first."""
+
 OPEN = frozenset({State.INTENDED, State.UNKNOWN})
 """States of which only the Send event can tell what became of them."""
 

@@ -70,13 +70,13 @@ class Desk:
     ) -> list[Result]:
         """Send a request of at most `AT_ONCE` recipients; return their results in its order.
 
-        A request with a `key` that its `owner` used before is not sent again: it gets the first
-        answer. Raises InvalidRequest, NotFound, Conflict, SendingStopped, SettingsError,
+        A request with a `key` that its `owner` used before gets the first answer, and is sent to those
+        who were throttled then. Raises InvalidRequest, NotFound, Conflict, SendingStopped, SettingsError,
         StoreUnavailable, AccountUnknown.
         """
         sender = self._sender(stream)
         self._fits(sender, len(asked.recipients))
-        order = self.order(stream, asked, identity("request", owner, stream, key), "request")
+        order = self.order(stream, asked, identity(owner, stream, key), "request")
         return sender.send(order, seconds=SECONDS)
 
     def statements(
@@ -85,14 +85,14 @@ class Desk:
         """Send at most `AT_ONCE` statements; as `mail`."""
         sender = self._sender(stream)
         self._fits(sender, len(asked.statements))
-        id_ = identity("request", owner, stream, key)
+        id_ = identity(owner, stream, key)
         return sender.send(self.statement_order(stream, asked, id_, "request"), seconds=SECONDS)
 
     def statement_job(self, stream: str, asked: StatementMail, key: str, owner: str = "") -> Job:
         """Begin to send many statements, or go on with it; as `mail_job`."""
         _fits_job(len(asked.statements))
         sender = self._sender(stream)
-        id_ = identity(JOB, owner, stream, key)
+        id_ = identity(owner, stream, key)
         return self._running().start(self.statement_order(stream, asked, id_, JOB), sender)
 
     def statement_order(self, stream: str, asked: StatementMail, id_: str, kind: str) -> Order:
@@ -150,7 +150,7 @@ class Desk:
         """
         _fits_job(len(asked.recipients))
         sender = self._sender(stream)
-        order = self.order(stream, asked, identity(JOB, owner, stream, key), JOB)
+        order = self.order(stream, asked, identity(owner, stream, key), JOB)
         return self._running().start(order, sender)
 
     def job(self, stream: str, id_: str) -> Job:
@@ -245,8 +245,9 @@ def _order(
     )
 
 
-def identity(kind: str, owner: str, stream: str, key: str | None) -> str:
-    """Return the id of a batch: the same for the same key of one owner and route, else a new one.
+def identity(owner: str, stream: str, key: str | None, kind: str = "key") -> str:
+    """Return the id of a batch: the same for the same key of one owner and stream, else a new one. A
+    request and a job share their keys; `kind` keeps those of commands apart from them.
 
     Raises InvalidRequest for a key that is empty, too long, or not printable ASCII.
     """

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from sesight.domain.errors import NotFound, SendingStopped, SesightError
-from sesight.domain.sending import Batch, Job, Result, State
-from sesight.send.sender import batch_of, result_of
+from sesight.domain.sending import OPEN, UNTRIED, Batch, Job, Result, State
+from sesight.send.sender import batch_of, check_same, result_of
 
 if TYPE_CHECKING:
     from sesight.domain.ports import Clock, SendLog
@@ -35,10 +35,15 @@ WAIT = 30.0
 """Seconds a process that stops waits for messages under way."""
 
 
-class _Running(Struct):
-    """A job as it was begun here, its thread, how it is stopped, and why it ended early."""
+class TooManyJobs(SendingStopped):
+    """As many jobs run as may: send another when one has finished."""
 
-    begun: Batch
+    retry_after = 60
+
+
+class _Running(Struct):
+    """A job of this process: its thread, how it is stopped, and why it ended early."""
+
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
     detail: str | None = None
@@ -58,17 +63,23 @@ class Jobs:
     def start(self, order: Order, sender: Sender) -> Job:
         """Work through an order in a thread; return how far it is. One under way just goes on.
 
-        Raises SendingStopped when as many run as may.
+        Raises Conflict for another order under the same id, SendingStopped when as many run as may.
         """
         known = self._log.batch(order.id)
+        if known is not None:
+            check_same(known, order)
         with self._lock:
             live = {id_ for id_, each in self._running.items() if _alive(each)}
-            if order.id not in live and (known is None or known.finished_at is None):
+            if order.id not in live and (known is None or self._has_rest(known)):
                 if self._closed or len(live) >= AT_ONCE:
-                    raise SendingStopped(
+                    raise TooManyJobs(
                         f"{AT_ONCE} jobs are running already: send this one when one has finished."
                     )
-                running = _Running(batch_of(order, self._clock(), "", 0))
+                if known is None:
+                    # recorded before the answer: no other order gets in under its id
+                    now = self._clock()
+                    check_same(self._log.begin(batch_of(order, now, "", now)), order)
+                running = _Running()
                 running.thread = threading.Thread(
                     target=self._run, args=(order, sender, running), name="job", daemon=True
                 )
@@ -84,8 +95,6 @@ class Jobs:
         with self._lock:
             running = self._running.get(id_)
         batch = self._log.batch(id_)
-        if batch is None and running is not None and running.begun.stream == stream:
-            batch = running.begun  # its thread has not come to record it
         if batch is None or batch.stream != stream or batch.kind != JOB:
             raise NotFound("There is no such job, or it was long ago.")
         detail = None if running is None else running.detail
@@ -94,7 +103,7 @@ class Jobs:
             elsewhere = running is None and batch.leased_until > self._clock()
             state = "running" if elsewhere or _alive(running) else "interrupted"
         if state == "interrupted" and detail is None:
-            detail = "Who sent it was stopped: ask for it again under the same key to go on."
+            detail = "Not everybody was tried: ask for it again under the same key to go on."
         return Job(
             id=id_,
             stream=batch.stream,
@@ -132,6 +141,11 @@ class Jobs:
             sender.send(order, stop=running.stop)
         except SesightError as error:
             running.detail = str(error)
+
+    def _has_rest(self, batch: Batch) -> bool:
+        """Return whether there is, or may be, somebody left to try."""
+        rest = self._log.progress(batch.id).keys() & (UNTRIED | OPEN)
+        return batch.finished_at is None or bool(rest)
 
     def _counts(self, id_: str) -> dict[str, int]:
         progress = self._log.progress(id_)

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
-from sesight.domain.sending import AGAIN, OPEN, Batch, Intent, Pause, Result, State
+from sesight.domain.sending import AGAIN, OPEN, UNTRIED, Batch, Intent, Pause, Result, State
 from sesight.domain.text import address as mailbox_of
 from sesight.send.outbound import Body, Outbound, Pushed, Unsendable, request
 from sesight.send.outbox import Outbox, Settled, accepted_event
@@ -64,8 +64,8 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What is asked to be sent. See `domain.sending.Batch`; `resumed` also tries recipients again of
-    which a finished batch says that nothing was sent.
+    """What is asked to be sent. See `domain.sending.Batch`; `resumed` tries all recipients again of
+    which the batch says that nothing was sent, other orders those only who were not tried.
     """
 
     id: str
@@ -158,31 +158,38 @@ class Sender:
         """Work through an order; return each recipient's result, in the order's order. After `seconds`,
         or once `stop` is set, nothing more is tried.
 
-        An order worked through before is answered from the log; of one cut off, only what was not
-        tried is sent. Raises Conflict for another order under the same id and for one that is under
-        way, SendingStopped for a stream that is paused, StoreUnavailable and AccountUnknown when
+        An order worked through before is answered from the log; only who was not tried, or was
+        throttled, is tried. Raises Conflict for another order under the same id and for one that is
+        under way, SendingStopped for a stream that is paused, StoreUnavailable and AccountUnknown when
         nothing could be tried.
         """
         now = self._clock()
         asked = batch_of(order, now, secrets.token_hex(8), now + LEASE)
         known = self._log.batch(order.id)
-        if known is not None and known.fingerprint != order.fingerprint:
-            raise Conflict(
-                "Something else was sent under this key before: take another key for it."
-            )
-        if known is not None and known.finished_at is not None and not order.resumed:
-            return self.answer(order)
+        again = order.resumed
+        if known is not None:
+            check_same(known, order)
+            if known.finished_at is not None and not again:
+                results = self.answer(order)
+                # of one that was unknown its events may have told since that it was not sent
+                again = any(each.state in UNTRIED for each in results)
+                if not again:
+                    return results
         self._may_send(order.stream)
         self._pace.account()  # while it is not known, nothing can be sent
-        batch = self._log.reopen(asked) if order.resumed else self._log.begin(asked)
+        batch = self._log.reopen(asked) if again else self._log.begin(asked)
         if batch.holder != asked.holder:
+            check_same(batch, order)
             if batch.finished_at is not None:
                 return self.answer(order)
-            raise Conflict("This is being sent already: ask again in a minute.")
+            raise Conflict(
+                "This is being sent already: ask again in a minute.",
+                max(batch.leased_until - now, 0) // 1_000 + 1,
+            )
         run = Run(
             order,
             batch,
-            {} if known is None else self._intents(order.id),
+            {},
             None if seconds is None else self._steady() + seconds,
             stop or threading.Event(),
             looked_at=now,
@@ -190,8 +197,10 @@ class Sender:
         )
         done = False
         try:
+            check_same(batch, order)
+            run.known = self._intents(order.id)
             results = self._work(run, told)
-            done = not run.stop.is_set()
+            done = not run.stop.is_set() and not any(each.state in UNTRIED for each in results)
         finally:
             if not done:
                 self._let_go(run)
@@ -377,7 +386,7 @@ class Sender:
         known = run.known.get(draft.key)
         if known is not None:
             known = self.settled(known)
-            if known.state not in AGAIN:
+            if known.state not in (AGAIN if run.order.resumed else UNTRIED):
                 return known
         # never one used before: who lost its lease may hold that, and send under it
         intent = Intent(
@@ -483,6 +492,14 @@ class Sender:
             if len(page) < PAGE:
                 return found
             after = page[-1].key
+
+
+def check_same(batch: Batch, order: Order) -> None:
+    """Raise Conflict if a batch is not of this order, though it has its id."""
+    if batch.kind != order.kind:
+        raise Conflict(f"This key was used for a {batch.kind} before: take another key.")
+    if batch.fingerprint != order.fingerprint:
+        raise Conflict("Something else was sent under this key before: take another key for it.")
 
 
 def batch_of(order: Order, at: int, holder: str, leased_until: int) -> Batch:

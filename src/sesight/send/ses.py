@@ -117,6 +117,8 @@ class Account(Struct, frozen=True):
 class AccountUnknown(SendingStopped):
     """SES cannot be asked what the account may do: try again, or look at the credentials."""
 
+    retry_after = 30
+
 
 class Mailer:
     """Sends over a client of SES v2 that makes each call once. Safe to use from any thread."""
