@@ -101,8 +101,9 @@ def finance_events(event: dict[str, Any], context: Context) -> dict[str, Any] | 
 def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Apply a windowed batch of one shard of a tracking or suppression table's change feed.
 
-    Raises ShardUnknown for a batch that does not say its shard, StoreUnavailable when not everything
-    was applied: Lambda gives the same batch again, and what was applied is not applied twice.
+    Raises ShardUnknown for a batch that does not say its shard, WrongFeed for one of another table or
+    without both images, StoreUnavailable when not everything was applied: Lambda gives the same batch
+    again, and what was applied is not applied twice.
     """
     aggregator = _aggregator()
     aggregator.calls.remaining = _seconds_left(context)

@@ -1,8 +1,10 @@
 """A DynamoDB client some of whose operations do something else first."""
 
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sesight.store.dynamodb import DynamoStore
 
@@ -30,3 +32,24 @@ def make_faulty(store: DynamoStore, **instead: Callable) -> None:
 def refusal(code: str, **more: object) -> ClientError:
     """Return an error as DynamoDB answers one."""
     return ClientError({"Error": {"Code": code, "Message": "no"}, **more}, "Some")
+
+
+class LostAnswers:
+    """A network that loses answers: botocore sends a request, DynamoDB carries it out, and the answers
+    to its first `each` tries never come. `lost` counts them; after `most` there are no more.
+    """
+
+    def __init__(self, store: DynamoStore, operation: str, each: int = 1, most: int = 30) -> None:
+        """Lose answers to an operation (`PutItem`) of a store's client from now on."""
+        self.lost = 0
+        self._each, self._most = each, most
+        self._tries: Counter[bytes] = Counter()
+        self._client = store.calls.client
+        self._client.meta.events.register(f"before-send.dynamodb.{operation}", self._send)
+
+    def _send(self, request: Any, **_: object) -> None:
+        self._tries[request.body] += 1
+        if self._tries[request.body] <= self._each and self.lost < self._most:
+            self.lost += 1
+            self._client._endpoint.http_session.send(request)  # noqa: SLF001 - past the hook
+            raise ReadTimeoutError(endpoint_url=request.url)

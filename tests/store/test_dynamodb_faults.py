@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from sesight.domain.decision import Addition
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
 from sesight.domain.ports import Filter, Key
 from sesight.domain.record import Record, fold
-from sesight.domain.rollup import Deltas, Rollups
+from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.suppression import SuppressionPolicy
+from sesight.domain.tally import COUNTERS
 from sesight.ingest.batch import Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading
@@ -20,7 +22,7 @@ from sesight.store import open_store
 from sesight.store.dynamodb import DynamoStore
 from tests.store.contract import COUNTING, NOW, counted, put, record
 from tests.store.engine import url_of
-from tests.store.faulty import make_faulty, refusal
+from tests.store.faulty import LostAnswers, make_faulty, refusal
 
 WORKERS = 16
 
@@ -287,6 +289,54 @@ def test_crash(store: DynamoStore, crashes_before: str) -> None:
     assert store.card("outreach", "spring").last_sent_at == NOW - 86_400_000 + 11
     store.settle()
     assert store.cards(["outreach"])[0][1][0] == 12
+
+
+def test_repair_whose_answer_is_lost(store: DynamoStore) -> None:
+    """Increments of a repair whose answer is lost on the way are added once."""
+    put(store, record(NOW, 1))
+    store.settle()
+    (row, *_) = store.rollups("day", "outreach", dimension="")
+    lost = LostAnswers(store, "TransactWriteItems", each=2)
+    store.repair({row.key: [5] * len(row.counts)})
+    assert lost.lost == 2
+    (mended, *_) = store.rollups("day", "outreach", dimension="")
+    assert mended.counts == [n + 5 for n in row.counts]
+
+
+@pytest.mark.parametrize(
+    "operation", ["PutItem", "UpdateItem", "BatchExecuteStatement", "TransactWriteItems"]
+)
+def test_lost_answers(url: str, operation: str) -> None:
+    """A batch, and decisions, whose writes are carried out without an answer end as those whose writes
+    are answered, and are told of alike.
+    """
+    events = mail(random.Random(7), 30)
+    bounced = Report("late@example.org", Bounce(NOW - 5, None, "Permanent", "General"))
+    unrouted = Event("m-unknown", Identity(NOW - 9), (bounced,))
+    garbage = [Reading("file", body=b"%d" % n, unreadable="not-json") for n in range(3)]
+    decisions = [Addition(change="act", at=NOW, address=f"r{n}@example.org") for n in range(3)]
+
+    def taken(store: DynamoStore) -> tuple:
+        pipeline = pipeline_of(store)
+        told = [
+            pipeline.process([*readings([*events[at::2], unrouted]), *garbage]) for at in (0, 1)
+        ]
+        said = [str(one.disposition) for batch in told for one in batch]
+        decided = pipeline.decide(decisions)
+        store.repair({RollupKey("day", "outreach", "spring", 9, "", ""): [1] * len(COUNTERS)})
+        store.settle()
+        sums = [store.rollups(family, "outreach", "spring") for family in ("day", "link")]
+        return said, decided, held(store, events), store.quarantine_counts(), sums
+
+    expected, store = (
+        open_store(url, clock=lambda: NOW),
+        open_store(f"{url}lost-", clock=lambda: NOW),
+    )
+    lost = LostAnswers(store, operation)
+    assert taken(store) == taken(expected)
+    assert lost.lost > 0
+    for one in (store, expected):
+        one.close()
 
 
 def test_redelivery_writes_nothing(store: DynamoStore) -> None:

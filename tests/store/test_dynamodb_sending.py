@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
 from sesight.domain.errors import StoreUnavailable
-from sesight.domain.sending import INTENTS_KEPT, Intent, State
+from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, State
 from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.dynamo.sending import AWAY, SHARDS
@@ -18,7 +18,7 @@ from tests.store import capacity
 from tests.store.contract import NOW
 from tests.store.contract_sending import all_of, batch_of, blocks, intent_of, sent, suppress
 from tests.store.engine import url_of
-from tests.store.faulty import make_faulty, refusal
+from tests.store.faulty import LostAnswers, make_faulty, refusal
 
 
 @pytest.fixture
@@ -66,6 +66,16 @@ def test_lost_answers(store: DynamoStore) -> None:
     assert log.progress("b") == {State.SENT: 79, State.SUPPRESSED: 1}
     assert log.withheld("outreach", "spring-partners-2026") == {State.SUPPRESSED: 1}
     assert len(lost) > 3
+
+
+def test_resume_whose_answer_is_lost(store: DynamoStore) -> None:
+    """Who lets a stream send again learns what it was paused for, though the answer was lost."""
+    pause = Pause(stream="outreach", at=5, by="reputation", detail="Too many bounces.")
+    store.sending.pause(pause)
+    lost = LostAnswers(store, "UpdateItem")
+    assert store.sending.resume("outreach", 9) == pause
+    assert (lost.lost, store.sending.pauses()) == (1, {})
+    assert store.sending.resume("outreach", 10) is None
 
 
 def test_throttled(store: DynamoStore) -> None:

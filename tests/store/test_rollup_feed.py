@@ -19,7 +19,7 @@ from sesight.store.dynamo.rows import COMPACT_AFTER, SEQUENCE_DIGITS, sparse
 from sesight.store.dynamo.rows import Rows as StoredRows
 from sesight.store.dynamo.tables import tables_of
 from sesight.store.dynamodb import DynamoStore
-from sesight.store.rollup_feed import Aggregator, Applied, Change, ShardUnknown
+from sesight.store.rollup_feed import Aggregator, Applied, Change, ShardUnknown, WrongFeed
 from tests.store import pump
 from tests.store.contract import COUNTING, NOW, changes, put, record
 from tests.store.engine import url_of
@@ -129,8 +129,15 @@ def test_on_the_engine(store: DynamoStore, seed: int) -> None:
     assert rows_in(store) == pump.sums_of(told.records)
 
 
-def lambda_event(store: DynamoStore, some: list[Change], **more: object) -> dict:
-    """Return changes as Lambda hands them over: binary values are base64 there."""
+BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
+
+
+def lambda_event(
+    store: DynamoStore, some: list[Change], shows: str = BOTH_IMAGES, **more: object
+) -> dict:
+    """Return changes as Lambda hands them over: binary values are base64 there. `shows` is the feed's
+    view type, which says which images it has.
+    """
     table = store.tables["outreach"].tracking.name
 
     def image(body: bytes | None) -> dict:
@@ -141,9 +148,10 @@ def lambda_event(store: DynamoStore, some: list[Change], **more: object) -> dict
         said = {
             "SequenceNumber": change.sequence.lstrip("0"),
             "Keys": {"messageId": {"S": change.message_id}},
+            "StreamViewType": shows,
         }
         for name, body in (("OldImage", change.before), ("NewImage", change.after)):
-            if body is not None:
+            if body is not None and shows in (BOTH_IMAGES, name.replace("Image", "_IMAGE").upper()):
                 said[name] = image(body)
         records.append(
             {
@@ -173,6 +181,57 @@ def test_no_shard(store: DynamoStore) -> None:
         aggregator_of(store).take(lambda_event(store, next(iter(told.shards.values()))))
     assert rows_in(store) == {}
     assert aggregator_of(store).take({"Records": []}) == Applied(0, 0, 0)
+
+
+@pytest.mark.parametrize("shows", ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", ""])
+def test_other_images(store: DynamoStore, shows: str) -> None:
+    """A feed without both images is refused whole, with a sentence that says what to set."""
+    told = pump.history(random.Random(9))
+    shard, some = next(iter(told.shards.items()))
+    with pytest.raises(WrongFeed, match=f"{shows}.*NEW_AND_OLD_IMAGES"):
+        aggregator_of(store).take(lambda_event(store, some, shows, shardId=shard))
+    assert (rows_in(store), store.bad_changes()) == ({}, {"outreach": 0, "finance": 0})
+
+
+def test_other_images_followed(store: DynamoStore) -> None:
+    """The same holds where this process follows the feed: its totals are not made of half a feed."""
+    table = store.tables["outreach"].tracking
+    store.calls("update_table", TableName=table.name, StreamSpecification={"StreamEnabled": False})
+    store.calls(
+        "update_table",
+        TableName=table.name,
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
+    put(store, record(NOW, 1))
+    with pytest.raises(WrongFeed, match="NEW_IMAGE"):
+        store.settle()
+    assert rows_in(store) == {}
+    store._awaited.clear()  # noqa: SLF001 - what never comes is not waited for at the end
+
+
+def test_lacking_images(store: DynamoStore) -> None:
+    """A change without an image that its kind must have is a bad one, and is in no total."""
+    told = pump.history(random.Random(9))
+    shard, some = max(told.shards.items(), key=lambda both: len(both[1]))
+    lacking = [
+        change._replace(**{name: None})
+        for change in some
+        for name in ("before", "after")
+        if change.kind == "MODIFY" or name == "after"
+    ]
+    applied = aggregator_of(store).take(lambda_event(store, lacking, shardId=shard))
+    assert (applied.bad, rows_in(store)) == (len(lacking), {})
+
+
+def test_unknown_table(store: DynamoStore) -> None:
+    """The feed of a table that is no stream's is refused with a sentence that names it."""
+    told = pump.history(random.Random(9))
+    shard, some = next(iter(told.shards.items()))
+    event = lambda_event(store, some, shardId=shard)
+    for change in event["Records"]:
+        change["eventSourceARN"] = "arn:aws:dynamodb:eu-west-1:000000000000:table/orders/stream/x"
+    with pytest.raises(WrongFeed, match="'orders'"):
+        aggregator_of(store).take(event)
 
 
 def test_sequence_widths(store: DynamoStore) -> None:

@@ -23,7 +23,7 @@ from sesight.store.dynamo.calls import Calls
 from sesight.store.dynamo.items import read_suppression, tally_in
 from sesight.store.dynamo.keys import FEED, TOTAL
 from sesight.store.dynamo.rows import SEQUENCE_DIGITS, Contribution, Rows, sparse
-from sesight.store.dynamo.tables import StreamTables
+from sesight.store.dynamo.tables import BOTH_IMAGES, StreamTables
 from sesight.store.dynamo.values import RegisteredValues
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 class ShardUnknown(SesightError):
     """A batch of the change feed does not say its shard: turn the mapping's tumbling window on."""
+
+
+class WrongFeed(SesightError):
+    """A batch is of a feed that totals cannot be made of: another table's, or one without both images."""
 
 
 class Change(NamedTuple):
@@ -78,8 +82,9 @@ class Aggregator:
     def take(self, event: Mapping[str, Any]) -> Applied:
         """Apply the batch of a Lambda event of one shard, with a tumbling window.
 
-        Raises ShardUnknown where it does not say its shard: nothing was applied then. Raises
-        StoreUnavailable when not everything could be applied: give the same batch again.
+        Raises ShardUnknown where it does not say its shard, WrongFeed where it is not of a table of
+        ours or does not show both images: nothing was applied then. Raises StoreUnavailable when not
+        everything could be applied: give the same batch again.
         """
         records = event["Records"]
         if not records:
@@ -91,8 +96,14 @@ class Aggregator:
         return self.apply(table, str(shard), [read_change(record) for record in records])
 
     def apply(self, table: str, shard: str, changes: Sequence[Change]) -> Applied:
-        """Apply changes of one shard of a table's feed, in their order."""
-        source = self._sources[table]
+        """Apply changes of one shard of a table's feed, in their order. Raises as `take`."""
+        source = self._sources.get(table)
+        if source is None:
+            raise WrongFeed(
+                f"The table {table!r} is no stream's tracking or suppression table, so its change feed "
+                "is in no total: remove this event source mapping, or set SESIGHT_STORE_URL to the "
+                "store that the table belongs to."
+            )
         found: dict[RollupKey, list[Contribution]] = {}
         bad = 0
         for change in changes:
@@ -143,6 +154,10 @@ def _part(shard: str, source: Source) -> str:
 
 def _difference(source: Source, change: Change) -> Rollups:
     """Return what one change adds to which rows."""
+    lacks_before = change.before is None and change.kind != "INSERT"
+    lacks_after = change.after is None and change.kind != "REMOVE"
+    if lacks_before or lacks_after:
+        raise Unreadable("damaged", "The change lacks an image that its kind has.")
     if source.suppressions:
         rollups: Rollups = {}
         before, after = (
@@ -163,8 +178,14 @@ def _difference(source: Source, change: Change) -> Rollups:
 
 
 def read_change(record: Mapping[str, Any]) -> Change:
-    """Read a change as Lambda or DynamoDB Streams' GetRecords hands it over."""
+    """Read a change as Lambda or DynamoDB Streams' GetRecords hands it over. Raises WrongFeed."""
     said = record["dynamodb"]
+    shows = said.get("StreamViewType")
+    if shows != BOTH_IMAGES:
+        raise WrongFeed(
+            f"The change feed shows {shows or 'no view type'}, from which nothing can be counted: set "
+            f'the table\'s stream_view_type to "{BOTH_IMAGES}", then recount.'
+        )
     return Change(
         said["SequenceNumber"].zfill(SEQUENCE_DIGITS),
         record["eventName"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,11 @@ BATCH_WRITE = 25
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 2.0
 """Seconds between tries, doubled each time, half of it at random."""
+
+LONGEST_PATIENCE = 300.0
+"""Seconds for which a call is tried at most, however much time there is: DynamoDB knows a transaction
+again by its token for ten minutes.
+"""
 
 GRACE = 1.0
 """Seconds after time is up in which calls are still begun, though none is made again: what could not
@@ -66,6 +72,11 @@ _FORBIDDEN = frozenset(
 )
 """Error codes of credentials that are none, are over, or may not do this."""
 
+TRIED_BEFORE = "TriedBefore"
+"""What is in the response to a call of which an earlier try had no answer: that one may have been
+carried out, and have changed what this one found.
+"""
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -98,16 +109,19 @@ class Calls:
         """How often each resource (a table's or an index's ARN, else the call's name) was throttled."""
 
     def __call__(self, operation: str, **arguments: Any) -> Any:
-        """Call an operation until it answers. Raises ClientError for a refusal that will not change
+        """Call an operation until it answers. One whose answer was lost is carried out again: write on
+        a condition, or by `transact`. Raises ClientError for a refusal that will not change
         by itself, StoreUnavailable when there is no such table, credentials do not allow it or time is up.
         """
         pauses = self.pauses()
+        tried_before: dict[str, Any] = {}
         if self.remaining() <= -GRACE:
             raise StoreUnavailable(f"No time is left for {operation}.")
         while True:
             try:
-                return getattr(self.client, operation)(**arguments)
+                return getattr(self.client, operation)(**arguments) | tried_before
             except self.failure as error:
+                error.response |= tried_before
                 code = error.response["Error"]["Code"]
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
                 if code in _ABSENT:
@@ -119,15 +133,18 @@ class Calls:
                     ) from error
                 if code not in TRANSIENT and status < 500 and not _conflicts(error):
                     raise
+                if status >= 500:
+                    tried_before = {TRIED_BEFORE: True}
                 self._note(operation, error.response)
                 self.wait(pauses, f"DynamoDB answers {code} to {operation}")
             except self._broken as error:
+                tried_before = {TRIED_BEFORE: True}
                 self.wait(pauses, f"DynamoDB cannot be reached: {error}")
 
     def pauses(self) -> Iterator[float]:
         """Yield seconds to pause, until time is up."""
         started = time.monotonic()
-        patience = self.remaining()
+        patience = min(self.remaining(), LONGEST_PATIENCE)
         pause = FIRST_PAUSE
         while True:
             wanted = pause * (0.5 + random.random() / 2)  # noqa: S311 - only to spread callers
@@ -167,6 +184,13 @@ class Calls:
         if self._pool is not None:
             self._pool.shutdown()
         self.client.close()
+
+    def transact(self, parts: Sequence[Item]) -> None:
+        """Write all parts or none. However often it is tried, it is carried out once: the token is made
+        before the first try, where botocore would make a new one for each.
+        """
+        token = str(uuid.uuid4())
+        self("transact_write_items", TransactItems=parts, ClientRequestToken=token)
 
     # Loops
 

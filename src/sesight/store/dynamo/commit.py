@@ -18,7 +18,7 @@ from sesight.domain.record import Record
 from sesight.domain.suppression import Suppression, SuppressionPolicy
 from sesight.domain.text import DAY
 from sesight.store.dynamo import quarantine as quarantined
-from sesight.store.dynamo.calls import BATCH_WRITE, TRANSIENT, Calls
+from sesight.store.dynamo.calls import BATCH_WRITE, TRANSIENT, TRIED_BEFORE, Calls
 from sesight.store.dynamo.items import (
     OPTIONAL,
     Item,
@@ -175,9 +175,11 @@ class Commit:
         except calls.failure as error:
             if error.response["Error"]["Code"] != FAILED_CONDITION:
                 raise
-            self._view.remember_suppression(item.stream, error.response["Item"])
-            self._suppressions.pop((item.stream, item.address), None)
-            return False
+            found = error.response["Item"]
+            if not (TRIED_BEFORE in error.response and found == words):
+                self._view.remember_suppression(item.stream, found)
+                self._suppressions.pop((item.stream, item.address), None)
+                return False
         self._suppressions[item.stream, item.address] = (item, version + 1)
         return True
 
@@ -241,16 +243,16 @@ class Commit:
         pauses = calls.pauses()
         while left:
             try:
-                answers = calls(
+                response = calls(
                     "batch_execute_statement", Statements=[self._statement(one) for one in left]
-                )["Responses"]
+                )
             except StoreUnavailable:
                 self.lost.update(one.key for one in left)
                 return
             again = [
                 one
-                for one, answer in zip(left, answers, strict=True)
-                if not self._settled(one, answer.get("Error"))
+                for one, answer in zip(left, response["Responses"], strict=True)
+                if not self._settled(one, answer.get("Error"), tried=TRIED_BEFORE in response)
             ]
             if again:
                 pause = next(pauses, None)
@@ -260,9 +262,11 @@ class Commit:
                 calls.sleep(pause)
             left = again
 
-    def _settled(self, one: _Writing, error: Any) -> bool:
-        """Note what became of one record; return whether it needs no other try."""
-        if error is None:
+    def _settled(self, one: _Writing, error: Any, *, tried: bool) -> bool:
+        """Note what became of one record, perhaps `tried` before; return whether it needs no other
+        try.
+        """
+        if error is None or (tried and error["Code"] in _CONFLICT and self._is_written(one)):
             self._records[one.key] = (one.record, one.item)
             return True
         code = error["Code"]
@@ -280,6 +284,12 @@ class Commit:
             _log.error("a record was refused by DynamoDB: %s %s", code, error.get("Message"))
             self.lost.add(one.key)
         return True
+
+    def _is_written(self, one: _Writing) -> bool:
+        """Return whether a record is what was to be written: a try without an answer wrote it."""
+        key = {name: one.item[name] for name in ("messageId", "recipient")}
+        found = self._parts.calls.get(self._tables(one.record.stream).tracking.name, key)
+        return found is not None and one.item.items() <= found.items()
 
     def _statement(self, one: _Writing) -> dict[str, Any]:
         table = self._tables(one.record.stream).tracking.name

@@ -162,7 +162,7 @@ class Quarantine:
     def _commit(self, parts: list[dict[str, Any]]) -> None:
         """Write all, unless somebody else did: the first part's condition says so."""
         try:
-            self._calls("transact_write_items", TransactItems=parts)
+            self._calls.transact(parts)
         except self._calls.failure as error:
             reasons = error.response.get("CancellationReasons") or [{}]
             if reasons[0].get("Code") != "ConditionalCheckFailed":

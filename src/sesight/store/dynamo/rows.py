@@ -166,7 +166,7 @@ class Rows:
                     {"Update": update | ({"ExpressionAttributeNames": names} if names else {})}
                 )
             if updates:
-                self._calls("transact_write_items", TransactItems=updates)
+                self._calls.transact(updates)
 
     # Reading
 

@@ -9,7 +9,6 @@ domain would be in each other's way.
 from __future__ import annotations
 
 import random
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -330,13 +329,17 @@ class DynamoSendLog:
 
     def resume(self, stream: str, at: int) -> Pause | None:
         """Let a stream send again; return what it was paused for."""
+        pause = self.pauses().get(stream)
         old = self._update(
             _key(PAUSES, stream),
             UpdateExpression="SET resumedAt = :at REMOVE #at, #by, detail",
             ExpressionAttributeNames={"#at": "at", "#by": "by"},
             ExpressionAttributeValues={":at": {"N": str(at)}},
         )
-        return _read_pause(old) if old is not None and "at" in old else None
+        if old is None or "at" in old:
+            return _read_pause(old) if old is not None else None
+        a_try_without_an_answer_did_it = old.get("resumedAt") == {"N": str(at)}
+        return pause if a_try_without_an_answer_did_it else None
 
     def resumed_at(self, stream: str) -> int | None:
         """Return when (ms) somebody last let the stream send again."""
@@ -356,14 +359,9 @@ class DynamoSendLog:
         return {"Put": put}
 
     def _transact(self, parts: list[dict[str, Any]]) -> bool:
-        """Write all, or nothing and return False if something was not as it was read.
-
-        The token makes one of a write that is sent again for want of an answer.
-        """
+        """Write all, or nothing and return False if something was not as it was read."""
         try:
-            self._calls(
-                "transact_write_items", TransactItems=parts, ClientRequestToken=str(uuid.uuid4())
-            )
+            self._calls.transact(parts)
         except self._calls.failure as error:
             reasons = error.response.get("CancellationReasons") or ()
             if not any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):

@@ -13,6 +13,10 @@ EXPIRES = "expirationTime"
 """The attribute by which records and intents expire: epoch seconds, which is what DynamoDB reads."""
 
 
+BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
+"""The view type that change feeds must have: what a change counts is the difference of its images."""
+
+
 class Index(NamedTuple):
     """A global secondary index. `includes`: attributes projected beside the keys."""
 
@@ -67,7 +71,7 @@ class Table(NamedTuple):
         if self.feed:
             found["StreamSpecification"] = {
                 "StreamEnabled": True,
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
+                "StreamViewType": BOTH_IMAGES,
             }
         return found
 

@@ -110,7 +110,7 @@ class RegisteredValues:
         ]
         parts += [{"Put": {"TableName": table, "Item": _key(pk, _sk(value))}} for value in values]
         try:
-            self._calls("transact_write_items", TransactItems=parts)
+            self._calls.transact(parts)
         except self._calls.failure as error:
             reasons = error.response.get("CancellationReasons") or [{}]
             if reasons[0].get("Code") != "ConditionalCheckFailed":
