@@ -17,9 +17,8 @@ setup: $(READY) ## Make .venv with every dependency, its hash checked; instant t
 demo: $(READY) ## Show it at work on simulated traffic, on this machine alone.
 	$(BIN)/sesight demo
 
-test: $(READY) ## Run all tests.
-	scripts/fetch-dynamodb-local
-	$(BIN)/python -m pytest -n auto
+test: $(READY) ## Run all tests; those of DynamoDB take Java 17 and Maven.
+	@scripts/run-tests
 
 check: $(READY) ## Lint, formatting, types, import direction and the freshness of the docs.
 	$(BIN)/ruff check
@@ -59,9 +58,8 @@ clean: ## Remove .venv and every cache; your data stays.
 	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .venv/bin/python:
-	scripts/make-venv
+	@scripts/make-venv
 
 $(READY): requirements/dev.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@scripts/install-packages
 	@touch $@

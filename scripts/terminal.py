@@ -1,4 +1,4 @@
-"""What the command line prints, for the docs: real commands, at one moment, in an empty folder."""
+"""What the command line prints, for the docs: real commands, at one moment, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WIDTH = "132"
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """Be in an empty folder, with the sample payloads beside, at `NOW`."""
+    """Be in a folder that has the tests of this repository, with their payloads, and no more; at `NOW`."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "events").symlink_to(ROOT / "tests" / "payloads")
+        (Path(folder) / "tests").symlink_to(ROOT / "tests")
         os.chdir(folder)
         try:
             with (
@@ -38,7 +38,13 @@ def session() -> Iterator[None]:
 
 
 def run(command: str) -> str:
-    """Run one command of `sesight` and return what it prints."""
+    """Run one command of `sesight` and return what it prints; set or unset a variable as a shell does."""
+    word, _, rest = command.partition(" ")
+    if word in ("export", "unset"):
+        name, _, value = rest.partition("=")
+        os.environ.pop(name, None)
+        os.environ.update({name: value} if word == "export" else {})
+        return ""
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     with (
         contextlib.redirect_stdout(out),

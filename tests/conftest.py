@@ -2,8 +2,12 @@
 own DynamoDB engine and moto's of other services, one of each for every process that runs tests.
 """
 
+import functools
 import os
+import sqlite3
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +28,34 @@ def aws() -> Iterator[str]:
     """The address of this session's own SQS, S3 and Secrets Manager."""
     with aws_local() as address:
         yield address
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the engine of DynamoDB, so that it can be left out where that cannot be had."""
+    for item in items:
+        if "dynamodb" in getattr(item, "fixturenames", ()):
+            item.add_marker("dynamodb")
+
+
+class Connection(sqlite3.Connection):
+    """A connection that warns, with the test that opened it, when it is dropped without having been
+    closed. Python warns by itself since 3.13, without the test.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self.opened_by = os.environ.get("PYTEST_CURRENT_TEST")
+        super().__init__(*arguments, **more)
+
+    def __del__(self) -> None:
+        try:
+            _ = self.total_changes
+        except sqlite3.ProgrammingError:
+            return  # it is closed
+        self.close()
+        warnings.warn(f"{self.opened_by} left a database open", ResourceWarning, stacklevel=1)
+
+
+sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)
 
 
 # A busy machine makes examples slow, which says nothing about the code: hence no deadline and

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from sesight.app import SWEEP_MS, App
+from sesight.domain.errors import SettingsError
 from sesight.domain.text import DAY
 from sesight.settings import Settings, StoreSettings
 from tests.builders import NOW, delivery, fill
@@ -34,3 +37,13 @@ def test_first_sweep(tmp_path: Path) -> None:
     app.tidy()
     assert held(app) == days[1:]
     app.close()
+
+
+def test_no_key(tmp_path: Path) -> None:
+    """An app that cannot be made lets go of the store: its write-ahead log is folded in."""
+    file = tmp_path / "sesight.db"
+    settings = Settings(store=StoreSettings(url=f"sqlite:///{file}"), recipient_key="short")
+    with pytest.raises(SettingsError) as refused:  # which holds on to the app that was not made
+        App(settings, journal=lambda _: None)
+    assert str(refused.value) == "recipient_key does not hold 64 hex digits."
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["sesight.db"]

@@ -10,6 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from sesight.domain.ports import Filter
 from sesight.domain.tally import COUNTERS
 from sesight.store import open_store
@@ -47,6 +49,7 @@ def goes_on(process: subprocess.Popen) -> bool:
     return False
 
 
+@pytest.mark.dynamodb
 def test_blast() -> None:
     """Every event is stored once, the campaign is spread evenly over its keys, pages have no gap and no
     repetition while it goes on, memory is bounded, and the totals are the true ones.

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import IncompleteReadError
@@ -72,10 +71,9 @@ def test_read(bucket: Bucket) -> None:
     assert progress.done == sum(source.size for source in sources)
 
 
-def test_as_firehose_writes(bucket: Bucket, tmp_path: Path) -> None:
+def test_as_firehose_writes(bucket: Bucket, reception: Reception) -> None:
     """What Firehose wrote is counted as a file of it is."""
     bucket.put("2026/11/24/x", raw("firehose_s3_object.ndjson"))
-    reception = Reception(tmp_path)
     pipeline = Pipeline(reception.store, reception.rules, lambda: NOW, lambda _: None)
     summary = replay(pipeline, open_archive(bucket.url(), None).sources(), ())
     lines = raw("firehose_s3_object.ndjson").splitlines()
@@ -83,7 +81,7 @@ def test_as_firehose_writes(bucket: Bucket, tmp_path: Path) -> None:
     assert set(summary.dispositions) <= {"created", "updated"}
 
 
-def test_large(bucket: Bucket, tmp_path: Path) -> None:
+def test_large(bucket: Bucket, reception: Reception) -> None:
     """A large archive is put in order of messages on the way, so that each record is written once."""
     padding = {"mail.commonHeaders.subject": "x" * 2_000}
     first = told(1_500, **padding)
@@ -97,7 +95,6 @@ def test_large(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("a", b"".join(first))
     bucket.put("b", b"".join(opens))
     assert sum(map(len, [*first, *opens])) > SMALL
-    reception = Reception(tmp_path)
     batches: list[list[str]] = []
     pipeline = Pipeline(
         reception.store,

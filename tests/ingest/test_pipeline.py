@@ -140,3 +140,4 @@ def test_name_of_a_campaign(tmp_path: Path) -> None:
         assert card is not None
         assert card.name == "Über uns"
         assert reception.record("m-1", ANA).identity.tags == told
+        reception.store.close()

@@ -1,7 +1,6 @@
 """A dead-letter queue's messages fed in again: stored ones are deleted, others stay."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -78,9 +77,8 @@ def told(n: int) -> list[bytes]:
     ]
 
 
-def test_drained(letters: Letters, tmp_path: Path) -> None:
+def test_drained(letters: Letters, reception: Reception) -> None:
     """A queue is fed in to its end: what is stored or quarantined is deleted, of any envelope."""
-    reception = Reception(tmp_path)
     sns = {"Type": "Notification", "Message": body("click").decode(), "TopicArn": "arn:aws:sns:x"}
     given_up = {"version": "1.0", "requestPayload": payload("lambda_sns_event")}
     letters.put(*told(23), json.dumps(sns).encode(), json.dumps(given_up).encode(), b"{no json")
@@ -99,9 +97,9 @@ def test_drained(letters: Letters, tmp_path: Path) -> None:
     assert drain(letters.queue(), pipeline_of(reception), ()).messages == 0
 
 
-def test_what_fails_stays(letters: Letters, tmp_path: Path) -> None:
+def test_what_fails_stays(letters: Letters, reception: Reception) -> None:
     """A message that cannot be processed stays in the queue, is seen again at once, and is said."""
-    pipeline = pipeline_of(Reception(tmp_path))
+    pipeline = pipeline_of(reception)
     true = pipeline.process
 
     def process(readings):
@@ -117,9 +115,9 @@ def test_what_fails_stays(letters: Letters, tmp_path: Path) -> None:
     assert letters.left == [bodies[2].decode()]
 
 
-def test_store_away(letters: Letters, tmp_path: Path) -> None:
+def test_store_away(letters: Letters, reception: Reception) -> None:
     """When the store is away nothing is deleted, and all of it is seen again at once."""
-    pipeline = pipeline_of(Reception(tmp_path))
+    pipeline = pipeline_of(reception)
 
     def away(readings):
         raise StoreUnavailable("The store is away.")
@@ -171,7 +169,7 @@ def test_no_url(url: str) -> None:
         open_queue(url, None)
 
 
-def test_no_queue(aws: str, tmp_path: Path) -> None:
+def test_no_queue(aws: str, reception: Reception) -> None:
     """A queue that is not there is said so."""
     with pytest.raises(SettingsError, match="cannot be used"):
-        drain(open_queue(f"{aws}/123456789012/nowhere", None), pipeline_of(Reception(tmp_path)), ())
+        drain(open_queue(f"{aws}/123456789012/nowhere", None), pipeline_of(reception), ())

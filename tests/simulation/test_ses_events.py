@@ -39,7 +39,9 @@ def client(ses):
 
 @pytest.fixture
 def reception(tmp_path):
-    return Reception(tmp_path, now=NOW + 1_000)
+    made = Reception(tmp_path, now=NOW + 1_000)
+    yield made
+    made.store.close()
 
 
 def told(ses, sent):

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reopen(path: Path) -> Callable[..., SqliteStore]:
-    """Open the same file, with the clock at NOW."""
-    return lambda **more: open_store(f"sqlite:///{path}", clock=lambda: NOW, **more)
+def reopen(path: Path) -> Iterator[Callable[..., SqliteStore]]:
+    """Open the same file, with the clock at NOW; all of them are closed at the end."""
+    with ExitStack() as opened:
+        yield lambda **more: opened.enter_context(
+            closing(open_store(f"sqlite:///{path}", clock=lambda: NOW, **more))
+        )
 
 
 @pytest.fixture

@@ -199,17 +199,23 @@ class App:
             busy_timeout_ms=settings.store.busy_timeout_ms,
             streams=self.counting.streams,
         )
+        try:
+            ids = None if journal is None else self._ids()
+            first_day = self._first_day() if backfill else None
+        except BaseException:
+            self.store.close()
+            raise
         self.rules = Rules(
             counting=self.counting,
             suppression=settings.suppression,
             expires_at=self.store.expires_at,
             ignore_sets=frozenset(settings.intake.ignore_sets),
             accounts=frozenset(settings.intake.accounts),
-            backfill=self._first_day() if backfill else None,
+            backfill=first_day,
         )
         observers = [] if count is None else [count]
-        if journal is not None:
-            observers.append(Journal(journal, self._ids(), clock).record)
+        if journal is not None and ids is not None:
+            observers.append(Journal(journal, ids, clock).record)
         self.pipeline = Pipeline(
             self.store, self.rules, clock, _each(observers) if observers else None
         )

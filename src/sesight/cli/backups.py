@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,9 +144,10 @@ def _make_room(target: Path, settings: Settings, *, force: bool) -> None:
     if not target.exists():
         return
     try:
-        held = open_store(f"sqlite:///{target}", retention_days=settings.store.retention_days)
-        empty = held.first_day() is None and not held.quarantine_counts()
-        held.close()
+        with closing(
+            open_store(f"sqlite:///{target}", retention_days=settings.store.retention_days)
+        ) as held:
+            empty = held.first_day() is None and not held.quarantine_counts()
     except SesightError:
         empty = False  # what cannot be read may still hold something
     if not empty and not force:

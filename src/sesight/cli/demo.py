@@ -60,7 +60,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed makes another history.")] = 1,
     rate: Annotated[float, typer.Option(min=0, max=200, help="Live messages a second.")] = 2.0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; if busy, a free one.")] = 8025,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; if busy, a free one.")] = 8024,
     as_json: Json = False,
 ) -> None:
     """Show Sesight at work: 90 days of made-up outreach and finance mail, then live events.

@@ -83,8 +83,12 @@ def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Co
 def open_reader(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     """Return a connection that cannot write."""
     connection = _connect(path, busy_timeout_ms)
-    _tune(connection, READER_CACHE_KIB)
-    connection.execute("PRAGMA query_only = ON")
+    try:
+        _tune(connection, READER_CACHE_KIB)
+        connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

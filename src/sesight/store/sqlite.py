@@ -6,7 +6,7 @@ import gc
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Full, LifoQueue
 from threading import RLock
@@ -88,7 +88,11 @@ class SqliteStore:
         self._writer: sqlite3.Connection | None = None
         self._numbers: Numbers
         self._open()
-        self._settings = self._remember_retention(retention_days)
+        try:
+            self._settings = self._remember_retention(retention_days)
+        except BaseException:
+            self.close()
+            raise
         self.sending = SqliteSendLog(self._writing, self._reading)
 
     # Connections
@@ -132,11 +136,7 @@ class SqliteStore:
         if self._closed:
             raise StoreUnavailable("The store is closed.")
         with translated():
-            try:
-                reader = self._readers.get_nowait()
-            except Empty:
-                connection = open_reader(self._path, self._busy_timeout_ms)
-                reader = Reader(connection, reading(connection))
+            reader = self._reader()
             sound = False
             try:
                 reader.connection.execute("BEGIN")
@@ -146,30 +146,40 @@ class SqliteStore:
                 sound = True
                 raise
             finally:
-                if sound:
-                    reader.connection.execute("ROLLBACK")
                 self._give_back(reader, sound=sound)
+
+    def _reader(self) -> Reader:
+        """Return an idle connection, or a new one."""
+        with suppress(Empty):
+            return self._readers.get_nowait()
+        connection = open_reader(self._path, self._busy_timeout_ms)
+        return Reader(connection, reading(connection))
 
     def _give_back(self, reader: Reader, *, sound: bool) -> None:
         """Keep an idle connection for the next reader, if it is sound and there are not many."""
-        if sound and not self._closed:
-            try:
-                self._readers.put_nowait(reader)
-            except Full:
-                pass
-            else:
-                return
-        reader.connection.close()
+        kept = False
+        try:
+            if sound:
+                reader.connection.execute("ROLLBACK")
+                with suppress(Full):
+                    self._readers.put_nowait(reader)
+                    kept = True
+        finally:
+            if not kept:
+                reader.connection.close()
+        if self._closed:
+            self._close_readers()
+
+    def _close_readers(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._readers.get_nowait().connection.close()
 
     def close(self) -> None:
         """Copy the WAL into the file and let go of everything held."""
         with self._lock:
             self._closed = True
-            while True:
-                try:
-                    self._readers.get_nowait().connection.close()
-                except Empty:
-                    break
+            self._close_readers()
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
