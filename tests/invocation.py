@@ -149,9 +149,13 @@ def http_event(
     body: Any = None,
     stage: str = "$default",
     authorizer: dict[str, Any] | None = None,
+    method: str | None = None,
+    **more: str,
 ) -> dict[str, Any]:
-    """Return a request as an HTTP API of API Gateway hands it over (payload format 2.0)."""
-    method = "GET" if body is None else "POST"
+    """Return a request as an HTTP API of API Gateway hands it over (payload format 2.0), with `more`
+    headers.
+    """
+    method = method or ("GET" if body is None else "POST")
     whole = path if stage == "$default" else f"/{stage}{path}"
     headers = {
         "host": "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com",
@@ -159,6 +163,7 @@ def http_event(
         "x-forwarded-proto": "https",
         "via": "2.0 a.cloudfront.net (CloudFront)",
         "content-type": "application/json",
+        **more,
     }
     event: dict[str, Any] = {
         "version": "2.0",

@@ -21,7 +21,7 @@ from sesight.domain.text import DAY, iso
 from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
 from sesight.send.secrets import SesSecrets
 from sesight.send.unsubscribe import Tokens
-from sesight.settings import SendingSettings
+from sesight.settings import SendingSettings, ServerSettings
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
 from sesight.store.dynamo.calls import GRACE
@@ -601,6 +601,44 @@ def test_authorizer(
         assert answer["headers"]["content-type"] == "application/problem+json"
 
 
+OWN_ORIGIN = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (OWN_ORIGIN, 422),
+        (f"{OWN_ORIGIN}:443", 422),
+        ("https://mail.example.com", 422),
+        (f"{OWN_ORIGIN}:8443", 403),
+        ("http://mail.example.com", 403),
+        ("https://mail.example.com:8443", 403),
+        ("https://mail.example.com.evil.example", 403),
+        ("https://localhost", 403),
+        ("http://localhost", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+def test_origins(url: str, origin: str, status: int) -> None:
+    """A page of API Gateway's host, or of one that the settings name as ours, may ask; no other's."""
+    settings = settings_of(url, server=ServerSettings(allowed_hosts=["Mail.example.com"]))
+    app = App(settings, clock=lambda: NOW)
+    with event_loop():
+        asked = http_event("/recipients/lookup", body={"address": "x"}, origin=origin)
+        answer = gateway(app)(asked, Context())
+    app.close()
+    assert answer["statusCode"] == status
+
+
+def test_head(ask: Callable[..., dict]) -> None:
+    """HEAD is answered as GET is, without a body."""
+    given, head = (ask("/health", method=method) for method in ("GET", "HEAD"))
+    assert (given["statusCode"], given["body"]) == (200, '{"status":"ok"}')
+    assert (head["statusCode"], head["body"]) == (200, "")
+    assert head["headers"]["content-length"] == given["headers"]["content-length"]
+
+
 def test_unsubscribe(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Anybody who has a link may open and use it, whoever the authorizer lets in; no line of a log has
     its token, though the function logs all it can.
@@ -617,6 +655,7 @@ def test_unsubscribe(url: str, caplog: pytest.LogCaptureFixture) -> None:
     posted = http_event(f"/api/unsubscribe/{token}", authorizer={}, body="")
     posted["body"] = "List-Unsubscribe=One-Click"
     posted["headers"]["content-type"] = "application/x-www-form-urlencoded"
+    posted["headers"]["origin"] = "null"  # what a browser says of a page that sends no referrer
     others = [http_event(path, authorizer={}) for path in ("/unsubscribe/k1.AA", "/unsubscribe")]
     caplog.set_level(logging.DEBUG)
     with event_loop():

@@ -221,7 +221,8 @@ def gateway(app: App) -> Handler:
     # it has a line for each request, and a path may be an unsubscribe link
     logging.getLogger("mangum.http").setLevel(logging.WARNING)
     texts = [*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE]
-    return Mangum(Gateway(app.api()), lifespan="off", text_mime_types=texts)
+    asked = Gateway(app.api(), app.hosts)
+    return Mangum(asked, lifespan="off", text_mime_types=texts)
 
 
 def _seconds_left(context: Context) -> Callable[[], float]:

@@ -61,13 +61,13 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the server listens."""
 
     host: str = "127.0.0.1"
-    """The API listener's address."""
+    """The API listener's address, one of this machine alone."""
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8025
     """The API listener's port; 0 takes a free one."""
     intake: str | None = None
     """HOST:PORT of a public listener that knows only intake, unsubscribe links and GET /health."""
     allowed_hosts: list[str] = field(default_factory=list)
-    """Host names the API answers to, beside loopback."""
+    """Host names the API answers to, and whose pages may ask it, beside loopback."""
 
 
 class IntakeSettings(Struct, frozen=True, forbid_unknown_fields=True):

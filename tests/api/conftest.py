@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
+from litestar.testing.transport import TestClientTransport
 
 from sesight.api.application import create_api
 from sesight.api.services import Intake, Services
@@ -24,6 +25,19 @@ def suppressions_of(store: Store) -> Suppressions:
     """Return the suppression list of a store."""
     pipeline = Pipeline(store, RULES, lambda: NOW, None)
     return Suppressions(store, pipeline.decide, COUNTING, POLICY, lambda: NOW)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _from_this_machine() -> Iterator[None]:
+    """Have Litestar's clients come from this machine: of themselves they name no address at all."""
+    parse_request = TestClientTransport.parse_request
+
+    def parsed(self: Any, request: Any) -> dict[str, Any]:
+        return {**parse_request(self, request), "client": ("127.0.0.1", 50_000)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestClientTransport, "parse_request", parsed)
+        yield
 
 
 @pytest.fixture

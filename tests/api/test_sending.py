@@ -151,12 +151,18 @@ def test_withheld(api: Client, here: Office) -> None:
 
 def test_pages_of_others(api: Client, ses: SimulatedSes) -> None:
     """A page of another site cannot have a browser send mail; one of ours can."""
-    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
+    others = (
+        *("https://evil.example", "null", "http://127.0.0.1.evil.example", "http://127.0.0.1:3000"),
+        *("http://localhost", "https://127.0.0.1:80", "http://127.0.0.1@evil.example", ""),
+    )
+    for origin in others:
         answer = api.post(PATH, json=mail("ana@example.org"), headers={"Origin": origin})
         assert (answer.status_code, answer.json()["type"]) == (403, "forbidden")
     assert ses.messages() == []
-    own = api.post(PATH, json=mail("a@example.org"), headers={"Origin": "http://127.0.0.1:8025"})
+    own = api.post(PATH, json=mail("a@example.org"), headers={"Origin": "http://127.0.0.1"})
     assert own.status_code == 200
+    there = {"Host": "localhost:8025", "Origin": "http://localhost:8025"}
+    assert api.post(PATH, json=mail("b@example.org"), headers=there).status_code == 200
 
 
 def test_more_than_a_request_takes(api: Client, ses: SimulatedSes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, DEADLINE, Sesight, Start, environment
+from tests.cli.conftest import COMMAND, DEADLINE, Ended, Sesight, Start, environment
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -74,6 +74,52 @@ def test_busy_port(sesight: Sesight, tmp_path: Path) -> None:
         assert (each.code, each.out, each.err.count("\n")) == (1, b"", 1)
         assert each.err.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
     assert list(tmp_path.iterdir()) == []
+
+
+OPEN = ("0.0.0.0", "", "0", "::", "192.0.2.7", "255.255.255.255")
+"""Hosts that are not this machine alone; the empty one is every address."""
+
+
+@pytest.mark.parametrize("host", OPEN)
+def test_a_bind_that_others_reach(sesight: Sesight, tmp_path: Path, host: str) -> None:
+    """Without access keys the API listens on this machine alone, by whatever way it is asked to do
+    otherwise: code 1, one sentence that says what to do, and nothing is made.
+    """
+    settings = tmp_path / "sesight.toml"
+    ends = [sesight(command, "--host", host, "--port", 0) for command in ("serve", "demo")]
+    settings.write_text(f'[server]\nhost = "{host}"\nport = 0\n')
+    ends.append(sesight("serve"))
+    (line,) = [each for each in sesight("doctor", "--json").json if each["what"] == "listener"]
+    settings.unlink()
+    done = subprocess.run(
+        [COMMAND, "serve", "--port", "0"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**environment(), "SESIGHT_SERVER_HOST": host},
+        timeout=DEADLINE,
+        check=False,
+    )
+    ends.append(Ended(done.returncode, done.stdout, done.stderr.decode()))
+    for each in ends:
+        assert (each.code, each.out, each.err.count("\n")) == (1, b"", 1)
+        assert each.err.startswith("The API does not listen on ")
+        assert "--intake HOST:PORT" in each.err
+    assert (line["ok"], line["said"] + "\n") == (False, ends[0].err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_binds_of_this_machine(start: Start) -> None:
+    """Other names and addresses of loopback do, IPv6's too, and the API answers under each; the public
+    listener may be anywhere, for it knows only what proves itself.
+    """
+    for host in ("localhost", "127.0.0.2", "::1"):
+        server = start("serve", "--host", host, "--port", 0, "--intake", "[::1]:0")
+        address = server.until(r"^Sesight listens on (http://\S+)$")
+        intake = server.until(r"^Events are taken in on (http://\[::1\]:\d+)/api/ses/events$")
+        for url in (f"{address}/api/health", f"{intake}/health"):
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert answer.status == 200
+        assert server.stop().code == 0
 
 
 def test_no_place(sesight: Sesight) -> None:

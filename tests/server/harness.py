@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -127,6 +128,17 @@ def ask(port: int, asked: bytes) -> Answer:
             line.close()
 
     return asyncio.run(once())
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the other side closes, by whatever means."""
+    said = b""
+    try:
+        while data := connection.recv(65_536):
+            said += data
+    except ConnectionResetError:
+        pass
+    return said
 
 
 @dataclass

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from sesight.ingest.sns import MAX_BODY
-from tests.server.harness import PATIENCE, Line, ask, request, running, until
+from tests.server.harness import PATIENCE, Line, ask, read_all, request, running, until
 
 
 @contextmanager
@@ -89,17 +89,6 @@ def test_bad_clients_do_not_stop_a_good_one(server, traffic) -> None:
     ):
         assert server.post(traffic.notifications[:200], connections=1).statuses == {200: 200}
     assert server.errors == ""
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """Read until the other side closes, by whatever means."""
-    said = b""
-    try:
-        while data := connection.recv(65_536):
-            said += data
-    except ConnectionResetError:
-        pass
-    return said
 
 
 def test_a_body_said_to_be_too_large_gets_413_before_any_of_it_is_sent(server) -> None:

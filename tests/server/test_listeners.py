@@ -1,18 +1,21 @@
 """What each listener answers to, and what /api/metrics says after a batch that is known."""
 
 import json
+import socket
 import sqlite3
 import threading
 
 import pytest
 
 from sesight.domain.errors import SettingsError
-from sesight.server import listen
+from sesight.server import listen, place
 from tests.server.harness import (
     EVENTS,
+    PATIENCE,
     Traffic,
     ask,
     post,
+    read_all,
     request,
     running,
     until,
@@ -61,8 +64,33 @@ def listeners(tmp_path_factory, signer):
 def test_the_public_listener_answers_health(listeners) -> None:
     """For a load balancer: alive, and nothing more."""
     for path in ("/health", "/api/health"):
-        answer = ask(listeners.public, request(b"", path, "GET"))
-        assert (answer.status, answer.body) == (200, b"")
+        for method in ("GET", "HEAD"):
+            answer = ask(listeners.public, request(b"", path, method))
+            assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/health", "/api/campaigns", "/api/nothing", "/api/docs"]
+)
+def test_head_over_a_socket(listeners, path) -> None:
+    """The head of what GET answers, after which the connection is ready for the next request."""
+    given = listeners.get(path)
+    head = request(b"", path, "HEAD")
+    last = request(b"", "/api/health", "GET", connection="close")
+    with socket.create_connection(("127.0.0.1", listeners.port), PATIENCE) as connection:
+        connection.sendall(head + last)
+        said = read_all(connection)
+    status, _, rest = said.partition(b"\r\n\r\n")
+    assert status.startswith(b"HTTP/1.1 %d " % given.status)
+    assert b"content-length: %d\r\n" % len(given.body) in status + b"\r\n"
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_the_entrance_says_where_to_begin(listeners) -> None:
+    """On the API's listener only: the public one knows nothing of it."""
+    answer = listeners.get("/")
+    assert (answer.status, answer.problem["docs"]) == (200, "/api/docs")
+    assert ask(listeners.public, request(b"", "/", "GET")).status == 404
 
 
 @pytest.mark.parametrize("host", ["sesight.example", "127.0.0.1.evil.example", "", "169.254.1.1"])
@@ -92,6 +120,24 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(listeners) -> None:
     """A mistake of settings, not of ours."""
     with pytest.raises(SettingsError, match="Cannot listen on"):
         listen("127.0.0.1", listeners.port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "0", "::", "192.0.2.7"])
+def test_the_api_listens_on_this_machine_alone(host) -> None:
+    """An address that others reach is refused before it is bound, however it is spelled."""
+    with pytest.raises(SettingsError, match="not listen on"):
+        listen(host, 0)
+
+
+def test_the_public_listener_may_be_anywhere() -> None:
+    """Its place is not held to loopback: what it answers to brings its own proof."""
+    families = [place(host, public=True) for host in ("0.0.0.0", "::", "", "127.0.0.1")]
+    assert families == [
+        (socket.AF_INET, "0.0.0.0"),
+        (socket.AF_INET6, "::"),
+        (socket.AF_INET, "0.0.0.0"),
+        (socket.AF_INET, "127.0.0.1"),
+    ]
 
 
 def test_metrics_say_what_was_taken_in(tmp_path, signer) -> None:

@@ -15,7 +15,7 @@ from sesight.api.gate import Dressing, Gate
 from sesight.api.messages import message, messages, tracking_routes
 from sesight.api.months import month_routes
 from sesight.api.operation import read, together
-from sesight.api.operations import health, intake_health, metrics, provider, quarantine
+from sesight.api.operations import entrance, health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
 from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
@@ -34,8 +34,9 @@ def create_api(services: Services) -> Litestar:
     route in front.
     """
     handlers = routes_of(services)
-    served = together([*handlers, *_documents(services, handlers)])
-    app = _application(services, served, services.base_path)
+    served = [*handlers, *_documents(services, handlers)]
+    routers = [*together("/", [entrance]), *together(services.base_path, [*served, entrance])]
+    app = _application(services, routers)
     # Litestar's own middleware does not see requests that match no route; the gate must.
     app.asgi_handler = Gate(app.asgi_handler, services)
     return app
@@ -45,15 +46,14 @@ def create_public(services: Services) -> Litestar:
     """Return what of the API everybody reaches: unsubscribe links, under the base path or not."""
     bases = {services.base_path, "/"}
     served = [Router(base, route_handlers=UNSUBSCRIBE) for base in sorted(bases)]
-    app = _application(services, served, "/")
+    app = _application(services, served)
     app.asgi_handler = Dressing(app.asgi_handler, services)
     return app
 
 
-def _application(services: Services, served: list[Router], base: str) -> Litestar:
+def _application(services: Services, routers: list[Router]) -> Litestar:
     return Litestar(
-        served,
-        path=base,
+        routers,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers={Exception: answer},
         openapi_config=None,

@@ -1,9 +1,11 @@
-"""The outermost layer: which hosts and proxies are answered, and headers every answer has."""
+"""The outermost layer: who is answered, for which host and page, and headers every answer has."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar.enums import ScopeType
@@ -12,16 +14,61 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sesight.api.problem import MEDIA_TYPE, problem
 from sesight.api.services import Services
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""Hosts that are this machine; a page elsewhere cannot get a browser to say one of these
-for its own name, which is what DNS rebinding would need."""
+LINKS = "/unsubscribe/"
+"""What the paths of unsubscribe links begin with: each link is a proof of its own."""
 
-PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"via")
+PROXY_HEADERS = frozenset(
+    {
+        b"cdn-loop",
+        b"client-ip",
+        b"fastly-client-ip",
+        b"fastly-ff",
+        b"fly-client-ip",
+        b"forwarded",
+        b"forwarded-for",
+        b"proxy-client-ip",
+        b"proxy-connection",
+        b"true-client-ip",
+        b"via",
+        b"wl-proxy-client-ip",
+        b"x-amz-cf-id",
+        b"x-amzn-trace-id",
+        b"x-appengine-user-ip",
+        b"x-arr-log-id",
+        b"x-azure-clientip",
+        b"x-bluecoat-via",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-host",
+        b"x-nf-client-connection-ip",
+        b"x-originating-ip",
+        b"x-proxyuser-ip",
+        b"x-remote-addr",
+        b"x-remote-ip",
+        b"x-request-start",
+        b"x-rewrite-url",
+        b"x-varnish",
+    }
+)
 """Headers by which a request shows that somebody else passed it on."""
 
+_PROXY_PREFIXES = (
+    *(b"x-forwarded", b"x-original-", b"x-real-", b"x-envoy-", b"x-proxy-", b"x-vercel-"),
+    *(b"cf-", b"tailscale-"),
+)
+"""What others of them begin with."""
+
+_PORTS = {"http": 80, "https": 443}
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?")
+
+_MISDIRECTED = "This API answers to localhost and to the hosts in its settings, not to {}."
+_REMOTE = (
+    "The request comes from another machine, and this API has no access keys yet: ask it from its own "
+    "machine, or through a tunnel to it (ssh -L 8025:127.0.0.1:8025 HOST)."
+)
 _PROXIED = (
-    "The request came through a proxy (it has a {} header), and this API has no access keys yet: "
-    "ask it from this machine. For SNS, open the public listener: `sesight serve --intake`."
+    "The request came through a proxy ({}), and this API has no access keys yet: ask it from its own "
+    "machine. For SNS, open the public listener: `sesight serve --intake`."
 )
 
 SECURITY = (
@@ -53,16 +100,21 @@ class Dressing:
         _writable(scope)["sesight_request_id"] = request_id
         extra = [*SECURITY, (b"x-request-id", request_id.encode())]
 
+        head = scope["method"] == "HEAD"
+        asked: Any = {**scope, "method": "GET"} if head else scope
+
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = list(message.get("headers", []))
                 names = {name.lower() for name, _ in given}
                 message["headers"] = [*given, *[each for each in extra if each[0] not in names]]
+            elif head and message["type"] == "http.response.body":
+                message["body"] = b""
             await send(message)
 
-        refusal = self._refusal(scope["headers"])
+        refusal = self._refusal(scope)
         if refusal is None:
-            await self._inner(scope, receive, dressed)
+            await self._inner(asked, receive, dressed)
             return
         found = problem(*refusal, request_id)
         body = msgspec.json.encode(found)
@@ -73,50 +125,95 @@ class Dressing:
         await dressed({"type": "http.response.start", "status": found.status, "headers": headers})
         await dressed({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _refusal(self, _: Iterable[tuple[bytes, bytes]]) -> tuple[str, str] | None:
+    def _refusal(self, _: Scope) -> tuple[str, str] | None:
         return None
 
 
 class Gate(Dressing):
-    """The same, and it answers only what is asked from this machine or by a name of ours."""
+    """The same, and it answers only what is asked from this machine, by a name of ours, and by no page
+    but our own.
+    """
 
-    def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[str, str] | None:
         """Return the problem type and sentence of a request that is not for us, else None."""
-        names = {name for name, _ in headers}
-        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-        host = host_name(hosts[0]) if len(hosts) == 1 else ""
-        if host not in LOOPBACK and host not in self._services.hosts:
-            return (
-                "misdirected",
-                f"This API answers to localhost and to the hosts in its settings, not to {host!r}.",
-            )
-        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
-        if any(not self._is_ours(origin) for origin in origins):
+        headers = scope["headers"]
+        services = self._services
+        hosts = values_of(b"host", headers)
+        host = authority(hosts[0]) if len(hosts) == 1 else None
+        if host is None or not (host.is_loopback or host.name in services.hosts):
+            named = repr(hosts[0][:80]) if len(hosts) == 1 else f"{len(hosts)} hosts"
+            return "misdirected", _MISDIRECTED.format(named)
+        origins = values_of(b"origin", headers)
+        link = scope["path"].removeprefix(services.base_path.rstrip("/")).startswith(LINKS)
+        # a page that sends no referrer, as that of a link, posts its own form with Origin: null
+        if not link and not all(is_of(origin, host) for origin in origins):
             return (
                 "forbidden",
                 "A page of another site asks this: open the API's own address and ask from there.",
             )
-        passed_on = next((name for name in PROXY_HEADERS if name in names), None)
-        if passed_on is not None and not self._services.api_keys_exist():
-            return (
-                "forbidden",
-                _PROXIED.format(passed_on.decode()),
-            )
+        if services.api_keys_exist():
+            return None
+        client = scope["client"]
+        if client is None or not is_loopback(client[0]):
+            return "forbidden", _REMOTE
+        passed_on = next((name for name, _ in headers if is_of_proxy(name)), None)
+        if passed_on is not None:
+            return "forbidden", _PROXIED.format(f"it has a {passed_on.decode('latin-1')} header")
+        if scope["http_version"] != "1.1":
+            # nginx passes requests on so, with no header that shows it, unless it is told otherwise
+            return "forbidden", _PROXIED.format(f"it is HTTP/{scope['http_version']}")
         return None
-
-    def _is_ours(self, origin: str) -> bool:
-        """Return whether a page is served by us: another's could have a browser send mail."""
-        host = host_name(origin.partition("://")[2])
-        return host in LOOPBACK or host in self._services.hosts
 
 
 def _writable(scope: Scope) -> MutableMapping[str, Any]:
     return scope  # type: ignore[return-value]  # ASGI lets a server's scope carry more
 
 
-def host_name(host: str) -> str:
-    """Return the name in a Host header, in lower case and without its port."""
-    name = host.strip().lower()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return name.partition(":")[0]
+class Authority(NamedTuple):
+    """A host and a port, as a Host header and an origin name them; names in lower case."""
+
+    name: str
+    port: int | None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Return whether the name stands for this machine: a page elsewhere cannot get a browser to
+        say so of its own name, which is what DNS rebinding would need.
+        """
+        return self.name == "localhost" or is_loopback(self.name.strip("[]"))
+
+
+def authority(text: str) -> Authority | None:
+    """Return what a Host header says, None if it is nothing that a browser would send."""
+    found = _AUTHORITY.fullmatch(text.strip().lower())
+    return found and Authority(found[1], int(found[2]) if found[2] else None)
+
+
+def is_of(origin: str, host: Authority) -> bool:
+    """Return whether a page comes from a host, by the same port: one of another could have a browser
+    send mail.
+    """
+    scheme, _, rest = origin.partition("://")
+    found = authority(rest)
+    default = _PORTS.get(scheme.lower())
+    if found is None or default is None:
+        return False
+    return (found.name, found.port or default) == (host.name, host.port or default)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is one by which a machine reaches itself alone."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def is_of_proxy(header: bytes) -> bool:
+    """Return whether a header (in lower case) shows that somebody else passed the request on."""
+    return header in PROXY_HEADERS or header.startswith(_PROXY_PREFIXES)
+
+
+def values_of(header: bytes, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """Return the values of a header."""
+    return [value.decode("latin-1") for name, value in headers if name == header]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
 
-from sesight.api.gate import PROXY_HEADERS
+from sesight.api.gate import Authority, is_of, is_of_proxy, values_of
 from sesight.api.problem import MEDIA_TYPE, problem
 
 Message = MutableMapping[str, Any]
@@ -26,12 +26,14 @@ class Gateway:
     """ASGI middleware in front of the API, for requests that Mangum made of API Gateway's events.
 
     API Gateway answers to its own host names only and passes on what its authorizer has let in. So the
-    application sees a request of this machine; one that no authorizer has seen is refused here.
+    application sees a request of this machine; one that no authorizer has seen is refused here. Pages
+    that may ask are those of API Gateway's host name and of our own `hosts`, over https.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, hosts: Collection[str] = ()) -> None:
         """Stand before `inner`."""
         self._inner = inner
+        self._hosts = hosts
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer, or refuse with a problem."""
@@ -44,13 +46,18 @@ class Gateway:
         headers = [
             (name, value)
             for name, value in scope["headers"]
-            if name not in PROXY_HEADERS and name != b"host"
+            if not is_of_proxy(name) and name not in {b"host", b"origin"}
         ]
+        ours = [Authority(host, None) for host in (str(about.get("domainName")), *self._hosts)]
+        origins = values_of(b"origin", scope["headers"])
+        if not all(_is_page_of(origin, ours) for origin in origins):
+            headers.append((b"origin", b"null"))
         asked = {
             **scope,
             "path": path,
             "raw_path": path.encode(),
             "headers": [*headers, (b"host", b"localhost")],
+            "client": ("127.0.0.1", 0),
         }
         await self._inner(asked, receive, send)
 
@@ -70,6 +77,10 @@ def is_open(path: str) -> bool:
 def is_authorized(about: dict[str, Any]) -> bool:
     """Return whether an authorizer (JWT, Lambda or IAM) has let a request in."""
     return bool(about.get("authorizer")) or bool((about.get("identity") or {}).get("userArn"))
+
+
+def _is_page_of(origin: str, hosts: Sequence[Authority]) -> bool:
+    return origin.startswith("https://") and any(is_of(origin, host) for host in hosts)
 
 
 async def _refuse(request_id: str, send: Send) -> None:

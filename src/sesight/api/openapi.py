@@ -38,8 +38,7 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
         use_handler_docstrings=True,
     )
     app = Litestar(
-        together(handlers),
-        path=services.base_path,
+        together(services.base_path, handlers),
         openapi_config=config,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         logging_config=None,

@@ -43,12 +43,12 @@ def ask(
     return declare
 
 
-def together(handlers: Sequence[HTTPRouteHandler]) -> list[Router]:
-    """Return handlers as one router, which registers those of one path at once.
+def together(base: str, handlers: Sequence[HTTPRouteHandler]) -> list[Router]:
+    """Return handlers as one router beneath a base path, which registers those of one path at once.
 
     Registered one after the other, the first of them is made to run in a thread twice (Litestar 2.25).
     """
-    return [Router("/", route_handlers=handlers)]
+    return [Router(base, route_handlers=handlers)]
 
 
 class UnsupportedMediaType(ClientException):

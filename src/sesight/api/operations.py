@@ -42,6 +42,19 @@ class ProviderInfo(Struct, frozen=True, rename="camel", kw_only=True):
     meta: Meta
 
 
+class Entrance(Struct, frozen=True, kw_only=True):
+    """What answers here, and the paths that one begins with."""
+
+    name: str
+    about: str
+    version: str
+    api: str
+    docs: str
+    openapi: str
+    health: str
+    intake: str
+
+
 class Health(Struct, frozen=True):
     """The process is alive and answers; nothing more."""
 
@@ -118,6 +131,22 @@ def provider(services: Given) -> ProviderInfo:
 def health() -> Health:
     """Alive. It asks nothing of the store."""
     return Health("ok")
+
+
+@get("/", sync_to_thread=False, guards=[only_known], operation_id="entrance")
+def entrance(services: Given) -> Entrance:
+    """What this is, and where to go on from here."""
+    base = services.base_path.rstrip("/")
+    return Entrance(
+        name="Sesight",
+        about="Email analytics for Amazon SES that you own.",
+        version=services.version,
+        api=f"{base}/",
+        docs=f"{base}/docs",
+        openapi=f"{base}/openapi.json",
+        health=f"{base}/health",
+        intake=f"{base}/health/intake",
+    )
 
 
 @read("/health/intake")

@@ -267,6 +267,11 @@ class App:
         """Return the configuration sets whose events are sure to be taken."""
         return self.rules.known_sets
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Return the names that the API answers to, beside loopback."""
+        return frozenset(name.lower() for name in self.settings.server.allowed_hosts)
+
     def recipient_id(self, address: str) -> str:
         """Return the id by which an address is named in public."""
         from sesight.api.recipient_id import encode
@@ -437,7 +442,7 @@ class App:
             version=__version__,
             region=region_of(settings),
             simulated=any(each.pinned is not None for each in self.topics.values()),
-            hosts=frozenset(name.lower() for name in settings.server.allowed_hosts),
+            hosts=self.hosts,
             desk=self.mailroom.desk,
             withheld=self._withheld,
             unsubscribing=self.unsubscribing,

@@ -59,7 +59,9 @@ def demo(
     ] = 100_000,
     seed: Annotated[int, typer.Option(help="Another seed makes another history.")] = 1,
     rate: Annotated[float, typer.Option(min=0, max=200, help="Live messages a second.")] = 2.0,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address of this machine alone to listen on.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; if busy, a free one.")] = 8024,
     as_json: Json = False,
 ) -> None:
@@ -67,6 +69,9 @@ def demo(
 
     The first start makes the history; later ones go on with it at once. Ctrl-C stops.
     """
+    from sesight.server import place
+
+    place(host)  # one that may not be listened on is said before the history is made
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

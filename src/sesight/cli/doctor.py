@@ -128,9 +128,13 @@ def _topics(settings: Settings) -> Finding:
 def _listener(settings: Settings) -> Finding:
     from http.client import HTTPConnection, HTTPException
 
-    from sesight.server import listen
+    from sesight.server import listen, place
 
     host, port = settings.server.host, settings.server.port
+    try:
+        place(host)
+    except SesightError as error:
+        return Finding("listener", False, str(error))
     try:
         listen(host, port).close()
     except SesightError as error:

@@ -9,7 +9,6 @@ import secrets
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -46,8 +45,6 @@ PS-0418,ben@example.org,Ben Ode,EUR,de-DE,Sales through partner links,96,3.00,28
 PS-0419,kofi@example.org,Kofi Mensah,EUR,en-IE,Sales through partner links,20,3.00,60.00,65.00
 """
 """Statements, of which the last does not add up."""
-
-_WILD = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 
 
 @contextmanager
@@ -101,14 +98,13 @@ def stock(folder: Path) -> None:
         raise SettingsError(f"{folder} cannot be written to: {error}.") from None
 
 
-def section(folder: Path, endpoint: str, address: str) -> str:
+def section(folder: Path, endpoint: str, public_url: str) -> str:
     """Return the part of the settings that is about sending, as TOML: to SES at `endpoint`, with
-    unsubscribe links to the server at `address`.
+    unsubscribe links to the server at `public_url`.
     """
     from sesight.send.templates import EXAMPLES
 
     keys = _keys(folder)
-    public_url = _loopback(address)
 
     def text(value: object) -> str:
         return json.dumps(str(value), ensure_ascii=False)
@@ -128,12 +124,6 @@ def section(folder: Path, endpoint: str, address: str) -> str:
         + sender(OUTREACH.id, "news@example.com", "Example Harbour")
         + sender(FINANCE.id, "statements@example.com", "Example Harbour Finance")
     )
-
-
-def _loopback(address: str) -> str:
-    """Return where this machine reaches a server that listens on `address`."""
-    parts = urlsplit(address)
-    return f"http://127.0.0.1:{parts.port}" if parts.hostname in _WILD else address
 
 
 def _keys(folder: Path) -> dict[str, str]:

@@ -39,7 +39,8 @@ def place(text: str) -> tuple[str, int]:
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(help="Address of this machine alone to listen on.", show_default="127.0.0.1"),
     ] = None,
     port: Annotated[
         int | None,
@@ -66,10 +67,13 @@ def serve(
     settings = settings_of(config, store)
     public: socket.socket | None = None
     wanted = intake or settings.server.intake
-    listener = listen(host or settings.server.host, settings.server.port if port is None else port)
+    listener = listen(
+        settings.server.host if host is None else host,
+        settings.server.port if port is None else port,
+    )
     try:
         if wanted is not None:
-            public = listen(*place(wanted))
+            public = listen(*place(wanted), public=True)
         lines = Lines(sys.stdout.fileno()) if settings.intake.log_events else None
         app = App(settings, journal=lines)
     except BaseException:

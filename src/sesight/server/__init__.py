@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from sesight.api.gate import LINKS, is_loopback
 from sesight.app import App
 from sesight.domain.errors import SettingsError
 from sesight.ingest.intake import TAKEN, Answer, Intake
@@ -36,10 +37,11 @@ def public(links: Asgi) -> Asgi:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix("/api")
-        if path.startswith("/unsubscribe/") and scope["method"] in {"GET", "POST"}:
+        reads = scope["method"] in {"GET", "HEAD"}
+        if path.startswith(LINKS) and (reads or scope["method"] == "POST"):
             await links(scope, receive, send)
             return
-        healthy = path == "/health" and scope["method"] == "GET"
+        healthy = path == "/health" and reads
         said = TAKEN if healthy else Answer(404, "not-found")
         headers, body = written(said)
         await send({"type": "http.response.start", "status": said.status, "headers": headers})
@@ -84,10 +86,32 @@ def _config(asgi: Any, intake: Intake) -> uvicorn.Config:
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises SettingsError if the address cannot be had."""
+def place(host: str, *, public: bool = False) -> tuple[socket.AddressFamily, str]:
+    """Return the address that a host name stands for, IPv4's where it has both: one of this machine
+    alone, unless it is `public`. Raises SettingsError if there is none, or may not be listened on.
+    """
     try:
-        return socket.create_server((host, port), backlog=2_048, reuse_port=False)
+        found = socket.getaddrinfo(
+            host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise SettingsError(f"Cannot listen on {host}: {error.strerror or error}.") from None
+    family, *_, (address, *_) = min(found, key=lambda each: each[0] != socket.AF_INET)
+    if not public and not is_loopback(str(address)):
+        raise SettingsError(
+            f"The API does not listen on {host or address}: it has no access keys yet, so whoever "
+            "reaches it could read everything and send mail. Let it listen on 127.0.0.1, and reach it "
+            "from another machine through a tunnel: ssh -L 8025:127.0.0.1:8025 HOST. What SNS and "
+            "readers of mail must reach has a listener of its own: sesight serve --intake HOST:PORT."
+        )
+    return family, str(address)
+
+
+def listen(host: str, port: int, *, public: bool = False) -> socket.socket:
+    """Return a listening socket at a `place`. Raises SettingsError if it cannot be had."""
+    family, address = place(host, public=public)
+    try:
+        return socket.create_server((address, port), family=family, backlog=2_048)
     except OSError as error:
         raise SettingsError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from None
 
