@@ -187,8 +187,14 @@ def test_kept_for_ever(services) -> None:
 
 
 def test_links() -> None:
-    """Only web addresses are shown as links; of anything else no more than its scheme."""
+    """Web addresses and link tags are shown whole; of anything else no more than its scheme."""
     assert [
         safe_link(link)
-        for link in ("https://a.example/x", "javascript:alert(1)", "mailto:", "pricing", None)
-    ] == ["https://a.example/x", "javascript:", "mailto:", "pricing", "~unreadable"]
+        for link in (
+            *("https://a.example/x", "javascript:alert(1)", "mailto:", "pricing", None),
+            *("pos:header", "product:p42;slot:hero"),
+        )
+    ] == [
+        *("https://a.example/x", "javascript:", "mailto:", "pricing", "~unreadable"),
+        *("pos:header", "product:p42;slot:hero"),
+    ]

@@ -22,6 +22,7 @@ from sesight.domain.event import (
     RenderingFailure,
     Subscription,
 )
+from sesight.domain.link import UNREADABLE, is_tag_key
 from sesight.domain.mailbox import mailbox_of
 from sesight.domain.outcome import Facts, bounce_outcome, facts
 from sesight.domain.reason import REASONS, reason_of
@@ -231,10 +232,14 @@ def _diagnostic(record: Record, said: Facts, bounce: Bounce | None) -> str | Non
 
 
 def safe_link(link: str | None) -> str:
-    """Return a link's key if it is a web address, else no more than its scheme or plain text."""
+    """Return a link's key if it is a web address or made of link tags, else no more than its scheme or
+    plain text.
+    """
     if link is None:
-        return "~unreadable"
-    return link if _WEB.match(link) or ":" not in link else link.partition(":")[0] + ":"
+        return UNREADABLE
+    if ":" not in link or _WEB.match(link) or is_tag_key(link):
+        return link
+    return link.partition(":")[0] + ":"
 
 
 def _links(record: Record) -> list[LinkClicks]:

@@ -177,7 +177,7 @@ class Open(Occurrence, frozen=True, gc=False, tag=6):
 
 
 class Click(Occurrence, frozen=True, gc=False, tag=7):
-    """`link` is the link's key (`sesight.domain.text.link_key`), never the address with its query."""
+    """`link` is the link's key (`sesight.domain.link`), never the address with its query."""
 
     agent: str | None = None
     ip: str | None = None

@@ -1,4 +1,4 @@
-"""Strings from outside, made safe and short: cleaned text, times, addresses, links, networks."""
+"""Strings from outside, made safe and short: cleaned text, times, addresses, networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from email.utils import parseaddr
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, ip_address, ip_network
-from urllib.parse import urlsplit
 from zlib import crc32
 
 LONG = 512
@@ -156,29 +155,6 @@ def spreadsheet_text(text: str) -> str:
     (edge case 52).
     """
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-_TOKEN = re.compile(r"^(?=.*\d)[A-Za-z0-9_.~=+-]{16,}$|^\d{6,}$|^[0-9a-fA-F-]{32,}$|@|%40|^.{64,}$")
-
-
-@lru_cache(_CACHED)
-def link_key(link: str) -> str:
-    """Return what a link is counted under: scheme, host and path, without query and fragment.
-
-    Path parts that look like tokens become `{id}`; only the scheme is kept of what is not http(s).
-    """
-    try:
-        parts = urlsplit(link.strip())
-        host = parts.hostname
-        port = parts.port
-    except ValueError:
-        return "~unreadable"
-    if parts.scheme not in ("http", "https") or not host:
-        return f"{parts.scheme}:" if parts.scheme else "~unreadable"
-    path = "/".join("{id}" if _TOKEN.search(part) else part for part in parts.path.split("/"))
-    return (
-        clean(f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", LONG) or "~unreadable"
-    )
 
 
 def tie(message_id: str, recipient: str) -> int:

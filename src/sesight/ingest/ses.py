@@ -28,7 +28,8 @@ from sesight.domain.event import (
     Send,
     Subscription,
 )
-from sesight.domain.text import DAY, LONG, address, clean, instant, link_key, network
+from sesight.domain.link import link_key, tag_key
+from sesight.domain.text import DAY, LONG, address, clean, instant, network
 from sesight.ingest.ses_mail import (
     Mail,
     OddMail,
@@ -244,8 +245,8 @@ def _click(body: _Body, mail: Mail) -> Event:
 def link_of(link: object, tags: object) -> str:
     """Return the key of a link: its SES link tags, else its address without what is personal."""
     if isinstance(tags, dict) and tags:
-        pairs = sorted((clean(name) or "", first(values) or "") for name, values in tags.items())
-        return clean(";".join(f"{name}:{value}" for name, value in pairs), LONG) or "~unreadable"
+        pairs = [(clean(name) or "", first(values) or "") for name, values in tags.items()]
+        return tag_key(tuple(sorted(pairs)))
     return link_key(clean(link, 8_192) or "")
 
 
