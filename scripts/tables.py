@@ -132,6 +132,7 @@ def ses_errors() -> str:
     answers += [
         ("`TooManyRequestsException` that speaks of the quota", send_ses.QUOTA),
         ("SES cannot be reached", send_ses.UNREACHABLE),
+        ("any other 503", send_ses.UNAVAILABLE),
         ("no answer, or half of one", send_ses.NO_ANSWER),
         ("any other 5xx", send_ses.FAULT),
         ("there are no credentials", send_ses.CREDENTIALS),

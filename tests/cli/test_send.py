@@ -175,6 +175,28 @@ def test_stopped_in_the_middle(
     assert got(ses) == Counter(addresses)
 
 
+def test_an_outage(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """An outage ends the command after a few; the same command goes on with the rest, and whoever is
+    unknown is tried again only if somebody says so, who is told what that may do.
+    """
+    addresses = [f"p{n}@example.org" for n in range(40)]
+    people(folder, *addresses)
+    ses.fail(Fault.ERROR, 10_000)
+    done = sesight(*SEND, "--json")
+    assert (done.code, done.json["counts"]) == (1, {"unknown": 5, "throttled": 35})
+    ses.recover()
+    done = sesight(*SEND, "--json")
+    assert (done.code, done.json["counts"]) == (1, {"unknown": 5, "sent": 35})
+    assert "twice" not in done.err
+    rehearsed = sesight(*SEND, "--retry-unknown", "--dry-run", "--json")
+    assert rehearsed.json["counts"] == {"intended": 5, "sent": 35}
+    done = sesight(*SEND, "--retry-unknown", "--json")
+    assert (done.code, done.json["counts"]) == (0, {"sent": 40})
+    assert "up to 5 of the recipients are unknown" in done.err
+    assert "twice" in done.err
+    assert got(ses) == Counter(addresses)
+
+
 def lease_is_over(folder: Path) -> None:
     """Let the time pass for which a killed command holds its batch."""
     _change(folder, "UPDATE batch SET leased_until = 0")

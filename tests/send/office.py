@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sesight.app import App, now_ms
+from sesight.app.mailroom import Mailroom
 from sesight.domain.record import Record
 from sesight.domain.sending import Addressee, Campaign, Result, State
 from sesight.ingest.reading import read
@@ -55,6 +56,7 @@ class Office:
         stream: str = "outreach",
         campaign: Campaign = SPRING,
         resumed: bool = False,
+        retry_unknown: bool = False,
     ) -> Order:
         drafts = outreach.drafts(
             [each if isinstance(each, Addressee) else Addressee(email=each) for each in addresses],
@@ -71,6 +73,7 @@ class Office:
             fingerprint=repr((addresses, campaign)),
             drafts=drafts,
             resumed=resumed,
+            retry_unknown=retry_unknown,
         )
 
     def send(
@@ -95,9 +98,17 @@ class Office:
 
 @contextlib.contextmanager
 def office(
-    folder: Path, ses: SimulatedSes, clock: Callable[[], int] = now_ms, **sending: Any
+    folder: Path,
+    ses: SimulatedSes,
+    clock: Callable[[], int] = now_ms,
+    *,
+    url: str | None = None,
+    pause: float = 0.02,
+    **sending: Any,
 ) -> Iterator[Office]:
-    """Open an office; `sending` are settings of that section."""
+    """Open an office; `sending` are settings of that section, `url` is of its store, `pause` how long it
+    waits first after SES throttled or failed.
+    """
     sender = {
         "public_url": "https://mail.example.com",
         "postal_address": "1 Example Street, Example City",
@@ -106,7 +117,8 @@ def office(
     settings = msgspec.convert(
         {
             "region": "eu-west-1",
-            "store": {"url": f"sqlite:///{folder / 'office.db'}"},
+            "store": {"url": url or f"sqlite:///{folder / 'office.db'}"},
+            "recipient_key": "07" * 32,
             "sending": {
                 "endpoint": ses.url,
                 "senders": [
@@ -124,6 +136,7 @@ def office(
         Settings,
     )
     app = App(settings, clock=clock)
+    app.mailroom = Mailroom(app, pause=pause)
     try:
         yield Office(app, ses)
     finally:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 FOUND = 100
 """Records of one address looked through for a send id."""
 
+PAUSE = 0.2
+"""Seconds waited first after SES throttled or failed; longer each time."""
+
 SLACK = 10 * 60_000
 """How far (ms) the clocks of SES and of this machine may lie apart."""
 
@@ -57,11 +60,12 @@ class Place(NamedTuple):
 class Mailroom:
     """Gives senders and stationery of streams. Close it when done."""
 
-    def __init__(self, app: App, client: Any = None) -> None:
+    def __init__(self, app: App, client: Any = None, pause: float = PAUSE) -> None:
         """Keep the app; nothing is called before something is sent. `client` is called in the place
-        of SES v2's own.
+        of SES v2's own; `pause` is how many seconds are waited first after SES throttled or failed.
         """
         self._app = app
+        self._pause = pause
         self._client = client
         self._settings = app.settings.sending
         self._lock = threading.Lock()
@@ -141,6 +145,7 @@ class Mailroom:
             steady=time.monotonic,
             workers=settings.workers,
             unknown_ms=settings.unknown_minutes * 60_000,
+            pause=self._pause,
         )
 
     def _place(self, region: str | None) -> Place:

@@ -35,7 +35,7 @@ MEANINGS = {
     "invalid": "cannot be sent to such as it is",
     "refused": "refused by SES",
     "throttled": "not tried, or not taken now: run the same command again",
-    "unknown": "SES did not answer: the Send event will tell; run the same command later",
+    "unknown": "SES did not say: the Send event will tell; run the same command later, or --retry-unknown",
 }
 """What each state says, to people."""
 
@@ -52,6 +52,14 @@ Key = Annotated[
         "--key",
         metavar="KEY",
         help="Makes it another sending: under the same key nobody gets a second message.",
+    ),
+]
+
+RetryUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--retry-unknown",
+        help="Try those again too of whom SES did not say whether it took their message: they may get it twice.",
     ),
 ]
 
@@ -85,6 +93,7 @@ def outreach(
         str | None, typer.Option("--variant", metavar="VARIANT", help="Tag campaign_variant.")
     ] = None,
     key: Key = None,
+    retry_unknown: RetryUnknown = False,
     dry_run: DryRun = False,
     results: Results = None,
     config: Config = None,
@@ -97,6 +106,8 @@ def outreach(
     does one with a longer file. Campaign, template, step and variant (or --key) tell one sending from
     another.
     """
+    from msgspec.structs import replace
+
     from sesight.cli.session import opened
     from sesight.domain.sending import Campaign, TemplateMail
     from sesight.send.desk import identity
@@ -119,6 +130,7 @@ def outreach(
             open_ended=True,
             resumed=True,
         )
+        order = replace(order, retry_unknown=retry_unknown)
         carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
 
 
@@ -153,6 +165,7 @@ def finance(
         typer.Option("--locale", metavar="LOCALE", help="Of statements that name none: de-DE."),
     ] = None,
     key: Key = None,
+    retry_unknown: RetryUnknown = False,
     dry_run: DryRun = False,
     results: Results = None,
     config: Config = None,
@@ -164,6 +177,8 @@ def finance(
     Stopped by Ctrl-C or a crash, the same command goes on with those that were not sent. To send a
     statement again, give a --key: it is then an attempt of the same statement.
     """
+    from msgspec.structs import replace
+
     from sesight.cli.session import opened
     from sesight.send.desk import identity
     from sesight.send.statement_files import Defaults, from_csv, from_json
@@ -184,6 +199,7 @@ def finance(
             "command",
             resumed=True,
         )
+        order = replace(order, retry_unknown=retry_unknown)
         carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
 
 
@@ -204,6 +220,8 @@ def carry_out(app: App, order: Order, *, dry_run: bool, results: str | None, as_
     sender = app.mailroom.sender(order.stream)
     if results is not None and not Path(results).parent.is_dir():
         raise SettingsError(f"There is no folder for the result file {results}.")
+    if order.retry_unknown:
+        warn_of_second_messages(app, order)
     found = (
         sender.rehearse(order, app.mailroom.blocked)
         if dry_run
@@ -214,6 +232,19 @@ def carry_out(app: App, order: Order, *, dry_run: bool, results: str | None, as_
     show(found, results, as_json=as_json)
     if any(each.state in {"throttled", "unknown", "refused"} for each in found):
         raise typer.Exit(1)
+
+
+def warn_of_second_messages(app: App, order: Order) -> None:
+    """Say what trying the unknown again may do, and to how many."""
+    from sesight.domain.sending import OPEN
+
+    progress = app.log.progress(order.id)
+    if unknown := sum(progress.get(state, 0) for state in OPEN):
+        print(
+            f"Warning: up to {unknown:,} of the recipients are unknown: SES may have taken their "
+            "message. --retry-unknown sends to them again, so some of them may get it twice.",
+            file=sys.stderr,
+        )
 
 
 def _sent(app: App, order: Order, *, as_json: bool) -> list[Result]:

@@ -13,6 +13,9 @@ REFRESH = 60.0
 SLOWEST = 0.25
 """Of the account's rate, the share below which SES's throttling does not push us."""
 
+LOOK = 0.5
+"""How often (seconds) one who waits looks whether to stop."""
+
 RECOVERY = 10.0
 """Seconds without throttling after which the rate goes up by a tenth of the account's."""
 
@@ -78,9 +81,11 @@ class Pace:
                 return None
             return max(account.quota - account.used - self._spent, 0)
 
-    def take(self, until: float | None = None) -> bool:
-        """Wait for leave to send one message; return False if it does not come by `until`."""
-        while True:
+    def take(self, until: float | None = None, stop: threading.Event | None = None) -> bool:
+        """Wait for leave to send one message; return False if it does not come by `until`, or before
+        `stop` is set.
+        """
+        while stop is None or not stop.is_set():
             rate = self.rate  # may ask the account, so it is had before the lock is
             with self._condition:
                 wait = self._fill(rate)
@@ -90,7 +95,8 @@ class Pace:
                     return True
                 if until is not None and self._clock() + wait > until:
                     return False
-                self._condition.wait(wait)
+                self._condition.wait(min(wait, LOOK))
+        return False
 
     def give_back(self) -> None:
         """Return a leave that was not used."""

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
 from sesight.domain.sending import AGAIN, OPEN, UNTRIED, Batch, Intent, Pause, Result, State
 from sesight.domain.text import address as mailbox_of
+from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
 from sesight.send.outbound import Body, Outbound, Pushed, Unsendable, request
 from sesight.send.outbox import Outbox, Settled, accepted_event
 from sesight.send.ses import AccountUnknown
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sesight.domain.ports import Clock, SendLog
+    from sesight.send.circuit_breaker import Ticket
     from sesight.send.pace import Pace
     from sesight.send.ses import Mailer, Meaning
 
@@ -66,6 +68,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 class Order(Struct, frozen=True, kw_only=True):
     """What is asked to be sent. See `domain.sending.Batch`; `resumed` tries all recipients again of
     which the batch says that nothing was sent, other orders those only who were not tried.
+    `retry_unknown` tries those too of whom that is unknown, though they may get it twice.
     """
 
     id: str
@@ -75,6 +78,7 @@ class Order(Struct, frozen=True, kw_only=True):
     fingerprint: str
     drafts: Sequence[Draft]
     resumed: bool = False
+    retry_unknown: bool = False
 
 
 Told = Callable[[int, Result], object]
@@ -116,13 +120,15 @@ class Sender:
         steady: Callable[[], float],
         workers: int,
         unknown_ms: int,
+        pause: float,
     ) -> None:
         """Keep the adapters.
 
         `find` returns the message id of the record that carries an intent's send id; `newest_at` when
         the newest event came; `guard` why a stream should pause; `listed` the reason why SES's own
         list holds an address (raises AccountUnknown), None: it is not asked. `streams` are all there
-        are; `steady` is a clock in seconds that never goes back.
+        are; `steady` is a clock in seconds that never goes back; `pause` how many seconds are waited
+        first after SES throttled or failed.
         """
         self._log = log
         self._outbox = outbox
@@ -139,6 +145,8 @@ class Sender:
         # one more than there are workers waits, so that none is ever idle
         self._places = threading.BoundedSemaphore(workers + 1)
         self._unknown_ms = unknown_ms
+        self._pause = pause
+        self._breaker = CircuitBreaker(pause, steady)
 
     def close(self) -> None:
         """Wait for what is under way."""
@@ -234,11 +242,8 @@ class Sender:
         if intent.state not in OPEN:
             return intent
         now = self._clock()
-        message_id = self._find(intent)
-        if message_id is not None:
-            found = replace(intent, state=State.SENT, message_id=message_id, settled_at=now)
-            found = replace(found, code=None, detail=None)
-        elif min(now, self._newest_at() or 0) - intent.at >= self._unknown_ms:
+        found: Intent | None = self._told_of(intent)
+        if found is None and min(now, self._newest_at() or 0) - intent.at >= self._unknown_ms:
             found = replace(
                 intent,
                 state=State.THROTTLED,
@@ -246,7 +251,7 @@ class Sender:
                 code=NOT_ACCEPTED,
                 detail="No Send event came for it, though later ones did: it was not sent.",
             )
-        else:
+        if found is None:
             return replace(
                 intent,
                 state=State.UNKNOWN,
@@ -255,6 +260,14 @@ class Sender:
             )
         self._log.settle([found])
         return found
+
+    def _told_of(self, intent: Intent) -> Intent | None:
+        """Return an open intent as sent, if a record carries its send id."""
+        message_id = self._find(intent) if intent.state in OPEN else None
+        if message_id is None:
+            return None
+        sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=self._clock())
+        return replace(sent, code=None, detail=None)
 
     def rehearse(self, order: Order, blocked: Callable[[str, str], str | None]) -> list[Result]:
         """Return what would become of each recipient now: intended, if it would be sent; nothing is
@@ -273,7 +286,9 @@ class Sender:
         blocked: Callable[[str, str], str | None],
     ) -> Result:
         if known is not None and known.state not in AGAIN:
-            return result_of(draft.recipient, known)
+            known = self._told_of(known) or known
+            if known.state not in OPEN or not order.retry_unknown:
+                return result_of(draft.recipient, known)
         try:
             request(_composed(draft, "rehearsal"))
         except Unsendable as error:
@@ -310,7 +325,8 @@ class Sender:
                 self._places.release()
 
         try:
-            for n, draft in enumerate(run.order.drafts):
+            for n in _in_turn(run):
+                draft = run.order.drafts[n]
                 while not self._places.acquire(timeout=LOOK / 1_000):
                     self._keep(run)
                 self._keep(run)
@@ -386,6 +402,8 @@ class Sender:
         known = run.known.get(draft.key)
         if known is not None:
             known = self.settled(known)
+            if known.state is State.UNKNOWN and run.order.retry_unknown:
+                known = self._given_up(known)
             if known.state not in (AGAIN if run.order.resumed else UNTRIED):
                 return known
         # never one used before: who lost its lease may hold that, and send under it
@@ -408,28 +426,75 @@ class Sender:
         if on_list is not None:
             return self._record(run, intent, State.SUPPRESSED, on_list, None)
         for attempt in range(TRIES):
+            intent, again = self._call(run, draft, intent, message)
+            if not again:
+                return intent
+            if attempt + 1 < TRIES:
+                # full jitter: workers throttled together do not come back together
+                run.stop.wait(random.uniform(0, self._pause * min(2**attempt, 10)))  # noqa: S311
+        return intent
+
+    def _given_up(self, intent: Intent) -> Intent:
+        found = replace(
+            intent,
+            state=State.THROTTLED,
+            settled_at=self._clock(),
+            code="given-up",
+            detail="It is not known whether SES took it; somebody had it tried again.",
+        )
+        self._log.settle([found])
+        return found
+
+    def _call(
+        self, run: Run, draft: Draft, intent: Intent, message: Outbound
+    ) -> tuple[Intent, bool]:
+        """Call SES once when it is time to; return what came of it, and whether to call again."""
+        if run.stop.is_set():
+            return _not_tried(run, draft), False
+        if self._pace.left() == 0:
+            return self._record(run, intent, State.THROTTLED, "quota", _QUOTA), False
+        ticket = self._breaker.enter(run.until, run.stop)
+        if ticket is None and self._breaker.is_failing:
+            self._stop(run, OUTAGE, _OUTAGE)
+        if ticket is None or not self._pace.take(run.until, run.stop):
+            if ticket is not None:
+                self._breaker.leave(ticket)
             if run.stop.is_set():
-                return _not_tried(run, draft)
-            if self._pace.left() == 0:
-                return self._record(run, intent, State.THROTTLED, "quota", _QUOTA)
-            if not self._pace.take(run.until):
-                return self._record(run, intent, State.THROTTLED, "rate", _RATE)
+                return _not_tried(run, draft), False
+            return self._record(run, intent, State.THROTTLED, "rate", _RATE), False
+        try:
             claimed = self._outbox.claim(
                 replace(intent, at=self._clock(), state=State.INTENDED, code=None, detail=None)
             )
             if claimed.state is not State.INTENDED or claimed.send_id != intent.send_id:
                 self._pace.give_back()
-                return claimed
+                self._breaker.leave(ticket)
+                return claimed, False
             answer = self._mailer.send(message)
-            if isinstance(answer, str):
-                return self._sent(run, claimed, draft, message, answer)
-            intent = self._refused(run, claimed, answer)
-            if not answer.again:
-                return intent
-            if attempt + 1 < TRIES:
-                # full jitter: workers throttled together do not come back together
-                run.stop.wait(random.uniform(0, min(0.2 * 2**attempt, 2)))  # noqa: S311
-        return intent
+        except BaseException:
+            self._breaker.leave(ticket)
+            raise
+        if isinstance(answer, str):
+            self._breaker.accepted(ticket)
+            return self._sent(run, claimed, draft, message, answer), False
+        self._weigh(run, ticket, answer)
+        return self._refused(run, claimed, answer), answer.again
+
+    def _weigh(self, run: Run, ticket: Ticket, meaning: Meaning) -> None:
+        """Stop a run of which SES fails or refuses one message after the other."""
+        if meaning.fault:
+            if self._breaker.failed(ticket, OUTAGE):
+                self._stop(run, OUTAGE, _OUTAGE)
+        elif meaning.state is State.REFUSED:
+            if self._breaker.failed(ticket, meaning.code):
+                self._stop(
+                    run,
+                    meaning.code,
+                    f"SES refused {IN_A_ROW} messages in a row, so this one was not tried: "
+                    f"{meaning.sentence}",
+                )
+        else:
+            self._breaker.leave(ticket)
 
     def _sent(
         self, run: Run, intent: Intent, draft: Draft, message: Outbound, message_id: str
@@ -517,6 +582,18 @@ def batch_of(order: Order, at: int, holder: str, leased_until: int) -> Batch:
     )
 
 
+def _in_turn(run: Run) -> list[int]:
+    """Return the places of a run's drafts. Who was refused before comes last, so that a run that ends
+    after a few refusals does not end at the same ones again.
+    """
+
+    def was_refused(place: int) -> bool:
+        known = run.known.get(run.order.drafts[place].key)
+        return known is not None and known.state is State.REFUSED
+
+    return sorted(range(len(run.order.drafts)), key=was_refused)
+
+
 def result_of(recipient: str, intent: Intent) -> Result:
     """Return what an intent tells the caller."""
     detail = intent.detail
@@ -532,9 +609,10 @@ def result_of(recipient: str, intent: Intent) -> Result:
     )
 
 
+_OUTAGE = "SES failed several calls in a row, so this one was not made: go on later."
 _WAITING = Result(recipient="", state=State.INTENDED)
 _QUOTA = "The account's quota of 24 hours is used up: go on later."
-_RATE = "The account's rate did not let it go in time: send it again."
+_RATE = "It could not go in the time there was: go on later."
 
 
 def _composed(draft: Draft, send_id: str) -> Outbound:

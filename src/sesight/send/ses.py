@@ -8,11 +8,17 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
-    HTTPClientError,
+    MetadataRetrievalError,
     NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSOError,
+    TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
 from sesight.domain.errors import SendingStopped
@@ -22,7 +28,8 @@ from sesight.send.outbound import Outbound, Unsendable, request
 
 class Meaning(NamedTuple):
     """What an error of SES's means. `again`: the same call may be made soon; `stops`: nothing more is
-    sent, by the `stream` or by all streams (`account`).
+    sent, by the `stream` or by all streams (`account`); `fault`: SES or the way to it failed, as it may
+    for the next message too.
     """
 
     state: State
@@ -30,6 +37,7 @@ class Meaning(NamedTuple):
     sentence: str
     again: bool = False
     stops: str | None = None
+    fault: bool = False
 
 
 ERRORS = {
@@ -91,15 +99,41 @@ ALIASES = {
 QUOTA = Meaning(
     State.THROTTLED, "quota", "The account's quota of 24 hours is used up: go on later."
 )
-UNREACHABLE = Meaning(State.THROTTLED, "unreachable", "SES could not be reached.", again=True)
+UNREACHABLE = Meaning(
+    State.THROTTLED, "unreachable", "SES could not be reached.", again=True, fault=True
+)
+UNAVAILABLE = Meaning(
+    State.THROTTLED, "unavailable", "SES was unavailable and took nothing.", again=True, fault=True
+)
+"""A 503: whoever answers it did not begin (docs/decisions/0027)."""
 NO_ANSWER = Meaning(
-    State.UNKNOWN, "no-answer", "SES was called and did not answer: its Send event will tell."
+    State.UNKNOWN,
+    "no-answer",
+    "SES was called and did not answer: its Send event will tell.",
+    fault=True,
 )
 FAULT = Meaning(
-    State.UNKNOWN, "ses-fault", "SES answered that it failed: a Send event will tell if it sent."
+    State.UNKNOWN,
+    "ses-fault",
+    "SES answered that it failed: a Send event will tell if it sent.",
+    fault=True,
 )
 CREDENTIALS = Meaning(State.REFUSED, "access", "There are no AWS credentials to send with.")
 OTHER = Meaning(State.REFUSED, "other", "SES refused the message.")
+
+
+NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    SSOError,
+    TokenRetrievalError,
+)
+"""Errors of botocore's before it calls anybody: there is nothing to sign with."""
+
+NO_CONNECTION = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+"""Errors of botocore's before a byte of the request is sent."""
 
 
 class Account(Struct, frozen=True):
@@ -141,11 +175,11 @@ class Mailer:
             return ERRORS["BadRequestException"]
         except ClientError as error:
             return meaning_of(error.response)
-        except NoCredentialsError:
+        except NO_CREDENTIALS:
             return CREDENTIALS
-        except (EndpointConnectionError, ConnectTimeoutError):
+        except NO_CONNECTION:
             return UNREACHABLE
-        except HTTPClientError:
+        except (BotoCoreError, ResponseParserError):
             return NO_ANSWER
         found: str | None = answer.get("MessageId")
         return found or FAULT
@@ -154,7 +188,7 @@ class Mailer:
         """Ask SES what the account may do. Raises AccountUnknown."""
         try:
             told = self._client.get_account()
-        except (EndpointConnectionError, ConnectTimeoutError):
+        except NO_CONNECTION:
             raise AccountUnknown(
                 f"SES cannot be reached at {self._client.meta.endpoint_url}: nothing was sent."
             ) from None
@@ -188,6 +222,8 @@ def meaning_of(response: dict[str, Any]) -> Meaning:
     said = error.get("Message", "")
     known = ERRORS.get(ALIASES.get(code, code))
     if known is None:
+        if status == 503:
+            return UNAVAILABLE
         return FAULT if status >= 500 else OTHER
     if known.code == "rate" and "quota" in said.lower():
         return QUOTA
