@@ -16,7 +16,7 @@ KEYS = ("ana@gmail.com", "bo@yahoo.com", "@gmail.com", "new@contoso.example")
 REASONS = (Reason.MANUAL, Reason.IMPORT, Reason.COMPLAINT, Reason.BOUNCED, Reason.BLOCKED)
 
 
-def acts(told: list[Event], random: Random) -> list[Decision]:
+def decisions_on(told: list[Event], random: Random) -> list[Decision]:
     """Return decisions on the addresses of a history: additions, removals of some of the causes there
     will be, and restorations.
     """
@@ -55,7 +55,7 @@ def test_order_repetition_and_batches(told: list[Event], seed: int) -> None:
     and after each the counts of suppressed addresses are what the items say.
     """
     random = Random(seed)
-    decisions = acts(told, random)
+    decisions = decisions_on(told, random)
     expected = told_one_by_one(told)
     expected.decide(*decisions)
     ledger = Ledger()

@@ -1,12 +1,15 @@
 """Every store agrees with the ledger, which is nothing but dictionaries."""
 
+from collections.abc import Callable
 from functools import partial
 from operator import add
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 
+from sesight.domain.decision import Decision
 from sesight.domain.event import Event
 from sesight.domain.ports import Store
 from sesight.domain.rollup import Family, RollupKey, Rollups
@@ -15,37 +18,36 @@ from sesight.store import open_store
 from tests.builders import COUNTING, NOW
 from tests.laws.happenings import MESSAGES, again, histories, reading, seeds
 from tests.laws.ledger import Ledger, told_one_by_one
+from tests.laws.test_decisions import KEYS, decisions_on
 from tests.laws.turns import Turns
 from tests.reception import RULES
 from tests.store.engine import url_of
 
 MEMORY = Path("/dev/shm")
 CAMPAIGNS = ("", "winter", "Alpha", "~untagged")
-ADDRESSES = sorted({each for _, _, recipients in MESSAGES.values() for each in recipients})
+ADDRESSES = sorted({*KEYS, *(each for _, _, people in MESSAGES.values() for each in people)})
 
 
 def rows_of(store: Store) -> Rollups:
-    """Return every rollup row of a store that is not all zero."""
+    """Return every rollup row of a store, whatever is in it."""
     store.settle()
-    found = {
+    return {
         RollupKey(*row.key): list(row.counts)
         for family in Family
         for stream in COUNTING.streams
         for campaign in CAMPAIGNS
         for row in store.rollups(family, stream, campaign)
     }
-    return {key: row for key, row in found.items() if any(row)}
 
 
 def totals_of(store: Store) -> Rollups:
-    """Return every campaign's totals that are not all zero."""
-    found = {
+    """Return every campaign's totals, whatever is in them."""
+    return {
         row.key: list(row.counts)
         for stream in COUNTING.streams
         for campaign in CAMPAIGNS
         for row in store.campaign_totals(stream, campaign)
     }
-    return {key: row for key, row in found.items() if any(row)}
 
 
 def summed(rows: Rollups) -> Rollups:
@@ -79,18 +81,43 @@ def assert_agree(store: Store, ledger: Ledger) -> None:
     assert waiting == {(each.id, each.reason) for each in ledger.waiting.values()}
 
 
+Act = Callable[[Pipeline], object]
+"""Takes in a batch of events, or of decisions."""
+
+
+def acts_of(told: list[Event], decisions: list[Decision], seed: int) -> list[Act]:
+    """Return events and decisions in another order, some of them several times, in batches."""
+    batches = [[reading(event) for event in batch] for batch in again(told, seed)]
+    acts: list[Act] = [partial(Pipeline.process, readings=batch) for batch in batches]
+    random = Random(seed)
+    repeated = decisions + random.choices(decisions, k=len(decisions) and random.randrange(4))
+    random.shuffle(repeated)
+    for at in range(0, len(repeated), 2):
+        some = repeated[at : at + 2]
+        acts.insert(random.randrange(len(acts) + 1), partial(Pipeline.decide, decisions=some))
+    return acts
+
+
+def expected(told: list[Event], decisions: list[Decision]) -> Ledger:
+    """Return the ledger of events and decisions told one by one."""
+    ledger = told_one_by_one(told)
+    ledger.decide(*decisions)
+    return ledger
+
+
 @settings(max_examples=settings.default.max_examples // 10)
 @given(histories(), seeds)
 def test_sqlite(told: list[Event], seed: int) -> None:
     """SQLite, told the same in another order, repeated and in batches, holds the same records, rows,
     suppression items and quarantine as the ledger told one by one.
     """
+    decisions = decisions_on(told, Random(seed))
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         store = open_store(f"sqlite:///{folder}/laws.db", clock=lambda: NOW, durability="off")
         pipeline = Pipeline(store, RULES, lambda: NOW, lambda _: None)
-        for batch in again(told, seed):
-            pipeline.process([reading(event) for event in batch])
-        assert_agree(store, told_one_by_one(told))
+        for act in acts_of(told, decisions, seed):
+            act(pipeline)
+        assert_agree(store, expected(told, decisions))
         store.close()
 
 
@@ -102,14 +129,14 @@ def test_dynamodb(dynamodb: str) -> None:
     @settings(max_examples=max(settings.default.max_examples // 50, 4))
     @given(histories(), seeds)
     def law(told: list[Event], seed: int) -> None:
+        decisions = decisions_on(told, Random(seed))
         store = open_store(url_of(dynamodb), clock=lambda: NOW, streams=COUNTING.streams)
         turns = Turns(seed, at_once=4)
         store.calls.threads = 1
         store.calls.client = turns.through(store.calls.client)
         pipeline = Pipeline(store, RULES, lambda: NOW, lambda _: None)
-        batches = [[reading(event) for event in batch] for batch in again(told, seed)]
-        turns.run([partial(pipeline.process, batch) for batch in batches])
-        assert_agree(store, told_one_by_one(told))
+        turns.run([partial(act, pipeline) for act in acts_of(told, decisions, seed)])
+        assert_agree(store, expected(told, decisions))
         store.close()
 
     law()

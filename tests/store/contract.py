@@ -27,7 +27,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.ports import SEVERAL, Card, Changes, Filter, Key, Quarantined, Row, Store, View
 from sesight.domain.record import Record, fold
-from sesight.domain.rollup import Deltas, RollupKey, Rollups
+from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression import Cause, Removal, Suppression
 from sesight.domain.tally import COUNTERS, Counting, Tally, tally_of
@@ -129,12 +129,8 @@ def everything(store: Store, wanted: Filter, limit: int = 3) -> list[Record]:
 
 
 def totals_of(store: Store, stream: str, campaign: str) -> Rollups:
-    """Return a campaign's totals that are not all zero."""
-    return {
-        row.key: list(row.counts)
-        for row in store.campaign_totals(stream, campaign)
-        if any(row.counts)
-    }
+    """Return a campaign's totals."""
+    return {row.key: list(row.counts) for row in store.campaign_totals(stream, campaign)}
 
 
 BOTH = Filter(streams=("outreach", "finance"))
@@ -451,6 +447,41 @@ class Totals:
         assert read("day", "outreach", "c", since=11) == some(2)
         assert read("day", "outreach", "c", until=11, dimension="") == some(1)
         assert (read("day", "nowhere"), read("day", "outreach", "d")) == ({}, {})
+
+    def test_nothing_left(self, store: Store, count: Count) -> None:
+        """A row whose counts all came back to 0 is in no answer: whether it ever was one depends on
+        how changes were cut into batches.
+        """
+        n = len(COUNTERS)
+        keys = [
+            RollupKey("day", "outreach", "c", 9, "", ""),
+            RollupKey("day", "outreach", "c", 9, "tag:x", "v"),
+            RollupKey("day", "outreach", "c", 9, "reason", "policy"),
+            RollupKey("month", "finance", "", 24_300, "", ""),
+            RollupKey("link", "outreach", "c", 0, "link", "https://example.org/a"),
+        ]
+        count(store, {key: [4] * n for key in keys})
+        count(store, {key: [-4] * n for key in keys})
+        store.settle()
+        found = [row for key in keys for row in store.rollups(*key[:3])]
+        found += store.rollups("day", "outreach", "c", since=9, until=10, dimension="")
+        assert (found, store.campaign_totals("outreach", "c")) == ([], [])
+
+    def test_nobody_left(self, store: Store) -> None:
+        """When an address is suppressed and lifted again, no row tells of it, in one batch or two."""
+        cause = Cause(5, "c1", "manual", 4)
+        item = Suppression("outreach", "jo@example.org", (cause,), counted=(3, "manual"))
+        for after in (item, replace(item, counted=None)):
+
+            def suppress(view: View, after: Suppression = after) -> Changes:
+                key = ("outreach", "jo@example.org")
+                rollups: Rollups = {}
+                add_suppressed(rollups, view.suppressions([key]).get(key), after)
+                return changes(suppressions={key: after}, rollups=rollups)
+
+            store.transact(suppress)
+        store.settle()
+        assert store.rollups("suppressed", "outreach") == []
 
     def test_campaign_totals(self, store: Store, count: Count) -> None:
         """A campaign's totals are its day rows summed over the days, by dimension and value, values

@@ -239,7 +239,11 @@ class Store(Protocol):
         until: int | None = None,
         dimension: str | None = None,
     ) -> list[Row]:
-        """Return rows of one family and scope, buckets half-open; `dimension` None: all, "": none."""
+        """Return rows of one family and scope, buckets half-open; `dimension` None: all, "": none.
+
+        A row of nothing but 0 is not among them: whether a sum has been anything else on the way
+        depends on how events were cut into batches, which must not show.
+        """
         ...
 
     def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
@@ -248,7 +252,7 @@ class Store(Protocol):
 
         As cheap for a campaign of years as for one of a day: a store keeps these sums. They agree
         with `rollups("day", stream, campaign)` wherever that agrees with the commits; rows of
-        nothing but 0 may be missing. Ordered by dimension and value.
+        nothing but 0 are missing here too. Ordered by dimension and value.
         """
         ...
 

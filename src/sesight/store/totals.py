@@ -191,7 +191,9 @@ def rows(
         bound,
     ).fetchall()
     return [
-        Row(RollupKey(family, stream, campaign, row[0], row[1], row[2]), row[3:]) for row in found
+        Row(RollupKey(family, stream, campaign, row[0], row[1], row[2]), row[3:])
+        for row in found
+        if any(row[3:])
     ]
 
 
@@ -208,6 +210,7 @@ def of_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> l
         for row in connection.execute(
             _OF_CAMPAIGN, (find_campaign(connection, stream, campaign),)
         ).fetchall()
+        if any(row[2:])
     ]
 
 

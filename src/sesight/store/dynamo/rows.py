@@ -312,12 +312,16 @@ class Rows:
 
 
 def summed(parts: Iterable[Part]) -> Iterator[Row]:
-    """Yield a row for the adjoining parts of each key; parts that `~sum` covers are in it already."""
+    """Yield a row for the adjoining parts of each key, if it is not all zero; parts that `~sum` covers
+    are in it already.
+    """
     for key, group in groupby(parts, key=lambda part: part.key):
         of_key = list(group)
         covered = frozenset[str]().union(*(part.covers for part in of_key))
         counts = [part.counts for part in of_key if part.shard not in covered]
-        yield Row(key, [sum(column) for column in zip(*counts, strict=True)])
+        sums = [sum(column) for column in zip(*counts, strict=True)]
+        if any(sums):
+            yield Row(key, sums)
 
 
 def _order(row: Row) -> tuple[str, str, int]:
