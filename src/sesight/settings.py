@@ -8,6 +8,7 @@ written there as JSON.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from sesight.domain.errors import SettingsError
+from sesight.domain.mismatch import Mismatch, mismatch, nearest
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import Counting
@@ -165,36 +167,155 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(file: str | None = None, overrides: dict[str, Any] | None = None) -> Settings:
     """Read the settings: the file (default `SESIGHT_CONFIG`, else sesight.toml if it is there), the
-    environment, then `overrides` (names with dots). Raises SettingsError that says what to change.
+    environment, then `overrides` (names with dots; the option that gave one has the name's first word).
+    Raises SettingsError that says where and what to change.
     """
     named = file or os.environ.get(f"{PREFIX}CONFIG")
-    path = Path(named or DEFAULT_FILE)
-    raw: dict[str, Any] = {}
-    if named or path.exists():
-        try:
-            raw = msgspec.toml.decode(path.read_bytes())
-        except OSError as error:
-            raise SettingsError(f"The settings file {path} cannot be read: {error}.") from None
-        except msgspec.DecodeError as error:
-            raise SettingsError(f"The settings file {path} is not TOML: {error}.") from None
-    for keys, value in (*_from_environment(), *_from_overrides(overrides or {})):
-        section = raw
-        for key in keys[:-1]:
-            section = section.setdefault(key, {})
-        section[keys[-1]] = value
-    for each in raw.get("topics", ()) if isinstance(raw.get("topics"), list) else ():
-        if isinstance(each, dict) and isinstance(each.get("certificate_file"), str):
-            each["certificate_file"] = str(path.parent / each["certificate_file"])
-    try:
-        settings = msgspec.convert(raw, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"The settings in {path} are wrong: {error}.") from None
-    _check(settings)
+    given = _Given(Path(named or DEFAULT_FILE))
+    if named or given.file.exists():
+        given.read()
+    for keys, value in _from_environment():
+        given.set(keys, value, f"{PREFIX}{'_'.join(keys).upper()}")
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            given.set(name.split("."), value, f"--{name.partition('.')[0]}")
+    found = mismatch(given.values, Settings)
+    if found is not None:
+        raise given.wrong(found)
+    for each in given.values.get("topics", ()):
+        if each.get("certificate_file") is not None:
+            each["certificate_file"] = str(given.file.parent / each["certificate_file"])
+    settings = msgspec.convert(given.values, Settings, strict=False)
+    _check(settings, given)
     return settings
 
 
-def _from_overrides(overrides: dict[str, Any]) -> list[tuple[list[str], Any]]:
-    return [(name.split("."), value) for name, value in overrides.items() if value is not None]
+class _Given:
+    """What is set, and where each of it is: in a line of the file, a variable or an option."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.values: dict[str, Any] = {}
+        self._lines: list[str] = []
+        self._elsewhere: dict[tuple[str | int, ...], str] = {}
+
+    def read(self) -> None:
+        """Read the file. Raises SettingsError."""
+        text = _text(self.file)
+        self._lines = text.splitlines()
+        try:
+            self.values = msgspec.toml.decode(text)
+        except msgspec.DecodeError as error:
+            at = re.search(r"line (\d+)", str(error))
+            line = min(int(at[1]), len(self._lines)) if at else len(self._lines)
+            raise SettingsError(
+                f"{self.file}, line {line}, is not TOML. Write one `name = value` a line, text in "
+                "quotes, and each name once."
+            ) from None
+
+    def set(self, keys: list[str], value: Any, by: str) -> None:
+        """Set a value over what the file says. Raises SettingsError."""
+        section = self.values
+        for depth, key in enumerate(keys[:-1], start=1):
+            section = section.setdefault(key, {})
+            if not isinstance(section, dict):
+                raise self.error(tuple(keys[:depth]), f"`{key}` must be a table: [{key}].")
+        section[keys[-1]] = value
+        self._elsewhere[tuple(keys)] = by
+
+    def error(self, path: tuple[str | int, ...], sentence: str) -> SettingsError:
+        """Return the error of what is set at a path."""
+        by = self._by(path)
+        return SettingsError(f"{by or self._place(path)}: {sentence}")
+
+    def wrong(self, found: Mismatch) -> SettingsError:
+        """Return the error of what does not fit."""
+        by = self._by(found.path)
+        if by is not None and found.what == "wrong" and self._elsewhere.get(found.path) == by:
+            return SettingsError(f"{by} must be {found.expected}{_not(found)}.{_meant(found)}")
+        names = [key for key in found.path if isinstance(key, str)]
+        name, section = f"`{names[-1]}`", _section(found.path)
+        if found.what == "unknown":
+            known = ", ".join(f"`{each}`" for each in found.allowed)
+            more = _meant(found) or f" There are {known}."
+            if not section and isinstance(self.values[names[-1]], dict | list):
+                name = f"section [{names[-1]}]"
+            return self.error(found.path, f"there is no {name}{section}.{more}")
+        if found.what == "missing":
+            return self.error(found.path, f"{name} is missing{section}: {found.expected}.")
+        return self.error(
+            found.path, f"{name}{section} must be {found.expected}{_not(found)}.{_meant(found)}"
+        )
+
+    def _by(self, path: tuple[str | int, ...]) -> str | None:
+        """Return the variable or option that set what is at a path, None if none did."""
+        ends = (path[:length] for length in range(len(path), 0, -1))
+        return next((self._elsewhere[end] for end in ends if end in self._elsewhere), None)
+
+    def _place(self, path: tuple[str | int, ...]) -> str:
+        """Return the file, and the line that sets what is at a path or most of the way to it."""
+        best, line = 0, 0
+        table: tuple[str | int, ...] = ()
+        counts: dict[tuple[str | int, ...], int] = {}
+        for number, text in enumerate(self._lines, start=1):
+            header = re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]", text)
+            key = re.match(r"\s*([\w.\"'-]+)\s*=", text)
+            at: tuple[str | int, ...] = ()
+            if header:
+                for name in _keys(header[2]):
+                    at = (*at, name)
+                    if at in counts and (header[1] == "[" or len(at) < len(_keys(header[2]))):
+                        at = (*at, counts[at])
+                if header[1] == "[[":
+                    counts[at] = counts.get(at, -1) + 1
+                    at = (*at, counts[at])
+                table = at
+            elif key:
+                at = (*table, *_keys(key[1]))
+            depth = min(len(at), len(path))
+            if best < depth and at[:depth] == path[:depth]:
+                best, line = depth, number
+        return f"{self.file}, line {line}" if line else str(self.file)
+
+
+def _keys(dotted: str) -> list[str]:
+    return [each.strip(" \"'") for each in dotted.split(".")]
+
+
+def _section(path: tuple[str | int, ...]) -> str:
+    """Write the table that a path leads through, ` in [[sending.senders]]`; nothing for the top."""
+    names = [key for key in path if isinstance(key, str)][:-1]
+    if not names:
+        return ""
+    listed = len(path) > len(names) and isinstance(path[len(names)], int)
+    return f" in [[{'.'.join(names)}]]" if listed else f" in [{'.'.join(names)}]"
+
+
+def _not(found: Mismatch) -> str:
+    """Write the value that does not fit, if it can be short and is no secret."""
+    words = str(found.path).lower()
+    shown = str(found.value).lower() if isinstance(found.value, bool) else str(found.value)
+    hidden = "key" in words or isinstance(found.value, dict | list) or len(shown) > 60
+    return "" if hidden else f", not `{shown}`"
+
+
+def _meant(found: Mismatch) -> str:
+    return f" Did you mean `{found.nearest}`?" if found.nearest else ""
+
+
+def _text(file: Path) -> str:
+    """Return a settings file's text. Raises SettingsError."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise SettingsError(f"There is no settings file {file}.") from None
+    except OSError as error:
+        raise SettingsError(f"The settings file {file} cannot be read: {error.strerror}.") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{file}, line {line}, is not UTF-8: save the file as UTF-8.") from None
 
 
 def _from_environment() -> list[tuple[list[str], Any]]:
@@ -206,8 +327,8 @@ def _from_environment() -> list[tuple[list[str], Any]]:
         if structured:
             try:
                 found.append((keys, msgspec.json.decode(text)))
-            except msgspec.DecodeError:
-                raise SettingsError(f"{PREFIX}{name} holds no JSON: {text!r}.") from None
+            except msgspec.DecodeError:  # it may hold a secret, so it is not shown
+                raise SettingsError(f"{PREFIX}{name} holds no JSON.") from None
         else:
             found.append((keys, text))
     return found
@@ -233,27 +354,31 @@ def environment_names() -> list[str]:
     return [PREFIX + name for name, _, _ in _names(Settings, [])]
 
 
-def _check(settings: Settings) -> None:
-    unknown = {name for name in os.environ if name.startswith(PREFIX)}
-    unknown -= {*environment_names(), f"{PREFIX}CONFIG", *_OF_OTHERS}
-    if unknown:
-        raise SettingsError(
-            f"{', '.join(sorted(unknown))}: no setting has such a name; see docs/settings.md."
-        )
+def _check(settings: Settings, given: _Given) -> None:
+    known = [*environment_names(), f"{PREFIX}CONFIG"]
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known and name not in _OF_OTHERS:
+            meant = nearest(name, known)
+            more = f"did you mean {meant}?" if meant else "docs/settings.md has them all."
+            raise SettingsError(f"{name}: no setting has such a name; {more}")
     if len(settings.streams) > 63:
-        raise SettingsError("A store holds at most 63 streams.")
+        raise given.error(("streams", 63), "a store holds at most 63 streams.")
     if len(settings.counting.tags) > 3:
-        raise SettingsError("counting.tags names more than three tags: choose three.")
+        raise given.error(("counting", "tags"), "`tags` names more than three tags: choose three.")
     if not settings.streams:
-        raise SettingsError("There is no stream: name at least one in [[streams]].")
+        raise given.error(("streams",), "there is no stream: name at least one in [[streams]].")
     for what in ("id", "configuration_set"):
         named = [getattr(each, what) for each in settings.streams]
-        if len(set(named)) < len(named):
-            raise SettingsError(f"Two streams have the same {what}: give each its own.")
-    for each in settings.streams:
+        for at, name in enumerate(named):
+            if name in named[:at]:
+                raise given.error(
+                    ("streams", at, what), f"another stream has the {what} {name!r} already."
+                )
+    for at, each in enumerate(settings.streams):
         if not each.id.replace("-", "").replace("_", "").isalnum():
-            raise SettingsError(
-                f"The stream id {each.id!r} has other than letters, digits, - or _."
+            raise given.error(
+                ("streams", at, "id"),
+                f"the stream id {each.id!r} has other than letters, digits, - or _.",
             )
 
 
@@ -269,7 +394,7 @@ def topics(settings: Settings) -> dict[str, Topic]:
             pinned = _pinned(each.certificate_file) if each.certificate_file else None
             found[each.arn] = topic(each.arn, pinned, frozenset(each.signature_versions))
         except ValueError as error:
-            raise SettingsError(str(error)) from None
+            raise SettingsError(f"[[topics]]: {error}") from None
     return found
 
 
@@ -280,7 +405,7 @@ def _pinned(file: str) -> RSAPublicKey:
     try:
         key = x509.load_pem_x509_certificate(Path(file).read_bytes()).public_key()
     except OSError as error:
-        raise SettingsError(f"The certificate {file} cannot be read: {error}.") from None
+        raise SettingsError(f"The certificate {file} cannot be read: {error.strerror}.") from None
     except ValueError:
         raise SettingsError(f"{file} is no certificate in PEM.") from None
     if not isinstance(key, RSAPublicKey):

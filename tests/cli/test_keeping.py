@@ -254,7 +254,7 @@ def test_doctor(sesight: Sesight, tmp_path: Path) -> None:
         "listener": True,
     }
     assert broken.code == 1
-    assert broken.text.startswith("attention  settings  The settings in sesight.toml are wrong")
+    assert broken.text.startswith("attention  settings  sesight.toml, line")
 
 
 def test_bad_settings_are_a_sentence(sesight: Sesight, tmp_path: Path) -> None:
@@ -262,4 +262,4 @@ def test_bad_settings_are_a_sentence(sesight: Sesight, tmp_path: Path) -> None:
     (tmp_path / "sesight.toml").write_text("this is no TOML")
     ended = sesight("campaigns")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert ended.err.startswith("The settings file sesight.toml is not TOML")
+    assert ended.err.startswith("sesight.toml, line 1, is not TOML.")

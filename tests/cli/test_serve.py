@@ -72,7 +72,9 @@ def test_busy_port(sesight: Sesight, tmp_path: Path) -> None:
         both = sesight("serve", "--port", 0, "--intake", f"127.0.0.1:{port}")
     for each in (ended, both):
         assert (each.code, each.out, each.err.count("\n")) == (1, b"", 1)
-        assert each.err.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
+        assert each.err.startswith(
+            f"Cannot listen on 127.0.0.1:{port}: another program listens there."
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from sesight import __version__
-from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.errors import NO_CREDENTIALS, SettingsError, StoreUnavailable
 from sesight.domain.event import Disposition
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed, Rules
@@ -82,6 +82,7 @@ def aws_client(
     # imported here, since it takes a quarter of a second
     import botocore.session
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     options: dict[str, Any] = {
         "region_name": region,
@@ -100,7 +101,24 @@ def aws_client(
             "aws_access_key_id": "local",
             "aws_secret_access_key": "local",
         }
-    return botocore.session.Session().create_client(service, **options)
+    session = botocore.session.Session()
+    try:
+        client = session.create_client(service, **options)
+    except BotoCoreError as error:  # a profile, or a region, that there is not
+        raise SettingsError(f"AWS cannot be called: {error}.") from None
+    if endpoint is None:
+        client.meta.events.register("before-sign", partial(_require_credentials, session))
+    return client
+
+
+def _require_credentials(session: Any, **_: Any) -> None:
+    """Say in our words that there are no credentials, where botocore would in its own."""
+    if session.get_credentials() is None:
+        from botocore.exceptions import NoCredentialsError
+
+        error = NoCredentialsError()
+        error.args = (NO_CREDENTIALS,)
+        raise error
 
 
 def _aws_errors() -> tuple[type[Exception], ...]:

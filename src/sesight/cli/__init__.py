@@ -12,14 +12,22 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process: 0 done, 1 failed, 2 misused."""
+    from typer.exceptions import TyperException
+
+    from sesight.cli.misuse import told
     from sesight.cli.program import program
     from sesight.domain.errors import InvalidRequest, SesightError
 
     code: str | int | None = 0
     try:
-        program(arguments, prog_name="sesight")
+        # what ends a command early is its code; misuse is raised
+        code = program(arguments, prog_name="sesight", standalone_mode=False)
     except SystemExit as end:
         code = end.code
+    except TyperException as error:
+        if str(error):  # else the help was printed
+            print(told(error), file=sys.stderr)
+        code = 2
     except InvalidRequest as error:
         print(error, file=sys.stderr)
         code = 2

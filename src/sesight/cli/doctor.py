@@ -147,5 +147,5 @@ def _listener(settings: Settings) -> Finding:
             ours = False
         if ours:
             return Finding("listener", True, f"a Sesight serves on {host}:{port}")
-        return Finding("listener", False, f"{error} Set server.port to another.")
+        return Finding("listener", False, str(error))
     return Finding("listener", True, f"{host}:{port} is free")

@@ -67,8 +67,9 @@ def recipient(
     """Show one person: may we mail them, and what happened so far."""
     from sesight.cli.session import answer, opened
 
+    named = _address(address)
     with opened(config, store) as app:
-        path = f"/recipients/{app.recipient_id(_address(address))}"
+        path = f"/recipients/{app.recipient_id(named)}"
         found = answer(app, path, {"stream": stream}, as_json=as_json)
     if found is not None:
         _show_person(found)

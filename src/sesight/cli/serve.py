@@ -10,6 +10,7 @@ import typer
 
 from sesight.cli.lines import Lines
 from sesight.cli.options import Config, Json, StoreUrl
+from sesight.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +34,7 @@ def place(text: str) -> tuple[str, int]:
     """Read HOST:PORT."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
-        raise typer.BadParameter(f"{text!r} is no HOST:PORT.")
+        raise InvalidRequest(f"{text!r} is no HOST:PORT: write 127.0.0.1:8026.")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sesight.cli.options import Config, Json, StoreUrl
-from sesight.domain.errors import SettingsError, StoreUnavailable
+from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def simulate(
     from sesight.simulation.plan import Plan, now_ms
 
     if (file is None) == (post is None):
-        raise typer.BadParameter("name a FILE to write, or --post URL, one of both.")
+        raise InvalidRequest("Name a FILE to write, or --post URL, one of both.")
     plan = Plan(
         seed=seed,
         end=now_ms() if end is None else _instant(end),
@@ -94,7 +94,7 @@ def _instant(text: str) -> int:
 
     found = instant(text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no instant: write 2026-11-24T09:00:00Z.")
+        raise InvalidRequest(f"--end {text!r} is no instant: write 2026-11-24T09:00:00Z.")
     return found[0]
 
 
@@ -165,7 +165,7 @@ def _post(
     try:
         poster = Poster(url, connections, retries=25)
     except ValueError as error:
-        raise typer.BadParameter(f"--post: {error}.") from None
+        raise InvalidRequest(f"--post: {error}.") from None
     truth = Truth()
     with (
         interruptible(

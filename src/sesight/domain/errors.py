@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+NO_CREDENTIALS = (
+    "There are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+    "run where a role gives some."
+)
+
 
 class SesightError(Exception):
     """The root: every error Sesight raises on purpose. Its text is a sentence for a person.

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from sesight.domain.decision import Addition
+from sesight.domain.errors import NO_CREDENTIALS
 from sesight.domain.suppression import (
     Reason,
     Scope,
@@ -171,8 +172,10 @@ def _code(error: ClientError) -> str:
 
 def _unknown(error: Exception) -> AccountUnknown:
     code = code_of(error)
+    if code == "NoCredentialsError":
+        return AccountUnknown(NO_CREDENTIALS)
     sentence = f"SES does not say what is on the account's suppression list ({code})."
-    if ALIASES.get(code, code) == "AccessDeniedException" or code == "NoCredentialsError":
+    if ALIASES.get(code, code) == "AccessDeniedException":
         sentence += (
             " Credentials are needed that allow ses:GetSuppressedDestination, "
             "ses:ListSuppressedDestinations, ses:PutSuppressedDestination and ses:GetAccount."

@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
-from sesight.domain.errors import SendingStopped
+from sesight.domain.errors import NO_CREDENTIALS, SendingStopped
 from sesight.domain.sending import State
 from sesight.send.outbound import Outbound, Unsendable, request
 
@@ -192,6 +192,8 @@ class Mailer:
             raise AccountUnknown(
                 f"SES cannot be reached at {self._client.meta.endpoint_url}: nothing was sent."
             ) from None
+        except NoCredentialsError:
+            raise AccountUnknown(NO_CREDENTIALS) from None
         except (BotoCoreError, ClientError) as error:
             raise AccountUnknown(
                 f"SES does not say what the account may send ({code_of(error)})."

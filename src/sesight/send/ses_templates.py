@@ -46,7 +46,7 @@ class SesTemplates:
                 f"SES did not take the template {template.name}: {said['Code']}: {said['Message']}"
             ) from None
         except BotoCoreError as error:
-            raise NotPushed(f"SES could not be asked: {error}.") from None
+            raise NotPushed(f"SES could not be asked: {str(error).rstrip('.')}.") from None
         return "created" if held is None else "updated"
 
     def _held(self, name: str) -> dict[str, str] | None:

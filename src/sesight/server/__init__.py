@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -113,7 +114,12 @@ def listen(host: str, port: int, *, public: bool = False) -> socket.socket:
     try:
         return socket.create_server((address, port), family=family, backlog=2_048)
     except OSError as error:
-        raise SettingsError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from None
+        why = {
+            errno.EADDRINUSE: "another program listens there. Stop it, or choose another port.",
+            errno.EACCES: "only root may. Choose a port from 1024 on.",
+            errno.EADDRNOTAVAIL: "this machine has no such address.",
+        }.get(error.errno or 0, f"{error.strerror or error}.")
+        raise SettingsError(f"Cannot listen on {host}:{port}: {why}") from None
 
 
 def address_of(listener: socket.socket) -> str:

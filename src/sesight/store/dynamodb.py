@@ -35,7 +35,13 @@ from sesight.domain.text import DAY, HOUR
 from sesight.store import retention
 from sesight.store.dynamo.calls import BATCH_READ, Calls, between, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
-from sesight.store.dynamo.connection import LOCAL_PATIENCE, create_tables, parse_url, session_of
+from sesight.store.dynamo.connection import (
+    LOCAL_PATIENCE,
+    client_of,
+    create_tables,
+    parse_url,
+    session_of,
+)
 from sesight.store.dynamo.feed import Feed, Written
 from sesight.store.dynamo.items import EVERY_ITEM, Item, read_card, read_suppression
 from sesight.store.dynamo.keys import TOTAL, key_text, text_key
@@ -98,7 +104,7 @@ class DynamoStore:
         self._clock = clock
         self._local = endpoint is not None
         session, options = session_of(region, endpoint)
-        self.calls = Calls(session.create_client("dynamodb", **options))
+        self.calls = Calls(client_of(session, options))
         self._streams_client = partial(session.create_client, "dynamodbstreams", **options)
         self.tables = tables_of(streams, prefix)
         control = control_table(prefix).name

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sesight.domain.errors import StoreUnavailable
+from sesight.domain.errors import NO_CREDENTIALS, StoreUnavailable
 from sesight.store.dynamo.items import Item
 
 BATCH_READ = 100
@@ -96,12 +96,14 @@ class Calls:
         from botocore.exceptions import (  # noqa: PLC0415 - the SQLite store does without botocore
             BotoCoreError,
             ClientError,
+            NoCredentialsError,
         )
 
         self.client = client
         self.remaining = remaining
         self.failure = ClientError
         self._broken = BotoCoreError
+        self._no_credentials = NoCredentialsError
         self.threads = THREADS
         """Calls under way at once; with 1, `each` stays in its caller's thread."""
         self._pool: ThreadPoolExecutor | None = None
@@ -137,6 +139,8 @@ class Calls:
                     tried_before = {TRIED_BEFORE: True}
                 self._note(operation, error.response)
                 self.wait(pauses, f"DynamoDB answers {code} to {operation}")
+            except self._no_credentials:
+                raise StoreUnavailable(NO_CREDENTIALS) from None
             except self._broken as error:
                 tried_before = {TRIED_BEFORE: True}
                 self.wait(pauses, f"DynamoDB cannot be reached: {error}")

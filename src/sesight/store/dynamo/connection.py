@@ -56,6 +56,16 @@ def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
     return _session(), options
 
 
+def client_of(session: Any, options: dict[str, Any]) -> Any:
+    """Return a client of DynamoDB. Raises SettingsError for a profile or region that there is not."""
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    try:
+        return session.create_client("dynamodb", **options)
+    except BotoCoreError as error:
+        raise SettingsError(f"AWS cannot be called: {error}.") from None
+
+
 def create_tables(calls: Calls, streams: Mapping[str, Stream], prefix: str = "") -> None:
     """Create the tables that are not there yet, with their change feeds; a local store sweeps itself."""
     there: set[str] = set()
