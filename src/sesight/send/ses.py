@@ -122,7 +122,7 @@ CREDENTIALS = Meaning(State.REFUSED, "access", "There are no AWS credentials to 
 OTHER = Meaning(State.REFUSED, "other", "SES refused the message.")
 
 
-NO_CREDENTIALS = (
+UNSIGNED = (
     NoCredentialsError,
     PartialCredentialsError,
     CredentialRetrievalError,
@@ -175,7 +175,7 @@ class Mailer:
             return ERRORS["BadRequestException"]
         except ClientError as error:
             return meaning_of(error.response)
-        except NO_CREDENTIALS:
+        except UNSIGNED:
             return CREDENTIALS
         except NO_CONNECTION:
             return UNREACHABLE
