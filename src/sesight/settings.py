@@ -419,6 +419,13 @@ def has_recipient_key(settings: Settings) -> bool:
     return bool(named) or settings.store.url.startswith("sqlite:///")
 
 
+def key_file(settings: Settings) -> Path | None:
+    """Return the file by the store that keeps the key of recipient ids, None if it is kept elsewhere."""
+    _, _, path = settings.store.url.partition("sqlite:///")
+    named = settings.recipient_key or settings.recipient_key_secret
+    return Path(f"{path}.key") if path and not named else None
+
+
 def recipient_key(settings: Settings, secret: Callable[[str], str]) -> bytes:
     """Return the key that recipient ids are made under, 32 bytes; made and kept (mode 0600) beside
     an SQLite store when there is none. `secret` reads one of AWS's. Raises SettingsError if the key
@@ -429,13 +436,12 @@ def recipient_key(settings: Settings, secret: Callable[[str], str]) -> bytes:
     if settings.recipient_key_secret is not None:
         name = settings.recipient_key_secret
         return _key(secret(name).strip(), f"The secret {name}")
-    _, _, path = settings.store.url.partition("sqlite:///")
-    if not path:
+    file = key_file(settings)
+    if file is None:
         raise SettingsError(
             "There is no key for recipient ids: give 64 hex digits as recipient_key, or the name of "
             "a secret that holds them as recipient_key_secret."
         )
-    file = Path(f"{path}.key")
     try:
         try:
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -79,4 +79,5 @@ def test_intake(api, store) -> None:
         "refusals": {},
         "waiting": None,
         "quarantined": {"unrouted": 1},
+        "store": "",
     }

@@ -154,7 +154,7 @@ def test_quarantine(both: Both, sesight: Sesight, url: str, tmp_path: Path) -> N
 def test_serve(both: Both, start: Start, url: str, number: int) -> None:
     """The server answers over DynamoDB what the command says, and ends well."""
     server = start("serve", "--port", 0, "--store", url)
-    address = server.until(r"^Sesight listens on (http://127\.0\.0\.1:\d+)$")
+    address = server.until(r"listens on (http://127\.0\.0\.1:\d+) ")
     with urllib.request.urlopen(f"{address}/api/campaigns", timeout=60) as answer:
         found = answer.read()
     assert said(Ended(0, found, "")) == said(both("campaigns", "--json")[1])

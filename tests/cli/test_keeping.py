@@ -228,35 +228,6 @@ def test_restore_round_trip(filled: Sesight, traffic: Traffic, tmp_path: Path) -
     assert held(tmp_path / "sesight.db") == true(traffic.truth)
 
 
-def test_doctor(sesight: Sesight, tmp_path: Path) -> None:
-    """Each thing has a line; what needs attention makes the command end with 1."""
-    bare = sesight("doctor")
-    (tmp_path / "sesight.toml").write_text(
-        "[server]\nport = 0\n\n"
-        '[[topics]]\narn = "arn:aws:sns:eu-west-1:123456789012:ses-email-events"\n'
-    )
-    sesight("replay", "-", stdin=b"{}")
-    asks = sesight("doctor", "--json").json
-    (tmp_path / "sesight.toml").write_text("[server]\nprot = 0\n")
-    broken = sesight("doctor")
-    assert bare.code == 1
-    assert [line.split()[:2] for line in bare.text.splitlines()][:3] == [
-        ["ok", "settings"],
-        ["ok", "store"],
-        ["ok", "disk"],
-    ]
-    assert {found["what"]: found["ok"] for found in asks} == {
-        "settings": True,
-        "store": False,
-        "clock": True,
-        "disk": True,
-        "topics": True,
-        "listener": True,
-    }
-    assert broken.code == 1
-    assert broken.text.startswith("attention  settings  sesight.toml, line")
-
-
 def test_bad_settings_are_a_sentence(sesight: Sesight, tmp_path: Path) -> None:
     """Settings that cannot be read end every command with one sentence and no trace."""
     (tmp_path / "sesight.toml").write_text("this is no TOML")

@@ -16,7 +16,10 @@ from tests.cli.conftest import COMMAND, DEADLINE, Ended, Sesight, Start, environ
 def test_addresses_come_first(start: Start, number: int) -> None:
     """The first line names the address, the second that of intake; a signal ends it with 0."""
     server = start("serve", "--port", 0, "--intake", "127.0.0.1:0")
-    address = server.until(r"^Sesight listens on (http://127\.0\.0\.1:\d+)$")
+    address = server.until(
+        r"^Sesight [\d.]+ listens on (http://127\.0\.0\.1:\d+) "
+        r"\(store sqlite:////\S+/sesight\.db; streams outreach, finance; 0 topics\)$"
+    )
     intake = server.until(r"^Events are taken in on (http://127\.0\.0\.1:\d+)/api/ses/events$")
     for url in (f"{address}/api/health", f"{intake}/health"):
         with urllib.request.urlopen(url, timeout=30) as answer:
@@ -30,7 +33,7 @@ def test_json_lines(start: Start) -> None:
     server = start("serve", "--port", 0, "--json")
     line = json.loads(server.until(r"^({.*})$"))
     assert server.stop().code == 0
-    assert line.keys() == {"listening", "intake"}
+    assert line.keys() == {"listening", "intake", "version", "store", "streams", "topics"}
     assert line["intake"] is None
 
 
@@ -116,7 +119,7 @@ def test_binds_of_this_machine(start: Start) -> None:
     """
     for host in ("localhost", "127.0.0.2", "::1"):
         server = start("serve", "--host", host, "--port", 0, "--intake", "[::1]:0")
-        address = server.until(r"^Sesight listens on (http://\S+)$")
+        address = server.until(r"^Sesight \S+ listens on (http://\S+) ")
         intake = server.until(r"^Events are taken in on (http://\[::1\]:\d+)/api/ses/events$")
         for url in (f"{address}/api/health", f"{intake}/health"):
             with urllib.request.urlopen(url, timeout=30) as answer:

@@ -63,7 +63,8 @@ class Health(Struct, frozen=True):
 
 class IntakeHealth(Struct, frozen=True, rename="camel", kw_only=True):
     """Whether intake is working. `sentences` for people; dispositions and refusals by reason since the start
-    of the process; `waiting` is the length of the queue, null where there is none.
+    of the process; `waiting` is the length of the queue, null where there is none; `store` is where
+    events are kept.
     """
 
     state: IntakeState
@@ -73,6 +74,7 @@ class IntakeHealth(Struct, frozen=True, rename="camel", kw_only=True):
     refusals: dict[str, int]
     waiting: int | None
     quarantined: dict[str, int]
+    store: str
     meta: Meta
 
 
@@ -161,6 +163,7 @@ def intake_health(services: Given) -> IntakeHealth:
         refusals=found.refusals,
         waiting=found.waiting,
         quarantined=services.store.quarantine_counts(),
+        store=services.store_url,
         meta=meta_of(services, list(services.counting.streams)),
     )
 

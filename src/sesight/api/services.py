@@ -183,6 +183,7 @@ class Services:
     metrics: Callable[[], bytes] = bytes
     routes: tuple[StreamRoutes, ...] = OWN_ROUTES
     version: str = "0.1.0"
+    store_url: str = ""
     region: str | None = None
     provider: str = "ses"
     providers: tuple[str, ...] = ("ses",)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -109,6 +110,26 @@ def aws_client(
     if endpoint is None:
         client.meta.events.register("before-sign", partial(_require_credentials, session))
     return client
+
+
+def credentials() -> str:
+    """Return by which way AWS credentials are found. Raises SettingsError if there are none."""
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        found = botocore.session.Session().get_credentials()
+    except BotoCoreError as error:
+        raise SettingsError(f"AWS cannot be called: {error}.") from None
+    if found is None:
+        raise SettingsError(NO_CREDENTIALS)
+    return str(found.method)
+
+
+def store_url(settings: Settings) -> str:
+    """Return the URL of the store, wherever the working folder is."""
+    scheme, _, path = settings.store.url.partition(":///")
+    return f"sqlite:///{Path(path).absolute()}" if scheme == "sqlite" else settings.store.url
 
 
 def _require_credentials(session: Any, **_: Any) -> None:
@@ -458,6 +479,7 @@ class App:
             intake=self.health,
             metrics=self.metrics.text,
             version=__version__,
+            store_url=store_url(settings),
             region=region_of(settings),
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=self.hosts,

@@ -1,9 +1,9 @@
-"""doctor: whether everything that Sesight needs is in place."""
+"""doctor: whether everything that serving and sending need is in place."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sesight.app import App
+    from sesight.send.secrets import SesSecrets
     from sesight.settings import Settings
 
 FREE = 1_000_000_000
@@ -32,7 +33,11 @@ class Finding(NamedTuple):
 
 
 def doctor(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
-    """Check settings, store, disk, clock, topics and listener; exits with 1 if one needs attention."""
+    """Check what serving and sending need, and ask a server that runs how intake is.
+
+    Settings, store, keys, disk, clock, topics, streams, listener; senders, templates, credentials.
+    Ends with 1 if one needs attention.
+    """
     import msgspec
 
     from sesight.cli.session import put
@@ -42,7 +47,7 @@ def doctor(config: Config = None, store: StoreUrl = None, as_json: Json = False)
         put(msgspec.json.encode([finding._asdict() for finding in found]))
     else:
         for what, ok, said in found:
-            print(f"{'ok' if ok else 'attention':<10} {what:<9} {said}")
+            print(f"{'ok' if ok else 'attention':<10} {what:<11} {said}")
     if not all(finding.ok for finding in found):
         raise typer.Exit(1)
 
@@ -55,11 +60,32 @@ def _findings(config: str | None, store: str | None) -> Iterator[Finding]:
     except SesightError as error:
         yield Finding("settings", False, str(error))
         return
-    names = ", ".join(stream.id for stream in settings.streams)
-    yield Finding("settings", True, f"readable; streams: {names}")
+    yield Finding("settings", True, "readable")
+    yield _streams(settings)
     yield from _store(settings)
     yield _topics(settings)
-    yield _listener(settings)
+    yield from _serving(settings)
+    yield from _sending(settings)
+    if _needs_aws(settings):
+        yield _credentials()
+
+
+def _streams(settings: Settings) -> Finding:
+    known = [stream.id for stream in settings.streams]
+    ignored = [
+        stream.id
+        for stream in settings.streams
+        if stream.configuration_set in settings.intake.ignore_sets
+    ]
+    strangers = [name for name in settings.sending.guard.streams if name not in known]
+    if ignored:
+        said = f"intake.ignore_sets has the configuration set of {', '.join(ignored)}: take it out"
+        return Finding("streams", False, said)
+    if strangers:
+        said = f"sending.guard.streams names {', '.join(strangers)}, which no stream is"
+        return Finding("streams", False, said)
+    told = (f"{stream.id} (set {stream.configuration_set})" for stream in settings.streams)
+    return Finding("streams", True, ", ".join(told))
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -84,6 +110,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
             return
         try:
             yield from _open_store(app, file)
+            yield _key(app)
         finally:
             app.close()
     if file is not None:
@@ -93,11 +120,15 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
+    from sesight.cli.screen import counted
+
     newest, waiting = app.store.newest_at(), sum(app.store.quarantine_counts().values())
     said = f"{file or app.settings.store.url} opens, its schema is current"
     if waiting:
         yield Finding(
-            "store", False, f"{said}; {waiting:,} bodies in quarantine: sesight quarantine list"
+            "store",
+            False,
+            f"{said}; {counted(waiting, 'body')} in quarantine: sesight quarantine list",
         )
     else:
         yield Finding("store", True, said)
@@ -111,7 +142,25 @@ def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
     )
 
 
+def _key(app: App) -> Finding:
+    """Look for the key of recipient ids, which opening a store would make anew if it were lost."""
+    from sesight.settings import key_file
+
+    kept = key_file(app.settings)
+    if kept is not None and not kept.exists() and app.store.first_day() is not None:
+        said = f"{kept} is missing: bring it back from a backup, or recipients get other ids"
+        return Finding("key", False, said)
+    if kept is not None and not kept.exists():
+        return Finding("key", True, f"{kept} is made when it is first needed")
+    try:
+        _ = app.recipient_key
+    except SesightError as error:
+        return Finding("key", False, str(error))
+    return Finding("key", True, f"of recipient ids: {kept or 'as the settings say'}")
+
+
 def _topics(settings: Settings) -> Finding:
+    from sesight.cli.screen import counted
     from sesight.settings import topics
 
     try:
@@ -121,31 +170,152 @@ def _topics(settings: Settings) -> Finding:
     if not found:
         return Finding("topics", False, "none: add [[topics]] with arn to take events over HTTP")
     simulated = sum(topic.pinned is not None for topic in found.values())
-    said = f"{len(found)} allowed" + (f", {simulated} of them simulated" if simulated else "")
-    return Finding("topics", True, said)
+    said = f"{counted(len(found), 'topic')} allowed"
+    return Finding("topics", True, said + (f", {simulated:,} simulated" if simulated else ""))
 
 
-def _listener(settings: Settings) -> Finding:
-    from http.client import HTTPConnection, HTTPException
+# -- a server that runs --------------------------------------------------------------------------
 
+
+def _serving(settings: Settings) -> Iterator[Finding]:
     from sesight.server import listen, place
 
     host, port = settings.server.host, settings.server.port
     try:
         place(host)
-    except SesightError as error:
-        return Finding("listener", False, str(error))
-    try:
         listen(host, port).close()
     except SesightError as error:
+        health = _asked(host, port)
+        if health is None:
+            yield Finding("listener", False, str(error))
+            return
+        yield _served(settings, health, f"{host}:{port}")
+        refused = [each for each in health["sentences"] if each.startswith("Refused")]
+        yield Finding("intake", not refused, " ".join(refused or health["sentences"][:1]))
+        return
+    yield Finding("listener", True, f"{host}:{port} is free")
+
+
+def _served(settings: Settings, health: dict[str, Any], where: str) -> Finding:
+    from sesight.app import store_url
+
+    ours, theirs = store_url(settings), health["store"]
+    said = f"a Sesight serves {theirs} on {where}"
+    if ours != theirs:
+        said += f", and these settings say {ours}: stop it, or use its settings (--config)"
+    return Finding("listener", ours == theirs, said)
+
+
+def _asked(host: str, port: int) -> dict[str, Any] | None:
+    """Return how intake is by the server that listens there, None if it is none of ours."""
+    from http.client import HTTPConnection, HTTPException
+
+    import msgspec
+
+    try:
+        line = HTTPConnection(host, port, timeout=5)
+        line.request("GET", "/api/health/intake", headers={"host": "localhost"})
+        found = msgspec.json.decode(line.getresponse().read())
+        line.close()
+    except (OSError, HTTPException, msgspec.DecodeError):
+        return None
+    ours = isinstance(found, dict) and {"store", "sentences"} <= found.keys()
+    return found if ours else None
+
+
+# -- sending -------------------------------------------------------------------------------------
+
+
+def _sending(settings: Settings) -> Iterator[Finding]:
+    sending = settings.sending
+    if sending.secret is None and not sending.senders:
+        yield Finding("sending", True, "no stream sends: there is no [[sending.senders]]")
+        return
+    if sending.secret is not None:
+        said = f"streams send with the secret {sending.secret}, which is read when they do"
+        yield Finding("senders", True, said)
+    known = {stream.id for stream in settings.streams}
+    seen: set[str] = set()
+    for secrets in sending.senders if sending.secret is None else ():
+        if secrets.stream not in known:
+            yield Finding("senders", False, f"{secrets.stream} is no stream: see [[streams]]")
+        elif secrets.stream in seen:
+            yield Finding("senders", False, f"{secrets.stream} has two senders: leave one")
+        else:
+            yield _sender(settings, secrets)
+        seen.add(secrets.stream)
+    yield _templates(settings)
+
+
+def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
+    from sesight.app import region_of
+    from sesight.send.addresses import normalised
+    from sesight.send.outbound import Unsendable
+    from sesight.send.stationery import Stationery
+
+    stream = settings.rules_of_counting.streams[secrets.stream]
+    url = secrets.public_url
+    link = None if not (url and secrets.unsubscribe_keys) else lambda *_: ""
+    wrong = []
+    try:
+        Stationery(stream=stream, secrets=secrets, link=link)
+    except SesightError as error:
+        wrong.append(str(error))
+    for what, address in (
+        ("from_address", secrets.from_address),
+        *(("reply_to", each) for each in secrets.reply_to),
+    ):
         try:
-            line = HTTPConnection(host, port, timeout=2)
-            line.request("GET", "/api/health")
-            ours = line.getresponse().read(200) == b'{"status":"ok"}'
-            line.close()
-        except (OSError, HTTPException):
-            ours = False
-        if ours:
-            return Finding("listener", True, f"a Sesight serves on {host}:{port}")
-        return Finding("listener", False, str(error))
-    return Finding("listener", True, f"{host}:{port} is free")
+            normalised(address)
+        except Unsendable as error:
+            wrong.append(f"{what} {address!r}: {error}")
+    if url is not None and not _is_reachable(url):
+        wrong.append(f"public_url {url} must begin with https://, which mailboxes ask of links.")
+    if not (secrets.region or region_of(settings) or settings.sending.endpoint):
+        wrong.append("There is no AWS region to send in: set `region`.")
+    said = " ".join(wrong) or f"sends from {secrets.from_address}"
+    return Finding("senders", not wrong, f"{secrets.stream}: {said}")
+
+
+def _is_reachable(url: str) -> bool:
+    """Return whether links may begin so: over TLS, or on this machine as the demo's do."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+
+
+def _templates(settings: Settings) -> Finding:
+    from sesight.app import templates_of
+    from sesight.cli.screen import counted
+
+    found = templates_of(settings)
+    try:
+        about = found.about()
+    except SesightError as error:
+        return Finding("templates", False, str(error))
+    if not about:
+        said = f"there is none in {found.folder}: sesight templates init brings two"
+        return Finding("templates", False, said)
+    wrong = [each.name for each in about if any(f.level == "error" for f in each.findings)]
+    if wrong:
+        said = f"{', '.join(wrong)} cannot be sent: sesight templates check"
+        return Finding("templates", False, said)
+    return Finding("templates", True, f"{counted(len(about), 'template')} in {found.folder}")
+
+
+def _needs_aws(settings: Settings) -> bool:
+    sending = settings.sending
+    sends = bool(sending.senders or sending.secret) and sending.endpoint is None
+    stored = settings.store.url.startswith("dynamodb://") and "endpoint=" not in settings.store.url
+    return sends or stored or sending.secret is not None or bool(settings.recipient_key_secret)
+
+
+def _credentials() -> Finding:
+    from sesight.app import credentials
+
+    try:
+        return Finding("credentials", True, f"of AWS, by {credentials()}")
+    except SesightError as error:
+        return Finding("credentials", False, str(error))

@@ -106,6 +106,12 @@ def moment(text: str | None) -> str:
     return NOTHING if text is None else f"{text[:10]} {text[11:16]}"
 
 
+def counted(n: int, noun: str) -> str:
+    """Write how many there are of something: 1 topic, 2 topics, 2 bodies."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else many}"
+
+
 def size(count: float) -> str:
     """Write bytes."""
     for unit in ("bytes", "KB", "MB"):

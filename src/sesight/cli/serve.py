@@ -15,6 +15,8 @@ from sesight.domain.errors import InvalidRequest
 if TYPE_CHECKING:
     import socket
 
+    from sesight.app import App
+
 
 def tell(line: str) -> None:
     """Print a line at once, also where output is a pipe."""
@@ -84,7 +86,7 @@ def serve(
         if lines is not None:
             lines.start(app.metrics.lines_dropped.inc)
         app.services()  # what it needs and cannot have is said before the address is
-        _say(address_of(listener), address_of(public) if public else None, as_json=as_json)
+        _say(app, address_of(listener), address_of(public) if public else None, as_json=as_json)
         run(app, listener, public)
     except KeyboardInterrupt:
         pass  # before the server heard signals itself
@@ -94,12 +96,28 @@ def serve(
             lines.stop()
 
 
-def _say(address: str, intake: str | None, *, as_json: bool) -> None:
+def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
+    from sesight import __version__
+    from sesight.app import store_url
+    from sesight.cli.screen import counted
+
+    store, streams, topics = store_url(app.settings), list(app.counting.streams), len(app.topics)
     if as_json:
         import msgspec
 
-        tell(msgspec.json.encode({"listening": address, "intake": intake}).decode())
+        said = {
+            "listening": address,
+            "intake": intake,
+            "version": __version__,
+            "store": store,
+            "streams": streams,
+            "topics": topics,
+        }
+        tell(msgspec.json.encode(said).decode())
         return
-    tell(f"Sesight listens on {address}")
+    tell(
+        f"Sesight {__version__} listens on {address} (store {store}; streams {', '.join(streams)}; "
+        f"{counted(topics, 'topic')})"
+    )
     if intake is not None:
         tell(f"Events are taken in on {intake}/api/ses/events")
