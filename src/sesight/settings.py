@@ -99,8 +99,8 @@ class CountingSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """When a stream pauses itself, before SES would pause the account."""
 
-    streams: list[str] = field(default_factory=lambda: ["outreach"])
-    """The streams that are watched."""
+    streams: list[str] = field(default_factory=list)
+    """Transactional streams that are watched too; every marketing stream is."""
     bounce: Annotated[float, Meta(gt=0, le=1)] = 0.05
     """The bounce rate beyond which a stream pauses; SES reviews an account at 0.05."""
     complaint: Annotated[float, Meta(gt=0, le=1)] = 0.001
@@ -374,6 +374,13 @@ def _check(settings: Settings, given: _Given) -> None:
                 raise given.error(
                     ("streams", at, what), f"another stream has the {what} {name!r} already."
                 )
+    streams = [each.id for each in settings.streams]
+    for name in settings.sending.guard.streams:
+        if name not in streams:
+            raise given.error(
+                ("sending", "guard", "streams"),
+                f"there is no stream {name!r}; the streams are {', '.join(streams)}.",
+            )
     for at, each in enumerate(settings.streams):
         if not each.id.replace("-", "").replace("_", "").isalnum():
             raise given.error(

@@ -215,6 +215,15 @@ def _change(folder: Path, statement: str) -> None:
     connection.close()
 
 
+def test_a_guard_of_no_stream(sesight: Sesight, folder: Path) -> None:
+    """A stream that the guard shall watch and that there is not is a mistake of the settings."""
+    with (folder / "sesight.toml").open("a") as file:
+        file.write('\n[sending.guard]\nstreams = ["finanse"]\n')
+    done = sesight("stream", "show")
+    assert done.code == 1
+    assert "there is no stream 'finanse'; the streams are outreach, finance" in done.err
+
+
 WRONG = {
     "no such template": (("--template", "autumn"), "no template 'autumn'"),
     "no such file": (("--to", "nowhere.csv"), "cannot be read"),
@@ -301,7 +310,12 @@ def test_a_paused_stream(sesight: Sesight, folder: Path, ses: SimulatedSes) -> N
     assert "The price was wrong." in done.err
     shown = {each["stream"]: each for each in sesight("stream", "show", "--json").json}
     assert (shown["outreach"]["state"], shown["finance"]["state"]) == ("paused", "sending")
-    assert "sends again" in sesight("stream", "resume", "outreach").text
+    assert shown["outreach"]["pausesAt"] == {"bounce": 0.05, "complaint": 0.001}
+    assert shown["finance"]["pausesAt"] is None
+    assert "not watched" in sesight("stream", "show").text
+    resumed = sesight("stream", "resume", "outreach").text
+    assert "sends again" in resumed
+    assert "counts its mail from now on" in resumed
     assert sesight(*SEND).code == 0
     assert got(ses) == {"ana@example.org": 1}
 

@@ -104,10 +104,11 @@ def office(
     *,
     url: str | None = None,
     pause: float = 0.02,
+    streams: Sequence[Mapping[str, Any]] = (),
     **sending: Any,
 ) -> Iterator[Office]:
     """Open an office; `sending` are settings of that section, `url` is of its store, `pause` how long it
-    waits first after SES throttled or failed.
+    waits first after SES throttled or failed, `streams` are in place of the two there are.
     """
     sender = {
         "public_url": "https://mail.example.com",
@@ -119,6 +120,7 @@ def office(
             "region": "eu-west-1",
             "store": {"url": url or f"sqlite:///{folder / 'office.db'}"},
             "recipient_key": "07" * 32,
+            **({"streams": streams} if streams else {}),
             "sending": {
                 "endpoint": ses.url,
                 "senders": [

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from sesight.domain.errors import SendingStopped
-from sesight.domain.sending import State
-from sesight.domain.text import DAY
+from sesight.domain.sending import Resumption, State
+from sesight.domain.stream import FINANCE, OUTREACH
+from sesight.domain.text import DAY, HOUR
 from sesight.simulation.ses import SimulatedSes
 from tests.builders import NOW, bounce, complaint, delivery, fill
 from tests.mailing import simulated_ses
@@ -98,11 +101,11 @@ def test_transactional_streams_are_not_watched(here: Office) -> None:
 
 
 def test_after_it_was_resumed(here: Office, time: Time) -> None:
-    """Somebody who lets the stream go on knows the figures so far; new ones pause it again."""
+    """Somebody who lets the stream go on knows the figures so far; those of later days pause it again."""
     history(here, delivered=50, bounced=50)
     with pytest.raises(SendingStopped):
         here.send(["ana@example.org"])
-    here.app.log.resume("outreach", time.now)
+    here.app.mailroom.guard.resume("outreach")
     assert states(here.send(["ana@example.org"])) == [State.SENT]
     time.now += DAY
     assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
@@ -110,3 +113,75 @@ def test_after_it_was_resumed(here: Office, time: Time) -> None:
     time.now += 2 * 60_000
     with pytest.raises(SendingStopped, match="20 of 11"):
         here.send(["ana@example.org"], "batch-3")
+
+
+@pytest.mark.parametrize("bad", ["bounced", "complained"])
+def test_from_the_moment_of_resume(here: Office, time: Time, bad: str) -> None:
+    """Mail sent after the stream was resumed counts at once, on the same day too, and by itself."""
+    time.now = NOW + 20 * 60_000
+    earlier = {"delivered": 150, bad: 60, "sent_at": NOW}
+    history(here, **earlier)
+    with pytest.raises(SendingStopped, match="over 7 days"):
+        here.send(["ana@example.org"])
+    here.app.mailroom.guard.resume("outreach")
+    time.now = NOW + 40 * 60_000
+    assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
+    history(here, delivered=99, sent_at=NOW + 30 * 60_000)
+    time.now += 2 * 60_000
+    assert states(here.send(["ana@example.org"], "batch-3")) == [State.SENT]
+    history(here, delivered=100, sent_at=NOW + 35 * 60_000, **{bad: 20})
+    time.now += 2 * 60_000
+    with pytest.raises(SendingStopped, match="since it was last resumed"):
+        here.send(["ana@example.org"], "batch-4")
+    assert here.app.log.pauses()["outreach"].by == "reputation"
+
+
+def test_a_bounce_of_mail_before_the_resume(here: Office, time: Time) -> None:
+    """A bounce that comes after the resume of mail that was sent hours before it is not of the mail
+    that goes out since.
+    """
+    time.now = NOW + 3 * HOUR
+    history(here, delivered=50, bounced=50, sent_at=NOW)
+    with pytest.raises(SendingStopped):
+        here.send(["ana@example.org"])
+    here.app.mailroom.guard.resume("outreach")
+    history(here, delivered=0, bounced=80, sent_at=NOW + HOUR)
+    history(here, delivered=200, sent_at=NOW + 3 * HOUR + 1)
+    time.now += 2 * 60_000
+    assert states(here.send(["ana@example.org"])) == [State.SENT]
+
+
+def test_a_resume_of_before(here: Office, time: Time) -> None:
+    """A stream that was resumed by a Sesight that counted nothing then is watched from the next hour."""
+    time.now = NOW + 20 * 60_000
+    history(here, delivered=50, bounced=50, sent_at=NOW)
+    here.app.log.resume(Resumption(stream="outreach", at=time.now))
+    time.now = NOW + HOUR + 60_000
+    assert states(here.send(["ana@example.org"])) == [State.SENT]
+    history(here, delivered=80, bounced=20, sent_at=NOW + HOUR)
+    time.now += 2 * 60_000
+    with pytest.raises(SendingStopped, match="bounce rate"):
+        here.send(["ana@example.org"], "batch-2")
+
+
+def test_every_marketing_stream_is_watched(tmp_path: Path, ses: SimulatedSes, time: Time) -> None:
+    """Any marketing stream is watched without being named, and stops."""
+    others = [OUTREACH, replace(FINANCE, kind="marketing")]
+    with office(tmp_path, ses, time, streams=to_builtins(others), guard={"floor": 100}) as here:
+        assert here.app.mailroom.guard.streams == {"outreach", "finance"}
+        history(here, delivered=50, bounced=50, stream="finance")
+        with pytest.raises(SendingStopped, match=r"bounce rate was 50\.00%"):
+            here.send(["ana@example.org"], stream="finance")
+        assert states(here.send(["ana@example.org"])) == [State.SENT]
+
+
+def test_a_transactional_stream_that_is_named(
+    tmp_path: Path, ses: SimulatedSes, time: Time
+) -> None:
+    """The settings may have transactional streams watched beside the marketing ones."""
+    guard = {"floor": 100, "streams": ["finance"]}
+    with office(tmp_path, ses, time, guard=guard) as here:
+        assert here.app.mailroom.guard.streams == {"outreach", "finance"}
+        history(here, delivered=50, bounced=50, stream="finance")
+        with pytest.raises(SendingStopped, match=r"bounce rate was 50\.00%"):
+            here.send(["ana@example.org"], stream="finance")

@@ -243,7 +243,7 @@ def test_sending_that_is_paused_in_ses(here: Office, ses: SimulatedSes) -> None:
         here.send(["ana@example.org"], "batch-2")
     assert states(here.send(["ana@example.org"], "batch-3", stream="finance")) == [State.SENT]
     ses.account.sets["outreach-tracking"].sending = True
-    here.app.store.sending.resume("outreach", here.app.clock())
+    here.app.mailroom.guard.resume("outreach")
     assert set(states(here.send(addresses))) == {State.SENT}
 
 

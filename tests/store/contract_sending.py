@@ -13,7 +13,16 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import SendLog, Store
-from sesight.domain.sending import AGAIN, INTENTS_KEPT, WITHHELD, Batch, Intent, Pause, State
+from sesight.domain.sending import (
+    AGAIN,
+    INTENTS_KEPT,
+    WITHHELD,
+    Batch,
+    Intent,
+    Pause,
+    Resumption,
+    State,
+)
 from sesight.domain.suppression import Cause, Suppression
 from sesight.domain.text import DAY
 from tests.store.contract import NOW, put
@@ -54,6 +63,11 @@ def intent_of(key: str, batch: str = "b", **fields: object) -> Intent:
         **fields,
     }
     return Intent(**values)
+
+
+def resumption(after: int) -> Resumption:
+    """Return how outreach is resumed, so many ms after NOW."""
+    return Resumption(stream="outreach", at=NOW + after)
 
 
 def sent(intent: Intent) -> Intent:
@@ -197,6 +211,14 @@ class Claims:
         assert log.claim(theirs, blocks) == [*ours[:2], theirs[2]]
         assert log.claim([], blocks) == []
         assert all_of(log, "b") == [ours[1], theirs[2], ours[0]]
+
+    def test_number_and_content(self, store: Store) -> None:
+        """An intent keeps its place in what was asked for, and the mark of what it was made of."""
+        log, one = store.sending, intent_of("a@example.org", number=7, content="c0ffee")
+        assert log.claim([one], blocks) == [one]
+        done = sent(one)
+        log.settle([done])
+        assert all_of(log, "b") == [done]
 
     def test_repeated(self, store: Store) -> None:
         """Of two intents with one key in one call, the first is recorded."""
@@ -551,16 +573,20 @@ class Pauses:
         first = Pause(stream="outreach", at=NOW, by="ses", detail="SES has paused it.")
         second = Pause(stream="outreach", at=NOW + 1, by="operator", detail="Me too.")
         finance = Pause(stream="finance", at=NOW + 2, by="reputation", detail="Bounces.")
-        assert (log.pauses(), log.resumed_at("outreach")) == ({}, None)
+        at = [
+            Resumption(stream="outreach", at=NOW + n, counts=counts)
+            for n, counts in ((9, {"attempted": 7, "reached": 6}), (10, {}))
+        ]
+        assert (log.pauses(), log.resumption("outreach")) == ({}, None)
         for pause in (first, second, finance):
             log.pause(pause)
         assert log.pauses() == {"outreach": first, "finance": finance}
-        assert log.resume("outreach", NOW + 9) == first
-        assert (log.pauses(), log.resumed_at("outreach")) == ({"finance": finance}, NOW + 9)
-        assert log.resume("outreach", NOW + 10) is None
+        assert log.resume(at[0]) == first
+        assert (log.pauses(), log.resumption("outreach")) == ({"finance": finance}, at[0])
+        assert log.resume(at[1]) is None
         log.pause(second)
         assert log.pauses() == {"outreach": second, "finance": finance}
-        assert (log.resumed_at("outreach"), log.resumed_at("finance")) == (NOW + 10, None)
+        assert (log.resumption("outreach"), log.resumption("finance")) == (at[1], None)
 
     def test_first_reason(self, store: Store) -> None:
         """Of many who pause a stream at once, one is the reason that stays and is told."""
@@ -569,7 +595,7 @@ class Pauses:
         with ThreadPoolExecutor(THREADS) as threads:
             list(threads.map(log.pause, many))
             reason = log.pauses()["outreach"]
-            told = list(threads.map(lambda n: log.resume("outreach", NOW + n), range(THREADS)))
+            told = list(threads.map(lambda n: log.resume(resumption(n)), range(THREADS)))
         assert reason in many
         assert [each for each in told if each is not None] == [reason]
         assert log.pauses() == {}
@@ -633,8 +659,8 @@ class Keeping:
             lambda: log.withheld("outreach", "spring"),
             log.pauses,
             lambda: log.pause(pause),
-            lambda: log.resume("outreach", NOW),
-            lambda: log.resumed_at("outreach"),
+            lambda: log.resume(resumption(0)),
+            lambda: log.resumption("outreach"),
         ):
             with pytest.raises(StoreUnavailable):
                 ask()

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
 from sesight.domain.errors import StoreUnavailable
-from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, State
+from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, State
 from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.dynamo.sending import AWAY, SHARDS
@@ -73,9 +73,9 @@ def test_resume_whose_answer_is_lost(store: DynamoStore) -> None:
     pause = Pause(stream="outreach", at=5, by="reputation", detail="Too many bounces.")
     store.sending.pause(pause)
     lost = LostAnswers(store, "UpdateItem")
-    assert store.sending.resume("outreach", 9) == pause
+    assert store.sending.resume(Resumption(stream="outreach", at=9)) == pause
     assert (lost.lost, store.sending.pauses()) == (1, {})
-    assert store.sending.resume("outreach", 10) is None
+    assert store.sending.resume(Resumption(stream="outreach", at=10)) is None
 
 
 def test_throttled(store: DynamoStore) -> None:

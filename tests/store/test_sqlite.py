@@ -12,6 +12,7 @@ from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
 from sesight.domain.event import Delivery, Identity, Send
 from sesight.domain.ports import Filter, Store
 from sesight.domain.rollup import RollupKey
+from sesight.domain.sending import Pause, Resumption
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY
 from sesight.store import open_store
@@ -204,8 +205,18 @@ def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store.close()
 
 
+def without_numbers(path: Path) -> None:
+    """Take a file back to version 4."""
+    with sqlite3.connect(path) as connection:
+        for table, column in (("intent", "number"), ("intent", "content"), ("pause", "counts")):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 4")
+    connection.close()
+
+
 def without_reasons(path: Path) -> None:
     """Take a file back to version 3."""
+    without_numbers(path)
     with sqlite3.connect(path) as connection:
         connection.execute("DROP INDEX suppression_reason")
         connection.execute("PRAGMA user_version = 3")
@@ -252,6 +263,26 @@ def test_version_3(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store = reopen()
     assert rows(path, schema) == new
     assert store.suppressions("outreach", 9, reason="manual").items == [item]
+    store.close()
+
+
+def test_version_4(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file of version 4 opens with what was sent and with how its streams were paused and resumed."""
+    store = reopen()
+    schema = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+    new = rows(path, schema)
+    intents = [contract_sending.intent_of(f"{name}@example.org") for name in "abc"]
+    store.sending.claim(intents, contract_sending.blocks)
+    pause = Pause(stream="finance", at=7, by="operator", detail="Wait.")
+    store.sending.pause(pause)
+    store.sending.resume(Resumption(stream="outreach", at=9))
+    store.close()
+    without_numbers(path)
+    store = reopen()
+    assert rows(path, schema) == new
+    assert store.sending.intents("b", 9) == intents
+    assert store.sending.pauses() == {"finance": pause}
+    assert store.sending.resumption("outreach") == Resumption(stream="outreach", at=9)
     store.close()
 
 

@@ -139,7 +139,7 @@ class Mailroom:
             streams=app.counting.streams,
             find=self._find,
             newest_at=app.store.newest_at,
-            guard=self._guard,
+            guard=self.guard,
             listed=place.account_list.listed if settings.account_list else None,
             clock=app.clock,
             steady=time.monotonic,
@@ -172,13 +172,16 @@ class Mailroom:
         return Outbox(self._app.log, self._blocks, self._accept)
 
     @cached_property
-    def _guard(self) -> Guard:
+    def guard(self) -> Guard:
+        """What watches the reputation of every marketing stream, and of those that the settings name."""
         settings = self._settings.guard
+        streams = self._app.counting.streams.values()
+        watched = {each.id for each in streams if each.marketing} | set(settings.streams)
         return Guard(
             self._app.store,
             self._app.log,
             self._app.clock,
-            streams=settings.streams,
+            streams=watched,
             bounce=settings.bounce,
             complaint=settings.complaint,
             floor=settings.floor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ Named = Annotated[str, typer.Argument(metavar="STREAM", show_default=False)]
 
 @stream.command()
 def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
-    """Show which streams send, and why others do not."""
+    """Show which streams send, why others do not, and which the reputation guard watches."""
     import msgspec
 
     from sesight.cli import screen
@@ -25,27 +25,29 @@ def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
     from sesight.domain.text import iso
 
     with opened(config, store) as app:
-        pauses = app.log.pauses()
-        found = [
+        pauses, guard = app.log.pauses(), app.mailroom.guard
+        found: list[dict[str, Any]] = [
             {
                 "stream": name,
                 "state": "paused" if name in pauses else "sending",
                 "by": pauses[name].by if name in pauses else None,
                 "since": iso(pauses[name].at) if name in pauses else None,
                 "detail": pauses[name].detail if name in pauses else None,
+                "pausesAt": guard.limits if name in guard.streams else None,
             }
             for name in app.counting.streams
         ]
     if as_json:
         put(msgspec.json.encode(found))
         return
-    rows = screen.table("Stream", "State", "By", "Since", "Why")
+    rows = screen.table("Stream", "State", "By", "Since", "Guard", "Why")
     for each in found:
         rows.add_row(
             each["stream"],
             each["state"],
             each["by"] or screen.NOTHING,
             screen.moment(each["since"]),
+            _watched(each["pausesAt"]),
             screen.plain(each["detail"]),
         )
     screen.screen().print(rows)
@@ -77,8 +79,18 @@ def resume(name: Named, config: Config = None, store: StoreUrl = None) -> None:
 
     with opened(config, store) as app:
         streams_of(app, name)
-        before = app.log.resume(name, app.clock())
+        before = app.mailroom.guard.resume(name)
+        watched = name in app.mailroom.guard.streams
     if before is None:
         print(f"The stream {name} was not paused.")
     else:
         print(f"The stream {name} sends again. It was paused: {before.detail}")
+    if watched:
+        print("The reputation guard counts its mail from now on.")
+
+
+def _watched(limits: dict[str, float] | None) -> str:
+    """Return how the reputation guard watches a stream, for people."""
+    if limits is None:
+        return "not watched"
+    return ", ".join(f"{name} over {limit:.2%}" for name, limit in limits.items())

@@ -19,6 +19,7 @@ from sesight.domain.sending import (
     Job,
     Pause,
     Result,
+    Resumption,
     State,
     StatementMail,
     TemplateMail,
@@ -452,12 +453,12 @@ class SendLog(Protocol):
         """Stop a stream. One that is stopped already keeps its first reason."""
         ...
 
-    def resume(self, stream: str, at: int) -> Pause | None:
-        """Let a stream send again; return what it was paused for. Its time `at` (ms) is kept."""
+    def resume(self, resumption: Resumption) -> Pause | None:
+        """Let a stream send again; return what it was paused for."""
         ...
 
-    def resumed_at(self, stream: str) -> int | None:
-        """Return when (ms) somebody last let the stream send again."""
+    def resumption(self, stream: str) -> Resumption | None:
+        """Return how somebody last let the stream send again."""
         ...
 
 

@@ -68,7 +68,8 @@ class Intent(Struct, frozen=True, kw_only=True):
 
     `key` tells it from the others of its batch: the address, the statement's id, or `~` and a hash of
     what cannot be sent to. `send_id` is in the message's tags, so that its events can be told. `detail`
-    is a sentence that repeats neither the address nor what the message says.
+    is a sentence that repeats neither the address nor what the message says. `number` is its place in
+    what was asked for, from 1; `content` a hash under a key of what the message was made of.
     """
 
     batch: str
@@ -83,6 +84,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     message_id: str | None = None
     code: str | None = None
     detail: str | None = None
+    number: int | None = None
+    content: str | None = None
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -112,6 +115,16 @@ class Pause(Struct, frozen=True, kw_only=True):
     at: int
     by: str
     detail: str
+
+
+class Resumption(Struct, frozen=True, kw_only=True):
+    """Somebody let a stream send again. `counts` is what the reputation guard had counted by then: of
+    the running hour `attempted` and `bounced`, of the day `reached` and `complained`.
+    """
+
+    stream: str
+    at: int
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Campaign(Struct, frozen=True, forbid_unknown_fields=True):

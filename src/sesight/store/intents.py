@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import json
 from msgspec.structs import replace
 
 from sesight.domain.sending import AGAIN, INTENTS_KEPT, WITHHELD, Batch, Intent, State
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 INTENTS_KEPT_MS = INTENTS_KEPT * DAY
 """How long a batch and its intents are kept."""
+
+read_counts = json.Decoder(dict[str, int]).decode
+"""Reads the counts of a resumption, which a store keeps as JSON."""
 
 Place = tuple[str, str]
 """An intent's batch and key."""

@@ -168,6 +168,8 @@ CREATE TABLE intent (
   message_id TEXT,
   code       TEXT,
   detail     TEXT,
+  number     INTEGER,
+  content    TEXT,
   UNIQUE (batch, key)
 );
 CREATE INDEX intent_at      ON intent (at);
@@ -182,13 +184,15 @@ CREATE TABLE withheld (
   PRIMARY KEY (stream, campaign, state)
 ) WITHOUT ROWID;
 
--- Why a stream does not send (`at` NULL: it does), and when it was last let send again.
+-- Why a stream does not send (`at` NULL: it does), when it was last let send again, and what was counted
+-- of its mail by then (JSON).
 CREATE TABLE pause (
   stream     TEXT PRIMARY KEY,
   at         INTEGER,
   said_by    TEXT,
   detail     TEXT,
-  resumed_at INTEGER
+  resumed_at INTEGER,
+  counts     TEXT
 ) WITHOUT ROWID;
 
 -- Every change of the retention setting: the UTC day it came into force, and its days (0: for ever).

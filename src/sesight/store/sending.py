@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from msgspec import json
 from msgspec.structs import astuple
 
-from sesight.domain.sending import Batch, Intent, Pause, State
+from sesight.domain.sending import Batch, Intent, Pause, Resumption, State
 from sesight.store.intents import (
     INTENTS_KEPT_MS,
     Place,
@@ -19,6 +20,7 @@ from sesight.store.intents import (
     leased,
     moved,
     place,
+    read_counts,
     settled,
 )
 from sesight.store.view import rows_in, suppressions_in
@@ -198,29 +200,35 @@ class SqliteSendLog:
                 (pause.stream, pause.at, pause.by, pause.detail),
             )
 
-    def resume(self, stream: str, at: int) -> Pause | None:
+    def resume(self, resumption: Resumption) -> Pause | None:
         """Let a stream send again; return what it was paused for."""
+        stream = resumption.stream
         with self._writing() as connection:
             held = connection.execute(
                 "SELECT at, said_by, detail FROM pause WHERE stream = ? AND at IS NOT NULL",
                 (stream,),
             ).fetchone()
             connection.execute(
-                "INSERT INTO pause (stream, resumed_at) VALUES (?, ?) ON CONFLICT (stream) DO "
-                "UPDATE SET resumed_at = excluded.resumed_at, at = NULL, said_by = NULL, detail = NULL",
-                (stream, at),
+                "INSERT INTO pause (stream, resumed_at, counts) VALUES (?, ?, ?) "
+                "ON CONFLICT (stream) DO UPDATE SET resumed_at = excluded.resumed_at, "
+                "counts = excluded.counts, at = NULL, said_by = NULL, detail = NULL",
+                (stream, resumption.at, json.encode(resumption.counts).decode()),
             )
         return (
             None if held is None else Pause(stream=stream, at=held[0], by=held[1], detail=held[2])
         )
 
-    def resumed_at(self, stream: str) -> int | None:
-        """Return when (ms) somebody last let the stream send again."""
+    def resumption(self, stream: str) -> Resumption | None:
+        """Return how somebody last let the stream send again."""
         with self._reading() as (connection, _):
-            found = connection.execute(
-                "SELECT resumed_at FROM pause WHERE stream = ?", (stream,)
+            row = connection.execute(
+                "SELECT resumed_at, counts FROM pause WHERE stream = ? AND resumed_at IS NOT NULL",
+                (stream,),
             ).fetchone()
-        return found[0] if found else None
+        if row is None:
+            return None
+        at, counts = row
+        return Resumption(stream=stream, at=at, counts=read_counts(counts or "{}"))
 
 
 def sweep(connection: sqlite3.Connection, now: int, limit: int) -> int:

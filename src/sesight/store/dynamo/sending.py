@@ -16,10 +16,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from msgspec import json
 from msgspec.structs import asdict, replace
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.sending import WITHHELD, Batch, Intent, Pause, State
+from sesight.domain.sending import WITHHELD, Batch, Intent, Pause, Resumption, State
 from sesight.store.dynamo.calls import Calls, between, equals
 from sesight.store.dynamo.items import Item, read_suppression, version_of
 from sesight.store.dynamo.keys import LAST, escaped, text_key, unescaped
@@ -33,6 +34,7 @@ from sesight.store.intents import (
     leased,
     moved,
     place,
+    read_counts,
     settled,
 )
 
@@ -66,7 +68,7 @@ _NAMES = {
 }
 """How fields are spelt as attributes, where not alike."""
 
-_NUMBERS = frozenset({"at", "settled_at", "leased_until", "total", "finished_at"})
+_NUMBERS = frozenset({"at", "settled_at", "leased_until", "total", "finished_at", "number"})
 
 Rule = Callable[[Intent | None, Intent], Intent]
 """Says what is recorded, of what was recorded and what is told."""
@@ -327,24 +329,31 @@ class DynamoSendLog:
             },
         )
 
-    def resume(self, stream: str, at: int) -> Pause | None:
+    def resume(self, resumption: Resumption) -> Pause | None:
         """Let a stream send again; return what it was paused for."""
-        pause = self.pauses().get(stream)
+        pause = self.pauses().get(resumption.stream)
+        at = {"N": str(resumption.at)}
         old = self._update(
-            _key(PAUSES, stream),
-            UpdateExpression="SET resumedAt = :at REMOVE #at, #by, detail",
+            _key(PAUSES, resumption.stream),
+            UpdateExpression="SET resumedAt = :at, counts = :counts REMOVE #at, #by, detail",
             ExpressionAttributeNames={"#at": "at", "#by": "by"},
-            ExpressionAttributeValues={":at": {"N": str(at)}},
+            ExpressionAttributeValues={
+                ":at": at,
+                ":counts": {"S": json.encode(resumption.counts).decode()},
+            },
         )
         if old is None or "at" in old:
             return _read_pause(old) if old is not None else None
-        a_try_without_an_answer_did_it = old.get("resumedAt") == {"N": str(at)}
+        a_try_without_an_answer_did_it = old.get("resumedAt") == at
         return pause if a_try_without_an_answer_did_it else None
 
-    def resumed_at(self, stream: str) -> int | None:
-        """Return when (ms) somebody last let the stream send again."""
+    def resumption(self, stream: str) -> Resumption | None:
+        """Return how somebody last let the stream send again."""
         item = self._calls.get(self._table, _key(PAUSES, stream))
-        return int(item["resumedAt"]["N"]) if item is not None and "resumedAt" in item else None
+        if item is None or "resumedAt" not in item:
+            return None
+        counts = read_counts(item["counts"]["S"]) if "counts" in item else {}
+        return Resumption(stream=stream, at=int(item["resumedAt"]["N"]), counts=counts)
 
     # Writing
 
