@@ -22,7 +22,7 @@ IMPURE = {
     *{"sqlite3", "ssl", "subprocess", "sys", "syslog", "tempfile", "threading", "time"},
     *{"urllib.error", "urllib.request"},
 }
-ALLOWED = {*sys.stdlib_module_names, "msgspec", "sesight.domain"}
+ALLOWED = {*sys.stdlib_module_names, "msgspec", "idna", "sesight.domain"}
 CLOCK_READERS = {"now", "utcnow", "today"}
 
 by_path = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
@@ -112,10 +112,19 @@ def test_sqlite(path: Path) -> None:
 
 @by_path
 def test_domain_is_pure(path: Path) -> None:
-    """The domain imports the pure part of the standard library, msgspec and itself."""
+    """The domain imports the pure part of the standard library, msgspec, idna and itself."""
     found = imports(path)
     impure = named(found, IMPURE) | (found - named(found, ALLOWED))
     assert not is_in(path, "domain") or impure == set()
+
+
+def test_domain_loads_idna_for_whom_it_is_needed() -> None:
+    """Only domain/address.py imports idna, and not before an address needs it."""
+    users = [path for path in MODULES if is_in(path, "domain") and named(imports(path), {"idna"})]
+    home = HOUSE / "domain" / "address.py"
+    at_start = [node for node in parsed(home).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert users == [home]
+    assert "idna" not in {getattr(node, "module", "") for node in at_start}
 
 
 @by_path

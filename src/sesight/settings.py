@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from sesight.domain.address import address_or_domain
 from sesight.domain.errors import SettingsError
 from sesight.domain.mismatch import Mismatch, mismatch, nearest
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
@@ -161,7 +162,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Counting(
             {each.id: each for each in self.streams},
             tuple(self.counting.tags),
-            frozenset(self.counting.test_recipients),
+            frozenset(address_or_domain(each)[0] for each in self.counting.test_recipients),
         )
 
 

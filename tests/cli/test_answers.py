@@ -111,7 +111,10 @@ def test_unknown_things(filled: Sesight) -> None:
     assert (unknown.code, "--colour" in unknown.err) == (2, True)
     assert (no_address.code, no_address.err) == (
         2,
-        "'somebody' is no address: write name@domain.\n",
+        (
+            "'somebody' is not an address, and nothing is recorded under this spelling: "
+            "write name@domain.\n"
+        ),
     )
 
 

@@ -229,32 +229,35 @@ def test_soft_bounces_from_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Ana@Contoso.Example", (ANA, "Ana@Contoso.Example")),
-        (" ana@contoso.example ", (ANA, None)),
-        ("Ana B. <ana@contoso.example>", (ANA, None)),
-        ('"B, Ana" <ana@contoso.example>', (ANA, None)),
-        ("@Contoso.Example", ("@contoso.example", "@Contoso.Example")),
-        ("@bücher.example", ("@xn--bcher-kva.example", "@bücher.example")),
+        ("Ana@Contoso.Example", (ANA, "Ana@Contoso.Example", True)),
+        (" ana@contoso.example ", (ANA, None, True)),
+        ("Ana B. <ana@contoso.example>", (ANA, None, True)),
+        ('"B, Ana" <ana@contoso.example>', (ANA, None, True)),
+        ("@Contoso.Example", ("@contoso.example", "@Contoso.Example", True)),
+        ("@bücher.example", ("@xn--bcher-kva.example", "@bücher.example", True)),
+        ('"john.doe"@contoso.example', ("john.doe@contoso.example", None, True)),
+        ("Ana Bee ana@contoso.example", (ANA, None, True)),
+        ("ana@contoso", ("ana@contoso", None, False)),
+        ("undisclosed-recipients:;", ("undisclosed-recipients:;", None, False)),
     ],
 )
-def test_keys(text: str, expected: tuple[str, str | None]) -> None:
-    """An address, or a whole domain, is known by its normal form."""
+def test_keys(text: str, expected: tuple[str, str | None, bool]) -> None:
+    """An address, or a whole domain, is known by its normal form, other text as it is spelled."""
     assert key_of(text) == expected
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "  ", "ana", "ana@", "@", "@contoso", "ana@contoso", "a@x.example, b@x.example"),
+        *("", "  ", "ana", "ana@", "@", "@contoso", "a@x.example, b@x.example", "a@b@"),
         *("a@x.example;b@x.example", "a@x.example b@x.example", "ana@con\ntoso.example"),
-        *("<a@x.example> <b@x.example>", '"a b"@x.example', "ana@con toso.example", "a@b@"),
-        "a" * 300 + "@contoso.example",
+        "<a@x.example> <b@x.example>",
     ],
 )
-def test_no_keys(text: str) -> None:
+def test_no_addition(text: str) -> None:
     """What is no single address is refused in a sentence that does not repeat it."""
     with pytest.raises(InvalidRequest) as caught:
-        key_of(text)
+        addition(Wish(address=text), "change-1", NOW, STREAMS, POLICY)
     assert str(caught.value).endswith(".")
     assert "contoso" not in str(caught.value)
 

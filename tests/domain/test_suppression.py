@@ -145,9 +145,10 @@ def test_complaints(complaint: Complaint, expected: list[Any]) -> None:
 
 
 def test_candidates() -> None:
-    """Each candidate of a complaint is suppressed as a candidate; what does not parse never is."""
+    """Each candidate of a complaint is suppressed as a candidate, as spelled if it does not parse."""
     candidates = ('"a b"@example.org', ANA, "bo@contoso.example")
     assert said(Complaint(NOW, kind="abuse", candidates=candidates), to="*") == [
+        ('"a b"@example.org', "complaint-candidate", "marketing", None),
         (ANA, "complaint-candidate", "marketing", None),
         ("bo@contoso.example", "complaint-candidate", "marketing", None),
     ]
@@ -168,8 +169,25 @@ def test_nobody() -> None:
     ],
 )
 def test_what_does_not_parse(occurrence: AnyOccurrence) -> None:
-    """What does not parse as an address can never be suppressed."""
-    assert said(occurrence, to='"a b"@example.org', mailable=False) == []
+    """What does not parse as an address is suppressed as it is spelled; but neither nobody nor a
+    domain is, by a text that looks like one.
+    """
+    assert [each[0] for each in said(occurrence, to="Ana, at home")] == ["Ana, at home"]
+    assert said(occurrence, to="@example.org") == said(occurrence, to="*") == []
+
+
+@pytest.mark.parametrize(
+    ("occurrence", "to", "reason"),
+    [
+        (Bounce(NOW, kind="Permanent", final=ANA), "Ana, at home", "bounced"),
+        (Bounce(NOW, kind="Permanent", final=ANA), "*", "bounced"),
+        (Complaint(NOW, kind="abuse", candidates=(ANA,)), "Ana, at home", "complaint"),
+        (Complaint(NOW, kind="abuse", candidates=(ANA,)), "*", "complaint"),
+    ],
+)
+def test_named_beside_what_does_not_parse(occurrence: AnyOccurrence, to: str, reason: str) -> None:
+    """An address that is named where the recipient does not parse is the one that is suppressed."""
+    assert [each[:2] for each in said(occurrence, to=to)] == [(ANA, reason)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from sesight.domain.text import (
     HOUR,
     LONG,
     SHORT,
-    address,
     clean,
     day_name,
     day_number,
@@ -179,62 +178,6 @@ def test_no_days(name: str) -> None:
     """What is no day of the calendar raises ValueError."""
     with pytest.raises(ValueError, match=r"."):
         day_number(name)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("ana@example.org", ("ana@example.org", None, True)),
-        ("Ana@Example.ORG", ("ana@example.org", "Ana@Example.ORG", True)),
-        ("ana+x@example.org", ("ana+x@example.org", None, True)),
-        ("a.n.a@example.org", ("a.n.a@example.org", None, True)),
-        ("<full@example.org>", ("full@example.org", None, True)),
-        (" ana@example.org ", ("ana@example.org", None, True)),
-        ("Ana B <ana@example.org>", ("ana@example.org", None, True)),
-        ("Ana B <Ana@example.org>", ("ana@example.org", "Ana@example.org", True)),
-        ('"Gone, A." <gone@example.org>', ("gone@example.org", None, True)),
-        ("ana@example.org.", ("ana@example.org", None, True)),
-        ("u@bücher.example", ("u@xn--bcher-kva.example", "u@bücher.example", True)),
-        ("u@BÜCHER.example", ("u@xn--bcher-kva.example", "u@BÜCHER.example", True)),
-        ("u@bu\u0308cher.example", ("u@xn--bcher-kva.example", "u@bu\u0308cher.example", True)),
-        ("u@xn--bcher-kva.example", ("u@xn--bcher-kva.example", None, True)),
-        ("u@straße.example", ("u@xn--strae-oqa.example", "u@straße.example", True)),
-        ("josé@example.org", ("josé@example.org", None, True)),
-        ("José@example.org", ("josé@example.org", "José@example.org", True)),
-        ('"a b"@example.org', ('"a b"@example.org', None, False)),
-        ("undisclosed-recipients:;", ("undisclosed-recipients:;", None, False)),
-        ("ana@localhost", ("ana@localhost", None, False)),
-        ("ana@a..bé.example", ("ana@a..bé.example", None, False)),
-        ("ana", ("ana", None, False)),
-        ("@example.org", ("@example.org", None, False)),
-        ("ana@", ("ana@", None, False)),
-        ("", ("(empty)", None, False)),
-        (None, ("(empty)", None, False)),
-        ({}, ("(empty)", None, False)),
-        (5, ("5", None, False)),
-    ],
-)
-def test_addresses(text: object, expected: tuple[str, str | None, bool]) -> None:
-    """An address is the bare mailbox in lower case with its domain in A-labels; its spelling is kept,
-    and what does not parse is kept as it is and can never be mailed.
-    """
-    assert address(text) == expected
-
-
-@FEWER
-@given(
-    st.text(st.characters(codec=None), max_size=40)
-    | st.from_regex(
-        r'"?[A-Za-zäß. ]{0,9}"? ?<?[A-Za-z."+]{0,6}@[A-Za-zäßİ.-]{0,9}>?', fullmatch=True
-    )
-)
-def test_any_address(text: str) -> None:
-    """Any text gives an address that is stored whole and is its own normal form."""
-    found, spelling, mailable = address(text)
-    assert found == found.encode().decode() != ""
-    assert len(found) <= 2 * SHORT
-    assert address(found) == (found, None, mailable)
-    assert not mailable or spelling is None or address(spelling)[0] == found
 
 
 @pytest.mark.parametrize(

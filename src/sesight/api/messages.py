@@ -42,11 +42,12 @@ from sesight.api.parameters import (
 from sesight.api.problem import CampaignExpired, InvalidParameter
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.services import Given, Services, StreamRoutes
+from sesight.domain.address import address
 from sesight.domain.errors import InvalidRequest, NotFound
 from sesight.domain.ports import Card, Filter, Page
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals
-from sesight.domain.text import DAY, address, day_name, iso
+from sesight.domain.text import DAY, day_name, iso
 
 EXPORT_PAGE = 500
 """Records read at a time for a file."""
@@ -114,10 +115,9 @@ def _asked(
     recipient = given.get("recipient")
     to = None if recipient is None else read_recipient(services, "recipient", recipient)
     if (email := given.get("email")) is not None:
-        named, _, mailable = address(email)
-        if not mailable:
-            raise InvalidParameter("email", f"email: {email!r} is no address.")
-        to = named
+        if not email.strip():
+            raise InvalidParameter("email", "email: it is empty.")
+        to = address(email)[0]
     wanted = Filter(
         streams=streams,
         campaign=given["campaign"],

@@ -15,6 +15,7 @@ from sesight.api.problem import InvalidParameter
 from sesight.api.recipient_id import encode
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.services import Given, Services
+from sesight.domain.address import address
 from sesight.domain.ports import Filter
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals, totals_of
@@ -29,7 +30,7 @@ from sesight.domain.suppression import (
     keys_of,
 )
 from sesight.domain.tally import COUNTERS, counts, tally_of
-from sesight.domain.text import address, iso
+from sesight.domain.text import iso
 
 RECORDS = 500
 """Records of one person in an answer; older ones are in the message log (`recipient=`)."""
@@ -119,10 +120,7 @@ class Person(Struct, frozen=True, rename="camel", kw_only=True):
 @ask("/recipients/lookup")
 def lookup(services: Given, data: JSONBody[Lookup]) -> Person:
     """Find a person by address, which stays out of addresses and logs by being in the body."""
-    named, _, mailable = address(data.address)
-    if not mailable:
-        raise InvalidParameter("address", f"address: {data.address!r} is no address.")
-    return _person(services, named, tuple(services.counting.streams))
+    return _person(services, address(data.address)[0], tuple(services.counting.streams))
 
 
 @read("/recipients/{rid:str}")
@@ -139,12 +137,19 @@ def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
     items = {
         name: [found[key] for key in keys_of(named) if key in found] for name, found in held.items()
     }
+    known = bool(page.records) or any(items.values())
+    if not known and not address(named)[2]:
+        raise InvalidParameter(
+            "address",
+            f"{named!r} is not an address, and nothing is recorded under this spelling: "
+            "write name@domain.",
+        )
     now, policy = services.clock(), services.policy
     sent = [record.sent_at for record in page.records]
     return Person(
         recipient_id=encode(named, services.recipient_key),
         address=named,
-        known=bool(page.records) or any(items.values()),
+        known=known,
         mailable=[mailable(name, foremost(some, now, policy)) for name, some in items.items()],
         counts=_counts(services, page.records),
         first_sent_at=iso(min(sent, default=None)),

@@ -77,12 +77,11 @@ def recipient(
 
 def _address(text: str) -> str:
     """Return the address as records have it. Raises InvalidRequest."""
-    from sesight.domain.text import address
+    from sesight.domain.address import address
 
-    named, _, mailable = address(text)
-    if not mailable:
-        raise InvalidRequest(f"{text!r} is no address: write name@domain.")
-    return named
+    if not text.strip():
+        raise InvalidRequest("There is no address: write name@domain.")
+    return address(text)[0]
 
 
 def _show_page(found: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from sesight.domain.address import EDGES, Mailbox, address_or_domain, addresses
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.record import least
 from sesight.domain.suppression import (
@@ -30,7 +31,6 @@ from sesight.domain.suppression import (
     with_cause,
     with_removal,
 )
-from sesight.domain.text import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -183,39 +183,36 @@ class Told(Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-_NAMED = re.compile(r"[^<>]*<([^<>]*)>")
+AS_SPELLED = (
+    "SES cannot send to this address: check its spelling. It is suppressed exactly as written."
+)
+"""The detail of the result for a key that is no address SES can send to."""
 
 
-def key_of(text: str) -> tuple[str, str | None]:
-    """Read an address, or `@` and a whole domain, as (key, spelling if it differs).
+def key_of(text: str) -> Mailbox:
+    """Read an address, or `@` and a whole domain; what does not parse is known as it is spelled.
 
     Raises InvalidRequest with a sentence that does not repeat it.
     """
-    bare = text.strip(" \t\u00a0\ufeff")
+    bare = text.strip(EDGES)
     if not bare:
         raise InvalidRequest("There is no address.")
     if not bare.isprintable():
         raise InvalidRequest("The address has a control character in it: take that out.")
-    named = _NAMED.fullmatch(bare)
-    if named is not None:
-        bare = named[1].strip()
-    if any(mark in bare for mark in ",; <>"):
+    found = address_or_domain(bare)
+    if not found[2] and len(addresses(bare)) > 1:
         raise InvalidRequest("There is more than one address: write one a row.")
-    if bare.startswith("@"):
-        found, spelling, mailable = address(f"x{bare}")
-        found, spelling = found[1:], spelling and spelling[1:]
-    else:
-        found, spelling, mailable = address(bare)
-    if not mailable:
-        raise InvalidRequest("It is no address: write name@domain, or @domain for a whole domain.")
-    return found, spelling
+    return found
 
 
 def addition(
     wish: Wish, change: str, now: int, streams: Mapping[str, Stream], policy: SuppressionPolicy
 ) -> Addition:
     """Return the decision that a wish comes to. Raises InvalidRequest that says what is wrong."""
-    key, spelling = key_of(wish.address)
+    key, spelling, mailable = key_of(wish.address)
+    local, _, domain = key.rpartition("@")
+    if not mailable and not (local and domain):
+        raise InvalidRequest("It is no address: write name@domain, or @domain for a whole domain.")
     if wish.stream is not None and wish.stream not in streams:
         raise InvalidRequest(f"There is no stream {wish.stream!r}: {', '.join(streams)}.")
     scope = wish.scope or default_scope(wish.reason, wish.stream, policy)
@@ -280,7 +277,7 @@ def told_of_addition(
         each for each in stands if each.before is None or active(each.before, now, policy) is None
     ]
     fate = Fate.ADDED if new else Fate.KNOWN
-    detail = None
+    detail = None if key_of(wanted.address)[2] else AS_SPELLED
     if len(stands) < len(changes):
         lifted = [each.stream for each in changes if each not in stands]
         fate = fate if stands else Fate.LIFTED

@@ -256,7 +256,7 @@ class Report(Struct, frozen=True, gc=False, array_like=True):
     """One event as it concerns one recipient: an address, or `*` where nobody can be named.
 
     `spelling` is the address as the sender wrote it, where that differs from the normalised one;
-    `mailable` is False for what does not parse as an address, which can never be suppressed.
+    `mailable` is False where the event names nobody: it suppresses nobody.
     """
 
     recipient: str

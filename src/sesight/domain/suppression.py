@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
+from sesight.domain.address import address
 from sesight.domain.engagement import Who, verdicts
 from sesight.domain.event import (
+    EVERYBODY,
     UNTAGGED,
     Bounce,
     Complaint,
@@ -25,7 +27,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.outcome import Outcome, bounce_outcome, is_complaint
 from sesight.domain.record import least
-from sesight.domain.text import DAY, address
+from sesight.domain.text import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -168,32 +170,31 @@ def causes_of(
     held = report.occurrence
     if not report.mailable:
         return
+    addresses = _named(report)
     if isinstance(held, Bounce):
         found = _of_bounce(held, stream, policy)
         if found is None:
             return
         reason, scope, until = found
-        addresses: tuple[str, ...] = (report.recipient,)
         detail = held.reply or held.sub_type
     elif isinstance(held, Complaint):
         scope, until, detail = policy.complaint, None, held.kind
-        addresses = held.candidates or (report.recipient,)
         if not is_complaint(held):
             if held.sub_type not in _LISTED:
                 return
             reason, scope = _listed(held.sub_type, policy)
         else:
-            reason = Reason.COMPLAINT_CANDIDATE if held.candidates else Reason.COMPLAINT
+            reason = Reason.COMPLAINT if len(addresses) == 1 else Reason.COMPLAINT_CANDIDATE
     elif isinstance(held, Subscription):
         if not held.left or not _leaves(held.left, stream):
             return
         reason, scope, until = Reason.UNSUBSCRIBED, policy.unsubscribed, None
-        addresses, detail = (report.recipient,), held.contact_list
+        detail = held.contact_list
     else:
         return
     for suppressed in addresses:
-        # a complaint's candidates come without a word on whether they parse
-        if "@" in suppressed and address(suppressed)[2]:
+        # an event's odd text must not stand for a whole domain, nor for nobody
+        if suppressed != EVERYBODY and not suppressed.startswith("@"):
             yield (
                 suppressed,
                 Cause(
@@ -209,6 +210,18 @@ def causes_of(
                     until,
                 ),
             )
+
+
+def _named(report: Report) -> tuple[str, ...]:
+    """Return whom a report is about: its recipient, as it is spelled if that does not parse; but if an
+    address is named beside what does not parse, that address.
+    """
+    held = report.occurrence
+    if isinstance(held, Complaint) and held.candidates:
+        return held.candidates
+    recipient = report.recipient
+    final = held.final if isinstance(held, Bounce) else None
+    return (recipient,) if final is None or address(recipient)[2] else (final,)
 
 
 def _leaves(left: tuple[str, ...], stream: Stream) -> bool:
@@ -394,8 +407,8 @@ def keys_of(address: str) -> tuple[str, ...]:
     """Return what the items are known by that can block an address: itself, and its whole domain
     (`@` and the domain). A domain has only itself.
     """
-    domain = address[address.rfind("@") :]
-    return (address,) if domain == address else (address, domain)
+    at = address.rfind("@")
+    return (address, address[at:]) if at > 0 else (address,)
 
 
 def foremost(items: Iterable[Suppression], now: int, policy: SuppressionPolicy) -> Active | None:

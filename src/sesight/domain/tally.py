@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from sesight.domain.address import domain_of
 from sesight.domain.engagement import RULES_VERSION, Who
 from sesight.domain.event import Click, EventType, campaign_of, tag_value
 from sesight.domain.mailbox import mailbox_of
@@ -189,7 +190,7 @@ def _place_of(
         campaign_of(tags),
         day,
         mailbox,
-        sender.rpartition("@")[2] if sender else None,
+        domain_of(sender) if sender else None,
         template,
         month,
         attempt,

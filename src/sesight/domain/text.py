@@ -1,11 +1,9 @@
-"""Strings from outside, made safe and short: cleaned text, times, addresses, networks."""
+"""Strings from outside, made safe and short: cleaned text, times, networks."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, datetime, timedelta
-from email.utils import parseaddr
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -43,6 +41,11 @@ def clean(value: object, limit: int = SHORT) -> str | None:
         mark = blake2b(value.encode(), digest_size=8).hexdigest()
         value = f"{value[: limit - 17]}~{mark}"
     return value
+
+
+def without_controls(text: str) -> str:
+    """Return the text with a space for each run of control characters and lone surrogates."""
+    return text if text.isprintable() else _CONTROL.sub(" ", text)
 
 
 @lru_cache(_CACHED)
@@ -93,47 +96,6 @@ def _odd_instant(value: str) -> tuple[int, str | None] | None:
         return None
     millis = at // _MILLISECOND
     return (millis, flag) if 0 <= millis < _LATEST else None
-
-
-_PLAIN = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+\.[a-z0-9-]+")
-
-
-def address(value: object) -> tuple[str, str | None, bool]:
-    """Normalise a mailbox as (address, spelling if it differs, mailable).
-
-    The address is the bare mailbox, lower-cased, its domain in A-labels. What does not parse is
-    kept as cleaned text and is not mailable.
-    """
-    if type(value) is str:
-        lowered = value.lower()
-        if len(value) <= SHORT and _PLAIN.fullmatch(lowered):
-            return lowered, (value if lowered != value else None), True
-    return _odd_address(clean(value) or "")
-
-
-@lru_cache(_CACHED)
-def _odd_address(text: str) -> tuple[str, str | None, bool]:
-    bare = parseaddr(text)[1].strip() if "<" in text or " " in text else text.strip()
-    local, _, domain = (bare or text).rpartition("@")
-    local = local.strip("<> ")
-    labels = [_a_label(label) for label in domain.strip("<>. ").split(".")]
-    quoted = local.startswith('"') or any(c in local for c in ' "(),:;<>[]\\')
-    if not local or quoted or len(labels) < 2 or not all(labels):
-        return text or "(empty)", None, False
-    found = f"{local.lower()}@{'.'.join(labels)}"
-    spelling = f"{local}@{domain.strip('<>. ')}"
-    return found, (spelling if spelling != found else None), True
-
-
-def _a_label(label: str) -> str:
-    """Encode one domain label as RFC 5891 does for a valid one: NFC, lower case, Punycode."""
-    label = unicodedata.normalize("NFC", label).lower()
-    if label.isascii():
-        return label if re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", label) else ""
-    try:
-        return "xn--" + label.encode("punycode").decode("ascii")
-    except UnicodeError:
-        return ""
 
 
 @lru_cache(_CACHED)

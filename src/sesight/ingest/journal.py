@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from sesight.domain.address import domain_of
 from sesight.domain.event import UNTAGGED
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Journal:
                 event.type,
                 event.message_id or None,
                 self._recipient_id(address) if address is not None else None,
-                address.rpartition("@")[2][:64] if address is not None else None,
+                (domain_of(address) or "")[:64] or None if address is not None else None,
                 each.campaign[:64] if each.campaign is not None else None,
                 each.campaign == UNTAGGED,
                 each.reading.origin,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from sesight.domain.address import addresses
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import (
     EVERYBODY,
@@ -29,7 +30,8 @@ from sesight.domain.event import (
     Subscription,
 )
 from sesight.domain.link import link_key, tag_key
-from sesight.domain.text import DAY, LONG, address, clean, instant, network
+from sesight.domain.outcome import SUPPRESSION_SUB_TYPES
+from sesight.domain.text import DAY, LONG, clean, instant, network
 from sesight.ingest.ses_mail import (
     Mail,
     OddMail,
@@ -37,6 +39,7 @@ from sesight.ingest.ses_mail import (
     destinations,
     event_of,
     first,
+    has_unread,
     items,
     sent_at_of,
     to_all,
@@ -190,14 +193,24 @@ def _complaint(body: _Body, mail: Mail) -> Event:
     kind = clean(said.get("complaintFeedbackType"), 64)
     sub_type = clean(said.get("complaintSubType"), 64)
     agent = clean(said.get("userAgent"), LONG)
+    sent_to = {found[0]: found for found in destinations(mail)}
+    # whom the message did not go to may be a recipient of it that does not parse
+    unread = not sent_to or has_unread(sent_to.values())
     named = addressed(said.get("complainedRecipients"))
-    sent_to = {found[0] for found in destinations(mail)}
-    candidates = sorted({address(raw)[0] for raw, _ in named} & sent_to)
-    if len(candidates) > 1:
-        occurrence = Complaint(at, clock, kind, sub_type, agent, tuple(candidates))
+    found = [(each, details) for raw, details in named for each in addresses(raw)]
+    candidates = {each[0] for each, _ in found if unread or each[0] in sent_to}
+    if len(candidates) > 1 and sub_type not in SUPPRESSION_SUB_TYPES:
+        occurrence = Complaint(at, clock, kind, sub_type, agent, tuple(sorted(candidates)))
         return event_of(mail, sent_at, (Report(EVERYBODY, occurrence),))
-    occurrence = Complaint(at, clock, kind, sub_type, agent)
-    return event_of(mail, sent_at, to_named(mail, named, lambda _details, _final: occurrence))
+
+    def make(_details: dict[str, Any], final: str | None) -> Complaint:
+        stranger = (final,) if unread and final is not None else None
+        return Complaint(at, clock, kind, sub_type, agent, stranger)
+
+    likely: list[tuple[object, dict[str, Any]]] = [
+        (spelling or to, details) for (to, spelling, _), details in found if to in candidates
+    ]
+    return event_of(mail, sent_at, to_named(mail, likely or named, make))
 
 
 def _bot(value: object) -> str | None:

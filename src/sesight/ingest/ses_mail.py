@@ -6,17 +6,19 @@ Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw, Struct
 
+from sesight.domain.address import Mailbox, address, addresses
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import EVERYBODY, TAGS_KEPT, AnyOccurrence, Event, Identity, Report
-from sesight.domain.text import address, clean, instant
+from sesight.domain.text import clean, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAX_RECIPIENTS = 100
 """Recipients read from one event; SES allows 50 a message."""
@@ -45,10 +47,6 @@ class OddMail(Mail, rename="camel", gc=False):
 
     common_headers: Raw = Raw(b"null")  # type: ignore[assignment]
     headers: Any = None
-
-
-Destination = tuple[str, str | None, bool]
-"""A normalised mailbox: address, spelling where it differs, mailable."""
 
 
 def event_of(
@@ -88,8 +86,8 @@ def event_of(
 
 @lru_cache(1_024)
 def sender_of(source: str) -> str:
-    """Return the bare address of a From line."""
-    return address(source)[0]
+    """Return the bare address of a From line; of several, the first."""
+    return addresses(source)[0][0]
 
 
 def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -182,18 +180,20 @@ def _too_many() -> Unreadable:
     )
 
 
-def destinations(mail: Mail) -> list[Destination]:
+def destinations(mail: Mail) -> list[Mailbox]:
     """Return whom the message went to, each once. Raises Unreadable for too many."""
     raw = mail.destination
     if type(raw) is list and len(raw) == 1:
-        return [address(raw[0])]
-    if isinstance(raw, str):
-        raw = [raw]
-    if not isinstance(raw, list):
-        return []
-    if len(raw) > MAX_RECIPIENTS:
+        found: Iterable[Mailbox] = addresses(raw[0])
+    else:
+        given = [raw] if isinstance(raw, str) else raw if isinstance(raw, list) else []
+        if len(given) > MAX_RECIPIENTS:
+            raise _too_many()
+        found = chain.from_iterable(map(addresses, given))
+    each_once = list({mailbox[0]: mailbox for mailbox in found}.values())
+    if len(each_once) > MAX_RECIPIENTS:
         raise _too_many()
-    return list({found[0]: found for found in map(address, raw)}.values())
+    return each_once
 
 
 def to_all(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
@@ -201,15 +201,15 @@ def to_all(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
     found = destinations(mail)
     if not found:
         return (Report(EVERYBODY, occurrence, None, False),)
-    return tuple([Report(to, occurrence, spelling, ok) for to, spelling, ok in found])
+    return tuple([Report(to, occurrence, spelling) for to, spelling, _ in found])
 
 
 def to_the_one(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
     """Report to the message's only recipient; with several nobody knows whose it is."""
     found = destinations(mail)
     if len(found) == 1:
-        to, spelling, ok = found[0]
-        return (Report(to, occurrence, spelling, ok),)
+        to, spelling, _ = found[0]
+        return (Report(to, occurrence, spelling),)
     return (Report(EVERYBODY, occurrence, None, False),)
 
 
@@ -223,29 +223,38 @@ def to_named(
     """Report to the recipients an event names.
 
     A name that the message did not go to stands for its only recipient (forwarded mail), or for
-    nobody known where there are several; an event that names nobody likewise.
+    nobody known where there are several; an event that names nobody likewise. But where a recipient
+    of the message does not parse, the name may be that one, whatever it looks like: it is mailable.
     """
     if len(named) == 1 and mail.destination == [named[0][0]]:
-        to, spelling, ok = address(named[0][0])
-        return (Report(to, make(named[0][1], None), spelling, ok),)
+        to, spelling, mailable = address(named[0][0])
+        if mailable:
+            return (Report(to, make(named[0][1], None), spelling),)
     sent_to = {found[0]: found for found in destinations(mail)}
     only = next(iter(sent_to.values())) if len(sent_to) == 1 else None
-    if len(named) > MAX_RECIPIENTS:
+    mailboxes = [(found, details) for raw, details in named for found in addresses(raw)]
+    if len(mailboxes) > MAX_RECIPIENTS:
         raise _too_many()
-    if not named:
-        to, spelling, ok = only or (EVERYBODY, None, False)
-        return (Report(to, make(_NONE, None), spelling, ok and unnamed_is_mailable),)
+    if not mailboxes:
+        to, spelling, _ = only or (EVERYBODY, None, False)
+        mailable = only is not None and unnamed_is_mailable
+        return (Report(to, make(_NONE, None), spelling, mailable),)
+    unread = has_unread(sent_to.values())
     reports = []
-    for raw, details in named:
-        found = address(raw)
+    for found, details in mailboxes:
         match = sent_to.get(found[0]) or (found if not sent_to else None)
         if match is not None:
-            reports.append(Report(match[0], make(details, None), match[1], match[2]))
+            reports.append(Report(match[0], make(details, None), match[1]))
         elif only is not None:
-            reports.append(Report(only[0], make(details, found[0]), only[1], only[2]))
+            reports.append(Report(only[0], make(details, found[0]), only[1]))
         else:
-            reports.append(Report(EVERYBODY, make(details, found[0]), None, False))
+            reports.append(Report(EVERYBODY, make(details, found[0]), None, unread))
     return tuple(reports)
+
+
+def has_unread(sent_to: Iterable[Mailbox]) -> bool:
+    """Return whether one of a message's recipients does not parse."""
+    return not all(mailable for _, _, mailable in sent_to)
 
 
 def addressed(value: object) -> list[tuple[object, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct, field
 
+from sesight.domain.address import address
 from sesight.domain.event import (
     TAGS_KEPT,
     Click,
@@ -23,7 +24,7 @@ from sesight.domain.event import (
     Report,
     Send,
 )
-from sesight.domain.text import LONG, address, clean, network, usual_instant
+from sesight.domain.text import LONG, clean, network, usual_instant
 from sesight.ingest.ses import LONGEST_DELIVERY, link_of
 from sesight.ingest.ses_mail import own_pair, sender_of
 
@@ -113,6 +114,8 @@ def read_plain(body: bytes | str) -> Event | None:
     if sent_at is None or not message_id:
         return None
     to, spelling, mailable = address(mail.destination[0])
+    if not mailable:  # nobody, or several in one text
+        return None
     occurrence: Send | Delivery | Open | Click
     if type(found) is _SendBody:
         occurrence = Send(sent_at)
@@ -161,7 +164,7 @@ def read_plain(body: bytes | str) -> Event | None:
     return Event(
         message_id,
         identity,
-        (Report(to, occurrence, spelling, mailable),),
+        (Report(to, occurrence, spelling),),
         None if configuration_set is None else _set(configuration_set[0]),
         clean(mail.sending_account_id),
     )

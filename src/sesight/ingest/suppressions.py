@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from sesight.domain.address import Mailbox
 from sesight.domain.decision import (
     Addition,
     Change,
@@ -128,9 +129,8 @@ class Suppressions:
         decide: Callable[[Suppression], Decision | None],
         fate: Fate,
     ) -> list[Told]:
-        read = [_key(each) for each in addresses]
+        read, held = self._look_up(addresses, streams)
         keys = list(dict.fromkeys(each for each in read if isinstance(each, str)))
-        held = self._items(keys, streams)
         told: dict[str, Told] = {}
         decisions: list[Decision] = []
         for key in keys:
@@ -172,6 +172,24 @@ class Suppressions:
         if not blocked:
             return None
         return f"Its whole domain is suppressed still, in {', '.join(blocked)}."
+
+    def _look_up(
+        self, addresses: Sequence[str], streams: Sequence[str]
+    ) -> tuple[list[str | Told], dict[str, dict[str, Suppression]]]:
+        """Return what each address is known by, in order, or what is wrong with it, and the items of
+        all in the streams. What is no address must be known as it is spelled.
+        """
+        read = [_key(each) for each in addresses]
+        keys = list(dict.fromkeys(each[0] for each in read if not isinstance(each, Told)))
+        held = self._items(keys, streams)
+        return [
+            each
+            if isinstance(each, Told)
+            else each[0]
+            if each[2] or any(each[0] in items for items in held.values())
+            else Told(address=text, fate=Fate.INVALID, detail=_NO_ADDRESS)
+            for text, each in zip(addresses, read, strict=True)
+        ], held
 
     def _items(
         self, keys: Sequence[str], streams: Iterable[str]
@@ -250,9 +268,7 @@ class Suppressions:
         (None: it may); or what is wrong with it.
         """
         now = self._clock()
-        read = [_key(each) for each in addresses]
-        keys = list(dict.fromkeys(each for each in read if isinstance(each, str)))
-        held = self._items(keys, streams)
+        read, held = self._look_up(addresses, streams)
         return [
             (
                 each,
@@ -324,8 +340,11 @@ class Suppressions:
 _TEST = "It is a test recipient (counting.test_recipients): these are never suppressed."
 
 
-def _key(text: str) -> str | Told:
+_NO_ADDRESS = "It is not an address, and nothing is recorded under this spelling."
+
+
+def _key(text: str) -> Mailbox | Told:
     try:
-        return key_of(text)[0]
+        return key_of(text)
     except InvalidRequest as error:
         return Told(address=text, fate=Fate.INVALID, detail=str(error))

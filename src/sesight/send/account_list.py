@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
+from sesight.domain.address import address as mailbox_of
 from sesight.domain.decision import Addition
 from sesight.domain.errors import NO_CREDENTIALS
 from sesight.domain.suppression import (
@@ -28,7 +29,6 @@ from sesight.domain.suppression import (
     active,
     is_lifted,
 )
-from sesight.domain.text import address as mailbox_of
 from sesight.send.ses import ALIASES, AccountUnknown, code_of
 
 PAGE = 1_000

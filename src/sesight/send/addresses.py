@@ -13,11 +13,13 @@ from email_validator import EmailSyntaxError, validate_email
 from email_validator.rfc_constants import EMAIL_MAX_LENGTH, LOCAL_PART_MAX_LENGTH
 from msgspec import Struct
 
-from sesight.domain.text import address
+from sesight.domain.address import EDGES, address
 from sesight.send.outbound import Unsendable
 
-NAME_LIMIT = 128
-"""Characters of a display name: encoded it still fits a header's line."""
+NAME_LIMIT = 640
+"""Characters of a display name as a header has it, quoted or encoded: with the longest address beside it
+the line still has fewer than 998 (RFC 5322).
+"""
 
 _GIVEN_LIMIT = 1_000
 _NAMED = re.compile(r"([^<>]*)<([^<>]*)>")
@@ -52,7 +54,7 @@ def normalised(text: str) -> Address:
     Raises Unsendable with a code: empty, control-characters, too-long, several, non-ascii-local,
     quoted-local, address-literal, local, domain, no-at.
     """
-    given = text.strip(" \t\u00a0\ufeff")
+    given = text.strip(EDGES)
     if not given:
         raise Unsendable("empty", "There is no address.")
     header_value(given)
@@ -60,24 +62,30 @@ def normalised(text: str) -> Address:
         raise Unsendable("too-long", "The address is longer than one can be.")
     named = _NAMED.fullmatch(given)
     name, bare = (_unquoted(named[1]), named[2].strip()) if named is not None else (None, given)
-    mailbox = _ascii(bare)
-    if mailbox is None:
+    known, _, mailable = address(bare)
+    mailbox = _ascii(bare) if mailable else None
+    # whom events and suppressions would know otherwise is not sent to
+    if mailbox is None or address(mailbox)[0] != known:
         raise _fault(bare)
-    known, _, mailable = address(mailbox)
-    if not mailable:
-        raise Unsendable("domain", _SENTENCES["domain"])
-    if name is not None and len(name) > NAME_LIMIT:
-        raise Unsendable("too-long", f"The name is longer than {NAME_LIMIT} characters.")
-    return Address(known, name, mailbox if mailbox != known else None)
+    to = Address(known, name, mailbox if mailbox != known else None)
+    _ = to.header
+    return to
 
 
 def _ascii(bare: str) -> str | None:
     """Return a bare address, its domain in A-labels; None for what SES cannot send to."""
     try:
-        found = validate_email(bare, allow_smtputf8=False, check_deliverability=False, strict=True)
+        found = validate_email(
+            bare,
+            allow_smtputf8=False,
+            allow_quoted_local=True,  # which it takes off where it is needless
+            check_deliverability=False,
+            strict=True,
+        )
     except EmailSyntaxError:
         return None
-    return found.ascii_email
+    mailbox = found.ascii_email
+    return None if mailbox is None or mailbox.startswith('"') else mailbox
 
 
 def _unquoted(name: str) -> str | None:
@@ -135,12 +143,15 @@ def header_value(text: str) -> str:
 
 def header_address(mailbox: str, name: str | None) -> str:
     """Return an address with the name shown beside it: quoted where it has to be (RFC 5322), encoded
-    where it is not ASCII (RFC 2047). Raises Unsendable for control characters.
+    where it is not ASCII (RFC 2047). Raises Unsendable for control characters, and for a name that
+    no header's line can hold.
     """
     header_value(mailbox)
     if not name:
         return mailbox
     header_value(name)
+    if len(name) > NAME_LIMIT:  # encoded it is not shorter
+        raise _long_name()
     if _PLAIN_NAME.fullmatch(name):
         shown = name
     elif name.isascii() and "=?" not in name:
@@ -149,4 +160,13 @@ def header_address(mailbox: str, name: str | None) -> str:
     else:
         # encoded words of 75 characters at most, a space between them
         shown = Header(name, "utf-8").encode(linesep="").replace("\n", "")
+    if len(shown) > NAME_LIMIT:
+        raise _long_name()
     return f"{shown} <{mailbox}>"
+
+
+def _long_name() -> Unsendable:
+    return Unsendable(
+        "too-long",
+        f"The name is too long: in the header of a message it has more than {NAME_LIMIT} characters.",
+    )

@@ -93,12 +93,12 @@ def recipient(email: str, name: str | None, n: int, seen: dict[str, int]) -> Add
     to = normalised(email)
     if name:
         to = Address(to.address, name, to.spelling)
+        _ = to.header
     before = seen.setdefault(to.address, n)
     if before != n:
         raise Unsendable(
             "duplicate", f"The address is in this list already, as number {before + 1}."
         )
-    _ = to.header
     return to
 
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from sesight.domain.address import address as mailbox_of
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
 from sesight.domain.sending import AGAIN, OPEN, UNTRIED, Batch, Intent, Pause, Result, State
-from sesight.domain.text import address as mailbox_of
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
 from sesight.send.outbound import Body, Outbound, Pushed, Unsendable, request
 from sesight.send.outbox import Outbox, Settled, accepted_event

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import Stream
-from sesight.send.addresses import Address, header_address
-from sesight.send.outbound import Attachment, Body, Outbound, Pushed
+from sesight.send.addresses import Address, normalised
+from sesight.send.outbound import Attachment, Body, Outbound, Pushed, Unsendable
 from sesight.send.secrets import SesSecrets
 from sesight.send.unsubscribe import headers
 
@@ -36,6 +38,17 @@ class Stationery(Struct, frozen=True, kw_only=True):
                 f"The sender of {name} names another configuration set than the stream: events of its "
                 f"mail would belong to no stream. Set configuration_set of the stream {name} to it."
             )
+        for setting, text, shown in (
+            ("from_address", secrets.from_address, secrets.from_name),
+            *(("reply_to", each, None) for each in secrets.reply_to),
+        ):
+            try:
+                _sender(text, shown)
+            except Unsendable as error:
+                raise SettingsError(
+                    f"The sender of {name} has a {setting} (or the name shown with it) that no message "
+                    f"can carry: {error}"
+                ) from None
         if self.stream.marketing and not secrets.postal_address:
             raise SettingsError(
                 f"Marketing mail shows a postal address: set postal_address for {name}."
@@ -89,12 +102,12 @@ class Stationery(Struct, frozen=True, kw_only=True):
         by_ses = url == SES_LINK
         return Outbound(
             to=to.header,
-            sender=header_address(secrets.from_address, secrets.from_name),
+            sender=_sender(secrets.from_address, secrets.from_name).header,
             configuration_set=self.stream.configuration_set,
             tags=tags,
             campaign_name=campaign,
             content=content,
-            reply_to=tuple(secrets.reply_to),
+            reply_to=tuple(_sender(each, None).header for each in secrets.reply_to),
             headers=() if by_ses else self._headers(url),
             attachments=attachments,
             contact_list=secrets.contact_list if by_ses else None,
@@ -106,7 +119,16 @@ class Stationery(Struct, frozen=True, kw_only=True):
         if url is not None:
             return headers(url)
         if self.secrets.unsubscribe == "notify":
-            return (
-                ("List-Unsubscribe", f"<mailto:{self.secrets.reply_to[0]}?subject=unsubscribe>"),
-            )
+            mailbox = _sender(self.secrets.reply_to[0], None).mailbox
+            return (("List-Unsubscribe", f"<mailto:{mailbox}?subject=unsubscribe>"),)
         return ()
+
+
+@lru_cache(64)
+def _sender(text: str, name: str | None) -> Address:
+    """Read an address of ours; `name` wins over one before it. Raises Unsendable."""
+    found = normalised(text)
+    if name:
+        found = replace(found, name=name)
+        _ = found.header
+    return found

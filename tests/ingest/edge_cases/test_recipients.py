@@ -83,7 +83,7 @@ def test_19_non_ascii_local_part(reception: Reception) -> None:
 @pytest.mark.parametrize("written", ['"a b"@example.org', "undisclosed-recipients:;", "nobody"])
 @pytest.mark.parametrize("name", ["bounce_permanent_general", "complaint"])
 def test_20_what_does_not_parse(reception: Reception, written: str, name: str) -> None:
-    """What does not parse is stored as it is, and is no address that could be suppressed."""
+    """What does not parse is stored and suppressed as it is spelled."""
     key = name.partition("_")[0]
     named = {"bounce": "bouncedRecipients", "complaint": "complainedRecipients"}[key]
     data = body(
@@ -92,7 +92,47 @@ def test_20_what_does_not_parse(reception: Reception, written: str, name: str) -
     )
     assert reception.take(data) == ["created"]
     assert recipients(reception, payload(name)["mail"]["messageId"]) == [written]
-    assert reception.item(written) is None
+    assert reception.suppressed(written) == {"bounce": "bounced"}.get(key, key)
+
+
+@pytest.mark.parametrize(
+    ("destination", "named"),
+    [
+        (["Jane Doe jane@example.org"], "jane@example.org"),
+        (["jane@example.org, bo@example.org"], "jane@example.org"),
+        (['"jane.doe"@example.org'], "jane.doe@example.org"),
+        (['"jane.doe"@example.org'], '"jane.doe"@example.org'),
+        (["Jane"], "jane@example.org"),
+        (["undisclosed-recipients:;", "bo@example.org"], "jane@example.org"),
+        ([f"{'Ж' * 300} <jane@example.org>"], "jane@example.org"),
+        ([f"{'Ж' * 300} <jane@example.org>"], f"{'Ж' * 300} <jane@example.org>"),
+        (["jane@ｅｘａｍｐｌｅ.org"], "jane@example.org"),
+        ("jane@example.org", "Jane <JANE@example.org>"),
+        (None, "jane@example.org"),
+    ],
+)
+@pytest.mark.parametrize("name", ["bounce_permanent_general", "complaint"])
+def test_20_whoever_is_named(
+    reception: Reception, destination: object, named: str, name: str
+) -> None:
+    """An address that a bounce or complaint names is suppressed whatever `destination` looks like, and
+    for what it did itself.
+    """
+    key = name.partition("_")[0]
+    members = {"bounce": "bouncedRecipients", "complaint": "complainedRecipients"}[key]
+    data = body(
+        name, {"mail.destination": destination, f"{key}.{members}": [{"emailAddress": named}]}
+    )
+    assert reception.take(data) == ["created"]
+    address = "jane.doe@example.org" if "jane.doe" in named else "jane@example.org"
+    assert reception.suppressed(address) == {"bounce": "bounced"}.get(key, key)
+    assert reception.item("bo@example.org") is None
+
+
+def test_20_two_in_one_text(reception: Reception) -> None:
+    """Two mailboxes in one text are two recipients."""
+    reception.take(body("send", {"mail.destination": ["Ana <ana@example.org>, bo@example.org"]}))
+    assert recipients(reception) == ["ana@example.org", "bo@example.org"]
 
 
 def test_21_several_bounced_recipients(reception: Reception) -> None:
@@ -140,6 +180,25 @@ def test_23_forwarded_of_one(reception: Reception) -> None:
     assert isinstance(held, Bounce)
     assert held.final == "elsewhere@example.net"
     assert reception.suppressed("gone@example.org") == "bounced"
+    assert reception.item("elsewhere@example.net") is None
+
+
+def test_23_complaint_of_one_and_a_stranger(reception: Reception) -> None:
+    """A complaint that names a recipient and somebody the message did not go to is the recipient's."""
+    reception.take(
+        body(
+            "complaint",
+            {
+                "mail.destination": ["ana@example.org", "bo@example.org"],
+                "complaint.complainedRecipients": [
+                    {"emailAddress": "ana@example.org"},
+                    {"emailAddress": "elsewhere@example.net"},
+                ],
+            },
+        )
+    )
+    assert recipients(reception, payload("complaint")["mail"]["messageId"]) == ["ana@example.org"]
+    assert reception.suppressed("ana@example.org") == "complaint"
     assert reception.item("elsewhere@example.net") is None
 
 
