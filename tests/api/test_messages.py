@@ -272,15 +272,22 @@ def test_csv(log) -> None:
     assert answer.text.count("\r\n") == answer.text.count("\n") == 6
 
 
-def test_csv_limit(services, serve, store) -> None:
-    """A limit gives that page; without one a file has every row up to what a file may hold."""
+def test_csv_limit(api, store) -> None:
+    """A limit gives that page; without one a file has every row."""
     fill(store, [sent(message=f"m{n:02}", sent_at=NOW - n * HOUR) for n in range(12)])
-    client = serve(replace(services, csv_rows=10))
     lengths = [
-        len(client.get(f"/api/messages?format=csv{more}").text.splitlines()) - 1
+        len(api.get(f"/api/messages?format=csv{more}").text.splitlines()) - 1
         for more in ("", "&limit=3", "&limit=500")
     ]
-    assert lengths == [10, 3, 12]
+    assert lengths == [12, 3, 12]
+
+
+def test_csv_goes_on_downwards(api, store) -> None:
+    """A file without a limit goes on from a `nextCursor` only: above a page there is no end of one."""
+    fill(store, [sent(message=f"m{n:02}", sent_at=NOW - n * HOUR) for n in range(12)])
+    newer = api.get("/api/messages?limit=3").json()["newerCursor"]
+    answer = api.get(f"/api/messages?format=csv&cursor={newer}")
+    assert (answer.status_code, answer.json()["parameter"]) == (422, "cursor")
 
 
 def test_csv_guard(api, store) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.json import encode as to_json
 
 from sesight.api.services import IntakeState, Services
 from sesight.domain.text import DAY, iso
+
+_Page = TypeVar("_Page")
 
 
 class Missing(Struct, frozen=True, rename="camel", kw_only=True):
@@ -73,3 +79,31 @@ def meta_of(
         simulated=services.simulated,
         partial=list(partial),
     )
+
+
+def weight(row: object) -> int:
+    """Return the bytes that a row takes in an answer of a function: text, within JSON once more."""
+    return len(json.dumps(row if isinstance(row, str) else to_json(row).decode()))
+
+
+def fitting(
+    room: int | None,
+    limit: int,
+    read: Callable[[int], _Page],
+    weights: Callable[[_Page], Iterable[int]],
+) -> tuple[_Page, bool]:
+    """Read a page of `limit` rows, or of as many as take no more than `room` bytes (None: any number),
+    but of one at least. Return it, and whether it is cut for that.
+
+    Such a page is read again with fewer rows, since only the store knows the cursor after a row.
+    """
+    size = limit
+    while True:
+        page = read(size)
+        if room is None:
+            return page, False
+        ends = list(accumulate(weights(page)))
+        fit = sum(end <= room for end in ends)
+        if fit == len(ends) or size == 1:
+            return page, size < limit
+        size = max(fit, 1)

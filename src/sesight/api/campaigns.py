@@ -12,10 +12,10 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sesight.api.answers import Meta, Missing, Total, meta_of
-from sesight.api.csv_file import csv_answer, file_name
+from sesight.api.answers import Meta, Missing, Total, fitting, meta_of, weight
+from sesight.api.csv_file import CsvFile, csv_answer, file_name
 from sesight.api.figures import Detail, day_source, detail_of, first_live_day
-from sesight.api.operation import read
+from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
     Cursor,
@@ -149,6 +149,7 @@ class _Held(NamedTuple):
 @read("/campaigns")
 def campaigns(
     services: Given,
+    request: AnyRequest,
     stream: StreamIds = None,
     q: Annotated[
         str | None, QueryParameter(description="Text in the name, subject or id, in any case.")
@@ -187,18 +188,33 @@ def campaigns(
     held = _sorted(
         [each for each in found if not wanted or each.state in wanted], column, descending
     )
-    size = limit or (services.csv_rows if form == "csv" else DEFAULT_LIMIT)
-    first, end = _slice(held, cursor, size)
-    rows = [_card(services, each) for each in held[first:end]]
     if form == "csv":
         told = ("all",) if streams == tuple(services.counting.streams) else streams
-        return csv_answer(file_name("campaigns", told, ()), _ROW, rows)
+
+        def rows_after(size: int, after: str | None) -> tuple[list[CampaignCard], str | None]:
+            first, end = _slice(held, after, size)
+            return [_card(services, each) for each in held[first:end]], _following(held, end)
+
+        if limit is None and cursor is not None and _place(cursor)[0] == _BEFORE:
+            raise InvalidParameter(
+                "cursor", "cursor: a file goes on from a `nextCursor`; or add a limit."
+            )
+        file = CsvFile.of(file_name("campaigns", told, ()), _ROW, rows_after)
+        return csv_answer(services, request, file, limit, cursor)
+
+    def page_of(size: int) -> tuple[tuple[int, int], list[CampaignCard]]:
+        first, end = _slice(held, cursor, size)
+        return (first, end), [_card(services, each) for each in held[first:end]]
+
+    ((first, end), cards), _ = fitting(
+        services.answer_bytes, limit or DEFAULT_LIMIT, page_of, lambda page: map(weight, page[1])
+    )
     return Response(
         CampaignList(
-            data=rows,
+            data=cards,
             total=Total(len(held), exact=True),
-            next_cursor=_cursor("a", held[end - 1]) if rows and end < len(held) else None,
-            newer_cursor=_cursor("b", held[first]) if rows and first > 0 else None,
+            next_cursor=_following(held, end),
+            newer_cursor=_cursor(_BEFORE, held[first]) if first < end and first > 0 else None,
             searched_to=None,
             meta=meta_of(services, streams),
         )
@@ -349,23 +365,37 @@ def _sorted(held: list[_Held], column: str, descending: bool) -> list[_Held]:  #
     return [each for _, each in valued] + [each for each in held if id(each) not in shown]
 
 
+_AFTER = "a"
+_BEFORE = "b"
+
+
 def _cursor(side: str, held: _Held) -> str:
     data = msgspec.json.encode([side, held.card.stream, held.card.campaign])
     return urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _following(held: list[_Held], end: int) -> str | None:
+    """Return the cursor of what comes after a page that ends before a position."""
+    return _cursor(_AFTER, held[end - 1]) if 0 < end < len(held) else None
+
+
+def _place(cursor: str) -> tuple[str, str, str]:
+    """Return the side of which card a cursor names. Raises InvalidParameter."""
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(text, type=tuple[str, str, str])
+    except (ValueError, msgspec.DecodeError) as error:
+        raise InvalidParameter("cursor", "cursor: this is no cursor of an answer.") from error
 
 
 def _slice(held: list[_Held], cursor: str | None, size: int) -> tuple[int, int]:
     """Return the positions of a page: after or before the card that the cursor names."""
     if cursor is None:
         return 0, min(size, len(held))
-    try:
-        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        side, stream, campaign = msgspec.json.decode(text, type=tuple[str, str, str])
-    except (ValueError, msgspec.DecodeError) as error:
-        raise InvalidParameter("cursor", "cursor: this is no cursor of an answer.") from error
+    side, stream, campaign = _place(cursor)
     for at, each in enumerate(held):
         if (each.card.stream, each.card.campaign) == (stream, campaign):
-            if side == "b":
+            if side == _BEFORE:
                 return max(at - size, 0), at
             return at + 1, min(at + 1 + size, len(held))
     raise InvalidParameter(

@@ -101,7 +101,7 @@ class Dressing:
         extra = [*SECURITY, (b"x-request-id", request_id.encode())]
 
         head = scope["method"] == "HEAD"
-        asked: Any = {**scope, "method": "GET"} if head else scope
+        asked: Any = {**scope, "method": "GET", "sesight_head": True} if head else scope
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from litestar import Response
@@ -11,10 +10,10 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sesight.api.answers import Meta, Missing, Total, detail_from, meta_of
-from sesight.api.csv_file import csv_answer, file_name
+from sesight.api.answers import Meta, Missing, Total, detail_from, fitting, meta_of, weight
+from sesight.api.csv_file import CsvFile, csv_answer, file_name
 from sesight.api.figures import Days, detail_of, first_live_day, totals_over
-from sesight.api.operation import read
+from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
     Campaign,
@@ -45,12 +44,8 @@ from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.address import address
 from sesight.domain.errors import InvalidRequest, NotFound
 from sesight.domain.ports import Card, Filter, Page
-from sesight.domain.record import Record
 from sesight.domain.stats import Totals
 from sesight.domain.text import DAY, day_name, iso
-
-EXPORT_PAGE = 500
-"""Records read at a time for a file."""
 
 COLUMNS = tuple(field.encode_name for field in fields(MessageRecord))
 """Columns of the CSV form, in order."""
@@ -135,6 +130,7 @@ def _asked(
 @read("/messages")
 def messages(
     services: Given,
+    request: AnyRequest,
     stream: StreamIds = None,
     provider: Provider = None,
     campaign: Campaign = None,
@@ -164,7 +160,7 @@ def messages(
         since=since,
         until=until,
     )
-    return _answer(services, asked, services.provider)
+    return _answer(services, request, asked, services.provider)
 
 
 def tracking_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
@@ -179,6 +175,7 @@ def _tracking(stream: str, path: str, provider: str) -> HTTPRouteHandler:
     @read(path, operation_id=f"tracking_{stream}_{provider}", summary=f"Tracking data: {stream}")
     def tracking_data(
         services: Given,
+        request: AnyRequest,
         campaign: Campaign = None,
         recipient: Recipient = None,
         email: Email = None,
@@ -208,7 +205,7 @@ def _tracking(stream: str, path: str, provider: str) -> HTTPRouteHandler:
             since=since,
             until=until,
         )
-        return _answer(services, asked, provider)
+        return _answer(services, request, asked, provider)
 
     return tracking_data
 
@@ -229,17 +226,29 @@ def message(services: Given, message_id: FromPath[str]) -> MessageAnswer:
     )
 
 
-def _answer(services: Services, asked: Asked, provider: str) -> Response[MessageList]:
+def _answer(
+    services: Services, request: AnyRequest, asked: Asked, provider: str
+) -> Response[MessageList]:
     """Answer a question of the message log. Raises NotFound, CampaignExpired."""
     cards = _cards(services, asked.wanted)
     if asked.format == "csv":
-        return _file(services, asked)
-    page = _page(services, asked.wanted, asked.limit or DEFAULT_LIMIT, asked.cursor)
+        return _file(services, request, asked)
+
+    def read(limit: int) -> tuple[Page, list[MessageRecord]]:
+        page = _page(services, asked.wanted, limit, asked.cursor)
+        return page, [message_record(record, services) for record in page.records]
+
+    (page, records), _ = fitting(
+        services.answer_bytes,
+        asked.limit or DEFAULT_LIMIT,
+        read,
+        lambda found: map(weight, found[1]),
+    )
     return Response(
         MessageList(
-            data=[message_record(record, services) for record in page.records],
+            data=records,
             total=_total(services, asked, cards),
-            next_cursor=None if page.cursor is None else _OLDER + page.cursor,
+            next_cursor=_older(page),
             newer_cursor=None if page.newer is None else _NEWER + page.newer,
             searched_to=iso(page.searched_to),
             meta=meta_of(
@@ -352,30 +361,28 @@ def _expired_part(services: Services, asked: Asked) -> list[Missing]:
     ]
 
 
-def _file(services: Services, asked: Asked) -> Response[Any]:
+def _file(services: Services, request: AnyRequest, asked: Asked) -> Response[Any]:
+    if asked.limit is None and (asked.cursor or "").startswith(_NEWER):
+        raise InvalidParameter(
+            "cursor", "cursor: a file goes on from a `nextCursor`; or add a limit."
+        )
     ends = (
         None if asked.range.since is None else day_name(asked.range.since // DAY),
         None if asked.range.until is None else day_name((asked.range.until - 1) // DAY),
     )
-    rows = (message_record(record, services) for record in _records(services, asked))
-    return csv_answer(file_name("messages", _told(services, asked), ends), COLUMNS, rows)
+
+    def read(limit: int, cursor: str | None) -> tuple[list[MessageRecord], str | None]:
+        page = _page(services, asked.wanted, limit, cursor)
+        return [message_record(record, services) for record in page.records], _older(page)
+
+    name = file_name("messages", _told(services, asked), ends)
+    return csv_answer(services, request, CsvFile.of(name, COLUMNS, read), asked.limit, asked.cursor)
+
+
+def _older(page: Page) -> str | None:
+    return None if page.cursor is None else _OLDER + page.cursor
 
 
 def _told(services: Services, asked: Asked) -> tuple[str, ...]:
     streams = asked.wanted.streams
     return ("all",) if streams == tuple(services.counting.streams) else streams
-
-
-def _records(services: Services, asked: Asked) -> Iterator[Record]:
-    """Yield the records of a page, or without a limit those of as many pages as a file may hold."""
-    if asked.limit is not None:
-        yield from _page(services, asked.wanted, asked.limit, asked.cursor).records
-        return
-    left, cursor = services.csv_rows, asked.cursor
-    while left > 0:
-        page = _page(services, asked.wanted, min(left, EXPORT_PAGE), cursor)
-        yield from page.records
-        if page.cursor is None:
-            return
-        left -= len(page.records)
-        cursor = _OLDER + page.cursor

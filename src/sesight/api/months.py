@@ -7,9 +7,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from sesight.api.answers import Meta, Total, meta_of
-from sesight.api.csv_file import csv_answer, file_name
+from sesight.api.csv_file import CsvFile, csv_answer, file_name
 from sesight.api.figures import Detail, DetailState, first_live_day
-from sesight.api.operation import read
+from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import Format, From, To, read_range
 from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.ports import Filter, Row
@@ -68,7 +68,11 @@ def month_routes(routes: StreamRoutes) -> HTTPRouteHandler:
 
     @read(f"/{routes.prefix}/months", operation_id=f"months_{stream}", summary=f"Months: {stream}")
     def months(
-        services: Given, since: From = None, until: To = None, form: Format = "json"
+        services: Given,
+        request: AnyRequest,
+        since: From = None,
+        until: To = None,
+        form: Format = "json",
     ) -> Response[MonthList]:
         """One row per statement month that the range touches, the newest first."""
         within = read_range(since, until)
@@ -83,7 +87,10 @@ def month_routes(routes: StreamRoutes) -> HTTPRouteHandler:
             if (first is None or month >= first) and (last is None or month <= last)
         ]
         if form == "csv":
-            return csv_answer(file_name("months", (stream,), ()), _COLUMNS, rows)
+            file = CsvFile.of(
+                file_name("months", (stream,), ()), _COLUMNS, lambda _limit, _cursor: (rows, None)
+            )
+            return csv_answer(services, request, file, None, None)
         return Response(
             MonthList(
                 data=rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from litestar import Router, get, post
+from litestar import Request, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from sesight.api.parameters import only_known
 
 Handler = Callable[..., Any]
+AnyRequest = Request[Any, Any, Any]
 
 
 def read(path: str, **options: Any) -> Callable[[Handler], HTTPRouteHandler]:

@@ -60,7 +60,7 @@ Format = Annotated[
     Literal["json", "csv"],
     QueryParameter(
         name="format",
-        description="`csv`: the same rows as a file; without a `limit`, up to 10,000 from the cursor on.",
+        description="`csv`: the same rows as a file; without a `limit`, all of them from the cursor on.",
     ),
 ]
 Campaign = Annotated[str | None, QueryParameter(description="Campaign id, `~untagged` for none.")]

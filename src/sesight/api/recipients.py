@@ -8,7 +8,7 @@ from operator import add
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
-from sesight.api.answers import Meta, meta_of
+from sesight.api.answers import Meta, fitting, meta_of, weight
 from sesight.api.operation import ask, read
 from sesight.api.parameters import StreamIds, read_recipient, read_streams
 from sesight.api.problem import InvalidParameter
@@ -16,7 +16,7 @@ from sesight.api.recipient_id import encode
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.services import Given, Services
 from sesight.domain.address import address
-from sesight.domain.ports import Filter
+from sesight.domain.ports import Filter, Page
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals, totals_of
 from sesight.domain.suppression import (
@@ -132,7 +132,14 @@ def recipient(services: Given, rid: FromPath[str], stream: StreamIds = None) -> 
 
 def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
     wanted = Filter(streams=streams, address=named)
-    page = services.store.messages(wanted, RECORDS, None, services.clock())
+
+    def read_page(limit: int) -> tuple[Page, list[MessageRecord]]:
+        page = services.store.messages(wanted, limit, None, services.clock())
+        return page, [message_record(record, services) for record in page.records]
+
+    (page, data), _ = fitting(
+        services.answer_bytes, RECORDS, read_page, lambda found: map(weight, found[1])
+    )
     held = {name: services.store.suppressions_of(name, [named]) for name in streams}
     items = {
         name: [found[key] for key in keys_of(named) if key in found] for name, found in held.items()
@@ -155,7 +162,7 @@ def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
         first_sent_at=iso(min(sent, default=None)),
         last_sent_at=iso(max(sent, default=None)),
         suppressions=[entry(services, item) for some in items.values() for item in some],
-        data=[message_record(record, services) for record in page.records],
+        data=data,
         next_cursor=None if page.cursor is None else f"o.{page.cursor}",
         meta=meta_of(services, streams),
     )

@@ -151,15 +151,16 @@ class SuppressionList(Protocol):
         """Return addresses in order with their items."""
         ...
 
-    def exported(
+    def exported_page(
         self,
         streams: Sequence[str],
+        limit: int,
         after: str | None = None,
         *,
         prefix: str = "",
         reason: str | None = None,
-    ) -> Iterator[tuple[str, ...]]:
-        """Yield the rows of a file."""
+    ) -> tuple[list[list[tuple[str, ...]]], str | None]:
+        """Return rows of a file by address, and after which address to go on."""
         ...
 
 
@@ -169,7 +170,8 @@ class Services:
     loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
     sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links;
     `templates` is where they are looked at, None: there are none; `withheld` says of a stream's
-    campaign how many got nothing from it, by state.
+    campaign how many got nothing from it, by state; `answer_bytes` is how long the rows of an answer
+    may be, None: as long as they are.
     """
 
     store: Store
@@ -192,7 +194,7 @@ class Services:
     unsubscribing: Unsubscribing | None = None
     api_keys_exist: Callable[[], bool] = lambda: False
     base_path: str = "/api"
-    csv_rows: int = 10_000
+    answer_bytes: int | None = None
     desk: Desk | None = None
     templates: Library | None = None
     withheld: Callable[[str, str], Mapping[str, int]] = lambda _stream, _campaign: {}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from litestar import Response
@@ -12,9 +11,9 @@ from litestar.params import JSONBody, QueryParameter, RawBody
 from msgspec import Meta as Limits
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Total, meta_of
-from sesight.api.csv_file import MEDIA_TYPE, file_name
-from sesight.api.operation import ask, read
+from sesight.api.answers import Meta, Total, fitting, meta_of, weight
+from sesight.api.csv_file import MEDIA_TYPE, CsvFile, Rows, csv_answer, file_name
+from sesight.api.operation import AnyRequest, ask, read
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
     Format,
@@ -34,11 +33,12 @@ from sesight.domain.errors import InvalidRequest
 from sesight.domain.rollup import Family
 from sesight.domain.suppression import Reason, Scope, Suppression, foremost
 from sesight.domain.suppression_file import (
+    COLUMNS,
     BadRow,
     Defaults,
     SuppressionFile,
+    line_of,
     moment,
-    written,
 )
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, day_name
@@ -101,6 +101,7 @@ class SuppressedAddresses(Struct, frozen=True, rename="camel", kw_only=True):
 @read("/suppressions")
 def suppressions(
     services: Given,
+    request: AnyRequest,
     stream: StreamIds = None,
     prefix: Annotated[
         str | None,
@@ -129,14 +130,28 @@ def suppressions(
     question = "|".join(["suppressions", *streams, begins, reason or "", active])
     after = None if cursor is None else _after(services, cursor, question)
     if form == "csv":
-        rows = services.suppressions.exported(streams, after, prefix=begins, reason=reason)
         told = ("all",) if streams == tuple(services.counting.streams) else streams
-        name = file_name("suppressions", told, ())
-        return _file(name, islice(rows, limit or services.csv_rows))
-    page, last = services.suppressions.page(
-        streams, limit or DEFAULT_LIMIT, after, prefix=begins, reason=reason, active=wanted
+
+        def rows_after(size: int, following: str | None) -> Rows:
+            start = None if following is None else _after(services, following, question)
+            rows, last = services.suppressions.exported_page(
+                streams, size, start, prefix=begins, reason=reason
+            )
+            lines = ["".join(map(line_of, each)) for each in rows]
+            return Rows(lines, _sealed(services, last, question))
+
+        file = CsvFile(file_name("suppressions", told, ()), line_of(COLUMNS), rows_after)
+        return csv_answer(services, request, file, limit, cursor)
+
+    def page_of(size: int) -> tuple[list[SuppressedAddress], str | None]:
+        found, last = services.suppressions.page(
+            streams, size, after, prefix=begins, reason=reason, active=wanted
+        )
+        return [_row(services, address, items) for address, items in found], last
+
+    (found, last), _ = fitting(
+        services.answer_bytes, limit or DEFAULT_LIMIT, page_of, lambda each: map(weight, each[0])
     )
-    found = [_row(services, address, items) for address, items in page]
     return Response(
         SuppressedAddresses(
             # one whose time is over counts until the writer finds the time to see it
@@ -144,12 +159,16 @@ def suppressions(
             total=None
             if begins or wanted is not True
             else Total(sum(_counts(services, streams, reason).values()), exact=True),
-            next_cursor=None if last is None else seal(last, question, services.recipient_key),
+            next_cursor=_sealed(services, last, question),
             newer_cursor=None,
             searched_to=None,
             meta=meta_of(services, streams),
         )
     )
+
+
+def _sealed(services: Services, last: str | None, question: str) -> str | None:
+    return None if last is None else seal(last, question, services.recipient_key)
 
 
 def _prefix(text: str | None) -> str:
@@ -185,14 +204,6 @@ def _row(services: Services, address: str, items: Sequence[Suppression]) -> Supp
         note=None if why is None else why.cause.detail,
         source=shown.source,
         suppressions=entries,
-    )
-
-
-def _file(name: str, rows: Iterable[tuple[str, ...]]) -> Response[Any]:
-    return Response(
-        "".join(written(rows)).encode(),
-        media_type=MEDIA_TYPE,
-        headers={"content-disposition": f'attachment; filename="{name}.csv"'},
     )
 
 

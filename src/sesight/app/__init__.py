@@ -60,6 +60,9 @@ LOCAL = "us-east-1"
 SWEEP_MS = 10 * 60_000
 """Expired records are swept at the first quiet moment, then this often at most."""
 
+ANSWER_BYTES = 5_000_000
+"""Bytes of the rows of an answer that a function gives; Lambda takes 6 MB of it whole."""
+
 SWEEP_ROWS = 5_000
 """Records swept at once, so that requests never wait long behind a sweep."""
 
@@ -221,7 +224,8 @@ class App:
 
         `journal` takes the lines of processed events; `backfill` takes events of send days before
         the store's first; `count` is told of every batch; `secret_failed` of a stream whose secret
-        could not be read, else the metrics are. A process that is not `lasting` runs no jobs.
+        could not be read, else the metrics are. A process that is not `lasting` (a function) runs no
+        jobs, and what it answers is short enough for Lambda.
         Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self.settings = settings
@@ -487,6 +491,7 @@ class App:
             withheld=self._withheld,
             unsubscribing=self.unsubscribing,
             templates=templates_of(settings),
+            answer_bytes=None if self.lasting else ANSWER_BYTES,
         )
 
     def _withheld(self, stream: str, campaign: str) -> dict[str, int]:
@@ -579,17 +584,20 @@ async def _ask(
         "server": ("127.0.0.1", 80),
         "state": {},
     }
-    status, body = 500, b""
+    status, body, is_whole = 500, b"", False
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": asked or b"", "more_body": False}
 
     async def send(message: Any) -> None:
-        nonlocal status, body
+        nonlocal status, body, is_whole
         if message["type"] == "http.response.start":
             status = message["status"]
         elif message["type"] == "http.response.body":
             body += message.get("body", b"")
+            is_whole = not message.get("more_body", False)
 
     await api(scope, receive, send)  # type: ignore[arg-type]
+    if not is_whole:
+        raise StoreUnavailable("The store failed before the answer was whole.")
     return status, body

@@ -203,23 +203,23 @@ class Blocked(NamedTuple):
 
 
 def written(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a file: its head, then a line for each row (RFC 4180)."""
-    lines: list[str] = []
-    writer = csv.writer(_Lines(lines))
-    for row in chain([COLUMNS], rows):
-        writer.writerow([_safe(cell) for cell in row])
-        yield lines.pop()
+    """Yield the lines of a file: its head, then a line for each row."""
+    return map(line_of, chain([COLUMNS], rows))
 
 
-class _Lines:
+def line_of(row: Sequence[str]) -> str:
+    """Return the line of a row (RFC 4180)."""
+    lines = _Lines()
+    csv.writer(lines).writerow(map(_safe, row))
+    return "".join(lines)
+
+
+class _Lines(list[str]):
     """What csv writes to."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
 
     def write(self, line: str) -> None:
         """Keep a line."""
-        self._lines.append(line)
+        self.append(line)
 
 
 def rows_of(blocked: Sequence[Blocked], streams: Mapping[str, Stream]) -> Iterator[tuple[str, ...]]:

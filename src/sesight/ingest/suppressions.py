@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from sesight.domain.address import Mailbox
@@ -243,21 +243,44 @@ class Suppressions:
     def exported(
         self,
         streams: Sequence[str],
-        after: str | None = None,
         *,
         prefix: str = "",
         reason: str | None = None,
     ) -> Iterator[tuple[str, ...]]:
         """Yield the rows of a file: what blocks in the streams now, in order of the address."""
+        after = None
+        while True:
+            found, after = self.exported_page(
+                streams, TOGETHER, after, prefix=prefix, reason=reason
+            )
+            yield from chain.from_iterable(found)
+            if after is None:
+                return
+
+    def exported_page(
+        self,
+        streams: Sequence[str],
+        limit: int,
+        after: str | None = None,
+        *,
+        prefix: str = "",
+        reason: str | None = None,
+    ) -> tuple[list[list[tuple[str, ...]]], str | None]:
+        """Return the rows of a file by address, of up to `limit` addresses, and after which address to
+        go on (None: it is the end). A page may be short.
+        """
         known = {name: self._counting.streams[name] for name in streams}
-        for _, items in self.listed(streams, after, prefix=prefix, reason=reason, active=True):
-            now = self._clock()
-            blocked = [
+        found, last = self.page(streams, limit, after, prefix=prefix, reason=reason, active=True)
+        now = self._clock()
+        blocked = [
+            [
                 Blocked(item, why)
                 for item in items
                 if (why := active(item, now, self._policy)) is not None
             ]
-            yield from rows_of(blocked, known)
+            for _, items in found
+        ]
+        return [list(rows_of(each, known)) for each in blocked], last
 
     # Asking
 
