@@ -25,7 +25,12 @@ def expires_at(day: int) -> int:
     return (day + RETENTION + 1) * DAY
 
 
-RULES = Rules(counting=COUNTING, suppression=POLICY, expires_at=expires_at)
+def live_from(now: int) -> int:
+    """Return the first UTC send day that is not expired, as the default settings say."""
+    return now // DAY - RETENTION
+
+
+RULES = Rules(counting=COUNTING, suppression=POLICY, live_from=live_from)
 
 
 class Reception:

@@ -41,8 +41,9 @@ class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = "sqlite:///sesight.db"
     """`sqlite:///PATH` (`sqlite:////PATH` for one from the root) or `dynamodb://REGION`."""
-    retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
-    """Days a record is kept after its send day; 0 keeps for ever. Totals are kept for ever."""
+    retention_days: Annotated[int, Meta(ge=0, le=36_500)] | None = None
+    """Days a record is kept after its send day; 0 keeps for ever. Totals are kept for ever. Not set: as the
+    store has it, 90 in a new one. A shorter one than the store's needs `sesight retention shorten`."""
     busy_timeout_ms: Annotated[int, Meta(ge=0, le=600_000)] = 5_000
     """How long to wait for another process that is writing."""
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sesight.domain.text import DAY
+from sesight.simulation.plan import now_ms
+from sesight.store import open_store
 from tests.cli.conftest import PAYLOADS, Sesight, Start, Traffic, eventually
 from tests.cli.totals import held, true
 
@@ -85,9 +88,12 @@ def test_recount_mends(filled: Sesight, traffic: Traffic, tmp_path: Path, damage
 def test_recount_names_what_is_frozen(filled: Sesight, tmp_path: Path) -> None:
     """Days past retention are named, not checked; their totals stay."""
     before = held(tmp_path / "sesight.db")
-    (tmp_path / "short.toml").write_text("[store]\nretention_days = 5\n")
-    ended = filled("recount", "--config", "short.toml", "--json")
-    shown = filled("recount", "--config", "short.toml")
+    three_days_ago = now_ms() - 3 * DAY
+    store = open_store(f"sqlite:///{tmp_path}/sesight.db", clock=lambda: three_days_ago)
+    store.shorten(5)
+    store.close()
+    ended = filled("recount", "--json")
+    shown = filled("recount")
     assert (ended.code, ended.json["differences"]) == (0, [])
     assert ended.json["frozen"]["from"] < ended.json["frozen"]["to"]
     assert "past retention: their totals are kept" in shown.text

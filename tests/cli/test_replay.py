@@ -9,6 +9,13 @@ import msgspec
 import pytest
 import zstandard
 
+from sesight.app import App
+from sesight.domain.text import DAY
+from sesight.ingest.files import sources
+from sesight.ingest.replay import replay as replay_files
+from sesight.settings import Settings, StoreSettings
+from sesight.simulation.plan import Plan, now_ms
+from sesight.simulation.recording import write
 from sesight.store import open_store
 from tests.cli.conftest import PAYLOADS, Sesight, Start, Traffic, eventually
 from tests.cli.totals import held, true
@@ -163,3 +170,52 @@ def test_glued_within_a_text(sesight: Sesight, tmp_path: Path) -> None:
     (tmp_path / "glued.json").write_bytes(line * 3)
     ended = sesight("replay", "glued.json", "--store", "sqlite:///a.db", "--json")
     assert ended.json["dispositions"] == {"created": 1, "duplicate": 2}
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    """Return the events of 300 messages, all of them long past retention."""
+    file = tmp_path_factory.mktemp("history") / "events.ndjson"
+    written = write(Plan(seed=5, messages=300, days=12, end=now_ms() - 300 * DAY), file)
+    return Traffic(file, written.truth, written.events)
+
+
+def test_backfill_goes_on(sesight: Sesight, history: Traffic, tmp_path: Path) -> None:
+    """A backfill of several runs, the later days first and all of them again, has the true totals."""
+    lines = history.bodies
+    for name, some in (("late", lines[200:]), ("early", lines[:400])):
+        (tmp_path / name).write_bytes(b"\n".join(some))
+    done = [
+        sesight("replay", name, "--backfill", "--json")
+        for name in ("late", "early", history.file, history.file)
+    ]
+    assert [(each.code, each.err, list(each.json)) for each in done] == [(0, "", FIELDS)] * 4
+    assert "expired" not in {name for each in done for name in each.json["dispositions"]}
+    assert held(tmp_path / "sesight.db") == true(history.truth)
+    found = sesight("recount", "--json")
+    assert (found.code, found.json["differences"], found.json["frozen"]) == (0, [], None)
+
+
+def test_backfill_of_frozen_days(sesight: Sesight, history: Traffic, tmp_path: Path) -> None:
+    """Send days that the store held itself are named and not taken; all others are."""
+    url, then = f"sqlite:///{tmp_path}/sesight.db", now_ms() - 299 * DAY
+    (tmp_path / "some").write_bytes(b"\n".join(history.bodies[:100]))
+    app = App(Settings(store=StoreSettings(url=url)), clock=lambda: then)
+    replay_files(app.pipeline, sources([str(tmp_path / "some")]), app.known_sets)
+    app.close()
+    before = held(tmp_path / "sesight.db")
+    for at in (now_ms() - DAY, now_ms()):  # the clock of a store that was left alone
+        store = open_store(url, clock=lambda at=at: at)
+        store.sweep(at, 5_000)
+        store.close()
+    ended = sesight("replay", history.file, "--backfill", "--json")
+    days = {(each["stream"], each["day"]): each["events"] for each in ended.json["frozen"]}
+    assert ended.code == 1
+    assert set(days) == {(stream, day) for stream, _, day in before}
+    assert sum(days.values()) == ended.json["dispositions"]["expired"]
+    for stream, day in days:
+        assert f"{stream} {day}" in ended.err
+    after = held(tmp_path / "sesight.db")
+    assert {key: n for key, n in after.items() if (key[0], key[2]) in days} == before
+    others = {key: n for key, n in true(history.truth).items() if (key[0], key[2]) not in days}
+    assert {key: n for key, n in after.items() if (key[0], key[2]) not in days} == others != {}

@@ -178,6 +178,11 @@ def histories(most: int = 16) -> st.SearchStrategy[list[Event]]:
     return st.lists(events(), min_size=1, max_size=most)
 
 
+def some_events(number: int) -> list[Event]:
+    """Return so many events, the same each time."""
+    return [_event(Random(n).randbytes(20), tuple(MESSAGES)) for n in range(number)]
+
+
 seeds = st.integers(0, 2**32)
 """What decides order, repetition and batches (`again`)."""
 

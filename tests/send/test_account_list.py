@@ -103,7 +103,7 @@ def because(reason: Reason, scope: Scope = Scope.ALL, **more: Any) -> Addition:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     store = SqliteStore(tmp_path / "sesight.db", clock=lambda: NOW)
-    rules = Rules(counting=COUNTING, suppression=POLICY, expires_at=store.expires_at)
+    rules = Rules(counting=COUNTING, suppression=POLICY, live_from=store.live_from)
     pipeline = Pipeline(store, rules, lambda: NOW, None)
     pauses: list[float] = []
     with simulated_ses(clock=lambda: LISTED_AT) as ses:

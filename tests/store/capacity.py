@@ -119,7 +119,7 @@ class Meter:
 
 def process(store: DynamoStore, batches: Iterable[Sequence[Event]], size: int = 500) -> int:
     """Process batches; return how many events they had."""
-    rules = Rules(counting=COUNTING, suppression=SuppressionPolicy(), expires_at=store.expires_at)
+    rules = Rules(counting=COUNTING, suppression=SuppressionPolicy(), live_from=store.live_from)
     pipeline = Pipeline(store, rules, lambda: NOW, lambda _: None)
     events = 0
     for batch in batches:

@@ -626,18 +626,18 @@ class Keeping:
                     for n in range(6)
                 ]
             )
-        assert store.sweep(NOW, 3) == 3
+        assert store.sweep(NOW, 3).intents == 3
         assert log.batch(old.id) == old
         assert len(all_of(log, old.id)) == 3
-        assert store.sweep(NOW, 3) == 2
+        assert store.sweep(NOW, 3).intents == 2
         assert [each.key for each in all_of(log, old.id)] == ["5@example.org"]
-        assert store.sweep(NOW + 1, 99) == 6
+        assert store.sweep(NOW + 1, 99).intents == 6
         assert log.batches("outreach", 9) == [new]
         assert (log.batch(old.id), log.batch(new.id)) == (None, new)
         assert (all_of(log, old.id), log.progress(old.id)) == ([], {})
         assert [each.key for each in all_of(log, new.id)] == ["5@example.org"]
         assert log.withheld("outreach", "spring") == {State.REFUSED: 12}
-        assert store.sweep(NOW + DAY, 99) == 1
+        assert store.sweep(NOW + DAY, 99).intents == 1
         assert (log.batches("outreach", 9), log.batch(new.id)) == ([], None)
 
     def test_away(self, store: Store, away: Callable[[Store], None]) -> None:

@@ -15,7 +15,7 @@ from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.dynamo.calls import equals
 from sesight.store.dynamodb import DynamoStore
-from tests.store import contract, contract_pages, contract_sending
+from tests.store import contract, contract_pages, contract_retention, contract_sending
 from tests.store.contract import BOTH, NOW, changes, everything, put, record
 from tests.store.engine import url_of
 
@@ -29,7 +29,7 @@ def url(dynamodb: str) -> str:
 @pytest.fixture
 def reopen(url: str) -> Callable[..., DynamoStore]:
     """Open the same tables, with the clock at NOW."""
-    return lambda **more: open_store(url, clock=lambda: NOW, **more)
+    return lambda **more: open_store(url, **{"clock": lambda: NOW, **more})
 
 
 def never(**_: object) -> None:
@@ -100,6 +100,18 @@ class TestPages(contract_pages.Pages):
 
 
 class TestExpiry(contract.Expiry):
+    """Bound."""
+
+
+class TestSettings(contract_retention.Settings):
+    """Bound."""
+
+
+class TestClocks(contract_retention.Clocks):
+    """Bound."""
+
+
+class TestBackfills(contract_retention.Backfills):
     """Bound."""
 
 

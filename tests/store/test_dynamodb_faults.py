@@ -43,7 +43,7 @@ def store(url: str) -> Iterator[DynamoStore]:
 
 def pipeline_of(store: DynamoStore) -> Pipeline:
     """Return a pipeline into the store."""
-    rules = Rules(counting=COUNTING, suppression=SuppressionPolicy(), expires_at=store.expires_at)
+    rules = Rules(counting=COUNTING, suppression=SuppressionPolicy(), live_from=store.live_from)
     return Pipeline(store, rules, lambda: NOW, lambda _: None)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
 from sesight.domain.event import Delivery, Identity, Send
-from sesight.domain.ports import Filter, Store
+from sesight.domain.ports import Filter, Store, Swept
 from sesight.domain.rollup import RollupKey
 from sesight.domain.sending import Pause, Resumption
 from sesight.domain.tally import COUNTERS
@@ -18,7 +18,7 @@ from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.file import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from sesight.store.sqlite import SqliteStore
-from tests.store import contract, contract_pages, contract_sending
+from tests.store import contract, contract_pages, contract_retention, contract_sending
 from tests.store.contract import BOTH, NOW, everything, put, record, ses_id
 
 
@@ -33,7 +33,7 @@ def reopen(path: Path) -> Iterator[Callable[..., SqliteStore]]:
     """Open the same file, with the clock at NOW; all of them are closed at the end."""
     with ExitStack() as opened:
         yield lambda **more: opened.enter_context(
-            closing(open_store(f"sqlite:///{path}", clock=lambda: NOW, **more))
+            closing(open_store(f"sqlite:///{path}", **{"clock": lambda: NOW, **more}))
         )
 
 
@@ -86,6 +86,18 @@ class TestPages(contract_pages.Pages):
 
 
 class TestExpiry(contract.Expiry):
+    """Bound."""
+
+
+class TestSettings(contract_retention.Settings):
+    """Bound."""
+
+
+class TestClocks(contract_retention.Clocks):
+    """Bound."""
+
+
+class TestBackfills(contract_retention.Backfills):
     """Bound."""
 
 
@@ -205,8 +217,17 @@ def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store.close()
 
 
+def without_backfills(path: Path) -> None:
+    """Take a file back to version 5."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE backfill")
+        connection.execute("PRAGMA user_version = 5")
+    connection.close()
+
+
 def without_numbers(path: Path) -> None:
     """Take a file back to version 4."""
+    without_backfills(path)
     with sqlite3.connect(path) as connection:
         for table, column in (("intent", "number"), ("intent", "content"), ("pause", "counts")):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
@@ -286,6 +307,23 @@ def test_version_4(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store.close()
 
 
+def test_version_5(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file of version 5 opens, with the clock known by when it took in its newest event."""
+    store = reopen()
+    put(store, record(NOW - 1, 1), newest_at=NOW)
+    store.close()
+    schema = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+    new = rows(path, schema)
+    without_backfills(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM meta WHERE name = 'known_at'")
+    connection.close()
+    store = reopen(clock=lambda: NOW + 200 * DAY)
+    assert rows(path, schema) == new
+    assert store.sweep(NOW + 200 * DAY, 9) == Swept(0, 0, 0, 0, NOW // DAY - 90, doubted=True)
+    store.close()
+
+
 def test_both_roads(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     """There is a migration for every version after the first, so no file is left behind."""
     reopen().close()
@@ -360,7 +398,7 @@ def test_other_writer(reopen: Callable[..., SqliteStore]) -> None:
     identity = Identity(old, "same@example.org", "Same subject")
     put(one, record(old, 1, identity=identity))
     put(two, record(old, 2, identity=identity))
-    assert one.sweep(NOW, 99) == 2
+    assert one.sweep(NOW, 99).records == 2
     late = Identity(NOW - 20 * DAY, "same@example.org", "Same subject")
     put(two, record(NOW - 20 * DAY, 3, identity=identity))
     put(two, record(NOW - 20 * DAY, 4, identity=late))

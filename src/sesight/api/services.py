@@ -37,19 +37,24 @@ class Intake(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Retention:
-    """How long records are held. `days` 0: for ever; `live_from(now ms)` is the first UTC day held,
-    `expires_at(UTC day)` when the records sent that day expire (ms), None for never.
+    """How long records are held. `kept_for()` is the days in force, 0 for ever; `live_from(now ms)` the
+    first UTC day held, `expires_at(UTC day)` when the records sent that day expire (ms), None for never.
     """
 
-    days: int
+    kept_for: Callable[[], int]
     live_from: Callable[[int], int]
     expires_at: Callable[[int], int | None]
+
+    @property
+    def days(self) -> int:
+        """Return the days in force, 0 for ever."""
+        return self.kept_for()
 
     @classmethod
     def of(cls, days: int) -> Retention:
         """Return a retention that never changed: gone at 00:00 UTC after send day + `days`."""
         return cls(
-            days,
+            lambda: days,
             lambda now: now // DAY - days if days else 0,
             lambda day: (day + days + 1) * DAY if days else None,
         )

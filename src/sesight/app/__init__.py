@@ -17,7 +17,6 @@ from urllib.parse import urlencode, urlsplit
 from sesight import __version__
 from sesight.domain.errors import NO_CREDENTIALS, SettingsError, StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.health import Seen, health
 from sesight.ingest.journal import Journal
@@ -222,10 +221,10 @@ class App:
     ) -> None:
         """Open the store and build the pipeline.
 
-        `journal` takes the lines of processed events; `backfill` takes events of send days before
-        the store's first; `count` is told of every batch; `secret_failed` of a stream whose secret
-        could not be read, else the metrics are. A process that is not `lasting` (a function) runs no
-        jobs, and what it answers is short enough for Lambda.
+        `journal` takes the lines of processed events; `backfill` takes events past retention too, save
+        of send days whose totals are final; `count` is told of every batch; `secret_failed` of a stream
+        whose secret could not be read, else the metrics are. A process that is not `lasting` (a function)
+        runs no jobs, and what it answers is short enough for Lambda.
         Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self.settings = settings
@@ -244,17 +243,16 @@ class App:
         )
         try:
             ids = None if journal is None else self._ids()
-            first_day = self._first_day() if backfill else None
         except BaseException:
             self.store.close()
             raise
         self.rules = Rules(
             counting=self.counting,
             suppression=settings.suppression,
-            expires_at=self.store.expires_at,
+            live_from=self.store.live_from,
             ignore_sets=frozenset(settings.intake.ignore_sets),
             accounts=frozenset(settings.intake.accounts),
-            backfill=first_day,
+            backfill=backfill,
         )
         observers = [] if count is None else [count]
         if journal is not None and ids is not None:
@@ -270,10 +268,6 @@ class App:
         self.intake: Intake | None = None
         self._writer: Writer | None = None
         self._swept_at: int | None = None
-
-    def _first_day(self) -> int:
-        first = self.store.first_day()
-        return self.clock() // DAY if first is None else first
 
     def _ids(self) -> Callable[[str], str | None]:
         """Return how lines name recipients: not at all where there is no key."""
@@ -402,7 +396,7 @@ class App:
         """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended."""
         now = self.clock()
         if self._swept_at is None or now - self._swept_at >= SWEEP_MS:
-            if self.store.sweep(now, SWEEP_ROWS) < SWEEP_ROWS:
+            if self.store.sweep(now, SWEEP_ROWS).most < SWEEP_ROWS:
                 self._swept_at = now
             due = self.store.suppressions_due(now, SWEEP_ROWS)
             if due:
@@ -478,7 +472,7 @@ class App:
             counting=self.counting,
             clock=self.clock,
             recipient_key=self.recipient_key,
-            retention=Retention(settings.store.retention_days, store.live_from, store.expires_at),
+            retention=Retention(lambda: store.retention.days, store.live_from, store.expires_at),
             policy=settings.suppression,
             intake=self.health,
             metrics=self.metrics.text,

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from sesight.cli import screen
     from sesight.ingest.files import Source
     from sesight.ingest.queue import Queue, QueueSummary
-    from sesight.ingest.replay import Summary
+    from sesight.ingest.replay import FrozenDay, Summary
 
 MEANINGS = {
     "created": "the first event of a message to a recipient",
     "updated": "something new about one",
     "duplicate": "known already, counted once",
-    "expired": "of a send day past retention, whose totals are final",
+    "expired": "of a send day past retention: not counted",
     "ignored": "nothing to count",
     "confirmed": "a subscription of a topic",
     "quarantined": "not understood or not routed: sesight quarantine list",
@@ -53,7 +53,10 @@ def replay(
         typer.Option(metavar="ID", help="The stream of events whose set no stream has."),
     ] = None,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Take events of send days before the store's first.")
+        bool,
+        typer.Option(
+            "--backfill", help="Take events past retention too, in as many runs as it takes."
+        ),
     ] = False,
     log_events: Annotated[
         bool, typer.Option("--log-events", help="Write a SES_EVENT_PROCESSED line for each event.")
@@ -107,12 +110,25 @@ def replay(
             f"{left:,} messages could not be stored: they are still in the queue.", file=sys.stderr
         )
         raise typer.Exit(1)
-    if summary.dispositions.get("refused"):
-        print(
-            f"{summary.dispositions['refused']:,} events were refused: {MEANINGS['refused']}.",
-            file=sys.stderr,
-        )
+    refused = summary.dispositions.get("refused")
+    if refused:
+        print(f"{refused:,} events were refused: {MEANINGS['refused']}.", file=sys.stderr)
+    if summary.frozen:
+        _say_frozen(summary.frozen)
+    if refused or summary.frozen:
         raise typer.Exit(1)
+
+
+def _say_frozen(days: list[FrozenDay]) -> None:
+    """Name the send days that a backfill could not take, and why."""
+    events = sum(each.events for each in days)
+    print(
+        f"{events:,} events were not taken: the store held their send days itself and their totals are "
+        "final. All others were taken. The days are:",
+        file=sys.stderr,
+    )
+    for each in days:
+        print(f"  {each.stream} {each.day}: {each.events:,} events", file=sys.stderr)
 
 
 def _sources(paths: list[str], region: str | None) -> list[Source]:

@@ -106,6 +106,9 @@ class Changes(Struct):
     `records` maps to the record after (the one before is what the view gave; None: it is new).
     `rollups` holds one increment per counter of each row; a store that derives rollups from its own
     change feed ignores them. `released` are ids of quarantined bodies now folded in or given up.
+    `backfilled` are (stream, UTC send day)s that a backfill took events of: unless the store has totals
+    of them already, they are kept from now on as if sent today. `event_at` is the newest time that
+    SES says in them (ms), by which a store judges its clock.
     `afterwards` gives what must further change of suppressions, over a view in which all of this is
     stored: asked in the same transaction, or else again and again until it changes nothing more.
     """
@@ -118,6 +121,8 @@ class Changes(Struct):
     released: list[str]
     newest_at: int | None = None
     afterwards: Callable[[View], Changes] | None = None
+    backfilled: Collection[tuple[str, int]] = ()
+    event_at: int | None = None
 
 
 class View(Protocol):
@@ -156,6 +161,12 @@ class View(Protocol):
 
     def room(self, reason: str) -> int:
         """Return how many more bodies of this reason the quarantine takes."""
+        ...
+
+    def is_frozen(self, stream: str, day: int, live_from: int) -> bool:
+        """Return whether the totals of a UTC send day before the day `live_from` are final: there are
+        some, and its records are not held for a backfill that goes on.
+        """
         ...
 
 
@@ -203,6 +214,26 @@ class Row(NamedTuple):
 
     key: RollupKey
     counts: Sequence[int]
+
+
+class Swept(Struct, frozen=True):
+    """What a sweep removed, how many of each; `expired_to`: the first UTC day (number) not expired;
+    `doubted`: the clock is too far ahead of what is known to be right, and nothing expired by it.
+    """
+
+    records: int
+    intents: int
+    quarantined: int
+    hours: int
+    expired_to: int
+    doubted: bool = False
+
+    @property
+    def most(self) -> int:
+        """Return how many records or intents went, whichever are more: as many as the limit means
+        that there may be more.
+        """
+        return max(self.records, self.intents)
 
 
 class Store(Protocol):
@@ -317,7 +348,11 @@ class Store(Protocol):
         ...
 
     def live_from(self, now: int) -> int:
-        """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
+        """Return the first UTC send day (number) that is not expired at `now` (epoch ms).
+
+        Where the store itself removes what expired, a `now` far ahead of what it knows of the time
+        does not count; and what it removed stays expired though a clock goes back.
+        """
         ...
 
     def repair(self, rollups: Rollups) -> None:
@@ -340,7 +375,9 @@ class Store(Protocol):
         ...
 
     def held_days(self, stream: str, now: int) -> Iterable[int]:
-        """Return the send days (numbers) of which records are still held."""
+        """Return the send days (numbers) of which records are still held: those not expired, and those
+        held for a backfill, which no other answer shows.
+        """
         ...
 
     def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
@@ -355,10 +392,9 @@ class Store(Protocol):
         """Wait until rollups agree with all commits answered so far."""
         ...
 
-    def sweep(self, now: int, limit: int) -> int:
+    def sweep(self, now: int, limit: int) -> Swept:
         """Remove up to `limit` expired records (their totals stay) and as many intents that were kept
-        for `INTENTS_KEPT` days, with old batches and quarantined bodies; return how many records or
-        intents went, whichever are more.
+        for `INTENTS_KEPT` days, with old batches, hour rows and quarantined bodies.
         """
         ...
 

@@ -52,17 +52,17 @@ if TYPE_CHECKING:
 class Rules(Struct, frozen=True, kw_only=True):
     """What the settings say of intake.
 
-    `expires_at` gives the end of a UTC send day's retention (ms; None: kept for ever). `backfill`
-    is the first send day of the store before the replay began: events of earlier days are taken
-    though they are past retention. `accounts` empty means any account.
+    `live_from` gives the first UTC send day (number) not past retention at a time (ms). `backfill`
+    takes events of earlier days too, save those whose totals are final. `accounts` empty means any
+    account.
     """
 
     counting: Counting
     suppression: SuppressionPolicy
-    expires_at: Callable[[int], int | None]
+    live_from: Callable[[int], int]
     ignore_sets: frozenset[str] = frozenset()
     accounts: frozenset[str] = frozenset()
-    backfill: int | None = None
+    backfill: bool = False
 
     @property
     def sets(self) -> dict[str, str]:
@@ -76,6 +76,9 @@ class Rules(Struct, frozen=True, kw_only=True):
         """
         return frozenset() if self.accounts else frozenset(self.sets)
 
+
+FROZEN = "frozen-day"
+"""The reason of an event that a backfill could not take: its send day was held here and is over."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
@@ -134,7 +137,8 @@ class Batch:
         self._items: dict[tuple[str, str], Suppression] = {}
         self._quarantined: dict[str, Quarantined] = {}
         self._room: dict[str, int] = {}
-        self._late: dict[int, bool] = {}
+        self._live_from = rules.live_from(now)
+        self._frozen: dict[tuple[str, int], bool] = {}
         self._released: list[str] = []
         self._held: dict[tuple[str, str], Suppression] = {}
         self._notes: dict[tuple[str, str], _CardNotes] = {}
@@ -304,8 +308,7 @@ class Batch:
         return any(tally is not None and tally.facts & REACHED for tally in (before, now))
 
     def _is_expired(self, sent_at: int) -> bool:
-        expires_at = self._rules.expires_at(sent_at // DAY)
-        return expires_at is not None and expires_at <= self._now
+        return sent_at // DAY < self._live_from
 
     def recall(self, message_ids: Collection[str]) -> None:
         """Load records to tally again by today's rules; what counts as before is not written."""
@@ -359,6 +362,8 @@ class Batch:
             self._released,
             self._now if records and self._told() else None,
             self.weigh if self._readings else None,
+            {place for place, is_frozen in self._frozen.items() if not is_frozen},
+            self._newest_told(),
         )
 
     def _told(self) -> bool:
@@ -366,6 +371,16 @@ class Batch:
         works, nor that an event which has not come will not come.
         """
         return any(each.origin not in OURS for each in self._readings)
+
+    def _newest_told(self) -> int | None:
+        """Return the newest time that SES says of anything; our own events have our clock's time."""
+        told = [
+            report.occurrence.at
+            for reading in self._readings
+            if reading.event is not None and reading.origin not in OURS
+            for report in reading.event.reports
+        ]
+        return max(told, default=None)
 
     def answers(self, lost: set[Key]) -> list[Processed]:
         """Return what became of each reading, given the keys that could not be stored."""
@@ -386,13 +401,15 @@ class Batch:
 
     def _fold(self, reading: Reading, event: Event, stream: str) -> Processed:
         day = event.identity.sent_at // DAY
-        late = self._late.get(day)
-        if late is None:
-            late = self._late[day] = self._is_late(day)
+        reason = None
+        late = day < self._live_from
+        if self._rules.backfill:
+            late = self._is_frozen(stream, day)
+            reason = FROZEN if late else None
         if late or not event.message_id:  # of no message that is held: who unsubscribed has left
             for report in event.reports:
                 self._note_causes(event, report, stream)
-            return Processed(reading, Disposition.EXPIRED, None, stream)
+            return Processed(reading, Disposition.EXPIRED, reason, stream)
         disposition = Disposition.DUPLICATE
         keys: tuple[Key, ...] = ()
         records = self._records
@@ -415,10 +432,15 @@ class Batch:
                 self._note_causes(event, report, stream)
         return Processed(reading, disposition, None, stream, after, keys)
 
-    def _is_late(self, day: int) -> bool:
-        """Return whether the records of a send day are past retention and not to be taken."""
-        backfill = self._rules.backfill
-        return self._is_expired(day * DAY) and (backfill is None or day >= backfill)
+    def _is_frozen(self, stream: str, day: int) -> bool:
+        """Return whether the totals of a send day are final, which a backfill must leave as they are."""
+        place = (stream, day)
+        found = self._frozen.get(place)
+        if found is None:
+            late = day < self._live_from
+            found = late and self._view.is_frozen(stream, day, self._live_from)
+            self._frozen[place] = found
+        return found
 
     def _meet(self, message_id: str, stream: str) -> None:
         if message_id not in self._streams:

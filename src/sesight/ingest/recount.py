@@ -48,7 +48,9 @@ class Difference(Struct, frozen=True, rename="camel"):
 
 
 class Frozen(Struct, frozen=True):
-    """Send days (numbers, both included) past retention, whose totals cannot be checked any more."""
+    """The first and last of the send days (numbers) past retention whose totals cannot be checked any
+    more: their records are gone.
+    """
 
     first: int
     last: int
@@ -126,17 +128,17 @@ def _look(
     first_day = store.first_day()
     if first_day is None:
         return found
-    live = first_day
-    while _is_expired(store, live, now):
-        live += 1
-    if live > first_day:
-        found.frozen = Frozen(first_day, live - 1)
-        found.unchecked.append("statement months: some of their send days may be past retention")
+    live = store.live_from(now)
     of = {stream: _days(store, stream, live, now) for stream in streams}
+    gone = {stream: _frozen(store, stream, live, days) for stream, days in of.items()}
+    frozen = [day for days in gone.values() for day in days]
+    if frozen:
+        found.frozen = Frozen(min(frozen), max(frozen))
+        found.unchecked.append("statement months: some of their send days may be past retention")
     total = sum(map(len, of.values()))
     for stream, days in of.items():
         cards = [card for card, _ in store.cards([stream])]
-        whole = _Whole(store, stream, cards, live, months=found.frozen is None)
+        whole = _Whole(store, stream, cards, gone[stream], months=not frozen)
         for day in days:
             _check_day(store, counting, stream, day, now, cards, whole, found)
             found.days += 1
@@ -164,15 +166,16 @@ def _suppressed(store: Store, stream: str) -> Rollups:
     return {row.key: list(row.counts) for row in store.rollups(Family.SUPPRESSED, stream)}
 
 
-def _is_expired(store: Store, day: int, now: int) -> bool:
-    expires_at = store.expires_at(day)
-    return expires_at is not None and expires_at <= now
-
-
 def _days(store: Store, stream: str, live: int, now: int) -> list[int]:
-    """Return the days that have records or totals and are not past retention."""
+    """Return the days that have records, or totals and are not past retention."""
     counted = store.rollups(Family.DAY, stream, "", live, None, "")
     return sorted({*store.held_days(stream, now), *(row.key.bucket for row in counted)})
+
+
+def _frozen(store: Store, stream: str, live: int, held: Collection[int]) -> set[int]:
+    """Return the days past retention that have totals and whose records are gone."""
+    counted = store.rollups(Family.DAY, stream, "", None, live, "")
+    return {row.key.bucket for row in counted if any(row.counts)}.difference(held)
 
 
 def _check_day(
@@ -185,11 +188,7 @@ def _check_day(
     whole: _Whole,
     found: Recount,
 ) -> None:
-    campaigns = {
-        card.campaign
-        for card in cards
-        if (card.first_sent_at or 0) // DAY <= day <= (card.last_sent_at or 0) // DAY
-    }
+    campaigns = {card.campaign for card in cards if day in _send_days(card)}
     oldest_hour = now // HOUR - HOURS_KEPT
     for _ in range(TRIES):
         before = _stored_day(store, stream, campaigns, day, oldest_hour)
@@ -253,18 +252,21 @@ def _report(key: RollupKey, was: Sequence[int], now: Sequence[int], found: Recou
             found.differences.append(Difference(*key, counter, stored, counted))
 
 
+def _send_days(card: Card) -> range:
+    """Return the days from a campaign's first send to its last."""
+    return range((card.first_sent_at or 0) // DAY, (card.last_sent_at or 0) // DAY + 1)
+
+
 class _Whole:
     """Rows that sum over send days, of which all must be held: ages and links of campaigns, months."""
 
     def __init__(
-        self, store: Store, stream: str, cards: Iterable[Card], live: int, *, months: bool
+        self, store: Store, stream: str, cards: Iterable[Card], frozen: set[int], *, months: bool
     ) -> None:
         self._store = store
         self._stream = stream
         self._months = months
-        self._campaigns = [
-            card.campaign for card in cards if (card.first_sent_at or 0) // DAY >= live
-        ]
+        self._campaigns = [card.campaign for card in cards if frozen.isdisjoint(_send_days(card))]
         self._rows: Rollups = {}
         self.unsure: set[str] = set()
         """Campaigns of which a day could not be read while nothing changed."""

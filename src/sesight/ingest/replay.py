@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
+from sesight.domain.text import DAY, day_name
+from sesight.ingest.batch import FROZEN
 from sesight.ingest.files import Source
 from sesight.ingest.readers import Portion, Readers, Task, read_here, read_in_order
 
@@ -31,14 +33,25 @@ SMALL = 4_000_000
 """Bytes up to which an input is read in this process."""
 
 
-class Summary(Struct, rename="camel"):
-    """What a replay did: dispositions sum to what was read."""
+class FrozenDay(Struct, frozen=True):
+    """A stream's send day whose totals are final, and how many events of it came."""
+
+    stream: str
+    day: str
+    events: int
+
+
+class Summary(Struct, rename="camel", omit_defaults=True):
+    """What a replay did: dispositions sum to what was read. `frozen` names the send days of which a
+    backfill could take nothing, if there are any.
+    """
 
     read: int
     dispositions: dict[str, int]
     seconds: float
     events_per_second: float
     reasons: dict[str, int]
+    frozen: list[FrozenDay] = []
 
 
 class Account:
@@ -49,15 +62,25 @@ class Account:
         self.read = 0
         self._dispositions: Counter[Disposition] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._frozen: Counter[tuple[str, int]] = Counter()
         self._started = time.perf_counter()
 
     def add(self, processed: list[Processed]) -> None:
         """Count what was processed."""
         self._dispositions.update([each.disposition for each in processed])
         self._reasons.update([each.reason for each in processed if each.reason is not None])
+        self._frozen.update(
+            [
+                (each.stream or "", each.reading.event.identity.sent_at // DAY)
+                for each in processed
+                if each.reason == FROZEN and each.reading.event is not None
+            ]
+        )
         self.read += len(processed)
 
-    def figures(self) -> tuple[int, dict[str, int], float, float, dict[str, int]]:
+    def figures(
+        self,
+    ) -> tuple[int, dict[str, int], float, float, dict[str, int], list[FrozenDay]]:
         """Return the fields of a summary."""
         seconds = time.perf_counter() - self._started
         return (
@@ -66,6 +89,7 @@ class Account:
             round(seconds, 3),
             round(self.read / seconds, 1) if seconds else 0.0,
             dict(sorted(self._reasons.items())),
+            [FrozenDay(name, day_name(day), n) for (name, day), n in sorted(self._frozen.items())],
         )
 
 

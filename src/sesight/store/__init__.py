@@ -22,7 +22,7 @@ STREAMS = {stream.id: stream for stream in (OUTREACH, FINANCE)}
 def open_store(
     url: str,
     *,
-    retention_days: int = 90,
+    retention_days: int | None = None,
     policy: SuppressionPolicy | None = None,
     clock: Clock = wall_clock,
     durability: str = "full",
@@ -32,7 +32,8 @@ def open_store(
     """Open the store of a URL, a file made if it is new; `streams` (by id) say which DynamoDB tables
     there are.
 
-    `retention_days`: 0 keeps records for ever. `durability` "normal" lets a power failure take the
+    `retention_days`: 0 keeps records for ever; None as the store has it, 90 in a new one; a shorter one
+    than the store's does nothing (see its `shorten`). `durability` "normal" lets a power failure take the
     last commits (never break the file), for a replay that can be run again.
     Raises SettingsError for a URL or file that cannot be one, StoreTooNew for a file of a newer
     Sesight, StoreUnavailable when it cannot be opened now.

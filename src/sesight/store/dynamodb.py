@@ -24,6 +24,7 @@ from sesight.domain.ports import (
     Page,
     Quarantined,
     Row,
+    Swept,
     View,
 )
 from sesight.domain.record import Record
@@ -32,7 +33,6 @@ from sesight.domain.stream import Stream
 from sesight.domain.suppression import Suppression, SuppressionPolicy, keys_of
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
-from sesight.store import retention
 from sesight.store.dynamo.calls import BATCH_READ, Calls, between, equals
 from sesight.store.dynamo.commit import CARD, Commit, Parts
 from sesight.store.dynamo.connection import (
@@ -60,6 +60,19 @@ from sesight.store.dynamo.values import RegisteredValues
 from sesight.store.dynamo.view import DynamoView
 from sesight.store.filters import PATIENCE
 from sesight.store.lists import LAST, QUARANTINE_MS
+from sesight.store.retention import (
+    DEFAULT_DAYS,
+    Look,
+    Retention,
+    Setting,
+    State,
+    believed,
+    changed,
+    in_force,
+    is_longer,
+    looked,
+    shortened,
+)
 from sesight.store.rollup_feed import Aggregator
 from sesight.store.sweeping import HOURS_KEPT
 
@@ -91,7 +104,7 @@ class DynamoStore:
         *,
         endpoint: str | None = None,
         prefix: str = "",
-        retention_days: int = 90,
+        retention_days: int | None = None,
         policy: SuppressionPolicy | None = None,
         clock: Clock,
     ) -> None:
@@ -114,7 +127,7 @@ class DynamoStore:
         if endpoint is not None:
             self.while_there_is(lambda: LOCAL_PATIENCE)
             create_tables(self.calls, streams, prefix)
-        self._notes = Notes(self.calls, control)
+        self._notes = Notes(self.calls, control, sweeps=self._local)
         self._quarantine = Quarantine(self.calls, control)
         self._rows = Rows(self.calls, self.tables)
         self._values = RegisteredValues(self.calls, self.tables)
@@ -123,7 +136,7 @@ class DynamoStore:
         self.conflicts = 0
         """How many records were decided again so far, since others had changed them first."""
         try:
-            self._settings = self._notes.retention(retention_days, clock() // DAY)
+            self.retention = self._open_retention(retention_days)
         except self.calls.failure as error:
             self.close()
             raise SettingsError(
@@ -140,6 +153,7 @@ class DynamoStore:
             clock,
             SuppressionPolicy() if policy is None else policy,
             self.expires_at,
+            self._hold,
         )
 
     def close(self) -> None:
@@ -175,7 +189,7 @@ class DynamoStore:
         """
         if self._closed:
             raise StoreUnavailable("The store is closed.")
-        view = DynamoView(self.calls, self.tables, self._quarantine)
+        view = DynamoView(self.calls, self.tables, self._quarantine, self._is_frozen)
         commit = Commit(self._parts, view)
         changes = fold(view)
         for _ in range(ROUNDS):
@@ -200,7 +214,7 @@ class DynamoStore:
         write either sees all.
         """
         for _ in range(ROUNDS):
-            view = DynamoView(self.calls, self.tables, self._quarantine)
+            view = DynamoView(self.calls, self.tables, self._quarantine, self._is_frozen)
             changes = decide(view)
             if not changes.suppressions:
                 return
@@ -272,20 +286,28 @@ class DynamoStore:
         if self._local:
             self.settle()
 
-    def sweep(self, now: int, limit: int) -> int:
+    def sweep(self, now: int, limit: int) -> Swept:
         """Remove what has outlived its use: old hour rows and quarantined bodies, and up to `limit`
         expired records and intents where DynamoDB's own expiry does not.
         """
+        if self._local:
+            self._look(now)
+        then = self.retention.believed(now)
         live_from = self.live_from(now)
         removed = 0
         for stream in self.tables if self._local else ():
+            held = self._notes.backfilled(stream, live_from, live_from)
             for day in self._notes.days(stream, 0, live_from):
-                if removed < limit:
+                if removed < limit and day not in held:
+                    self._notes.note_swept_to(day + 1)
                     removed += self._sweep_day(stream, day, limit - removed)
-        for stream in self.tables:
-            self._rows.forget_hours(stream, now // HOUR - HOURS_KEPT)
-        self._quarantine.release(self._quarantine.expired(now - QUARANTINE_MS))
-        return max(removed, self.sending.sweep(now, limit)) if self._local else removed
+        hours = sum(
+            self._rows.forget_hours(stream, then // HOUR - HOURS_KEPT) for stream in self.tables
+        )
+        bodies = self._quarantine.expired(then - QUARANTINE_MS)
+        self._quarantine.release(bodies)
+        intents = self.sending.sweep(then, limit) if self._local else 0
+        return Swept(removed, intents, len(bodies), hours, live_from, doubted=then != now)
 
     def _sweep_day(self, stream: str, day: int, limit: int) -> int:
         walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)
@@ -320,7 +342,7 @@ class DynamoStore:
 
     def message(self, message_id: str, now: int) -> list[Record]:
         """Return all records of one message that are still held, `*` last."""
-        view = DynamoView(self.calls, self.tables, self._quarantine)
+        view = DynamoView(self.calls, self.tables, self._quarantine, self._is_frozen)
         live_from = self.live_from(now) * DAY
         found = view.records([message_id]).get(message_id, [])
         return sorted(
@@ -489,12 +511,16 @@ class DynamoStore:
         return self._notes.noted("first_day")
 
     def held_days(self, stream: str, now: int) -> list[int]:
-        """Return the send days of which records are held and not expired, in order."""
+        """Return the send days of which records are held, in order."""
         if stream not in self.tables:
             return []
+        live = self.live_from(now)
         return [
             day
-            for day in self._notes.days(stream, self.live_from(now))
+            for day in [
+                *self._notes.backfilled(stream, live, live),
+                *self._notes.days(stream, live),
+            ]
             if next(self._log.walk(stream, day * DAY, (day + 1) * DAY), None) is not None
         ]
 
@@ -514,11 +540,90 @@ class DynamoStore:
 
     def live_from(self, now: int) -> int:
         """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
-        return retention.live_from(self._settings, now)
+        return self.retention.live_from(now)
 
     def expires_at(self, day: int) -> int | None:
         """Return when (epoch ms) the records sent on a UTC day expire, None for never."""
-        return retention.expires_at(self._settings, day)
+        return self.retention.expires_at(day)
+
+    def _open_retention(self, days: int | None) -> Retention:
+        """Return how long records are kept; a longer retention than there was is noted."""
+        now = self._clock()
+        state = self._notes.state()
+        if not state.settings or days is not None:
+            today = believed(state.look, now) // DAY
+
+            def lengthened(settings: list[Setting]) -> list[Setting]:
+                if not settings:
+                    return [Setting(today, DEFAULT_DAYS if days is None else days)]
+                if days is None or not is_longer(days, in_force(settings, today)[-1].days):
+                    return settings
+                return changed(settings, Setting(today, days), today)
+
+            self._notes.change_settings(lengthened)
+        if self._local and (state.look is None or not 0 <= now - state.look.known_at < HOUR):
+            self._note_look(state, now)
+        return Retention(self._notes.state, self._notes.state(), self._clock)
+
+    def _look(self, now: int) -> None:
+        """Look at the clock and note what is known of it then."""
+        self._note_look(self._notes.state(), now)
+        self.retention.take(self._notes.state())
+
+    def _note_look(self, state: State, now: int) -> None:
+        before = state.look or Look(self._notes.noted("newest_at") or now)
+        self._notes.note_look(looked(before, now, self._notes.noted("event_at")))
+
+    def shorten(self, days: int) -> Setting:
+        """Have records kept for fewer days from the day that is returned on; it can be taken back until
+        then. Raises InvalidRequest if that is not shorter.
+        """
+        today = self.retention.believed(self._clock()) // DAY
+
+        def shorter(settings: list[Setting]) -> list[Setting]:
+            return changed(settings, shortened(settings, days, today), today)
+
+        self._notes.change_settings(shorter)
+        state = self._notes.state()
+        self.retention.take(state)
+        return state.settings[-1]
+
+    def take_back(self) -> bool:
+        """Take a shorter retention back that is not in force yet; return whether there was one."""
+        today = self.retention.believed(self._clock()) // DAY
+        was = self.retention.planned is not None
+        self._notes.change_settings(lambda settings: in_force(settings, today))
+        self.retention.take(self._notes.state())
+        return was
+
+    # Backfills
+
+    def _has_totals(self, stream: str, day: int) -> bool:
+        rows = self.rollups(Family.DAY, stream, "", day, day + 1, "")
+        return any(any(row.counts) for row in rows)
+
+    def _is_frozen(self, stream: str, day: int, live_from: int) -> bool:
+        # totals first: who begins a backfill notes it before anything is counted
+        if stream not in self.tables or not self._has_totals(stream, day):
+            return False
+        taken_on = self._notes.taken_on(stream, day)
+        return taken_on is None or taken_on < live_from
+
+    def _hold(self, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Hold (stream, send day)s from today on, unless they are held or there are totals of them;
+        return those held with the day on which their backfill began.
+        """
+        now = self._clock()
+        today, live_from = self.retention.believed(now) // DAY, self.live_from(now)
+        held = {}
+        for stream, day in sorted(places):
+            taken_on = self._notes.taken_on(stream, day)
+            if (taken_on is None or taken_on < live_from) and not self._has_totals(stream, day):
+                self._notes.hold(stream, day, today, live_from)
+            taken_on = self._notes.taken_on(stream, day)
+            if taken_on is not None and taken_on >= live_from:
+                held[stream, day] = taken_on
+        return held
 
 
 def _add(rollups: Rollups, key: RollupKey, counts: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
 APPLICATION_ID = 0x53455349
 """Says "SESI" in the header of every file of ours."""
 
-VERSION = 5
+VERSION = 6
 """The version of schema.sql, in the header as user_version."""
 
 _HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
--- The tables of one Sesight store, version 4. A new file is made from this page; older files reach
+-- The tables of one Sesight store, version 6. A new file is made from this page; older files reach
 -- it through migrations/, one numbered step at a time. What each part means: docs and packing.py.
 
 -- Streams by number: the number is the top of every record's id. At most 63.
@@ -195,14 +195,25 @@ CREATE TABLE pause (
   counts     TEXT
 ) WITHOUT ROWID;
 
--- Every change of the retention setting: the UTC day it came into force, and its days (0: for ever).
+-- Every change of the retention setting: the UTC day it comes into force, and its days (0: for ever).
 CREATE TABLE retention (
   no       INTEGER PRIMARY KEY,
   from_day INTEGER NOT NULL,
   days     INTEGER NOT NULL
 );
 
--- newest_at (ms), synced_at (ms), first_day, generation (raised when values go), values_swept (day).
+-- Send days that a backfill took events of, and the UTC day on which it took the first: they are kept as
+-- if sent then. `stream` is the stream's number.
+CREATE TABLE backfill (
+  stream   INTEGER NOT NULL,
+  day      INTEGER NOT NULL,
+  taken_on INTEGER NOT NULL,
+  PRIMARY KEY (stream, day)
+) WITHOUT ROWID;
+
+-- newest_at (ms), synced_at (ms), first_day, generation (raised when values go), values_swept (day),
+-- swept_to (the first UTC day never swept); of the clock (retention.py, ms): known_at, doubted_from,
+-- doubted_at, doubted_event_at, event_at (the newest time that SES said).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value INTEGER NOT NULL

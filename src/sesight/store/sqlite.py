@@ -24,18 +24,32 @@ from sesight.domain.ports import (
     Page,
     Quarantined,
     Row,
+    Swept,
     View,
 )
 from sesight.domain.record import Record
 from sesight.domain.rollup import Rollups
 from sesight.domain.suppression import Suppression, SuppressionPolicy
-from sesight.domain.text import DAY
-from sesight.store import lists, pages, retention, sending, sweeping, totals
+from sesight.domain.text import DAY, HOUR
+from sesight.store import backfill, lists, pages, sending, sweeping, totals
 from sesight.store.file import open_reader, open_writer, translated
 from sesight.store.messageid import pack
 from sesight.store.numbers import Numbers, reading
 from sesight.store.packing import decode
-from sesight.store.retention import Setting
+from sesight.store.retention import (
+    AHEAD,
+    DEFAULT_DAYS,
+    Look,
+    Retention,
+    Setting,
+    State,
+    believed,
+    changed,
+    in_force,
+    is_longer,
+    looked,
+    shortened,
+)
 from sesight.store.rowid import first_id, sent_of, stream_of
 from sesight.store.sending import SqliteSendLog
 from sesight.store.shared import Values
@@ -68,14 +82,15 @@ class SqliteStore:
         self,
         path: Path,
         *,
-        retention_days: int = 90,
+        retention_days: int | None = None,
         policy: SuppressionPolicy | None = None,
         clock: Clock = wall_clock,
         durability: str = "full",
         busy_timeout_ms: int = 5_000,
     ) -> None:
         """Open or make the file; `durability` is full, normal (may lose the last commits at a
-        power failure) or off. Raises SettingsError, StoreTooNew, StoreUnavailable.
+        power failure) or off. A longer `retention_days` than the store's comes into force, a shorter
+        one only by `shorten`. Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self._path = path
         self._policy = SuppressionPolicy() if policy is None else policy
@@ -89,7 +104,7 @@ class SqliteStore:
         self._numbers: Numbers
         self._open()
         try:
-            self._settings = self._remember_retention(retention_days)
+            self.retention = self._open_retention(retention_days)
         except BaseException:
             self.close()
             raise
@@ -196,6 +211,10 @@ class SqliteStore:
                 first_day = write_records(connection, numbers, view, changes.records)
                 if first_day is not None:
                     _note(connection, "first_day", first_day, "min")
+            if changes.backfilled:  # before the totals: what is counted now is of this backfill
+                today = self.retention.believed(self._clock()) // DAY
+                live_from = self.live_from(self._clock())
+                backfill.hold(connection, numbers, changes.backfilled, today, live_from)
             self._put_suppressions(connection, changes)
             if changes.afterwards is not None:
                 self._put_suppressions(connection, changes.afterwards(view))
@@ -209,6 +228,8 @@ class SqliteStore:
                 )
             if changes.newest_at is not None:
                 _note(connection, "newest_at", changes.newest_at, "max")
+            if changes.event_at is not None and changes.event_at <= self._clock() + AHEAD:
+                _note(connection, "event_at", changes.event_at, "max")
         return set()
 
     def _put_suppressions(self, connection: sqlite3.Connection, changes: Changes) -> None:
@@ -227,19 +248,32 @@ class SqliteStore:
 
     def live_from(self, now: int) -> int:
         """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
-        return retention.live_from(self._settings, now)
+        return self.retention.live_from(now)
 
     def repair(self, rollups: Rollups) -> None:
         """Add increments to rollup rows, and sum totals of their campaigns anew; see the port."""
         with self._writing() as connection:
             totals.mend(connection, self._numbers, rollups)
 
-    def sweep(self, now: int, limit: int) -> int:
+    def sweep(self, now: int, limit: int) -> Swept:
         """Remove up to `limit` expired records and what has outlived its use beside them."""
-        live_from = retention.live_from(self._settings, now)
         with self._writing() as connection:
-            removed = sweeping.sweep(connection, now, limit, live_from)
-            return max(removed, sending.sweep(connection, now, limit))
+            self.retention.take(_look(connection, now))
+            then = self.retention.believed(now)
+            live_from = self.live_from(now)
+            removed = sweeping.sweep(connection, then, limit, live_from)
+            if removed.swept_to:
+                _note(connection, "swept_to", removed.swept_to, "max")
+            intents = sending.sweep(connection, then, limit)
+        self.retention.take(self._read_retention())
+        return Swept(
+            removed.records,
+            intents,
+            removed.quarantined,
+            removed.hours,
+            live_from,
+            doubted=then != now,
+        )
 
     def sync(self) -> None:
         """Make durable what was committed so far, which `normal` alone does not."""
@@ -268,13 +302,13 @@ class SqliteStore:
         self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
     ) -> Page:
         """Return a page of records; see the port."""
-        live_from = retention.live_from(self._settings, now) * DAY
+        live_from = self.live_from(now) * DAY
         with self._reading() as (connection, values):
             return pages.page(connection, values, wanted, limit, cursor, live_from, newer=newer)
 
     def message(self, message_id: str, now: int) -> list[Record]:
         """Return all records of one message that are still held, `*` last."""
-        live_from = retention.live_from(self._settings, now) * DAY
+        live_from = self.live_from(now) * DAY
         packed = pack(message_id)
         with self._reading() as (connection, values):
             streams = dict(connection.execute("SELECT no, id FROM stream"))
@@ -382,22 +416,26 @@ class SqliteStore:
         return self._noted("first_day")
 
     def held_days(self, stream: str, now: int) -> list[int]:
-        """Return the send days of which records are held and not expired, in order."""
-        day = retention.live_from(self._settings, now)
+        """Return the send days of which records are held, in order."""
+        day = live = self.live_from(now)
         days = []
         with self._reading() as (connection, _):
             number = totals.find_stream(connection, stream)
-            while number is not None:
-                (found,) = connection.execute(
-                    "SELECT min(id) FROM record WHERE id >= ? AND id < ?",
-                    (first_id(number, day * DAY), first_id(number + 1, 0)),
-                ).fetchone()
+            if number is None:
+                return []
+            earliest = "SELECT min(id) FROM record WHERE id >= ? AND id < ?"
+            for of, past in sorted(backfill.held(connection, live)):
+                ids = (first_id(number, past * DAY), first_id(number, (past + 1) * DAY))
+                if of == number and connection.execute(earliest, ids).fetchone()[0] is not None:
+                    days.append(past)
+            while True:
+                ids = (first_id(number, day * DAY), first_id(number + 1, 0))
+                (found,) = connection.execute(earliest, ids).fetchone()
                 if found is None:
-                    break
+                    return days
                 day = sent_of(found) // DAY
                 days.append(day)
                 day += 1
-        return days
 
     def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
         """Yield every record sent on a UTC day, expired or not."""
@@ -427,19 +465,59 @@ class SqliteStore:
 
     def expires_at(self, day: int) -> int | None:
         """Return when (epoch ms) the records sent on a UTC day expire, None for never."""
-        return retention.expires_at(self._settings, day)
+        return self.retention.expires_at(day)
 
-    def _remember_retention(self, days: int) -> list[Setting]:
-        """Return every retention setting there was, the one of now the last."""
-        read = "SELECT from_day, days FROM retention ORDER BY no"
+    def _open_retention(self, days: int | None) -> Retention:
+        """Return how long records are kept; a longer retention than there was is noted."""
+        now = self._clock()
         with self._writing() as connection:
-            settings = [Setting(*row) for row in connection.execute(read)]
-            if not settings or settings[-1].days != days:
-                settings.append(Setting(self._clock() // DAY, days))
-                connection.execute(
-                    "INSERT INTO retention (from_day, days) VALUES (?, ?)", settings[-1]
-                )
-        return settings
+            state = _state(connection)
+            if not state.settings:
+                days = DEFAULT_DAYS if days is None else days
+                _write_settings(connection, [Setting(now // DAY, days)])
+            elif days is not None:
+                self._lengthen(connection, state, days, now)
+        if state.look is None or not 0 <= now - state.look.known_at < HOUR:
+            with (
+                suppress(StoreUnavailable),
+                self._writing() as connection,
+            ):  # a full disk can be read
+                _look(connection, now)
+        return Retention(self._read_retention, self._read_retention(), self._clock)
+
+    def _lengthen(self, connection: sqlite3.Connection, state: State, days: int, now: int) -> None:
+        today = believed(state.look, now) // DAY
+        if is_longer(days, in_force(state.settings, today)[-1].days):
+            _write_settings(connection, changed(state.settings, Setting(today, days), today))
+
+    def shorten(self, days: int) -> Setting:
+        """Have records kept for fewer days from the day that is returned on; it can be taken back until then.
+
+        Raises InvalidRequest if that is not shorter.
+        """
+        with self._writing() as connection:
+            state = _state(connection)
+            today = believed(state.look, self._clock()) // DAY
+            new = shortened(state.settings, days, today)
+            _write_settings(connection, changed(state.settings, new, today))
+            state = _state(connection)
+        self.retention.take(state)
+        return new
+
+    def take_back(self) -> bool:
+        """Take a shorter retention back that is not in force yet; return whether there was one."""
+        with self._writing() as connection:
+            state = _state(connection)
+            held = in_force(state.settings, believed(state.look, self._clock()) // DAY)
+            _write_settings(connection, held)
+            taken_back = len(held) < len(state.settings)
+            state = _state(connection)
+        self.retention.take(state)
+        return taken_back
+
+    def _read_retention(self) -> State:
+        with self._reading() as (connection, _):
+            return _state(connection)
 
     # The file
 
@@ -484,6 +562,42 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _state(connection: sqlite3.Connection) -> State:
+    """Return what is written down of retention and of the clock."""
+    settings = [
+        Setting(*row)
+        for row in connection.execute("SELECT from_day, days FROM retention ORDER BY no")
+    ]
+    noted = dict(connection.execute("SELECT name, value FROM meta"))
+    # an older Sesight noted no look, but when it took in the newest event
+    known_at = noted.get("known_at", noted.get("newest_at"))
+    doubt = [noted.get(f"doubted_{name}") for name in ("from", "at", "event_at")]
+    return State(
+        settings,
+        None if known_at is None else Look(known_at, *doubt),
+        noted.get("swept_to", 0),
+    )
+
+
+def _look(connection: sqlite3.Connection, now: int) -> State:
+    """Look at the clock and note what is known of it then; return all that is written down."""
+    state = _state(connection)
+    found = connection.execute("SELECT value FROM meta WHERE name = 'event_at'").fetchone()
+    look = looked(state.look or Look(now), now, found[0] if found else None)
+    names = ("known_at", "doubted_from", "doubted_at", "doubted_event_at")
+    connection.executemany("DELETE FROM meta WHERE name = ?", [(name,) for name in names])
+    connection.executemany(
+        "INSERT INTO meta (name, value) VALUES (?, ?)",
+        [(name, value) for name, value in zip(names, look, strict=True) if value is not None],
+    )
+    return state._replace(look=look)
+
+
+def _write_settings(connection: sqlite3.Connection, settings: Sequence[Setting]) -> None:
+    connection.execute("DELETE FROM retention")
+    connection.executemany("INSERT INTO retention (from_day, days) VALUES (?, ?)", settings)
 
 
 def _note(connection: sqlite3.Connection, name: str, value: int, how: str) -> None:

@@ -203,6 +203,13 @@ _OF_CAMPAIGN = (
 )
 
 
+def has_day(connection: sqlite3.Connection, stream: str, day: int) -> bool:
+    """Return whether anything is counted on a stream's send day."""
+    return any(
+        any(row.counts) for row in rows(connection, Family.DAY, stream, "", day, day + 1, "")
+    )
+
+
 def of_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> list[Row]:
     """Return a campaign's running totals; see the port."""
     return [

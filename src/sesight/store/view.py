@@ -13,6 +13,7 @@ from msgspec import Struct
 from sesight.domain.ports import Quarantined
 from sesight.domain.record import Record
 from sesight.domain.suppression import Suppression
+from sesight.store import backfill, totals
 from sesight.store.messageid import Packed, pack
 from sesight.store.numbers import Numbers
 from sesight.store.packing import Before, decode
@@ -138,6 +139,12 @@ class SqliteView:
             "SELECT count(*), coalesce(sum(size), 0) FROM quarantine WHERE reason = ?", (reason,)
         ).fetchone()
         return max(ROOM_ROWS - rows, 0) if size < ROOM_BYTES else 0
+
+    def is_frozen(self, stream: str, day: int, live_from: int) -> bool:
+        """Return whether the totals of a send day are final; see the port."""
+        return totals.has_day(self._connection, stream, day) and not backfill.is_held(
+            self._connection, stream, day, live_from
+        )
 
     def _rows(self, select: str, values: Sequence[Any]) -> Iterator[Any]:
         return rows_in(self._connection, select, values)

@@ -318,13 +318,24 @@ def test_76_late_open(reception: Reception) -> None:
 
 
 def test_76_backfill(reception: Reception) -> None:
-    """Backfill takes events of days from before the store's first, and of no other."""
-    reception.now = expires_at(SENT_AT // DAY)
-    reception.change(backfill=SENT_AT // DAY)
+    """Backfill takes events past retention, in any number of runs, and none of a day that was held."""
+    day = SENT_AT // DAY
+    reception.now = expires_at(day) + 5 * DAY
     assert reception.take(raw("delivery.json")) == ["expired"]
-    reception.change(backfill=SENT_AT // DAY + 1)
+    reception.change(backfill=True)
     assert reception.take(raw("delivery.json")) == ["created"]
-    assert reception.totals()["delivered"] == 1
+    reception.now += DAY
+    assert reception.take(raw("delivery.json"), raw("open.json")) == ["duplicate", "created"]
+    assert reception.totals()["delivered"] == 2
+
+
+def test_76_backfill_of_a_held_day(reception: Reception) -> None:
+    """Of a day that the store held itself and whose records expired, backfill takes nothing."""
+    assert reception.take(raw("send.json")) == ["created"]
+    reception.now = expires_at(SENT_AT // DAY)
+    reception.change(backfill=True)
+    assert reception.take(raw("delivery.json")) == ["expired frozen-day"]
+    assert reception.totals() == {"recipients": 1, "pending": 1, "sent": 1, "attempted": 1}
 
 
 def test_77_delays(reception: Reception) -> None:

@@ -8,7 +8,7 @@ version in its condition. It costs what 25 PutItem cost, and a third of their ti
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -32,9 +32,10 @@ from sesight.store.dynamo.items import (
 from sesight.store.dynamo.keys import month_of, places
 from sesight.store.dynamo.notes import Notes
 from sesight.store.dynamo.quarantine import Quarantine
-from sesight.store.dynamo.tables import StreamTables
+from sesight.store.dynamo.tables import EXPIRES, StreamTables
 from sesight.store.dynamo.view import DynamoView, Place
 from sesight.store.lists import described
+from sesight.store.retention import AHEAD
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Parts(NamedTuple):
     clock: Clock
     policy: SuppressionPolicy
     expires_at: Callable[[int], int | None]
+    hold: Callable[[Collection[tuple[str, int]]], Mapping[tuple[str, int], int]]
+    """Holds send days for a backfill; returns those held, with the day on which it began."""
 
 
 class _Writing(NamedTuple):
@@ -77,6 +80,7 @@ class Commit:
         self._suppressions: dict[Place, tuple[Suppression, int]] = {}
         self._bodies: set[str] = set()
         self._unread: set[Key] = set()
+        self._taken_on: Mapping[tuple[str, int], int] = {}
         self.lost: set[Key] = set()
         """Keys that could not be stored."""
         self.conflicts: set[Key] = set()
@@ -97,6 +101,8 @@ class Commit:
         If not, the view knows better, and the batch is to be decided again.
         """
         self.conflicts = set()
+        if changes.backfilled:
+            self._taken_on = self._parts.hold(changes.backfilled)
         writings, suppressions, bodies = self._prepared(changes)
         self._parts.quarantine.put(bodies)
         self._bodies |= {held.id for held in bodies}
@@ -147,10 +153,15 @@ class Commit:
         replaces = None if held is None else held.item
         if done is not None:
             replaces = done[1]
+        day = record.identity.sent_at // DAY
+        expires_at = self._parts.expires_at(self._taken_on.get((record.stream, day), day))
+        if expires_at is not None and replaces is not None and EXPIRES in replaces:
+            # what a backfill holds longer, a late event of the usual way must not end early
+            expires_at = max(expires_at, int(replaces[EXPIRES]["N"]) * 1_000)
         item = record_item(
             record,
             places(record, months=self._tables(record.stream).months),
-            self._parts.expires_at(record.identity.sent_at // DAY),
+            expires_at,
             version_of(replaces) + 1,
             record_body(record),
         )
@@ -332,6 +343,8 @@ class Commit:
             self._parts.quarantine.release(sorted({*changes.released, *folded}))
         if changes.newest_at is not None:
             self._parts.notes.note_newest(changes.newest_at)
+        if changes.event_at is not None and changes.event_at <= self._parts.clock() + AHEAD:
+            self._parts.notes.note_event(changes.event_at)
 
 
 @cache

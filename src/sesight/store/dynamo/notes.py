@@ -1,20 +1,21 @@
-"""What the store notes of itself in the control table: retention, first and newest, and in which
-send days and statement months there may be records.
+"""What the store notes of itself in the control table: retention, first and newest, in which send days
+and statement months there may be records, and which send days are held for a backfill.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sesight.domain.text import day_name, day_number
 from sesight.store.dynamo.calls import Calls, between, equals
-from sesight.store.dynamo.items import Item
-from sesight.store.retention import Setting
+from sesight.store.dynamo.items import Item, version_of
+from sesight.store.retention import Look, Setting, State
 
 META = "META"
 DAYS = "DAYS"
 MONTHS = "MONTHS"
+BACKFILL = "BACKFILL"
 
 NEWEST_STEP = 1_000
 """Milliseconds by which the newest intake time must have grown to be written again."""
@@ -23,9 +24,12 @@ NEWEST_STEP = 1_000
 class Notes:
     """The notes of one store. Remembers what it wrote, so that most batches write none."""
 
-    def __init__(self, calls: Calls, table: str) -> None:
-        """Look at the control table."""
+    def __init__(self, calls: Calls, table: str, *, sweeps: bool) -> None:
+        """Look at the control table; `sweeps`: this store itself removes what expired."""
         self._calls = calls
+        self._sweeps = sweeps
+        self._event = 0
+        self._backfilled: dict[tuple[str, int], int] = {}
         self._table = table
         self._newest = -NEWEST_STEP
         self._first: int | None = None
@@ -37,32 +41,102 @@ class Notes:
 
     # Retention
 
-    def retention(self, days: int, today: int) -> list[Setting]:
-        """Return every retention setting there was; that of now is added if it differs."""
-        key = self._key(META, "retention")
+    def state(self) -> State:
+        """Return what is written down of retention and, where this store expires records itself, of the
+        clock.
+        """
+        settings, _ = self._settings()
+        if not self._sweeps:
+            return State(settings)
+        item = self._calls.get(self._table, self._key(META, "clock"))
+        look = None
+        if item is not None:
+            seen = [int(item[name]["N"]) if name in item else None for name in Look._fields]
+            look = Look(seen[0] or 0, *seen[1:])
+        return State(settings, look, self.noted("swept_to") or 0)
+
+    def _settings(self) -> tuple[list[Setting], int]:
+        """Return every retention setting there was, and the version of the list."""
+        item = self._calls.get(self._table, self._key(META, "retention"))
+        if item is None:
+            return [], 0
+        held = [each["L"] for each in item["settings"]["L"]]
+        return [Setting(int(day["N"]), int(kept["N"])) for day, kept in held], version_of(item)
+
+    def change_settings(self, change: Callable[[list[Setting]], list[Setting]]) -> None:
+        """Change the list of settings; `change` is asked again when somebody else was faster."""
         while True:
-            item = self._calls.get(self._table, key)
-            held = [each["L"] for each in item["settings"]["L"]] if item else []
-            settings = [Setting(int(day["N"]), int(kept["N"])) for day, kept in held]
-            if settings and settings[-1].days == days:
-                return settings
-            settings.append(Setting(today, days))
-            written = {
-                "L": [{"L": [{"N": str(number)} for number in setting]} for setting in settings]
-            }
+            before, version = self._settings()
+            after = change(before)
+            if after == before:
+                return
+            written = {"L": [{"L": [{"N": str(number)} for number in each]} for each in after]}
             try:
                 self._calls(
                     "put_item",
                     TableName=self._table,
-                    Item={**key, "settings": written, "version": {"N": str(len(settings))}},
+                    Item={
+                        **self._key(META, "retention"),
+                        "settings": written,
+                        "version": {"N": str(version + 1)},
+                    },
                     ConditionExpression="attribute_not_exists(pk) OR version = :before",
-                    ExpressionAttributeValues={":before": {"N": str(len(held))}},
+                    ExpressionAttributeValues={":before": {"N": str(version)}},
                 )
             except self._calls.failure as error:
                 if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                     raise
             else:
-                return settings
+                return
+
+    def note_look(self, look: Look) -> None:
+        """Note what was seen of the clock."""
+        seen = {
+            name: {"N": str(value)} for name, value in look._asdict().items() if value is not None
+        }
+        self._calls("put_item", TableName=self._table, Item={**self._key(META, "clock"), **seen})
+
+    def note_swept_to(self, day: int) -> None:
+        """Note the first UTC day never swept; the latest stays."""
+        self._note("swept_to", day, "<")
+
+    # Backfills
+
+    def taken_on(self, stream: str, day: int) -> int | None:
+        """Return the day on which a backfill of a send day began, None if there is none."""
+        place = (stream, day)
+        if place not in self._backfilled:
+            key = self._key(f"{BACKFILL}#{stream}", day_name(day))
+            item = self._calls.get(self._table, key)
+            if item is None:
+                return None
+            self._backfilled[place] = int(item["takenOn"]["N"])
+        return self._backfilled[place]
+
+    def hold(self, stream: str, day: int, today: int, live_from: int) -> None:
+        """Note that a backfill of a send day begins today, unless it has begun and is not over."""
+        key = self._key(f"{BACKFILL}#{stream}", day_name(day))
+        self._update(
+            key,
+            UpdateExpression="SET takenOn = :today",
+            ConditionExpression="attribute_not_exists(pk) OR takenOn < :live",
+            ExpressionAttributeValues={
+                ":today": {"N": str(today)},
+                ":live": {"N": str(live_from)},
+            },
+        )
+        self._backfilled.pop((stream, day), None)
+        self.taken_on(stream, day)
+
+    def backfilled(self, stream: str, until: int, live_from: int) -> list[int]:
+        """Return the send days before the day `until` whose backfill began on `live_from` or later."""
+        items = self._calls.query(
+            TableName=self._table,
+            **between(("pk", f"{BACKFILL}#{stream}"), ("sk", day_name(0), day_name(until - 1))),
+        )
+        return [
+            day_number(item["sk"]["S"]) for item in items if int(item["takenOn"]["N"]) >= live_from
+        ]
 
     # First and newest
 
@@ -72,6 +146,12 @@ class Notes:
             return
         self._note("newest_at", at, "<")
         self._newest = at
+
+    def note_event(self, at: int) -> None:
+        """Note a time that SES said; the latest stays. Only who sweeps asks for it."""
+        if self._sweeps and at - self._event >= NEWEST_STEP:
+            self._note("event_at", at, "<")
+            self._event = at
 
     def note_first_day(self, day: int) -> None:
         """Note a send day; the first stays."""

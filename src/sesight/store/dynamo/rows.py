@@ -300,8 +300,8 @@ class Rows:
         self._calls.delete_many(table, [_key_of(part) for part in old])
         return len(old)
 
-    def forget_hours(self, stream: str, before: int) -> None:
-        """Delete the hour rows of buckets before one."""
+    def forget_hours(self, stream: str, before: int) -> int:
+        """Delete the hour rows of buckets before one; return how many parts of rows went."""
         table = self._streams[stream].rollups.name
         arguments = between(
             ("pk", scope_key(Family.HOUR, "")),
@@ -309,6 +309,7 @@ class Rows:
         )
         parts = list(self._parts(table, stream, **arguments))
         self._calls.delete_many(table, [_key_of(part) for part in parts])
+        return len(parts)
 
 
 def summed(parts: Iterable[Part]) -> Iterator[Row]:

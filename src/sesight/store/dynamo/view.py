@@ -36,13 +36,18 @@ class DynamoView:
     """
 
     def __init__(
-        self, calls: Calls, streams: Mapping[str, StreamTables], quarantine: Quarantine
+        self,
+        calls: Calls,
+        streams: Mapping[str, StreamTables],
+        quarantine: Quarantine,
+        is_frozen: Callable[[str, int, int], bool],
     ) -> None:
         """Read from the tables of all streams: a message's stream is not known by its id."""
         self._calls = calls
         self._streams = streams
         self._of_table = {tables.tracking.name: name for name, tables in streams.items()}
         self._quarantine = quarantine
+        self._is_frozen = is_frozen
         self._whole: set[str] = set()
         self._asked: set[Key] = set()
         self.held: dict[str, dict[Key, Held]] = {}
@@ -203,3 +208,7 @@ class DynamoView:
     def room(self, reason: str) -> int:
         """Return how many more bodies of this reason the quarantine takes."""
         return self._quarantine.room(reason)
+
+    def is_frozen(self, stream: str, day: int, live_from: int) -> bool:
+        """Return whether the totals of a send day are final; see the port."""
+        return self._is_frozen(stream, day, live_from)

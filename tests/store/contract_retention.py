@@ -1,0 +1,295 @@
+"""What every store must do about the time: how long it keeps, by whose word, and by which clock.
+
+Bound as `contract.py` is; `reopen(clock=…)` opens the same data with another clock.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from sesight.domain.errors import InvalidRequest
+from sesight.domain.event import Delivery, Event, Identity, Report, Send
+from sesight.domain.ports import Quarantined, Store, Swept
+from sesight.domain.sending import INTENTS_KEPT, State
+from sesight.domain.text import DAY, HOUR
+from tests.store.anything import ses_id
+from tests.store.contract import BOTH, NOW, TODAY, apply, changes, put, record
+from tests.store.contract_sending import all_of, batch_of, blocks, intent_of
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, now: int) -> None:
+        """Start at a time."""
+        self.now = now
+
+    def __call__(self) -> int:
+        """Return the time it is set to."""
+        return self.now
+
+
+def sent_at(at: int, number: int, *more: Delivery) -> list[tuple[str, Event]]:
+    """Return the events of a message sent at `at` to one recipient."""
+    identity = Identity(at, "news@example.com", "Hello", tags=(("campaign_id", "spring"),))
+    return [
+        (
+            "outreach",
+            Event(ses_id(at, number), identity, (Report(f"jo{number}@example.org", one),)),
+        )
+        for one in (Send(at), *more)
+    ]
+
+
+def seen(store: Store, now: int) -> list[str]:
+    """Return the ids of the messages that the log shows at a time."""
+    return [one.message_id for one in store.messages(BOTH, 99, None, now).records]
+
+
+class Settings:
+    """A longer retention holds as soon as it is said; a shorter one is asked for, and has a day."""
+
+    def test_longer(self, reopen: Callable[..., Store]) -> None:
+        """A longer retention holds only for what is sent after the change."""
+        reopen(retention_days=7).close()
+        store = reopen(retention_days=400)
+        days = (TODAY - 5, TODAY, TODAY + 1)
+        assert [store.expires_at(day) for day in days] == [
+            (TODAY - 5 + 8) * DAY,
+            (TODAY + 8) * DAY,
+            (TODAY + 1 + 401) * DAY,
+        ]
+        store.close()
+        store = reopen(retention_days=0)
+        assert (store.expires_at(TODAY), store.expires_at(TODAY + 1)) == ((TODAY + 8) * DAY, None)
+        store.close()
+
+    @pytest.mark.parametrize("days", [5, None])
+    def test_shorter_at_a_start(self, days: int | None, reopen: Callable[..., Store]) -> None:
+        """A shorter retention does nothing by being said at a start, nor does one that is not said."""
+        reopen(retention_days=90).close()
+        store = reopen(retention_days=days)
+        put(store, record(NOW - 30 * DAY, 1))
+        assert (store.retention.days, store.retention.planned) == (90, None)
+        assert store.sweep(NOW, 9).records == 0
+        assert store.expires_at(TODAY) == (TODAY + 91) * DAY
+        store.close()
+
+    def test_shorter(self, reopen: Callable[..., Store]) -> None:
+        """A shorter retention that is asked for holds for all, more than a day later and not before."""
+        clock = Clock(NOW)
+        store, other = (reopen(retention_days=90, clock=clock) for _ in range(2))
+        put(store, record(NOW - 30 * DAY, 1))
+        assert store.shorten(5) == (TODAY + 2, 5)
+        clock.now = (TODAY + 2) * DAY - 1
+        for each in (store, other):
+            assert (each.retention.days, each.retention.planned) == (90, (TODAY + 2, 5))
+            assert each.expires_at(TODAY - 30) == (TODAY + 61) * DAY
+        assert store.sweep(clock.now, 9).records == 0
+        clock.now = (TODAY + 2) * DAY
+        store.sweep(clock.now - 1, 9)
+        for each in (store, other):
+            assert (each.retention.days, each.retention.planned) == (5, None)
+            assert each.expires_at(TODAY - 30) == (TODAY - 24) * DAY
+        assert seen(other, clock.now) == []
+        assert store.sweep(clock.now, 9).records == 1
+        store.close()
+        other.close()
+
+    def test_taken_back(self, reopen: Callable[..., Store]) -> None:
+        """Until it holds, a shorter retention can be taken back, as if it had not been asked for."""
+        clock = Clock(NOW)
+        store = reopen(retention_days=90, clock=clock)
+        store.shorten(5)
+        store.shorten(7)
+        assert store.retention.planned == (TODAY + 2, 7)
+        assert [store.take_back(), store.take_back()] == [True, False]
+        clock.now = (TODAY + 2) * DAY
+        assert (store.retention.days, store.retention.planned) == (90, None)
+        store.close()
+
+    @pytest.mark.parametrize("days", [90, 91, 0])
+    def test_not_shorter(self, days: int, reopen: Callable[..., Store]) -> None:
+        """What is not shorter is no shortening."""
+        store = reopen(retention_days=90)
+        with pytest.raises(InvalidRequest):
+            store.shorten(days)
+        store.close()
+
+
+class Clocks:
+    """Nothing expires by a clock that there is no reason to believe."""
+
+    def test_swept(self, store: Store) -> None:
+        """A sweep says how many of each went, and up to where records are expired."""
+        old = NOW - (INTENTS_KEPT + 1) * DAY
+        put(
+            store,
+            record(NOW - 91 * DAY, 1),
+            quarantined=[Quarantined("1", "odd", "", b"", NOW - 31 * DAY)],
+        )
+        store.sending.begin(batch_of(1, id="b", at=old))
+        store.sending.settle([intent_of("a@example.org", at=old, state=State.REFUSED)])
+        assert store.sweep(NOW, 10) == Swept(1, 1, 1, 0, TODAY - 90)
+        assert store.sweep(NOW, 10) == Swept(0, 0, 0, 0, TODAY - 90)
+
+    def test_ahead(self, reopen: Callable[..., Store]) -> None:
+        """A clock that jumps ahead ends nothing, be it record, hour, body or intent, and hides none of
+        it; once it is right again all is as it was.
+        """
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        apply(store, sent_at(NOW - HOUR, 1))
+        body = Quarantined("1", "odd", "", b"", NOW)
+        put(store, quarantined=[body])
+        intent = intent_of("a@example.org")
+        store.sending.claim([intent], blocks)
+        store.settle()
+        rows = store.rollups("hour", "outreach")
+        nothing = Swept(0, 0, 0, 0, TODAY - 90)
+        assert store.sweep(NOW, 9) == nothing
+        for _ in range(2):
+            clock.now = NOW + 200 * DAY
+            for later in range(4):
+                found = store.sweep(clock.now + later * 10_000, 9)
+                assert found.doubted
+                assert found == Swept(0, 0, 0, 0, TODAY - 90, doubted=True)
+            assert seen(store, clock.now) == [ses_id(NOW - HOUR, 1)]
+            assert len(store.message(ses_id(NOW - HOUR, 1), clock.now)) == 1
+            clock.now = NOW + HOUR
+            assert store.sweep(clock.now, 9) == nothing
+        assert len(rows) == 1
+        assert store.rollups("hour", "outreach") == rows
+        assert store.quarantine(9) == [body]
+        assert all_of(store.sending, "b") == [intent]
+        store.close()
+
+    def test_ahead_for_long(self, reopen: Callable[..., Store]) -> None:
+        """A clock that is ahead for days is not believed while what SES says contradicts it."""
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        apply(store, sent_at(NOW - HOUR, 1))
+        store.sweep(NOW, 9)
+        for hours in range(0, 72, 6):
+            clock.now = NOW + 200 * DAY + hours * HOUR
+            store.transact(lambda _, at=NOW + hours * HOUR: changes(event_at=at))
+            assert store.sweep(clock.now, 9).doubted
+        assert seen(store, clock.now) == [ses_id(NOW - HOUR, 1)]
+        store.close()
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_left_alone(self, told: bool, reopen: Callable[..., Store]) -> None:
+        """A store left alone for long expires what is over once SES says a time near that of the clock,
+        or the clock has gone on for a day; what was swept stays expired though the clock goes back.
+        """
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        apply(store, sent_at(NOW - HOUR, 1))
+        store.sweep(NOW, 9)
+        store.close()
+        clock.now = NOW + 200 * DAY
+        store = reopen(clock=clock)
+        assert store.sweep(clock.now, 9).doubted
+        if told:
+            store.transact(lambda _: changes(event_at=clock.now - HOUR))
+        else:
+            clock.now += DAY
+        found = store.sweep(clock.now, 9)
+        assert (found.records, found.doubted) == (1, False)
+        clock.now = NOW + HOUR
+        store.sweep(clock.now, 9)
+        assert store.live_from(clock.now) == TODAY + 1
+        store.close()
+
+
+def backfill(store: Store, now: int, *batches: list[tuple[str, Event]]) -> None:
+    """Take events in as a backfill does."""
+    for batch in batches:
+        places = {(stream, event.identity.sent_at // DAY) for stream, event in batch}
+        assert not any(is_frozen(store, day, now, stream) for stream, day in places)
+        apply(store, batch, backfilled=places)
+
+
+class Backfills:
+    """Send days that a backfill opened are held as if sent on the day it began."""
+
+    def test_held(self, reopen: Callable[..., Store]) -> None:
+        """Records of a backfilled day are held for as long as those of the day it began, whatever is
+        swept meanwhile; no page shows them; then the day is frozen and its totals stay.
+        """
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        at = NOW - 400 * DAY
+        backfill(store, NOW, sent_at(at, 1), sent_at(at - 30 * DAY, 2))
+        store.settle()
+        for days in (0, 1, 45, 90):
+            clock.now = NOW + days * DAY
+            store.transact(lambda _: changes(event_at=clock.now))
+            assert store.sweep(clock.now, 99).records == 0
+            assert store.live_from(clock.now) == TODAY - 90 + days
+            assert list(store.held_days("outreach", clock.now)) == [TODAY - 430, TODAY - 400]
+            assert (seen(store, clock.now), store.message(ses_id(at, 1), clock.now)) == ([], [])
+        backfill(store, clock.now, sent_at(at, 1, Delivery(at + HOUR)), sent_at(at, 3))
+        store.settle()
+        before = [store.rollups("day", "outreach"), store.rollups("age", "outreach", "spring")]
+        assert before[0][0].counts[0] == 1
+        clock.now = NOW + 91 * DAY
+        assert store.sweep(clock.now, 99).records == 3
+        store.settle()
+        assert list(store.held_days("outreach", clock.now)) == []
+        assert before == [
+            store.rollups("day", "outreach"),
+            store.rollups("age", "outreach", "spring"),
+        ]
+        assert is_frozen(store, TODAY - 400, clock.now)
+        assert not is_frozen(store, TODAY - 399, clock.now)
+        store.close()
+
+    def test_frozen(self, reopen: Callable[..., Store]) -> None:
+        """A day that the store held itself is frozen once it is past, in its stream alone."""
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        apply(store, sent_at(NOW - 90 * DAY, 1))
+        store.settle()
+        assert store.sweep(NOW + DAY, 9).records == 1
+        clock.now = NOW + DAY
+        assert is_frozen(store, TODAY - 90, clock.now)
+        assert not is_frozen(store, TODAY - 90, clock.now, "finance")
+        assert not is_frozen(store, TODAY - 91, clock.now)
+        store.close()
+
+    def test_day_that_ends_meanwhile(self, reopen: Callable[..., Store]) -> None:
+        """A day that is over between two runs of a backfill goes on to be taken."""
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        at = NOW - 90 * DAY
+        backfill(store, NOW, sent_at(at, 1))
+        store.settle()
+        clock.now = NOW + DAY
+        assert store.sweep(clock.now, 9).records == 0
+        backfill(store, clock.now, sent_at(at, 1, Delivery(at + HOUR)))
+        store.settle()
+        assert [
+            sum(row.counts[:1]) for row in store.rollups("day", "outreach", "", dimension="")
+        ] == [1]
+        store.close()
+
+    def test_shared_values(self, reopen: Callable[..., Store]) -> None:
+        """What held records share with swept ones stays readable."""
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        put(store, record(NOW - 200 * DAY, 9))
+        backfill(store, NOW, sent_at(NOW - 400 * DAY, 1))
+        assert store.sweep(NOW, 99).records == 1
+        assert [one.message_id for one in store.records_of_day("outreach", TODAY - 400)] == [
+            ses_id(NOW - 400 * DAY, 1)
+        ]
+        store.close()
+
+
+def is_frozen(store: Store, day: int, now: int, stream: str = "outreach") -> bool:
+    """Return whether a batch would be told that a send day is frozen."""
+    found = []
+    live_from = store.live_from(now)
+    store.transact(lambda view: found.append(view.is_frozen(stream, day, live_from)) or changes())
+    return found[0]
