@@ -532,6 +532,7 @@ def test_upkeep(url: str) -> None:
     )
     left = Quarantined("x", "unrouted", "", waits, now_ms(), name)
     store.transact(lambda _: Changes({}, {}, {}, {}, [left], []))
+    store.sweep(now_ms() - DAY, 0)  # the clock was seen for a day
     program = """
 from sesight.lambdas import upkeep
 class Context:

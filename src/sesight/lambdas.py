@@ -21,6 +21,7 @@ from sesight.app import SWEEP_ROWS, App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition
 from sesight.ingest.deliveries import Delivery, read_delivery, take
+from sesight.ingest.journal import report
 from sesight.ingest.quarantine import retry
 from sesight.ingest.reading import read
 from sesight.settings import Settings, load
@@ -56,6 +57,7 @@ METRICS = {
     "Throttled": ((("Resource",),), "Calls that a table or index throttled, tried again."),
     "AppliedChanges": (((),), "Changes of the feeds that the aggregator has read."),
     "BadChanges": (((),), "Those of them that could not be read, and are in no total."),
+    "Swept": ((("What",),), "Hour rows and quarantined bodies removed when their time was over."),
     "SecretFailures": (
         (("Stream",),),
         "Secrets of senders that could not be read; one read before goes on being used.",
@@ -125,7 +127,12 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     now = app.clock()
     while due := store.suppressions_due(now, SWEEP_ROWS):
         app.pipeline.lapse([(item.stream, item.address) for item in due])
-    store.sweep(now, SWEEP_ROWS)
+    swept = store.sweep(now, SWEEP_ROWS)
+    _log.log(*report(swept))
+    _emit({"What": "Quarantined"}, {"Swept": swept.quarantined})
+    _emit({"What": "Hours"}, {"Swept": swept.hours})
+    if app.retention_differs is not None:
+        _log.warning("%s", app.retention_differs)
     store.compact(now)
     # a function that ended after it stored a message and before it looked for what waits for that
     # has left it waiting

@@ -157,7 +157,7 @@ def test_expired_figures_stay(ask, store) -> None:
     assert before["state"] == before["detail"]["state"] == "expired"
     assert before["detail"]["covered"] == 0
     assert (before["totals"]["delivered"], before["totals"]["humanOpened"]) == (1, 1)
-    assert store.sweep(NOW, 1_000) == 2
+    assert store.sweep(NOW, 1_000).records == 2
     assert ask("/outreach/delta") == before
 
 

@@ -90,6 +90,11 @@ class Running:
         match = eventually(found)
         return match[1] if match.groups() else match[0]
 
+    def said(self) -> str:
+        """Return what it said on standard error so far, while it goes on."""
+        assert self.process.poll() is None, self._ended()
+        return self._err.read_text()
+
     def wait(self) -> Ended:
         """Wait for the end."""
         self.process.wait(timeout=DEADLINE)

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, DEADLINE, Ended, Sesight, Start, environment
+from sesight.domain.text import DAY, day_name
+from sesight.simulation.plan import now_ms
+from sesight.store import open_store
+from tests.builders import delivery, fill
+from tests.cli.conftest import (
+    COMMAND,
+    DEADLINE,
+    Ended,
+    Sesight,
+    Start,
+    environment,
+    eventually,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -131,3 +143,48 @@ def test_no_place(sesight: Sesight) -> None:
     """What is no HOST:PORT is misuse."""
     ended = sesight("serve", "--port", 0, "--intake", "nowhere")
     assert (ended.code, "'nowhere' is no HOST:PORT" in ended.err) == (2, True)
+
+
+def test_a_second_server(sesight: Sesight, start: Start, tmp_path: Path) -> None:
+    """A store has one server; commands go on beside it; when it ends, however it does, another may."""
+    url = f"sqlite:///{tmp_path}/sesight.db"
+    (tmp_path / "link.db").symlink_to(tmp_path / "sesight.db")
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        server = start("serve", "--port", 0, "--store", url)
+        server.until(r"^Sesight listens on ")
+        for other in (url, "sqlite:///link.db"):
+            second = sesight("serve", "--port", 0, "--store", other)
+            assert (second.code, second.out, second.err.count("\n")) == (1, b"", 1)
+            assert second.err.startswith("A server serves the store ")
+            assert "--store" in second.err
+        assert sesight("recount", "--store", url).code == 0
+        assert sesight("replay", "-", "--store", url).code == 0
+        assert sesight("doctor", "--store", url).err == ""
+        server.stop(number)
+
+
+def test_a_sweep_is_told(start: Start, tmp_path: Path) -> None:
+    """What a sweep removes is a line on standard error and a metric."""
+    store = open_store(f"sqlite:///{tmp_path}/sesight.db")
+    fill(store, [delivery(message=f"m{n}", sent_at=now_ms() - 95 * DAY) for n in range(3)])
+    store.close()
+    server = start("serve", "--port", 0)
+    address = server.until(r"^Sesight listens on (http://\S+)$")
+    line = json.loads(eventually(server.said))
+    with urllib.request.urlopen(f"{address}/api/metrics", timeout=30) as answer:
+        metrics = answer.read().decode().splitlines()
+    assert server.stop().code == 0
+    assert line == {
+        "message": "STORE_SWEPT",
+        "records": 3,
+        "intents": 0,
+        "quarantined": 0,
+        "hours": 1,
+        "expiredTo": day_name(now_ms() // DAY - 90),
+        "clockDoubted": False,
+    }
+    assert {
+        'sesight_swept_total{what="records"} 3.0',
+        "sesight_sweeps_total 1.0",
+        "sesight_clock_doubted 0.0",
+    } <= set(metrics)

@@ -24,6 +24,7 @@ from sesight.ingest.pipeline import Observer, Pipeline
 from sesight.ingest.suppressions import Suppressions
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
+from sesight.store.retention import in_words, is_longer
 
 # What only some processes need is imported where it is needed: the functions that take events in
 # have neither the web framework nor cryptography.
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from sesight.api.services import Services
     from sesight.app.mailroom import Mailroom
     from sesight.domain.event import Event
-    from sesight.domain.ports import Clock, SendLog
+    from sesight.domain.ports import Clock, SendLog, Swept
     from sesight.ingest.archive import Archive
     from sesight.ingest.intake import Answer, Intake
     from sesight.ingest.leaving import Leaving
@@ -392,16 +393,35 @@ class App:
             await self.intake.stop()
             await self._writer.close()
 
-    def tidy(self) -> None:
-        """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended."""
+    @property
+    def retention_differs(self) -> str | None:
+        """Return what to tell who set fewer days than the store keeps records for, None if nobody did."""
+        said, held = self.settings.store.retention_days, self.store.retention
+        if said is None or said == held.days or held.planned is not None:
+            return None
+        if is_longer(said, held.days):
+            return None  # it has been in force since the store was opened
+        return (
+            f"The settings say retention_days = {said}; the store keeps records for "
+            f"{in_words(held.days)}, and goes on to. To shorten it: sesight retention shorten"
+        )
+
+    def tidy(self) -> Swept | None:
+        """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended. Return
+        what a sweep removed, None when it was not time for one.
+        """
         now = self.clock()
-        if self._swept_at is None or now - self._swept_at >= SWEEP_MS:
-            if self.store.sweep(now, SWEEP_ROWS).most < SWEEP_ROWS:
+        swept = None
+        # a clock that went back is to be looked at again, not to be waited for
+        if self._swept_at is None or not 0 <= now - self._swept_at < SWEEP_MS:
+            swept = self.store.sweep(now, SWEEP_ROWS)
+            if swept.most < SWEEP_ROWS:
                 self._swept_at = now
-            due = self.store.suppressions_due(now, SWEEP_ROWS)
+            due = [] if swept.doubted else self.store.suppressions_due(now, SWEEP_ROWS)
             if due:
                 self.pipeline.lapse([(item.stream, item.address) for item in due])
         self.store.idle()
+        return swept
 
     def health(self) -> IntakeHealth:
         """Return how intake is."""
@@ -531,8 +551,8 @@ def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # 
     def process(readings: Sequence[Reading]) -> list[Processed]:
         return app().pipeline.process(readings)
 
-    def tidy() -> None:
-        app().tidy()
+    def tidy() -> Swept | None:
+        return app().tidy()
 
     with suppress(StoreUnavailable):  # it is asked for again with every batch
         app()

@@ -132,14 +132,33 @@ def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
         )
     else:
         yield Finding("store", True, said)
-    ahead = newest is not None and newest - app.clock() > AHEAD_MS
+    now = app.clock()
+    ahead = newest is not None and newest - now > AHEAD_MS
+    doubted = app.store.retention.believed(now) != now
     yield Finding(
         "clock",
-        not ahead,
+        not ahead and not doubted,
         "the newest event was taken in later than now: set this machine's clock"
         if ahead
+        else "is far ahead of the newest event and of the last sweep, so nothing expires: set it, or, if "
+        "the store was left alone for so long, serve it; after a day, or with the first event, it is believed"
+        if doubted
         else "goes on from the newest event",
     )
+    differs = app.retention_differs
+    yield Finding("retention", differs is None, differs or _kept(app))
+
+
+def _kept(app: App) -> str:
+    from sesight.domain.text import day_name
+    from sesight.store.retention import in_words
+
+    held = app.store.retention
+    said = f"records are kept for {in_words(held.days)}"
+    if held.planned is None:
+        return said
+    day, days = held.planned
+    return f"{said}, from {day_name(day)} on for {in_words(days)}"
 
 
 def _key(app: App) -> Finding:

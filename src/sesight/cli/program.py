@@ -15,6 +15,7 @@ from sesight.cli.doctor import doctor
 from sesight.cli.messages import recipient, tracking
 from sesight.cli.quarantine import quarantine
 from sesight.cli.replay import replay
+from sesight.cli.retention import retention
 from sesight.cli.send import send
 from sesight.cli.serve import serve
 from sesight.cli.simulate import simulate
@@ -65,4 +66,5 @@ program.add_typer(send, name="send", rich_help_panel=RUN)
 program.add_typer(stream, name="stream", rich_help_panel=RUN)
 program.add_typer(suppress, name="suppress", rich_help_panel=KEEP)
 program.add_typer(quarantine, name="quarantine", rich_help_panel=KEEP)
+program.add_typer(retention, name="retention", rich_help_panel=KEEP)
 program.add_typer(templates, name="templates", rich_help_panel=RUN)

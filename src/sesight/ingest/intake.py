@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from sesight.domain.errors import Untrusted
 from sesight.ingest.certificates import CertificateNeeded, CertificateUnavailable
+from sesight.ingest.journal import report
 from sesight.ingest.sns import Notification, Topic, confirmation_url, parse, verify
 from sesight.ingest.writer import own
 
@@ -227,6 +228,9 @@ class Intake:
             self._journal(done.lines)
         for counts in done.counts:
             self._metrics.count(counts)
+        if done.swept is not None:
+            self._metrics.sweep(done.swept)
+            _log.log(*report(done.swept))
         answers = [TAKEN] * len(batch)
         for at, reason, status in done.refused:
             answers[at] = self.refusal(reason, status)

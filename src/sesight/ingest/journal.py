@@ -10,17 +10,22 @@ from msgspec import Struct
 
 from sesight.domain.address import domain_of
 from sesight.domain.event import UNTAGGED
+from sesight.domain.text import day_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sesight.domain.ports import Clock
+    from sesight.domain.ports import Clock, Swept
     from sesight.ingest.batch import Processed
 
 _log = logging.getLogger(__name__)
 
 LINE = "SES_EVENT_PROCESSED"
 """The message of every line."""
+
+
+SWEPT = "STORE_SWEPT"
+"""The message of the line of a sweep."""
 
 
 class Line(Struct, frozen=True, rename="camel"):
@@ -42,6 +47,37 @@ class Line(Struct, frozen=True, rename="camel"):
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+class SweptLine(Struct, frozen=True, rename="camel"):
+    """The line of a sweep: how many of each were removed, the first send day (UTC) that is not expired,
+    and whether nothing expired since the clock is doubted.
+    """
+
+    message: str
+    records: int
+    intents: int
+    quarantined: int
+    hours: int
+    expired_to: str
+    clock_doubted: bool
+
+
+def report(swept: Swept) -> tuple[int, str]:
+    """Return the log level and the line of a sweep: one that removed something is worth a word, and so is
+    one that could not since the clock is doubted.
+    """
+    line = SweptLine(
+        SWEPT,
+        swept.records,
+        swept.intents,
+        swept.quarantined,
+        swept.hours,
+        day_name(swept.expired_to),
+        swept.doubted,
+    )
+    idle = not (swept.most or swept.quarantined or swept.hours or swept.doubted)
+    return logging.DEBUG if idle else logging.WARNING, _encode(line).decode()
 
 
 class Journal:

@@ -15,7 +15,7 @@ from sesight.domain.event import UNTAGGED, Disposition, campaign_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sesight.domain.ports import Clock
+    from sesight.domain.ports import Clock, Swept
     from sesight.ingest.batch import Processed
 
 
@@ -136,6 +136,20 @@ class Metrics:
             ["stream"],
             registry=registry,
         )
+        self.sweeps = Counter(
+            "sesight_sweeps", "Times that what expired was looked for.", registry=registry
+        )
+        self.swept = Counter(
+            "sesight_swept",
+            "Records, intents, quarantined bodies and hour rows removed when their time was over.",
+            ["what"],
+            registry=registry,
+        )
+        self.clock_doubted = Gauge(
+            "sesight_clock_doubted",
+            "1 while nothing expires, since the clock is far ahead of what is known of the time.",
+            registry=registry,
+        )
         self.depth = Gauge(
             "sesight_queue_depth", "Requests under way in intake.", registry=registry
         )
@@ -170,6 +184,13 @@ class Metrics:
         self.commit_seconds.observe(batch.seconds)
         if batch.subscribed is not None:
             self.unsubscribed_at = None if batch.subscribed else self._clock()
+
+    def sweep(self, swept: Swept) -> None:
+        """Count what a sweep removed."""
+        self.sweeps.inc()
+        for what in ("records", "intents", "quarantined", "hours"):
+            self.swept.labels(what).inc(getattr(swept, what))
+        self.clock_doubted.set(swept.doubted)
 
     def refuse(self, reason: str, status: int) -> None:
         """Count one refused request. Any thread may call it."""

@@ -23,6 +23,7 @@ from msgspec import Struct
 from sesight.domain import leaving
 from sesight.domain.errors import SesightError, StoreUnavailable
 from sesight.domain.event import Disposition, Event
+from sesight.domain.ports import Swept
 from sesight.ingest.metrics import UNSUBSCRIBED, Counts
 from sesight.ingest.readers import start_apart
 from sesight.ingest.reading import Reading, read_message
@@ -52,12 +53,13 @@ Process = Callable[[Sequence[Reading]], "list[Processed]"]
 
 class Committed(Struct, array_like=True):
     """What became of a batch: (place, reason, status) of each notification that was not taken, what
-    the metrics count of each commit, and the journal's lines.
+    the metrics count of each commit, and the journal's lines; of a batch of none what was swept.
     """
 
     refused: list[tuple[int, str, int]]
     counts: list[Counts]
     lines: bytes = b""
+    swept: Swept | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -163,7 +165,10 @@ class Committer:
     """Reads and commits batches: the work of the process."""
 
     def __init__(
-        self, process: Process, tidy: Callable[[], None], lines: list[bytes] | None = None
+        self,
+        process: Process,
+        tidy: Callable[[], Swept | None],
+        lines: list[bytes] | None = None,
     ) -> None:
         """Take the pipeline, what is done when there is time, and where the journal puts lines."""
         self._process = process
@@ -191,8 +196,7 @@ class Committer:
     def take(self, batch: Batch) -> Committed:
         """Commit a batch and say what became of each notification."""
         if not batch:
-            self._tidy_up()
-            return Committed([], [])
+            return Committed([], [], swept=self._tidy_up())
         begun = monotonic()
         try:
             readings = [self._read(*proven) for proven in batch]
@@ -220,13 +224,14 @@ class Committer:
         # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
         return [Reading(ORIGIN, nothing=UNSUBSCRIBED)]
 
-    def _tidy_up(self) -> None:
+    def _tidy_up(self) -> Swept | None:
         try:
-            self._tidy()
+            return self._tidy()
         except SesightError as error:
             _log.warning("the store could not be tidied and will be later: %s", error)
         except Exception:  # noqa: BLE001 - what can wait must not stop the writer
             _log.exception("the store could not be tidied and will be later")
+        return None
 
 
 def _joined(parts: list[Committed]) -> Committed:

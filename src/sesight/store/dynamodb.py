@@ -168,6 +168,9 @@ class DynamoStore:
         if self._feed is not None:
             self._feed.close()
 
+    def serve(self) -> None:
+        """Do nothing: any number of servers may use the tables at once."""
+
     def while_there_is(self, remaining: Callable[[], float]) -> None:
         """Let calls be tried again only while there is time: `remaining` tells how many seconds.
 

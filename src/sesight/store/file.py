@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +43,34 @@ def translated() -> Iterator[None]:
         if type(error) is sqlite3.DatabaseError:  # its subclasses are mistakes of ours
             raise StoreUnavailable(f"The store's file cannot be read: {error}.") from error
         raise
+
+
+LOCK = ".lock"
+"""Ending of the empty file beside a store that its server holds a lock of; it stays when that ends."""
+
+
+def lock(path: Path) -> int:
+    """Hold a store for a server, until the descriptor returned is closed or the process ends, however
+    that ends. Raises SettingsError when another process holds it.
+    """
+    file = path.resolve()
+    file = file.with_name(file.name + LOCK)
+    try:
+        held = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"The file {file}, by which a server holds its store, cannot be made: {error.strerror}. "
+            "Let this user write there."
+        ) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise SettingsError(
+            f"A server serves the store {path} already. Stop it first, or give this one a store of its "
+            "own with --store."
+        ) from None
+    return held
 
 
 def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:

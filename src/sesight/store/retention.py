@@ -116,7 +116,7 @@ def shortened(settings: Sequence[Setting], days: int, today: int) -> Setting:
 
 def in_words(days: int) -> str:
     """Return a retention in words."""
-    return f"{days:,} days" if days else "ever"
+    return "ever" if days == 0 else "1 day" if days == 1 else f"{days:,} days"
 
 
 def _last_days(settings: Sequence[Setting]) -> list[float]:

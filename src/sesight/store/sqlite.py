@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,7 +33,7 @@ from sesight.domain.rollup import Rollups
 from sesight.domain.suppression import Suppression, SuppressionPolicy
 from sesight.domain.text import DAY, HOUR
 from sesight.store import backfill, lists, pages, sending, sweeping, totals
-from sesight.store.file import open_reader, open_writer, translated
+from sesight.store.file import lock, open_reader, open_writer, translated
 from sesight.store.messageid import pack
 from sesight.store.numbers import Numbers, reading
 from sesight.store.packing import decode
@@ -100,6 +101,7 @@ class SqliteStore:
         self._lock = RLock()
         self._readers: LifoQueue[Reader] = LifoQueue(READERS_KEPT)
         self._closed = False
+        self._lock_held: int | None = None
         self._writer: sqlite3.Connection | None = None
         self._numbers: Numbers
         self._open()
@@ -198,6 +200,14 @@ class SqliteStore:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            if self._lock_held is not None:
+                os.close(self._lock_held)
+                self._lock_held = None
+
+    def serve(self) -> None:
+        """Hold the store for a server until it is closed. Raises SettingsError if another does."""
+        if self._lock_held is None:
+            self._lock_held = lock(self._path)
 
     # Writing
 
@@ -477,13 +487,14 @@ class SqliteStore:
                 _write_settings(connection, [Setting(now // DAY, days)])
             elif days is not None:
                 self._lengthen(connection, state, days, now)
+            state = _state(connection)
         if state.look is None or not 0 <= now - state.look.known_at < HOUR:
             with (
                 suppress(StoreUnavailable),
                 self._writing() as connection,
             ):  # a full disk can be read
-                _look(connection, now)
-        return Retention(self._read_retention, self._read_retention(), self._clock)
+                state = _look(connection, now)
+        return Retention(self._read_retention, state, self._clock)
 
     def _lengthen(self, connection: sqlite3.Connection, state: State, days: int, now: int) -> None:
         today = believed(state.look, now) // DAY
