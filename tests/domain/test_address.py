@@ -248,6 +248,7 @@ def test_any_name(name: str) -> None:
         (" @ｅｘａｍｐｌｅ.org ", "@example.org", True),
         ("@bücher.example", "@xn--bcher-kva.example", True),
         ("Ana@Example.org", "ana@example.org", True),
+        ("@home <ana@example.org>", "ana@example.org", True),
         ("@localhost", "@localhost", False),
         ("@", "@", False),
     ],

@@ -237,6 +237,7 @@ def test_soft_bounces_from_elsewhere() -> None:
         ("@bücher.example", ("@xn--bcher-kva.example", "@bücher.example", True)),
         ('"john.doe"@contoso.example', ("john.doe@contoso.example", None, True)),
         ("Ana Bee ana@contoso.example", (ANA, None, True)),
+        ("Ana 👩\u200d💻 <ana@contoso.example>", (ANA, None, True)),
         ("ana@contoso", ("ana@contoso", None, False)),
         ("undisclosed-recipients:;", ("undisclosed-recipients:;", None, False)),
     ],

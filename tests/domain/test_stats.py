@@ -164,10 +164,13 @@ def test_a_stream_that_does_not_track_has_no_engagement() -> None:
 
 
 def test_more_complaints_than_reached_are_not_over_one() -> None:
-    """Complaints of nobody in particular never make a rate pass 100 %."""
+    """Complaints of nobody in particular never make a rate pass 100 %: each shows that somebody was
+    reached.
+    """
     told = [complaint(EVERYBODY, message="1"), complaint(EVERYBODY, message="2")]
-    found = rates_of(counts_of(of_stream(rows_of([*told, delivery(message="3")])).rows))
-    assert found["complaint"] == Rate(1.0, 2, 1)
+    for more, expected in (([], Rate(1.0, 2, 2)), ([delivery(message="3")], Rate(1.0, 2, 2))):
+        found = rates_of(counts_of(of_stream(rows_of([*told, *more])).rows))
+        assert found["complaint"] == expected
 
 
 def test_a_series_of_days() -> None:
@@ -379,14 +382,14 @@ def test_outcomes_sum_to_recipients(told) -> None:
 
 @given(TRAFFIC)
 def test_no_rate_passes_one(told) -> None:
-    """Of any traffic, no rate is over 100 %, and but for complaints of nobody no numerator is."""
-    attributed = [
-        (stream, event) for stream, event in told if event.reports[0].recipient != EVERYBODY
-    ]
-    for rate in period([of_stream(rows_of(told))]).rates.values():
-        assert rate.value is None or 0 <= rate.value <= 1
-    for rate in period([of_stream(rows_of(attributed))]).rates.values():
-        assert rate.numerator <= rate.denominator
+    """Of any traffic, every rate is its numerator over its denominator, which is not less."""
+    source = of_stream(rows_of(told))
+    parts = [row.rates for row in breakdown([source], None, "mailbox")]
+    for rates in (period([source]).rates, *parts):
+        for rate in rates.values():
+            of = rate.denominator
+            assert 0 <= rate.numerator <= of
+            assert rate.value == (rate.numerator / of if of else None)
 
 
 @given(TRAFFIC)

@@ -85,6 +85,12 @@ def test_few() -> None:
     )
 
 
+def test_few_complaints_of_nobody() -> None:
+    """A complaint of which only candidates are known is one of the messages that reached somebody."""
+    [found] = judged(mail(3, reached=0, complained=1)).findings
+    assert (found.code, found.numerator, found.denominator) == ("complained-few", 1, 1)
+
+
 def test_one_stream() -> None:
     """SES measures the account: a stream above the limit on its own is something to look at."""
     found = judged(mail(8_000, bounced=8), finance=mail(1_000, bounced=150))

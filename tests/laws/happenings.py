@@ -117,7 +117,8 @@ def _occurrence(choose: Choice, sent_at: int) -> AnyOccurrence:
         return Complaint(at, clock, choose.of((None, "abuse", "abuse", "not-spam")), sub_type)
     if kind is Subscription:
         lists = choose.of(("news", None))
-        return Subscription(at, clock, lists, choose.of(((), ("*",), ("digest",))))
+        left, joined = choose.of((((), ()), (("*",), ()), (("digest",), ()), ((), ("*", "digest"))))
+        return Subscription(at, clock, lists, left, None, joined)
     agent, ip, bot = choose.of(AGENTS), choose.of(NETWORKS), choose.of(BOTS)
     if kind is Open:
         return Open(at, clock, agent, ip, bot)

@@ -44,7 +44,7 @@ occurrences = st.one_of(
     st.builds(Complaint, times, clocks, some_text, some_text, some_text, several),
     st.builds(Open, times, clocks, some_text, ips, bots),
     st.builds(Click, times, clocks, some_text, ips, bots, some_text),
-    st.builds(Subscription, times, clocks, some_text, several, some_text),
+    st.builds(Subscription, times, clocks, some_text, several, some_text, several),
     st.builds(Reject, times, clocks, some_text),
     st.builds(RenderingFailure, times, clocks, some_text, some_text),
 )

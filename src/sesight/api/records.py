@@ -271,5 +271,9 @@ def _entry(held: AnyOccurrence, verdict: Verdict | None) -> TimelineEntry:
     elif isinstance(held, RenderingFailure):
         about = {"reply": held.error}
     elif isinstance(held, Subscription):
-        about = {"type": "left" if held.left else "joined", "sub_type": held.contact_list}
+        back = held.joined is None or bool(held.joined)
+        about = {
+            "type": "left" if held.left else "joined" if back else "changed",
+            "sub_type": held.contact_list,
+        }
     return TimelineEntry(event=held.type.value, at=_at(held.at), clock=held.clock, **about)

@@ -59,10 +59,11 @@ def addresses(value: object) -> tuple[Mailbox, ...]:
 def address_or_domain(text: str) -> Mailbox:
     """Read an address, or `@` and a whole domain: `@example.org`."""
     bare = text.strip(EDGES)
-    if not bare.startswith("@"):
-        return address(bare)
-    found, spelling, mailable = address(f"x{bare}")
-    return (found[1:], spelling and spelling[1:], True) if mailable else _as_spelled(bare)
+    found = address(bare)
+    if found[2] or not bare.startswith("@"):
+        return found
+    key, spelling, mailable = address(f"x{bare}")
+    return (key[1:], spelling and spelling[1:], True) if mailable else _as_spelled(bare)
 
 
 def domain_of(key: str) -> str | None:

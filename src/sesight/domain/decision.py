@@ -31,6 +31,7 @@ from sesight.domain.suppression import (
     with_cause,
     with_removal,
 )
+from sesight.domain.text import without_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,7 +198,7 @@ def key_of(text: str) -> Mailbox:
     bare = text.strip(EDGES)
     if not bare:
         raise InvalidRequest("There is no address.")
-    if not bare.isprintable():
+    if without_controls(bare) != bare:
         raise InvalidRequest("The address has a control character in it: take that out.")
     found = address_or_domain(bare)
     if not found[2] and len(addresses(bare)) > 1:

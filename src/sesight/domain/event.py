@@ -190,11 +190,14 @@ class Click(Occurrence, frozen=True, gc=False, tag=7):
 
 
 class Subscription(Occurrence, frozen=True, gc=False, tag=8):
-    """`left` names what the contact left: topics of the list, or `*` for all of it; empty when it joined."""
+    """`left` names what the contact left by this: topics of the list, or `*` for all of it. `joined`
+    names what it is back in: topics, and `*` where it is out of nothing any more.
+    """
 
     contact_list: str | None = None
     left: tuple[str, ...] | None = None
     source: str | None = None
+    joined: tuple[str, ...] | None = None
 
     type = EventType.SUBSCRIPTION
     RANK = 8

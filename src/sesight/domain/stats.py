@@ -231,20 +231,21 @@ def added(rows: Sequence[Sequence[int]]) -> Sequence[int]:
 
 
 def divide(numerator: int, denominator: int) -> Rate:
-    """Return the rate of two counts; null over 0, and never over 1.
+    """Return the rate of two counts; null over 0.
 
     More complaints than reached recipients can be known only where nobody in particular complained
-    (the record `*`, which is no recipient).
+    (the record `*`, which is no recipient). Each of them shows that a message reached somebody, so
+    the denominator is never less than the numerator.
     """
-    value = min(numerator / denominator, 1.0) if denominator > 0 else None
-    return Rate(value, numerator, denominator)
+    of = max(numerator, denominator)
+    return Rate(numerator / of if of > 0 else None, numerator, of)
 
 
 def interval(numerator: int, denominator: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a rate: where it may truly lie; (0, 1) over nothing."""
     if denominator <= 0:
         return 0.0, 1.0
-    share = min(numerator / denominator, 1.0)
+    share = numerator / denominator
     square = _Z95 * _Z95 / denominator
     centre = share + square / 2
     spread = _Z95 * sqrt((share * (1 - share) + square / 4) / denominator)

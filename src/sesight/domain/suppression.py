@@ -115,7 +115,8 @@ class Cause(Struct, frozen=True, gc=False, array_like=True):
 
 class Removal(Struct, frozen=True, gc=False, array_like=True):
     """One lifting of an item: the causes it names never return, unless somebody takes the removal
-    back (`restored_at`, ms).
+    back (`restored_at`, ms). One by which a person joined a `contact_list` again names none: it lifts
+    their earlier unsubscribes of that list.
     """
 
     at: int
@@ -123,6 +124,7 @@ class Removal(Struct, frozen=True, gc=False, array_like=True):
     lifts: tuple[str, ...] = ()
     note: str | None = None
     restored_at: int | None = None
+    contact_list: str | None = None
 
 
 class Suppression(Struct, frozen=True, gc=False, array_like=True):
@@ -176,13 +178,14 @@ def causes_of(
         if found is None:
             return
         reason, scope, until = found
-        detail = held.reply or held.sub_type
+        detail = held.sub_type if reason is Reason.UNSUBSCRIBED else held.reply or held.sub_type
     elif isinstance(held, Complaint):
         scope, until, detail = policy.complaint, None, held.kind
         if not is_complaint(held):
             if held.sub_type not in _LISTED:
                 return
             reason, scope = _listed(held.sub_type, policy)
+            detail = held.sub_type if reason is Reason.UNSUBSCRIBED else detail
         else:
             reason = Reason.COMPLAINT if len(addresses) == 1 else Reason.COMPLAINT_CANDIDATE
     elif isinstance(held, Subscription):
@@ -212,6 +215,23 @@ def causes_of(
             )
 
 
+def removal_of(report: Report, stream: Stream) -> Removal | None:
+    """Return what one report lifts: who joins a contact list or topic again lifts their earlier
+    unsubscribes of it. There is one such removal of each list, the latest.
+    """
+    held = report.occurrence
+    if not report.mailable or not isinstance(held, Subscription) or held.contact_list is None:
+        return None
+    if (stream.topic or "*") not in (held.joined or ()):
+        return None
+    name = held.contact_list
+    return Removal(held.at, f"joined:{name}", note=JOINED_AGAIN, contact_list=name)
+
+
+JOINED_AGAIN = "The recipient joined the contact list again."
+"""The note of a removal that an event made."""
+
+
 def _named(report: Report) -> tuple[str, ...]:
     """Return whom a report is about: its recipient, as it is spelled if that does not parse; but if an
     address is named beside what does not parse, that address.
@@ -228,11 +248,12 @@ def _leaves(left: tuple[str, ...], stream: Stream) -> bool:
     return stream.topic is None or "*" in left or stream.topic in left
 
 
+_BY_CONTACT = "UnsubscribedRecipient"
 _LISTED = {
     "OnAccountSuppressionList": Reason.ACCOUNT_LIST,
     "OnTenantSuppressionList": Reason.ACCOUNT_LIST,
     "EmailValidationSuppressed": Reason.VALIDATION,
-    "UnsubscribedRecipient": Reason.UNSUBSCRIBED,
+    _BY_CONTACT: Reason.UNSUBSCRIBED,
 }
 _ADDRESS_REFUSED = frozenset({"5.1.1", "5.1.2", "5.1.10", "5.4.4"})
 _SOFT_STATUSES = ("4.1.", "4.2.", "5.1.", "5.2.")
@@ -305,12 +326,15 @@ def with_removal(item: Suppression, removal: Removal) -> Suppression:
 
 
 def _joined(one: Removal, other: Removal) -> Removal:
+    # of joining a list again the latest time counts, which lifts what the earlier ones do
+    when = min if one.contact_list is None else max
     return Removal(
-        min(one.at, other.at),
+        when(one.at, other.at),
         one.id,
         tuple(sorted({*one.lifts, *other.lifts})),
         least(one.note, other.note),
         least(one.restored_at, other.restored_at),
+        one.contact_list,
     )
 
 
@@ -366,14 +390,25 @@ def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
     """Return whether a removal holds against a cause.
 
     A named cause never returns; an unnamed one that bounced does if its message was sent at the
-    time of the removal or after; an unnamed complaint or unsubscribe always does. A removal that was
-    taken back holds against nothing.
+    time of the removal or after; an unnamed complaint or unsubscribe always does, but for those of a
+    contact list before the person joined it again. A removal that was taken back holds against nothing.
     """
     return any(
-        cause.id in removal.lifts or (cause.reason in BY_BOUNCE and cause.sent_at < removal.at)
+        cause.id in removal.lifts
+        or (
+            cause.reason in BY_BOUNCE and cause.sent_at < removal.at
+            if removal.contact_list is None
+            else _is_rejoined(cause, removal)
+        )
         for removal in removals
         if removal.restored_at is None
     )
+
+
+def _is_rejoined(cause: Cause, removal: Removal) -> bool:
+    """Return whether a cause is an unsubscribe of the list that the person joined again later."""
+    of_list = cause.message_id is not None and cause.detail in (removal.contact_list, _BY_CONTACT)
+    return cause.reason == Reason.UNSUBSCRIBED and of_list and cause.at < removal.at
 
 
 def standing(item: Suppression) -> tuple[Cause, ...]:

@@ -164,9 +164,10 @@ def _in_words(counts: Mapping[str, int]) -> Iterable[Finding]:
         ("bounced", "attempted", "bounced permanently"),
         ("complained", "reached", "drew a complaint"),
     ):
-        if counts[name]:
+        rate = divide(counts[name], counts[of])
+        if rate.numerator:
             sentence = (
-                f"{counts[name]:,} of {counts[of]:,} messages {words} in the last 7 days: "
+                f"{rate.numerator:,} of {rate.denominator:,} messages {words} in the last 7 days: "
                 "too few messages for a reliable rate."
             )
             yield Finding(
@@ -177,8 +178,8 @@ def _in_words(counts: Mapping[str, int]) -> Iterable[Finding]:
                 None,
                 None,
                 None,
-                counts[name],
-                counts[of],
+                rate.numerator,
+                rate.denominator,
                 None,
             )
 

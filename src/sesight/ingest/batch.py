@@ -32,14 +32,17 @@ from sesight.domain.stream import Stream
 from sesight.domain.suppression import (
     Cause,
     Reason,
+    Removal,
     Suppression,
     SuppressionPolicy,
     causes_of,
     counted,
     is_soft,
+    removal_of,
     spread,
     with_cause,
     with_good,
+    with_removal,
 )
 from sesight.domain.tally import REACHED, Counting, tally_of
 from sesight.domain.text import DAY
@@ -133,6 +136,7 @@ class Batch:
         self._touched: dict[Key, None] = {}
         self._new: list[str] = []
         self._causes: dict[tuple[str, str], list[Cause]] = {}
+        self._removals: dict[tuple[str, str], list[Removal]] = {}
         self._spellings: dict[tuple[str, str], str] = {}
         self._items: dict[tuple[str, str], Suppression] = {}
         self._quarantined: dict[str, Quarantined] = {}
@@ -251,12 +255,15 @@ class Batch:
 
     def suppress(self) -> None:
         """Join what the batch says of addresses into their suppression items."""
-        self._held = held = self._view.suppressions(self._causes)
-        for place, causes in self._causes.items():
+        places = dict.fromkeys([*self._causes, *self._removals])
+        self._held = held = self._view.suppressions(places)
+        for place in places:
             before = held.get(place)
-            item = with_cause(before, *place, causes[0])
-            for cause in causes[1:]:
+            item = before or Suppression(*place)
+            for cause in self._causes.get(place, ()):
                 item = with_cause(item, *place, cause)
+            for removal in self._removals.get(place, ()):
+                item = with_removal(item, removal)
             spelling = least(item.spelling, self._spellings.get(place))
             if spelling != item.spelling:
                 item = replace(item, spelling=spelling)
@@ -460,6 +467,11 @@ class Batch:
                 self._causes.setdefault(place, []).append(cause)
                 if report.spelling is not None and address == report.recipient:
                     self._spellings[place] = least(self._spellings.get(place), report.spelling)
+
+        removal = removal_of(report, of)
+        if removal is not None and not counting.is_test(report.recipient):
+            for each in spread(self._rules.suppression.unsubscribed, stream, counting.streams):
+                self._removals.setdefault((each, report.recipient), []).append(removal)
 
     def _quarantine(self, reading: Reading, reason: str, event: Event | None) -> Processed:
         """Keep a body; what was not understood is refused when there is no room, never dropped."""

@@ -304,28 +304,75 @@ def _subscription(body: _Body, mail: Mail) -> Event:
     said = _object(body.subscription, "subscription")
     sent_at = sent_at_of(mail)
     at, clock = _when(said.get("timestamp"), sent_at)
+    before = _Preferences(said.get("oldTopicPreferences"))
+    now = _Preferences(said.get("newTopicPreferences"))
     occurrence = Subscription(
         at,
         clock,
         clean(said.get("contactList")),
-        _left(said.get("newTopicPreferences")),
+        _left(before, now),
         clean(said.get("source"), 64),
+        _joined(before, now),
     )
     return event_of(mail, sent_at, to_the_one(mail, occurrence))
 
 
-def _left(preferences: object) -> tuple[str, ...]:
-    """Return what the contact left: `*` for everything, else the topics now opted out of."""
-    if not isinstance(preferences, dict):
-        return ()
-    if preferences.get("unsubscribeAll") is True or preferences.get("unsubscribeAll") == "true":
-        return ("*",)
-    left = {
-        clean(topic.get("topicName")) or "~unnamed"
-        for topic in items(preferences.get("topicSubscriptionStatus"))
-        if _fold_name(str(topic.get("subscriptionStatus"))) == "optout"
+class _Preferences:
+    """What a contact wants of a list at one time. Preferences that are missing opt out of nothing."""
+
+    def __init__(self, said: object) -> None:
+        """Read the preferences as SES writes them."""
+        self.known = isinstance(said, dict)
+        given = said if isinstance(said, dict) else {}
+        self.out_of_all = given.get("unsubscribeAll") in (True, "true")
+        self.chosen = _statuses(given.get("topicSubscriptionStatus"))
+        self._default = _statuses(given.get("topicDefaultSubscriptionStatus"))
+
+    @property
+    def topics(self) -> set[str]:
+        """Return the topics that have a status."""
+        return {*self.chosen, *self._default}
+
+    def is_out_of(self, topic: str) -> bool:
+        """Return whether mail of the topic is not wanted: by choice, else by the topic's default."""
+        return self.out_of_all or self.chosen.get(topic, self._default.get(topic)) == _OPTED_OUT
+
+    @property
+    def is_out_of_any(self) -> bool:
+        """Return whether the contact chose to be out of anything."""
+        return self.out_of_all or _OPTED_OUT in self.chosen.values()
+
+
+_OPTED_OUT = "optout"
+
+
+def _statuses(value: object) -> dict[str, str]:
+    return {
+        clean(topic.get("topicName")) or "~unnamed": _fold_name(
+            str(topic.get("subscriptionStatus"))
+        )
+        for topic in items(value)
     }
-    return tuple(sorted(left))
+
+
+def _left(before: _Preferences, now: _Preferences) -> tuple[str, ...]:
+    """Return what the contact left: `*` for everything, else the topics it opted out of; not what it
+    was out of before.
+    """
+    if now.out_of_all:
+        return () if before.out_of_all else ("*",)
+    chosen = [topic for topic, status in now.chosen.items() if status == _OPTED_OUT]
+    return tuple(sorted(topic for topic in chosen if not before.is_out_of(topic)))
+
+
+def _joined(before: _Preferences, now: _Preferences) -> tuple[str, ...]:
+    """Return what the contact was out of before and is back in now."""
+    if not now.known:
+        return ()
+    joined = {topic for topic in now.topics if before.is_out_of(topic) and not now.is_out_of(topic)}
+    if before.is_out_of_any and not now.is_out_of_any:
+        joined.add("*")
+    return tuple(sorted(joined))
 
 
 _READERS: dict[str, Callable[[_Body, Mail], Event]] = {

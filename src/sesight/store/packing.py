@@ -57,7 +57,7 @@ _FIELDS: dict[type, str] = {
     Complaint: "SSSC",
     Open: "SRR",
     Click: "SRRS",
-    Subscription: "SCS",
+    Subscription: "SCSC",
     Reject: "S",
     RenderingFailure: "RS",
 }
@@ -265,7 +265,8 @@ def _occurrence(entry: Any, sent_at: int, values: Values) -> AnyOccurrence:
         clock = values[fields.pop(0)]
     kind = _CLASSES[tag]
     found: list[Any] = [at + sent_at, clock]
-    for how, value in zip(_FIELDS[kind], fields, strict=True):
+    # an entry that an earlier version wrote may lack the last fields
+    for how, value in zip(_FIELDS[kind], fields, strict=False):
         if how == "S":
             found.append(values[value])
         elif how == "T" and value is not None:

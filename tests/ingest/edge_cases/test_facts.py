@@ -180,6 +180,32 @@ def test_36_on_account_list(reception: Reception, name: str, address: str) -> No
     assert reception.suppressed(address) == "account-list"
 
 
+@pytest.mark.parametrize("sub_type", ["OnAccountSuppressionList", "OnTenantSuppressionList"])
+def test_36_several_on_account_list(reception: Reception, sub_type: str) -> None:
+    """Each recipient that such a complaint names was not attempted and is suppressed; the others of
+    the message are as they were.
+    """
+    name = "complaint_candidates_multi_recipient_no_report"
+    message_id = payload(name)["mail"]["messageId"]
+    people = payload(name)["mail"]["destination"]
+    reception.take(
+        body("send", {"mail.messageId": message_id, "mail.destination": people}),
+        body(name, {"complaint.complaintSubType": sub_type}),
+    )
+    assert reception.totals() == {
+        "recipients": 3,
+        "suppressed": 2,
+        "pending": 1,
+        "sent": 3,
+        "attempted": 1,
+    }
+    assert [reception.suppressed(each) for each in (ANA, "bo@example.net", "cy@example.org")] == [
+        "account-list",
+        None,
+        "account-list",
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "counter", "reason"),
     [

@@ -1,6 +1,8 @@
 """Edge cases 43 to 54 and 73 to 78: times, machines, links, and what else an event may hold."""
 
 import json
+from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -394,6 +396,105 @@ OPTED = {"topicName": "digest", "subscriptionStatus": "OptOut"}
 def test_78_preferences(preferences: object, left: tuple[str, ...]) -> None:
     """Leaving everything wins over the topics; both spellings of the status are understood."""
     assert told("subscription", Subscription, newTopicPreferences=preferences).left == left
+
+
+OUT, IN = "OptOut", "OptIn"
+
+
+def prefers(everything: bool = False, default: str = IN, **topics: str) -> dict[str, Any]:
+    """Return preferences as SES writes them, those of the topic `digest` by default."""
+    return {
+        "unsubscribeAll": everything,
+        "topicSubscriptionStatus": [
+            {"topicName": name, "subscriptionStatus": status} for name, status in topics.items()
+        ],
+        "topicDefaultSubscriptionStatus": [{"topicName": "digest", "subscriptionStatus": default}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "left", "joined"),
+    [
+        (prefers(digest=IN), prefers(digest=OUT), ("digest",), ()),
+        (prefers(), prefers(digest=OUT), ("digest",), ()),
+        (prefers(digest=OUT), prefers(digest=OUT), (), ()),
+        (prefers(digest=OUT), prefers(digest=OUT, tips=OUT), ("tips",), ()),
+        (prefers(digest=OUT), prefers(digest=IN), (), ("*", "digest")),
+        (prefers(digest=OUT), prefers(), (), ("*", "digest")),
+        (prefers(digest=OUT, tips=OUT), prefers(digest=IN, tips=OUT), (), ("digest",)),
+        (prefers(digest=OUT, tips=IN), prefers(digest=IN, tips=OUT), ("tips",), ("digest",)),
+        (prefers(default=OUT), prefers(default=OUT, digest=OUT), (), ()),
+        (prefers(default=OUT), prefers(default=OUT, digest=IN), (), ("digest",)),
+        (prefers(), prefers(True), ("*",), ()),
+        (prefers(digest=OUT), prefers(True, digest=OUT), ("*",), ()),
+        (prefers(True), prefers(True, digest=OUT), (), ()),
+        (prefers(True), prefers(), (), ("*", "digest")),
+        (prefers(True), prefers(digest=OUT), (), ()),
+        (prefers(True, digest=OUT), prefers(digest=OUT, tips=IN), (), ("tips",)),
+        (prefers(), prefers(), (), ()),
+        (None, prefers(digest=OUT), ("digest",), ()),
+        (prefers(True), None, (), ()),
+        (prefers(True), [], (), ()),
+    ],
+)
+def test_78_old_and_new(
+    old: object, new: object, left: tuple[str, ...], joined: tuple[str, ...]
+) -> None:
+    """Preferences are states: left is what the contact is out of now and was not before, and joined
+    what it was out of and is in again.
+    """
+    said = told("subscription", Subscription, oldTopicPreferences=old, newTopicPreferences=new)
+    assert (said.left, said.joined) == (left, joined)
+
+
+def change(minute: int, old: object, new: object) -> bytes:
+    """Return the event of a contact that changed its preferences, by a message of its own."""
+    return body(
+        "subscription",
+        {
+            "mail.messageId": f"m-{minute}",
+            "subscription.timestamp": f"2026-11-14T20:{minute:02d}:00.000Z",
+            "subscription.oldTopicPreferences": old,
+            "subscription.newTopicPreferences": new,
+        },
+    )
+
+
+LEAVES = change(1, prefers(), prefers(digest=OUT))
+JOINS = change(2, prefers(digest=OUT), prefers(digest=IN))
+LEAVES_AGAIN = change(3, prefers(digest=IN), prefers(True))
+
+
+@pytest.mark.parametrize("events", list(permutations([LEAVES, JOINS])))
+def test_78_who_joins_again(reception: Reception, events: tuple[bytes, ...]) -> None:
+    """Who joins the list again is not suppressed any more, in whatever order the events come."""
+    reception.take(*events, events[0])
+    assert reception.suppressed(ANA) is None
+    assert reception.totals()["unsubscribed"] == 1
+
+
+@pytest.mark.parametrize("events", list(permutations([LEAVES, JOINS, LEAVES_AGAIN])))
+def test_78_who_leaves_again(reception: Reception, events: tuple[bytes, ...]) -> None:
+    """Who leaves after that is suppressed again, in whatever order the events come."""
+    for each in events:
+        reception.take(each)
+    assert reception.suppressed(ANA) == "unsubscribed"
+
+
+def test_78_an_opt_in_suppresses_nobody(reception: Reception) -> None:
+    """A change that leaves nothing makes no unsubscribe, though other topics are opted out of."""
+    reception.take(change(1, prefers(tips=OUT), prefers(tips=OUT, digest=IN)))
+    assert (reception.item(ANA), reception.totals().get("unsubscribed")) == (None, None)
+
+
+def test_78_joining_lifts_no_complaint(reception: Reception) -> None:
+    """Joining again lifts no complaint."""
+    complaint = {
+        "mail.destination": [ANA],
+        "complaint.complainedRecipients": [{"emailAddress": ANA}],
+    }
+    reception.take(LEAVES, body("complaint", complaint), JOINS)
+    assert reception.suppressed(ANA) == "complaint"
 
 
 def test_78_unsubscribe(reception: Reception) -> None:
