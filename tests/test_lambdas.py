@@ -505,7 +505,7 @@ def _take_all(aggregator: Aggregator, events: list[dict]) -> None:
 
 def test_upkeep(url: str) -> None:
     """Upkeep ends suppressions whose time is over, lets old quarantined bodies go, and folds in what was
-    left waiting for a message that is known.
+    left waiting for a message that is known, also when it does not come to the end of its work.
     """
     then = now_ms() - 40 * DAY
     processor = Processor(settings_of(url), "outreach", lambda: then)
@@ -534,18 +534,30 @@ def test_upkeep(url: str) -> None:
     store.transact(lambda _: Changes({}, {}, {}, {}, [left], []))
     store.sweep(now_ms() - DAY, 0)  # the clock was seen for a day
     program = """
-from sesight.lambdas import upkeep
+import json, sys
+from botocore.exceptions import EndpointConnectionError
+from sesight import lambdas
+from sesight.domain.errors import StoreUnavailable
+seconds, compacts = json.load(sys.stdin)
 class Context:
-    def get_remaining_time_in_millis(self): return 60_000
-upkeep({}, Context())
+    def get_remaining_time_in_millis(self): return seconds * 1_000
+def send(request, **_):
+    if not compacts and b'"total"' in request.body:
+        raise EndpointConnectionError(endpoint_url=request.url)
+lambdas._app()[1].calls.client.meta.events.register("before-send.dynamodb.Query", send)
+try:
+    print(lambdas.upkeep({}, Context()))
+except StoreUnavailable:
+    print("cut off")
 """
-    _in_a_function(program, url, {})
+    assert _in_a_function(program, url, [9, False])[-1] == "cut off"
+    (record,) = store.message(name, now_ms())
+    assert [each.type for each in record.timeline] == ["Delivery", "Bounce"]
+    assert _in_a_function(program, url, [60, True])[-1] == "None"
     after = store.suppression("outreach", "ana@example.org")
     assert after is not None
     assert after.counted is None
     assert store.quarantine_counts() == {}
-    (record,) = store.message(name, now_ms())
-    assert [each.type for each in record.timeline] == ["Delivery", "Bounce"]
     processor.close()
 
 

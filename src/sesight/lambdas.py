@@ -118,8 +118,9 @@ def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
 def upkeep(event: dict[str, Any], context: Context) -> None:
     """Do what a server does when it is quiet, once an hour.
 
-    That is: end suppressions whose time is over, remove what has outlived its use, put old parts of
-    rollup rows together, fold in events that still wait though their message is known.
+    That is: end suppressions whose time is over, fold in events that still wait though their message
+    is known, remove what has outlived its use, put old parts of rollup rows together. What it does
+    not come to in its time, it does the next time.
     """
     del event
     app, store = _app()
@@ -127,6 +128,9 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     now = app.clock()
     while due := store.suppressions_due(now, SWEEP_ROWS):
         app.pipeline.lapse([(item.stream, item.address) for item in due])
+    # a function that ended after it stored a message and before it looked for what waits for that
+    # has left it waiting: before the rest, since an event matters more than room
+    retry(store, app.pipeline, app.known_sets, "unrouted", limit=RETRIED)
     swept = store.sweep(now, SWEEP_ROWS)
     _log.log(*report(swept))
     _emit({"What": "Quarantined"}, {"Swept": swept.quarantined})
@@ -134,9 +138,6 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     if app.retention_differs is not None:
         _log.warning("%s", app.retention_differs)
     store.compact(now)
-    # a function that ended after it stored a message and before it looked for what waits for that
-    # has left it waiting
-    retry(store, app.pipeline, app.known_sets, "unrouted", limit=RETRIED)
 
 
 def api(event: dict[str, Any], context: Context) -> dict[str, Any]:

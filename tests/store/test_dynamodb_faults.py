@@ -1,6 +1,8 @@
 """The DynamoDB store under many writers at once, throttling, outages and crashes: nothing is lost."""
 
 import random
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +17,7 @@ from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import COUNTERS
+from sesight.domain.text import DAY
 from sesight.ingest.batch import Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading
@@ -286,7 +289,7 @@ def test_crash(store: DynamoStore, crashes_before: str) -> None:
     pipeline_of(store).process(readings(events))
     assert held(store, events) == folded(events)
     assert store.suppression("finance", "r0@example.org") is not None
-    assert store.card("outreach", "spring").last_sent_at == NOW - 86_400_000 + 11
+    assert store.card("outreach", "spring").last_sent_at == NOW - 86_400_000
     store.settle()
     assert store.cards(["outreach"])[0][1][0] == 12
 
@@ -336,6 +339,87 @@ def test_lost_answers(url: str, operation: str) -> None:
     assert taken(store) == taken(expected)
     assert lost.lost > 0
     for one in (store, expected):
+        one.close()
+
+
+class CardPuts:
+    """Counts the puts of cards that clients make, and those that were refused."""
+
+    def __init__(self, stores: list[DynamoStore]) -> None:
+        """Count from now on."""
+        self.made = self.refused = 0
+        for one in stores:
+            events = one.calls.client.meta.events
+            events.register("before-call.dynamodb.PutItem", self._made)
+            events.register("after-call.dynamodb.PutItem", self._answered)
+
+    def _made(self, params: dict, context: dict, **_: object) -> None:
+        context["card"] = b'"CARD"' in params["body"]
+        self.made += context["card"]
+
+    def _answered(self, http_response: object, context: dict, **_: object) -> None:
+        self.refused += context["card"] and http_response.status_code == 400
+
+
+def test_one_campaign_in_many_functions(url: str) -> None:
+    """Sixteen functions that take in 160 events of one campaign, within three minutes, write its card a
+    few times each at most, and hardly get in each other's way; it says what all events say.
+    """
+    stores = [open_store(url, clock=lambda: NOW) for _ in range(WORKERS)]
+    pipelines = [pipeline_of(one) for one in stores]
+    start = NOW - NOW % 60_000
+    events = [
+        Event(
+            f"m{n}",
+            Identity(start + n * 1_000, "news@example.com", "Hello", tags=(("campaign_id", "a"),)),
+            (Report(f"r{n}@example.org", Send(start + n * 1_000)),),
+            "outreach-tracking",
+        )
+        for n in range(160)
+    ]
+    puts = CardPuts(stores)
+    with ThreadPoolExecutor(WORKERS) as threads:
+        list(
+            threads.map(
+                lambda n: [pipelines[n].process(readings([one])) for one in events[n::WORKERS]],
+                range(WORKERS),
+            )
+        )
+    card = stores[0].card("outreach", "a")
+    for one in stores:
+        one.close()
+    assert (card.first_sent_at, card.last_sent_at) == (start, start + 120_000)
+    assert puts.refused < puts.made <= 3 * WORKERS
+
+
+def test_flood_of_garbage(url: str) -> None:
+    """Many bodies that cannot be understood are written by few transactions, of which none counts one
+    body alone; several functions that take in some of the same keep each once and count it once.
+    """
+    stores = [open_store(url, clock=lambda: NOW) for _ in range(4)]
+    flood = [Reading("file", body=b"%d" % n, unreadable="not-json") for n in range(600)]
+    sent: list[bytes] = []
+    for one in stores:
+        one.calls.client.meta.events.register(
+            "before-call.dynamodb.TransactWriteItems",
+            lambda params, **_: sent.append(params["body"]),
+        )
+    with ThreadPoolExecutor(len(stores)) as threads:
+        list(
+            threads.map(
+                lambda n: pipeline_of(stores[n]).process(flood[n * 100 : n * 100 + 300]),
+                range(len(stores)),
+            )
+        )
+    assert stores[0].quarantine_counts() == {"not-json": 600}
+    assert len({held.id for held in stores[0].quarantine(1_000)}) == 600
+    counts = Counter(key for body in sent for key in re.findall(rb"not-json#\d", body))
+    assert len(sent) < 150
+    assert max(counts.values()) < 40
+    stores[0].sweep(NOW + 40 * DAY, 10)
+    assert stores[0].quarantine_counts() == {}
+    assert stores[0].quarantine(10) == []
+    for one in stores:
         one.close()
 
 

@@ -33,7 +33,7 @@ from sesight.api.parameters import (
 from sesight.api.problem import InvalidParameter
 from sesight.api.services import Given, Services
 from sesight.domain.errors import NotFound
-from sesight.domain.ports import Card
+from sesight.domain.ports import CARD_STEP, Card
 from sesight.domain.rollup import Family
 from sesight.domain.stats import (
     RATES,
@@ -305,7 +305,7 @@ def _state(services: Services, card: Card) -> State:
 def _matches(card: Card, q: str | None, provider: str | None, within: Range) -> bool:
     if provider is not None and card.provider != provider:
         return False
-    if within.since is not None and (card.last_sent_at or 0) < within.since:
+    if within.since is not None and (card.last_sent_at or 0) + CARD_STEP <= within.since:
         return False
     if within.until is not None and (card.first_sent_at or 0) >= within.until:
         return False

@@ -60,9 +60,16 @@ SEVERAL = "~several"
 """A card's subject where its messages have more than one."""
 
 
+CARD_STEP = 60_000
+"""Milliseconds by which a card's times go. A card is one item, which all events of a campaign speak of
+at the same time: were its times to the millisecond, each later event would be a write.
+"""
+
+
 class Card(Struct, frozen=True, gc=False, array_like=True):
     """A campaign's identity and times, kept for ever. Joined field by field (the better name, else
-    the least text; first and last times), so the order of events does not matter.
+    the least text; first and last times), so the order of events does not matter. Times are those of
+    the minutes they are in (`CARD_STEP`).
     """
 
     stream: str

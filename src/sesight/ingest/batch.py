@@ -25,7 +25,7 @@ from sesight.domain.event import (
     campaign_name,
     campaign_of,
 )
-from sesight.domain.ports import Card, Changes, Key, Quarantined, View
+from sesight.domain.ports import CARD_STEP, Card, Changes, Key, Quarantined, View
 from sesight.domain.record import Record, fold, least
 from sesight.domain.rollup import Deltas, Rollups, add_suppressed
 from sesight.domain.stream import Stream
@@ -498,8 +498,8 @@ class Batch:
 
     def _note_card(self, record: Record, campaign: str, before: Record | None) -> None:
         identity = record.identity
-        sent_at = identity.sent_at
-        last_at = max([held.at for held in record.timeline])
+        sent_at = identity.sent_at // CARD_STEP * CARD_STEP
+        last_at = max([held.at for held in record.timeline]) // CARD_STEP * CARD_STEP
         place = (record.stream, campaign)
         notes = self._notes.get(place)
         if notes is None:

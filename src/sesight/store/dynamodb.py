@@ -154,6 +154,7 @@ class DynamoStore:
             SuppressionPolicy() if policy is None else policy,
             self.expires_at,
             self._hold,
+            {},
         )
 
     def close(self) -> None:

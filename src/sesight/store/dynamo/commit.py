@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 FAILED_CONDITION = "ConditionalCheckFailedException"
 _CONFLICT = frozenset({"ConditionalCheckFailed", "DuplicateItem"})
 
+KNOWN_CARDS = 10_000
+"""Cards that a process remembers."""
+
 CARD = "CARD"
 """The partition of a stream's cards in its rollup table."""
 
@@ -58,6 +61,8 @@ class Parts(NamedTuple):
     expires_at: Callable[[int], int | None]
     hold: Callable[[Collection[tuple[str, int]]], Mapping[tuple[str, int], int]]
     """Holds send days for a backfill; returns those held, with the day on which it began."""
+    cards: dict[tuple[str, str], Card]
+    """Cards as they were last read or written, by stream and campaign: stored ones only grow."""
 
 
 class _Writing(NamedTuple):
@@ -200,28 +205,35 @@ class Commit:
         self._parts.calls.each(self._put_card, cards.values())
 
     def _put_card(self, card: Card) -> None:
+        """Join a card into the stored one, unless that is known to have it."""
         calls, table = self._parts.calls, self._tables(card.stream).rollups.name
+        place, known = (card.stream, card.campaign), self._parts.cards
+        if place in known and known[place].joined(card) == known[place]:
+            return
         key = {"pk": {"S": CARD}, "sk": {"S": card.campaign}}
-        item = calls.get(table, key)
+        pauses = calls.pauses()
         while True:
+            item = calls.get(table, key)
             held = read_card(item) if item is not None else None
             joined = held.joined(card) if held is not None else card
-            if joined == held:
-                return
-            version = version_of(item)
-            try:
-                calls(
-                    "put_item",
-                    TableName=table,
-                    Item={**key, **card_item(joined, version + 1)},
-                    **_still(version, "pk"),
-                )
-            except calls.failure as error:
-                if error.response["Error"]["Code"] != FAILED_CONDITION:
-                    raise
-                item = error.response["Item"]
-            else:
-                return
+            if joined == held or self._replace_card(table, key, joined, version_of(item)):
+                break
+            calls.wait(pauses, f"Others change the card of {card.campaign!r} all the time")
+        if len(known) >= KNOWN_CARDS:
+            known.clear()
+        known[place] = joined
+
+    def _replace_card(self, table: str, key: Item, card: Card, version: int) -> bool:
+        """Write a card; return whether it still was what had been read."""
+        calls = self._parts.calls
+        item = {**key, **card_item(card, version + 1)}
+        try:
+            calls("put_item", TableName=table, Item=item, **_still(version, "pk"))
+        except calls.failure as error:
+            if error.response["Error"]["Code"] != FAILED_CONDITION:
+                raise
+            return False
+        return True
 
     def _note(self, changes: Changes) -> None:
         """Note where the records will be, for readers to look there."""

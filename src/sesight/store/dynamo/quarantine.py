@@ -1,17 +1,20 @@
 """The quarantine in the control table: bodies by reason and time, counted as they come and go.
 
-Four items a body, written and removed in one transaction: the body itself, where it is (by its id,
-so that it is kept once), the count of its reason, and that its message is waited for. A body that is
-too large for an item has its bytes in further ones, written before and removed after.
+Three items a body: the body itself, where it is (by its id, so that it is kept once), and that its
+message is waited for. They are written and removed by transactions of many bodies, each of which also
+moves the counts of their reasons, that are spread over some items: a flood of bodies would meet at one.
+A body that is too large for an item has its bytes in further ones, written before and removed after.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 import zlib
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -26,11 +29,20 @@ from sesight.store.view import ROOM_BYTES, ROOM_ROWS
 COUNT = "QUARANTINE-COUNT"
 UNROUTED = "unrouted"
 
+SHARDS = 8
+"""Over how many items the count of a reason is spread."""
+
+TOGETHER = 30
+BYTES_TOGETHER = 3_000_000
+"""Bodies of one transaction, and bytes: it takes 100 items, of which a body is at most three, and 4 MB."""
+
 LARGEST = 390_000
 """Packed bytes that one item takes (DynamoDB: 400 KB)."""
 
 PARTS_KEPT_MS = 2 * QUARANTINE_MS
 """How long parts are kept where a process ended before it removed them."""
+
+_B = TypeVar("_B")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Quarantined).decode
@@ -54,14 +66,25 @@ class Quarantine:
 
     def put(self, bodies: Iterable[Quarantined]) -> None:
         """Store bodies; one that is there already keeps only its time."""
-        self._calls.each(self._put, bodies)
+        missing = {held.id: held for held in bodies}
+        tries = self._calls.pauses()
+        while missing:
+            there = self._find(missing)
+            again = [(missing[id_], before) for id_, before in there.items()]
+            self._calls.each(lambda both: self._put_again(*both), again)
+            new = [held for id_, held in missing.items() if id_ not in there]
+            self._calls.each(self._put_parts, new)
+            refused = self._in_chunks(self._put_chunk, new, lambda held: len(packed(held)[0]))
+            missing = {held.id: held for held in refused}
+            if missing:
+                self._calls.wait(tries, "Others quarantine the same bodies all the time")
 
-    def _put(self, held: Quarantined) -> None:
-        before = self._find(held.id)
-        if before is None:
-            self._put_parts(held)
-            self._commit([self._pointer(held, _NEW), *self._entering(held)])
-            return
+    def _put_chunk(self, bodies: Sequence[Quarantined], shard: int) -> bool:
+        pointers = [self._pointer(held, _NEW) for held in bodies]
+        return self._commit(pointers, shard, coming=bodies)
+
+    def _put_again(self, held: Quarantined, before: _Held) -> None:
+        """Store what is now said of a body that is there."""
         kept = replace(held, at=before.held.at)
         if replace(kept, body=before.held.body) == before.held:
             return
@@ -72,9 +95,8 @@ class Quarantine:
             "ConditionExpression": "reason = :reason",
             "ExpressionAttributeValues": {":reason": {"S": before.held.reason}},
         }
-        self._commit(
-            [self._pointer(kept, still_there), *self._leaving(before), *self._entering(kept)]
-        )
+        pointers = [self._pointer(kept, still_there)]
+        self._commit(pointers, random.randrange(SHARDS), coming=[kept], going=[before])  # noqa: S311
 
     def _put_parts(self, held: Quarantined) -> None:
         expires = {EXPIRES: {"N": str((held.at + PARTS_KEPT_MS) // 1_000)}}
@@ -84,24 +106,62 @@ class Quarantine:
 
     def release(self, ids: Iterable[str]) -> None:
         """Remove bodies; those that are gone already are none of our business."""
-        self._calls.each(self._release, ids)
+        left = list(ids)
+        tries = self._calls.pauses()
+        while left:
+            there = self._find(left)
+            refused = self._in_chunks(
+                self._release_chunk, list(there.values()), lambda before: min(before.size, LARGEST)
+            )
+            gone = there.keys() - {before.held.id for before in refused}
+            parts = [
+                _part_key(id_, n) for id_ in sorted(gone) for n in range(1, there[id_].parts + 1)
+            ]
+            self._calls.delete_many(self._table, parts)
+            left = [before.held.id for before in refused]
+            if left:
+                self._calls.wait(tries, "Others release the same bodies all the time")
 
-    def _release(self, id_: str) -> None:
-        held = self._find(id_)
-        if held is not None:
-            pointer = {"TableName": self._table, "Key": _key(f"BODY#{id_}", "-"), **_THERE}
-            self._commit([{"Delete": pointer}, *self._leaving(held)])
-            keys = [_part_key(id_, n) for n in range(1, held.parts + 1)]
-            self._calls.delete_many(self._table, keys)
+    def _release_chunk(self, bodies: Sequence[_Held], shard: int) -> bool:
+        pointers = [
+            {
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": _key(f"BODY#{before.held.id}", "-"),
+                    **_THERE,
+                }
+            }
+            for before in bodies
+        ]
+        return self._commit(pointers, shard, going=bodies)
 
-    def _find(self, id_: str) -> _Held | None:
-        pointer = self._calls.get(self._table, _key(f"BODY#{id_}", "-"))
-        if pointer is None:
-            return None
-        body = self._calls.get(
-            self._table, _key(f"QUARANTINE#{pointer['reason']['S']}", pointer["place"]["S"])
-        )
-        return _unpack(body) if body is not None else None
+    def _in_chunks(
+        self,
+        write: Callable[[Sequence[_B], int], bool],
+        bodies: Sequence[_B],
+        size: Callable[[_B], int],
+    ) -> list[_B]:
+        """Write bodies in as few transactions as they fit in; return those of refused ones."""
+        # neighbours of one call do not meet at one count
+        first = random.randrange(SHARDS)  # noqa: S311
+        chunks = list(enumerate(_chunks(bodies, size), first))
+        written = self._calls.each(lambda chunk: write(chunk[1], chunk[0] % SHARDS), chunks)
+        return [
+            body
+            for (_, chunk), is_written in zip(chunks, written, strict=True)
+            if not is_written
+            for body in chunk
+        ]
+
+    def _find(self, ids: Collection[str]) -> dict[str, _Held]:
+        """Return the bodies of the ids that are there, without the bytes that are in parts."""
+        pointers = [(self._table, _key(f"BODY#{id_}", "-")) for id_ in sorted(set(ids))]
+        bodies = [
+            (self._table, _key(f"QUARANTINE#{item['reason']['S']}", item["place"]["S"]))
+            for _, item in self._calls.get_many(pointers, consistent=True)
+        ]
+        found = [_unpack(item) for _, item in self._calls.get_many(bodies, consistent=True)]
+        return {body.held.id: body for body in found}
 
     def _pointer(self, held: Quarantined, condition: dict[str, Any]) -> dict[str, Any]:
         """Return the write of where a body is."""
@@ -119,27 +179,53 @@ class Quarantine:
             item |= {"parts": {"N": str(len(parts))}, "size": {"N": str(len(held.body))}}
         return {"TableName": self._table, "Item": item}
 
-    def _entering(self, held: Quarantined) -> list[dict[str, Any]]:
-        """Return the writes of a body that comes, beside its pointer."""
-        return [{"Put": self._body(held)}, *self._counted(held, 1, len(held.body), "ADD")]
-
-    def _leaving(self, body: _Held) -> list[dict[str, Any]]:
-        """Return the writes of a body that goes, beside its pointer."""
-        held = body.held
-        key = _key(f"QUARANTINE#{held.reason}", _place(held))
-        return [
-            {"Delete": {"TableName": self._table, "Key": key}},
-            *self._counted(held, -1, -body.size, "DELETE"),
+    def _commit(
+        self,
+        pointers: list[dict[str, Any]],
+        shard: int,
+        *,
+        coming: Sequence[Quarantined] = (),
+        going: Sequence[_Held] = (),
+    ) -> bool:
+        """Write bodies that come and go with their pointers, or nothing if a pointer is not as it was;
+        return whether it was written.
+        """
+        bodies: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for held in coming:
+            bodies[held.reason] += 1
+            sizes[held.reason] += len(held.body)
+        for before in going:
+            bodies[before.held.reason] -= 1
+            sizes[before.held.reason] -= before.size
+        parts = [
+            *pointers,
+            *({"Put": self._body(held)} for held in coming),
+            *(self._delete(before.held) for before in going),
+            *(self._count(reason, n, sizes[reason], shard) for reason, n in bodies.items()),
+            *self._awaited(coming, "ADD"),
+            *self._awaited([before.held for before in going], "DELETE"),
         ]
+        try:
+            self._calls.transact(parts)
+        except self._calls.failure as error:
+            reasons = error.response.get("CancellationReasons") or ()
+            of_pointers = {reason.get("Code") for reason in reasons[: len(pointers)]}
+            if "ConditionalCheckFailed" not in of_pointers:
+                raise
+            return False
+        return True
 
-    def _counted(
-        self, held: Quarantined, bodies: int, size: int, verb: str
-    ) -> list[dict[str, Any]]:
-        """Return the updates of its reason's count, and of what waits for its message."""
-        updates = [
-            {
+    def _delete(self, held: Quarantined) -> dict[str, Any]:
+        key = _key(f"QUARANTINE#{held.reason}", _place(held))
+        return {"Delete": {"TableName": self._table, "Key": key}}
+
+    def _count(self, reason: str, bodies: int, size: int, shard: int) -> dict[str, Any]:
+        """Return the update of a reason's count."""
+        return {
+            "Update": {
                 "TableName": self._table,
-                "Key": _key(COUNT, held.reason),
+                "Key": _key(COUNT, f"{reason}#{shard}"),
                 "UpdateExpression": "ADD bodies :bodies, #size :size",
                 "ExpressionAttributeNames": {"#size": "size"},
                 "ExpressionAttributeValues": {
@@ -147,42 +233,47 @@ class Quarantine:
                     ":size": {"N": str(size)},
                 },
             }
-        ]
-        if held.reason == UNROUTED and held.message_id is not None:
-            updates.append(
-                {
-                    "TableName": self._table,
-                    "Key": _key(f"AWAITED#{held.message_id}", "-"),
-                    "UpdateExpression": f"{verb} ids :id",
-                    "ExpressionAttributeValues": {":id": {"SS": [held.id]}},
-                }
-            )
-        return [{"Update": update} for update in updates]
+        }
 
-    def _commit(self, parts: list[dict[str, Any]]) -> None:
-        """Write all, unless somebody else did: the first part's condition says so."""
-        try:
-            self._calls.transact(parts)
-        except self._calls.failure as error:
-            reasons = error.response.get("CancellationReasons") or [{}]
-            if reasons[0].get("Code") != "ConditionalCheckFailed":
-                raise
+    def _awaited(self, bodies: Iterable[Quarantined], verb: str) -> Iterator[dict[str, Any]]:
+        """Yield the updates of which bodies wait for a message."""
+        waiting: dict[str, list[str]] = {}
+        for held in bodies:
+            if held.reason == UNROUTED and held.message_id is not None:
+                waiting.setdefault(held.message_id, []).append(held.id)
+        for message_id, ids in waiting.items():
+            yield {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": _key(f"AWAITED#{message_id}", "-"),
+                    "UpdateExpression": f"{verb} ids :ids",
+                    "ExpressionAttributeValues": {":ids": {"SS": ids}},
+                }
+            }
 
     # Reading
 
     def counts(self) -> dict[str, int]:
         """Return how many bodies there are, by reason."""
-        items = self._calls.query(TableName=self._table, ConsistentRead=True, **equals(pk=COUNT))
-        counted = {item["sk"]["S"]: int(item["bodies"]["N"]) for item in items}
-        return {reason: bodies for reason, bodies in counted.items() if bodies > 0}
+        bodies, _ = self._counted(equals(pk=COUNT))
+        return {reason: n for reason, n in bodies.items() if n > 0}
 
     def room(self, reason: str) -> int:
         """Return how many more bodies of this reason there is room for."""
-        item = self._calls.get(self._table, _key(COUNT, reason))
-        if item is None:
-            return ROOM_ROWS
-        full = int(item["size"]["N"]) >= ROOM_BYTES
-        return 0 if full else max(ROOM_ROWS - int(item["bodies"]["N"]), 0)
+        bodies, sizes = self._counted(between(("pk", COUNT), ("sk", reason, f"{reason}#~")))
+        return 0 if sizes[reason] >= ROOM_BYTES else max(ROOM_ROWS - bodies[reason], 0)
+
+    def _counted(self, counts: Mapping[str, Any]) -> tuple[Counter[str], Counter[str]]:
+        """Return how many bodies there are and how many bytes, by reason, of some counts. One without
+        a shard is of before they were spread.
+        """
+        bodies: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for item in self._calls.query(TableName=self._table, ConsistentRead=True, **counts):
+            reason = item["sk"]["S"].partition("#")[0]
+            bodies[reason] += int(item["bodies"]["N"])
+            sizes[reason] += int(item["size"]["N"])
+        return bodies, sizes
 
     def newest(self, limit: int, reason: str | None = None) -> list[Quarantined]:
         """Return bodies, newest first."""
@@ -253,6 +344,20 @@ def _key(pk: str, sk: str) -> Item:
 
 _NEW = {"ConditionExpression": "attribute_not_exists(pk)"}
 _THERE = {"ConditionExpression": "attribute_exists(pk)"}
+
+
+def _chunks(bodies: Iterable[_B], size: Callable[[_B], int]) -> Iterator[list[_B]]:
+    """Yield bodies as they fit into transactions."""
+    chunk: list[_B] = []
+    room = BYTES_TOGETHER
+    for body in bodies:
+        if chunk and (len(chunk) == TOGETHER or size(body) > room):
+            yield chunk
+            chunk, room = [], BYTES_TOGETHER
+        chunk.append(body)
+        room -= size(body)
+    if chunk:
+        yield chunk
 
 
 def _place(held: Quarantined) -> str:
