@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
+from sesight import lambdas
 from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.leaving import Leave
@@ -433,6 +434,117 @@ print(sorted(heavy & set(sys.modules)))
     assert event_line["recipientId"] is None
 
 
+def test_reads_load_no_letters(url: str) -> None:
+    """The API comes, and answers reads, without what only mail and statements need."""
+    program = """
+import sys, json
+from sesight import lambdas
+class Context:
+    def get_remaining_time_in_millis(self): return 60_000
+heavy = {"babel", "css_inline", "email_validator", "fontTools", "fpdf", "idna", "jinja2", "PIL"}
+statuses = [lambdas.api(event, Context())["statusCode"] for event in json.load(sys.stdin)]
+print(statuses, sorted(heavy & set(sys.modules)), "sesight.api.application" in sys.modules)
+"""
+    paths = ("/provider", "/campaigns", "/messages", "/overview", "/suppressions", "/health/intake")
+    out = _in_a_function(program, url, [http_event(path) for path in paths], **LOADED["api"])
+    assert out == [f"{[200] * len(paths)} [] True"]
+
+
+LOADED = {
+    name: {"_HANDLER": f"sesight.lambdas.{name}"} for name in ("outreach_events", "rollups", "api")
+}
+"""The environment of functions as Lambda loads them."""
+
+
+@pytest.mark.parametrize("name", list(LOADED))
+def test_made_when_loaded(url: str, name: str) -> None:
+    """A function that Lambda loads has made its clients before its first invocation."""
+    program = """
+import json, sys
+import botocore.session
+from sesight import lambdas
+from tests.invocation import Context, sqs_event
+def never(*_, **__):
+    raise AssertionError("a client")
+botocore.session.Session.create_client = never
+name, event = json.load(sys.stdin)
+print(getattr(lambdas, name)(event, Context()))
+"""
+    events = {
+        "outreach_events": sqs_event([body("delivery")]),
+        "rollups": {"Records": []},
+        "api": http_event("/messages"),
+    }
+    assert _in_a_function(program, url, [name, events[name]], **LOADED[name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "outreach_events",
+        "finance_events",
+        "rollups",
+        "upkeep",
+        "api",
+        "outreach_send",
+        "finance_send",
+    ],
+)
+def test_time_limit(name: str) -> None:
+    """A function whose time limit is too short says so, and does nothing."""
+    with pytest.raises(
+        SettingsError, match=r"has 7 seconds .* set its timeout to 8 seconds or more"
+    ):
+        getattr(lambdas, name)({}, Context(7))
+
+
+PINGS: list[Any] = [
+    {},
+    None,
+    {"Records": []},
+    {"warmer": True, "concurrency": 3},
+    {"source": "serverless-plugin-warmup"},
+    {"ping": 1},
+    {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}},
+]
+
+
+@pytest.mark.parametrize("event", PINGS)
+def test_pings(
+    processor: Processor, store: DynamoStore, event: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What only keeps a function warm is ignored, and so counted."""
+    assert processor.handle(event, Context()) is None
+    said = [each for each in _metrics(capsys) if "SES_EVENT_PROCESSED" in each]
+    assert [(each["Disposition"], each["SES_EVENT_PROCESSED"]) for each in said] == [
+        ("ignored", [1.0])
+    ]
+    assert store.quarantine_counts() == {}
+
+
+def test_ping_of_the_api() -> None:
+    """The API ignores what only keeps it warm."""
+    assert [lambdas.api(event, Context()) for event in PINGS[:-1]] == [{}] * (len(PINGS) - 1)
+
+
+@pytest.mark.parametrize("event", [[1], "text", {"orders": [1]}, {"Records": [3]}])
+def test_odd_events(processor: Processor, store: DynamoStore, event: Any) -> None:
+    """What somebody hands over that is no event and no ping is quarantined."""
+    assert processor.handle(event, Context()) is None
+    assert sum(store.quarantine_counts().values()) == 1
+
+
+def test_messages_without_a_body(processor: Processor, store: DynamoStore) -> None:
+    """A message of a queue that has no body is quarantined; those beside it are stored."""
+    good, bad, worse = (body("delivery"), b"", b"")
+    event = sqs_event([good, bad, worse])
+    del event["Records"][1]["body"]
+    event["Records"][2]["body"] = None
+    assert failed(processor.handle(event, Context())) == []
+    assert held(store, [good])
+    assert store.quarantine_counts() == {"not-json": 1}
+
+
 def test_disk() -> None:
     """A function refuses to keep what it takes in on its own disk."""
     with pytest.raises(SettingsError, match="dynamodb://REGION"):
@@ -591,6 +703,26 @@ def test_paths(processor: Processor, ask: Callable[..., dict], path: str, stage:
     assert answer["isBase64Encoded"] is False
 
 
+def test_decoded_once(processor: Processor, ask: Callable[..., dict]) -> None:
+    """A path is decoded once, by whoever does: an HTTP API has done it, others hand it over as asked."""
+    told = body("delivery", {"mail.messageId": "m%41"})
+    processor.handle(sqs_event([told]), Context())
+    assert ask("/messages/m%41")["statusCode"] == 200
+    assert ask("/messages/mA")["statusCode"] == 404
+    of_a_url = http_event("/messages/m%2541")
+    of_a_url["requestContext"]["domainName"] = "abc.lambda-url.eu-west-1.on.aws"
+    of_rest = {
+        "resource": "/{proxy+}",
+        "path": "/messages/m%2541",
+        "httpMethod": "GET",
+        "headers": {"host": "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"},
+        "requestContext": {"authorizer": {"principalId": "me"}, "identity": {"sourceIp": "::1"}},
+    }
+    handler = gateway(processor._app)  # noqa: SLF001
+    for event in (of_a_url, of_rest):
+        assert handler(event, Context())["statusCode"] == 200
+
+
 @pytest.mark.parametrize(
     ("path", "authorizer", "status"),
     [
@@ -709,7 +841,9 @@ except SettingsError:
 
 
 def test_api(url: str, aws: str) -> None:
-    """The function answers by the environment's settings, its key for recipient ids from a secret."""
+    """The function answers by the environment's settings, its key for recipient ids from a secret. It
+    does not show what its own container has counted as what all have.
+    """
     program = """
 import sys, json
 from sesight.lambdas import api
@@ -724,6 +858,8 @@ print(json.dumps([api(event, Context()) for event in json.load(sys.stdin)]))
         [
             http_event("/provider"),
             http_event("/recipients/lookup", body={"address": "a@b.example"}),
+            http_event("/health/intake"),
+            http_event("/metrics"),
         ],
         SESIGHT_RECIPIENT_KEY=None,
         SESIGHT_RECIPIENT_KEY_SECRET="ids",
@@ -731,6 +867,10 @@ print(json.dumps([api(event, Context()) for event in json.load(sys.stdin)]))
         AWS_ACCESS_KEY_ID="local",
         AWS_SECRET_ACCESS_KEY="local",
     )
-    provider, person = json.loads(line)
+    provider, person, intake, metrics = json.loads(line)
     assert json.loads(provider["body"])["region"] == "eu-west-1"
     assert person["statusCode"] in (200, 404)
+    told = json.loads(intake["body"])
+    assert (told["dispositions"], told["refusals"], told["waiting"]) == (None, None, None)
+    assert "CloudWatch" in told["sentences"][-1]
+    assert (metrics["statusCode"], "CloudWatch" in metrics["body"]) == (404, True)

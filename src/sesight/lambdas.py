@@ -1,7 +1,7 @@
 """The Lambda functions: events in from SQS or SNS, rollups from the change feeds, upkeep, the API.
 
 Settings come from the environment (`SESIGHT_…`), and names of secrets only. A function makes its
-clients once and keeps them. `docs/aws.md` says how each is to be set up.
+clients once, when Lambda loads it, and keeps them. `docs/aws.md` says how each is to be set up.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import suppress
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 from aws_lambda_powertools import Logger
@@ -23,8 +24,8 @@ from sesight.domain.event import UNTAGGED, Disposition
 from sesight.ingest.deliveries import Delivery, read_delivery, take
 from sesight.ingest.journal import report
 from sesight.ingest.quarantine import retry
-from sesight.ingest.reading import read
-from sesight.settings import Settings, load
+from sesight.ingest.reading import Reading, read
+from sesight.settings import Settings, function_name, load
 from sesight.store.dynamodb import DynamoStore, open_aggregator
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ _log = logging.getLogger(__name__)
 
 SPARE = 5.0
 """Seconds kept for the answer when everything else has to be over: a call under way may take three."""
+
+LEAST_SECONDS = 8
+"""The time limit that a function needs: what is kept for the answer, and some to work in."""
 
 RETRIED = 1_000
 """Events that wait for their message, the newest, tried again by upkeep."""
@@ -81,9 +85,31 @@ class Context(Protocol):
         ...
 
 
+_Answer = TypeVar("_Answer")
+
+
+def _in_time(
+    handle: Callable[[dict[str, Any], Context], _Answer],
+) -> Callable[[dict[str, Any], Context], _Answer]:
+    """Have a function refuse to work where its time limit is too short for it ever to be done."""
+
+    @wraps(handle)
+    def invoked(event: dict[str, Any], context: Context) -> _Answer:
+        seconds = round(context.get_remaining_time_in_millis() / 1_000)
+        if seconds < LEAST_SECONDS:
+            raise SettingsError(
+                f"This function has {seconds} seconds for an invocation, of which {SPARE:.0f} are kept "
+                f"for its answer: set its timeout to {LEAST_SECONDS} seconds or more."
+            )
+        return handle(event, context)
+
+    return invoked
+
+
 # The functions
 
 
+@_in_time
 def outreach_events(event: dict[str, Any], context: Context) -> dict[str, Any] | None:
     """Take in what the outreach queue, or the topic itself, hands over.
 
@@ -92,6 +118,7 @@ def outreach_events(event: dict[str, Any], context: Context) -> dict[str, Any] |
     return _processor("outreach").handle(event, context)
 
 
+@_in_time
 def finance_events(event: dict[str, Any], context: Context) -> dict[str, Any] | None:
     """Take in what the finance queue, or the topic itself, hands over.
 
@@ -100,6 +127,7 @@ def finance_events(event: dict[str, Any], context: Context) -> dict[str, Any] | 
     return _processor("finance").handle(event, context)
 
 
+@_in_time
 def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Apply a windowed batch of one shard of a tracking or suppression table's change feed.
 
@@ -115,6 +143,7 @@ def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
     return {"state": {}}  # a windowed answer without a state counts as a failure
 
 
+@_in_time
 def upkeep(event: dict[str, Any], context: Context) -> None:
     """Do what a server does when it is quiet, once an hour.
 
@@ -140,16 +169,21 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     store.compact(now)
 
 
+@_in_time
 def api(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Answer a request that API Gateway hands over: the same application as the local server's.
 
-    Only what an authorizer has let in is answered, `GET /health`, and unsubscribe links.
+    Only what an authorizer has let in is answered, `GET /health`, and unsubscribe links. What only
+    keeps the function warm is ignored.
     """
+    if is_ping(event):
+        return {}
     _, store = _app()
     store.while_there_is(_seconds_left(context))
     return _gateway()(event, context)
 
 
+@_in_time
 def outreach_send(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Send outreach mail that another program of the account asks for.
 
@@ -158,6 +192,7 @@ def outreach_send(event: dict[str, Any], context: Context) -> dict[str, Any]:
     return _sending("outreach").handle(event, context)
 
 
+@_in_time
 def finance_send(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Send statements that another program of the account asks for.
 
@@ -167,16 +202,6 @@ def finance_send(event: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 # What they share, made once
-
-
-@cache
-def _settings() -> Settings:
-    settings = load()
-    if not settings.store.url.startswith("dynamodb://"):
-        raise SettingsError(
-            "A function's disk is not kept: set SESIGHT_STORE_URL to dynamodb://REGION."
-        )
-    return settings
 
 
 @cache
@@ -191,6 +216,7 @@ def _app() -> tuple[App, DynamoStore]:
 
 def _dynamo(app: App) -> DynamoStore:
     if not isinstance(app.store, DynamoStore):
+        app.close()
         raise SettingsError(
             "A function's disk is not kept: set SESIGHT_STORE_URL to dynamodb://REGION."
         )
@@ -290,7 +316,7 @@ class Processor:
         self._store = _dynamo(self._app)
 
     def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any] | None:
-        """Take in an event of SQS, SNS or EventBridge.
+        """Take in an event of SQS, SNS or EventBridge. One that only keeps the function warm is ignored.
 
         Of SQS's messages, those that could not be stored are reported (`batchItemFailures`) and come
         again; for any other event Refused is raised, so that Lambda invokes the function again.
@@ -301,9 +327,11 @@ class Processor:
         queued = is_queued(event)
         if queued:
             deliveries = [
-                read_delivery(record["messageId"], record["body"], known_sets)
+                read_delivery(record.get("messageId", ""), record.get("body") or "", known_sets)
                 for record in event["Records"]
             ]
+        elif is_ping(event):
+            deliveries = [Delivery("", [Reading("lambda", nothing="ping")])]
         else:
             body = msgspec.json.encode(event)
             deliveries = [Delivery("", read(body, "lambda", known_sets=known_sets))]
@@ -324,10 +352,29 @@ class Processor:
         self._app.close()
 
 
-def is_queued(event: Mapping[str, Any]) -> bool:
+def is_queued(event: Any) -> bool:
     """Return whether an event is a batch of SQS's, of which each message may fail alone."""
-    records = event.get("Records") or ()
-    return {each.get("eventSource") for each in records} == {"aws:sqs"}
+    records = event.get("Records") if isinstance(event, dict) else None
+    return (
+        isinstance(records, list)
+        and records != []
+        and all(isinstance(each, dict) and each.get("eventSource") == "aws:sqs" for each in records)
+    )
+
+
+PINGS = frozenset({"ping", "warm", "warmer", "warmup", "serverless-plugin-warmup"})
+"""What an event that only keeps a function warm is called by those who send one: its one field, or its
+source.
+"""
+
+
+def is_ping(event: Any) -> bool:
+    """Return whether an event has nothing in it, or only keeps the function warm."""
+    if not event or event == {"Records": []}:
+        return True
+    return isinstance(event, dict) and (
+        event.get("source") in PINGS or next(iter(event)).lower() in PINGS
+    )
 
 
 # Lines and metrics
@@ -408,3 +455,28 @@ def _emit(
     for name, n in counts.items():
         metrics.add_metric(name, MetricUnit.Count, n)
     metrics.flush_metrics()
+
+
+# Made when Lambda loads the function, which does not count as time of an invocation
+
+_MADE: dict[str, Callable[[], object]] = {
+    "outreach_events": lambda: _processor("outreach"),
+    "finance_events": lambda: _processor("finance"),
+    "rollups": _aggregator,
+    "upkeep": _app,
+    "api": _gateway,
+    "outreach_send": lambda: _sending("outreach"),
+    "finance_send": lambda: _sending("finance"),
+}
+"""What each function needs."""
+
+
+def _make(name: str | None) -> None:
+    """Make what the function of a name (`sesight.lambdas.api`) needs, if it is one of these."""
+    module, _, function = (name or "").replace("/", ".").rpartition(".")
+    if module == __name__ and function in _MADE:
+        with suppress(StoreUnavailable):  # DynamoDB is away: the first invocation tries again
+            _MADE[function]()
+
+
+_make(function_name())

@@ -351,6 +351,11 @@ def _names(of: type[Struct], keys: list[str]) -> list[tuple[str, list[str], bool
     return names
 
 
+def function_name() -> str | None:
+    """Return which function Lambda loads (`sesight.lambdas.api`), None where this is no function."""
+    return os.environ.get("_HANDLER")
+
+
 def environment_names() -> list[str]:
     """Return the name of every environment variable that gives a setting."""
     return [PREFIX + name for name, _, _ in _names(Settings, [])]

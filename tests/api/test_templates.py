@@ -22,7 +22,7 @@ def library(tmp_path: Path) -> Templates:
 
 @pytest.fixture
 def client(services: Services, serve: Callable[[Services], Client], library: Templates) -> Client:
-    return serve(replace(services, templates=library))
+    return serve(replace(services, templates=lambda: library))
 
 
 def test_list(client: Client, library: Templates) -> None:

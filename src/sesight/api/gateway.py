@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -39,7 +40,7 @@ class Gateway:
         """Answer, or refuse with a problem."""
         event: dict[str, Any] = scope["aws.event"]
         about = event["requestContext"]
-        path = path_of(scope["path"], about.get("stage"))
+        path = path_of(decoded_path(event), about.get("stage"))
         if not is_open(path) and not is_authorized(about):
             await _refuse(str(about.get("requestId", "")), send)
             return
@@ -60,6 +61,18 @@ class Gateway:
             "client": ("127.0.0.1", 0),
         }
         await self._inner(asked, receive, send)
+
+
+def decoded_path(event: Mapping[str, Any]) -> str:
+    """Return the path of an event, decoded once: an HTTP API has decoded it already (in payloads of
+    both versions), a REST API and a function's URL hand it over as it was asked for. Mangum decodes
+    all alike.
+    """
+    about = event["requestContext"]
+    path = str(about["http"]["path"] if "http" in about else event["path"])
+    from_rest_api = "version" not in event
+    from_function_url = ".lambda-url." in str(about.get("domainName"))
+    return unquote(path) if from_rest_api or from_function_url else path
 
 
 def path_of(path: str, stage: str | None) -> str:

@@ -63,15 +63,15 @@ class Health(Struct, frozen=True):
 
 class IntakeHealth(Struct, frozen=True, rename="camel", kw_only=True):
     """Whether intake is working. `sentences` for people; dispositions and refusals by reason since the start
-    of the process; `waiting` is the length of the queue, null where there is none; `store` is where
-    events are kept.
+    of the process, null where many processes take in; `waiting` is the length of the queue, null where
+    there is none; `store` is where events are kept.
     """
 
     state: IntakeState
     sentences: list[str]
     newest_event_at: str | None
-    dispositions: dict[str, int]
-    refusals: dict[str, int]
+    dispositions: dict[str, int] | None
+    refusals: dict[str, int] | None
     waiting: int | None
     quarantined: dict[str, int]
     store: str

@@ -168,7 +168,7 @@ def desk(services: Services) -> Desk:
     """Return what sends. Raises SendingStopped where nothing does."""
     if services.desk is None:
         raise SendingStopped("This server sends no mail.")
-    return services.desk
+    return services.desk()
 
 
 def answered(results: list[Result]) -> Response[SendAnswer]:

@@ -26,12 +26,14 @@ IntakeState = Literal["ok", "late", "quiet"]
 
 
 class Intake(Struct, frozen=True, kw_only=True):
-    """How intake is: `sentences` tell a person, `dispositions` and `refusals` count since the start."""
+    """How intake is: `sentences` tell a person, `dispositions` and `refusals` count since the start
+    (None: nobody counts them in one place).
+    """
 
     state: IntakeState = "quiet"
     sentences: list[str] = []
-    dispositions: dict[str, int] = {}
-    refusals: dict[str, int] = {}
+    dispositions: dict[str, int] | None = {}
+    refusals: dict[str, int] | None = {}
     waiting: int | None = None
 
 
@@ -173,8 +175,9 @@ class SuppressionList(Protocol):
 class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
     loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
-    sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links;
-    `templates` is where they are looked at, None: there are none; `withheld` says of a stream's
+    gives what sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links;
+    `templates` gives where they are looked at, None: there are none (both are asked for by the routes
+    that need them alone: what they load is much); `withheld` says of a stream's
     campaign how many got nothing from it, by state; `answer_bytes` is how long the rows of an answer
     may be, None: as long as they are.
     """
@@ -200,8 +203,8 @@ class Services:
     api_keys_exist: Callable[[], bool] = lambda: False
     base_path: str = "/api"
     answer_bytes: int | None = None
-    desk: Desk | None = None
-    templates: Library | None = None
+    desk: Callable[[], Desk] | None = None
+    templates: Callable[[], Library] | None = None
     withheld: Callable[[str, str], Mapping[str, int]] = lambda _stream, _campaign: {}
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
 

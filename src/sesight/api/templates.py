@@ -63,7 +63,7 @@ class TemplatePreview(Struct, frozen=True, kw_only=True):
 @read("/templates")
 def templates(services: Given) -> TemplateList:
     """Every template that mail can be made of, with what is wrong with it."""
-    found = [] if services.templates is None else services.templates.about()
+    found = [] if services.templates is None else services.templates().about()
     return TemplateList(
         data=[
             TemplateEntry(
@@ -90,7 +90,7 @@ def template_preview(
     """What a template makes of its sample, or of another context. Nothing is sent."""
     if services.templates is None:
         raise NotFound("This server has no templates.")
-    made = services.templates.rendered(name, data.context)
+    made = services.templates().rendered(name, data.context)
     return TemplatePreview(
         name=name,
         subject=made.subject,

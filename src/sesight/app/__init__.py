@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from sesight import __version__
-from sesight.domain.errors import NO_CREDENTIALS, SettingsError, StoreUnavailable
+from sesight.domain.errors import NO_CREDENTIALS, NotFound, SettingsError, StoreUnavailable
 from sesight.domain.event import Disposition
 from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.health import Seen, health
@@ -56,6 +56,9 @@ AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 LOCAL = "us-east-1"
 """The region that local engines are told where none is set."""
+
+IN_CLOUDWATCH = "see the metrics in the namespace Sesight of CloudWatch."
+"""Where the counters of functions are."""
 
 SWEEP_MS = 10 * 60_000
 """Expired records are swept at the first quiet moment, then this often at most."""
@@ -435,6 +438,11 @@ class App:
             quarantined=self.store.quarantine_counts(),
         )
         state, sentences = health(seen, self.metrics, self.clock())
+        if not self.lasting:  # what one container has counted says nothing of the others
+            sentences.append(f"Counts of events: {IN_CLOUDWATCH}")
+            return IntakeHealth(
+                state=state, sentences=sentences, dispositions=None, refusals=None, waiting=None
+            )
         return IntakeHealth(
             state=state,
             sentences=sentences,
@@ -486,6 +494,8 @@ class App:
         from sesight.api.services import Retention, Services
 
         store, settings = self.store, self.settings
+        if self.lasting:
+            _ = self.mailroom.desk  # made once, before requests ask for it at the same time
         return Services(
             store=store,
             suppressions=self.suppressions,
@@ -495,18 +505,23 @@ class App:
             retention=Retention(lambda: store.retention.days, store.live_from, store.expires_at),
             policy=settings.suppression,
             intake=self.health,
-            metrics=self.metrics.text,
+            metrics=self._metrics_text,
             version=__version__,
             store_url=store_url(settings),
             region=region_of(settings),
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=self.hosts,
-            desk=self.mailroom.desk,
+            desk=lambda: self.mailroom.desk,
             withheld=self._withheld,
             unsubscribing=self.unsubscribing,
-            templates=templates_of(settings),
+            templates=lambda: templates_of(settings),
             answer_bytes=None if self.lasting else ANSWER_BYTES,
         )
+
+    def _metrics_text(self) -> bytes:
+        if not self.lasting:
+            raise NotFound(f"A function's counters are those of one container: {IN_CLOUDWATCH}")
+        return self.metrics.text()
 
     def _withheld(self, stream: str, campaign: str) -> dict[str, int]:
         return {state.value: n for state, n in self.log.withheld(stream, campaign).items()}
