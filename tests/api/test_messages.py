@@ -211,23 +211,121 @@ def test_search_that_stops_early(api, store) -> None:
     assert found == ["rare"]
 
 
-def test_range_past_retention(api, store) -> None:
-    """A range that begins before what is held says how much of it the list covers."""
-    fill(store, [*MAIL, sent(message="7", sent_at=NOW - 100 * DAY, campaign="winter-b")])
-    for query in ("from=2026-08-01", "from=2026-08-01&campaign=winter-b", "campaign=winter-b"):
-        answer = api.get(f"/api/messages?{query}").json()
-        held = len(answer["data"])
-        assert answer["total"] == {"value": held, "exact": True}
-        assert answer["meta"]["partial"] == [
-            {
-                "part": "messages",
-                "reason": "detail-expired",
-                "asOf": "2026-08-26T00:00:00.000Z",
-                "covered": held,
-                "of": held + 1,
-            }
-        ]
-    assert api.get("/api/messages?from=2026-08-26").json()["meta"]["partial"] == []
+OLD = [
+    bounce("gone@example.org", message="7", sent_at=NOW - 100 * DAY, campaign="winter-b"),
+    delivery("gone@example.org", message="8", sent_at=NOW - 110 * DAY, campaign="winter-b"),
+    delivery(
+        "gone@example.org",
+        message="9",
+        sent_at=NOW - 110 * DAY,
+        stream="finance",
+        campaign="statement",
+        tags={"campaign_month": "2026-07"},
+    ),
+]
+"""What is past retention, beside `MAIL`."""
+
+
+@pytest.mark.parametrize(
+    ("query", "total", "covered", "of"),
+    [
+        ("", 6, 6, 9),
+        ("limit=1", 6, 6, 9),
+        ("stream=outreach", 5, 5, 7),
+        ("from=2026-08-01", 6, 6, 9),
+        ("from=2026-08-01&campaign=winter-b", 4, 4, 6),
+        ("campaign=winter-b", 4, 4, 6),
+        ("to=2026-08-25", 0, 0, 3),
+        ("from=2026-08-10&to=2026-08-20", 0, 0, 1),
+        ("from=2026-08-10&to=2026-08-20&limit=1", 0, 0, 1),
+        ("outcome=bounced", 1, 1, 2),
+        ("outcome=not_delivered&to=2026-08-25", 0, 0, 1),
+        ("outcome=delivered&stream=finance", 1, 1, 2),
+        ("outcome=complained", None, 1, None),
+        ("outcome=complained,delayed&limit=1", None, None, None),
+        ("event=Bounce", None, 1, None),
+        ("month=2026-07", None, 0, 1),
+        ("month=2026-07&stream=finance", None, 0, 1),
+        ("month=2026-07&outcome=delivered", None, 0, None),
+        ("provider=legacy", None, 1, None),
+        ("from=2026-08-10T12:00:00Z", None, 6, None),
+    ],
+)
+def test_what_is_past_retention_is_named(api, store, query, total, covered, of) -> None:
+    """Whenever part of what was asked for is past retention, a list says so, with how much of it there
+    is where that is known, and its total is none that is exact.
+    """
+    fill(store, [*MAIL, *OLD])
+    answer = api.get(f"/api/messages?{query}").json()
+    assert answer["total"] == (None if total is None else {"value": total, "exact": False})
+    assert answer["meta"]["partial"] == [
+        {
+            "part": "messages",
+            "reason": "detail-expired",
+            "asOf": "2026-08-26T00:00:00.000Z",
+            "covered": covered,
+            "of": of,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-08-26",
+        "campaign=winter-a",
+        "outcome=suppressed",
+        "month=2026-10",
+        "month=2026-06",
+        "month=2026-11",
+        "month=2026-10&limit=1",
+        "to=2026-08-05",
+    ],
+)
+def test_nothing_is_named_where_nothing_is_missing(api, store, query) -> None:
+    """A list of which nothing is past retention says nothing of it, however early its span begins."""
+    fill(store, [*MAIL, *OLD])
+    answer = api.get(f"/api/messages?{query}").json()
+    assert answer["meta"]["partial"] == []
+    assert answer["total"] is None or answer["total"]["exact"]
+
+
+@pytest.mark.parametrize(
+    ("path", "covered", "of"),
+    [
+        ("/api/outreach/tracking-data-ses?", 4, None),
+        ("/api/financial/tracking-data?to=2026-08-25", 0, None),
+        ("/api/outreach/tracking-data-ses?email=gone@example.org", 0, None),
+    ],
+)
+def test_tracking_data_past_retention(api, store, path, covered, of) -> None:
+    """Tracking data says it as the log does."""
+    fill(store, [*MAIL, *OLD])
+    [part] = api.get(path).json()["meta"]["partial"]
+    assert (part["reason"], part["covered"], part["of"]) == ("detail-expired", covered, of)
+
+
+def test_a_file_names_what_is_past_retention(api, store) -> None:
+    """A file says it in a header, since it has no `meta`."""
+    fill(store, [*MAIL, *OLD])
+    answer = api.get("/api/messages?format=csv&to=2026-08-25")
+    assert answer.headers["sesight-partial"] == (
+        "messages; reason=detail-expired; asOf=2026-08-26T00:00:00.000Z; covered=0; of=3"
+    )
+    assert "sesight-partial" not in api.get("/api/messages?format=csv&from=2026-08-26").headers
+
+
+def test_total_with_a_test_recipient(api, store) -> None:
+    """A test recipient counts nowhere: a total beside one is exact only where the rows were counted."""
+    fill(store, [*MAIL, sent("success@simulator.amazonses.com", message="7", sent_at=NOW - HOUR)])
+    assert api.get("/api/messages").json()["total"] == {"value": 7, "exact": True}
+    assert api.get("/api/messages?limit=2").json()["total"] == {"value": 6, "exact": False}
+
+
+def test_total_counts_what_is_sent_in_the_future(api, store) -> None:
+    """A clock ahead of ours sends what is in the list, and in its total."""
+    fill(store, [*MAIL, sent(message="7", sent_at=NOW + 9 * DAY)])
+    assert api.get("/api/messages?limit=1").json()["total"] == {"value": 7, "exact": True}
 
 
 def test_kept_for_ever(services, serve, store) -> None:

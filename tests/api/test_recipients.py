@@ -3,8 +3,8 @@
 from sesight.api.recipient_id import encode
 from sesight.domain.ports import Changes
 from sesight.domain.suppression import Cause, Removal, with_cause, with_removal
-from sesight.domain.text import DAY
-from tests.builders import NOW, bounce, delivery, fill, opened
+from sesight.domain.text import DAY, HOUR
+from tests.builders import NOW, bounce, delivery, fill, opened, sent
 
 
 def look_up(api, address):
@@ -124,3 +124,30 @@ def test_domain(api, store) -> None:
     found = look_up(api, "ana@contoso.example")
     assert [each["allowed"] for each in found["mailable"]] == [False, True]
     assert found["suppressions"][0]["address"] == "@contoso.example"
+
+
+def test_what_the_counts_miss_is_named(api, store) -> None:
+    """Counts are over the newest records held: older ones and those past retention are named."""
+    fill(
+        store,
+        [sent("ana@example.org", message=f"m{n}", sent_at=NOW - n * HOUR) for n in range(501)],
+    )
+    fill(store, [sent("bo@example.org", message="old", sent_at=NOW - 100 * DAY)])
+    expired = {
+        "part": "messages",
+        "reason": "detail-expired",
+        "asOf": "2026-08-26T00:00:00.000Z",
+        "of": None,
+    }
+    older = {
+        "part": "counts",
+        "reason": "older-records",
+        "asOf": "2026-11-03T17:00:00.000Z",
+        "covered": 500,
+        "of": None,
+    }
+    named = [
+        api.post("/api/recipients/lookup", json={"address": address}).json()["meta"]["partial"]
+        for address in ("ana@example.org", "bo@example.org")
+    ]
+    assert named == [[older, expired | {"covered": None}], [expired | {"covered": 0}]]

@@ -18,7 +18,7 @@ _Page = TypeVar("_Page")
 
 class Missing(Struct, frozen=True, rename="camel", kw_only=True):
     """A part of the answer that is not there: which, why (a code), what the answer covers `of` all
-    (recipients), and from when on.
+    (recipients; null: not known), and from when on.
     """
 
     part: str
@@ -46,8 +46,8 @@ class Meta(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Total(Struct, frozen=True):
-    """How many recipients the list has; not `exact` where it also has rows that are no recipient's,
-    which are not in the value.
+    """How many recipients the list has. Not `exact`, it is at least so many: rows that are not counted
+    are in the list too (nobody's, or a test recipient's), or part of what was asked for is past retention.
     """
 
     value: int

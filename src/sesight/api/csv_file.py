@@ -17,7 +17,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 from msgspec import to_builtins
 
-from sesight.api.answers import fitting, weight
+from sesight.api.answers import Missing, fitting, weight
 from sesight.api.operation import AnyRequest
 from sesight.api.problem import request_id_of
 from sesight.api.services import Services
@@ -33,6 +33,9 @@ PAGE = 500
 
 CURSOR_HEADER = "Sesight-Next-Cursor"
 """The header with the cursor that continues a file which is not whole; `Link` has it as an address."""
+
+PARTIAL_HEADER = "Sesight-Partial"
+"""The header with what is missing of a list, which its JSON form has in `meta.partial`."""
 
 
 def cell(value: Any) -> str:
@@ -188,6 +191,13 @@ def _read(file: CsvFile, cursor: str | None, limit: int) -> Rows:
 
 def _weights(rows: Rows) -> Iterator[int]:
     return map(weight, rows.lines)
+
+
+def partial_header(missing: Missing) -> str:
+    """Return what is missing, as a header has it: `messages; reason=detail-expired; asOf=…`."""
+    told = {name: value for name, value in to_builtins(missing).items() if value is not None}
+    part = told.pop("part")
+    return "; ".join([part, *[f"{name}={value}" for name, value in told.items()]])
 
 
 def _disposition(name: str) -> dict[str, str]:

@@ -10,9 +10,10 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sesight.api.answers import Meta, Missing, Total, detail_from, fitting, meta_of, weight
-from sesight.api.csv_file import CsvFile, csv_answer, file_name
-from sesight.api.figures import Days, detail_of, first_live_day, totals_over
+from sesight.api.answers import Meta, Total, fitting, meta_of, weight
+from sesight.api.coverage import coverage
+from sesight.api.csv_file import PARTIAL_HEADER, CsvFile, csv_answer, file_name, partial_header
+from sesight.api.figures import detail_of
 from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
@@ -44,23 +45,10 @@ from sesight.api.services import Given, Services, StreamRoutes
 from sesight.domain.address import address
 from sesight.domain.errors import InvalidRequest, NotFound
 from sesight.domain.ports import Card, Filter, Page
-from sesight.domain.stats import Totals
 from sesight.domain.text import DAY, day_name, iso
 
 COLUMNS = tuple(field.encode_name for field in fields(MessageRecord))
 """Columns of the CSV form, in order."""
-
-_COUNTED = {
-    "delivered": ("delivered",),
-    "soft_bounced": ("soft_bounced",),
-    "bounced": ("bounced",),
-    "suppressed": ("suppressed",),
-    "rejected": ("rejected",),
-    "failed": ("failed",),
-    "not_delivered": ("soft_bounced", "bounced", "suppressed", "rejected", "failed"),
-    "pending": ("pending",),
-}
-"""Outcome words that totals count, with the totals' fields."""
 
 _NEWER = "n."
 _OLDER = "o."
@@ -232,7 +220,7 @@ def _answer(
     """Answer a question of the message log. Raises NotFound, CampaignExpired."""
     cards = _cards(services, asked.wanted)
     if asked.format == "csv":
-        return _file(services, request, asked)
+        return _file(services, request, asked, cards)
 
     def read(limit: int) -> tuple[Page, list[MessageRecord]]:
         page = _page(services, asked.wanted, limit, asked.cursor)
@@ -244,10 +232,17 @@ def _answer(
         read,
         lambda found: map(weight, found[1]),
     )
+    found = coverage(
+        services,
+        asked.wanted,
+        cards,
+        page.records,
+        is_whole=asked.cursor is None and page.cursor is None,
+    )
     return Response(
         MessageList(
             data=records,
-            total=_total(services, asked, cards),
+            total=found.total,
             next_cursor=_older(page),
             newer_cursor=None if page.newer is None else _NEWER + page.newer,
             searched_to=iso(page.searched_to),
@@ -255,7 +250,7 @@ def _answer(
                 services,
                 asked.wanted.streams,
                 provider=provider,
-                partial=_expired_part(services, asked),
+                partial=found.partial,
             ),
         )
     )
@@ -302,66 +297,9 @@ def _cards(services: Services, wanted: Filter) -> list[Card]:
     return cards
 
 
-def _total(services: Services, asked: Asked, cards: list[Card]) -> Total | None:
-    """Return how many recipients the list has, where totals tell: whole days, all or a campaign, all
-    or outcomes that are counted.
-    """
-    wanted = asked.wanted
-    by_row = (wanted.address, wanted.month, wanted.event)
-    if any(given is not None for given in by_row) or not asked.range.whole_days:
-        return None
-    if wanted.provider is not None and not _all_from(services, wanted.provider, cards):
-        return None
-    if not set(wanted.outcomes) <= _COUNTED.keys():
-        return None
-    totals = _held_totals(services, wanted)
-    if wanted.outcomes:
-        counted = {name for word in wanted.outcomes for name in _COUNTED[word]}
-        return Total(sum(getattr(totals, name) for name in counted), exact=True)
-    nobody = totals.unattributed_opens or totals.unattributed_clicks
-    return Total(totals.recipients, exact=not nobody)
-
-
-def _all_from(services: Services, provider: str, cards: list[Card]) -> bool:
-    """Return whether asking for the provider leaves nothing out."""
-    return services.providers == (provider,) or (
-        bool(cards) and all(card.provider == provider for card in cards) and provider == "ses"
-    )
-
-
-def _held_totals(services: Services, wanted: Filter) -> Totals:
-    """Return the totals of the send days that are asked for and still held."""
-    first = max(first_live_day(services), (wanted.since or 0) // DAY)
-    end = services.clock() // DAY + 2 if wanted.until is None else wanted.until // DAY
-    return totals_over(services, wanted.streams, Days(first, end), wanted.campaign or "")
-
-
-def _expired_part(services: Services, asked: Asked) -> list[Missing]:
-    """Return the part of the asked span that is past retention, if anything was sent in it."""
-    held_from = detail_from(services)
-    since = asked.range.since
-    if held_from is None or (since is None and asked.wanted.campaign is None):
-        return []
-    first = (since or 0) // DAY
-    if first * DAY >= held_from:
-        return []
-    campaign = asked.wanted.campaign or ""
-    gone = totals_over(services, asked.wanted.streams, Days(first, held_from // DAY), campaign)
-    if not gone.recipients:
-        return []
-    held = _held_totals(services, asked.wanted).recipients
-    return [
-        Missing(
-            part="messages",
-            reason="detail-expired",
-            as_of=iso(held_from),
-            covered=held,
-            of=held + gone.recipients,
-        )
-    ]
-
-
-def _file(services: Services, request: AnyRequest, asked: Asked) -> Response[Any]:
+def _file(
+    services: Services, request: AnyRequest, asked: Asked, cards: list[Card]
+) -> Response[Any]:
     if asked.limit is None and (asked.cursor or "").startswith(_NEWER):
         raise InvalidParameter(
             "cursor", "cursor: a file goes on from a `nextCursor`; or add a limit."
@@ -376,7 +314,11 @@ def _file(services: Services, request: AnyRequest, asked: Asked) -> Response[Any
         return [message_record(record, services) for record in page.records], _older(page)
 
     name = file_name("messages", _told(services, asked), ends)
-    return csv_answer(services, request, CsvFile.of(name, COLUMNS, read), asked.limit, asked.cursor)
+    file = CsvFile.of(name, COLUMNS, read)
+    answer = csv_answer(services, request, file, asked.limit, asked.cursor)
+    for missing in coverage(services, asked.wanted, cards, (), is_whole=False).partial:
+        answer.set_header(PARTIAL_HEADER, partial_header(missing))
+    return answer
 
 
 def _older(page: Page) -> str | None:

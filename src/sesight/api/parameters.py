@@ -188,7 +188,8 @@ def read_range(since: str | None, until: str | None) -> Range:
 
 
 _MOMENT = "write a date (2026-11-24) or an instant with its zone (2026-11-24T09:00:00Z)"
-_LAST_DAY = 2_932_000  # in the year 9997: what can still be written as a date, with room to add
+LAST_DAY = 2_932_000
+"""The last UTC day (number) that can be asked for, in the year 9997: there is still room to add."""
 
 
 def _moment(parameter: str, text: str | None, whole_day: int) -> int | None:
@@ -200,11 +201,11 @@ def _moment(parameter: str, text: str | None, whole_day: int) -> int | None:
             day = day_number(text)
         except ValueError:
             day = -1
-        if 0 <= day <= _LAST_DAY:
+        if 0 <= day <= LAST_DAY:
             at = day * DAY + whole_day
     else:
         read = instant(text)
-        if read is not None and read[1] is None and read[0] <= _LAST_DAY * DAY:
+        if read is not None and read[1] is None and read[0] <= LAST_DAY * DAY:
             at = read[0]
     if at is None:
         raise InvalidParameter(parameter, f"{parameter}: {text!r} is no time; {_MOMENT}.")

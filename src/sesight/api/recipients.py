@@ -8,7 +8,8 @@ from operator import add
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
-from sesight.api.answers import Meta, fitting, meta_of, weight
+from sesight.api.answers import Meta, Missing, fitting, meta_of, weight
+from sesight.api.coverage import coverage
 from sesight.api.operation import ask, read
 from sesight.api.parameters import StreamIds, read_recipient, read_streams
 from sesight.api.problem import InvalidParameter
@@ -100,8 +101,9 @@ class SuppressionEntry(Struct, frozen=True, kw_only=True):
 
 
 class Person(Struct, frozen=True, rename="camel", kw_only=True):
-    """One person. `counts` are over `data`, the newest records still held; `nextCursor` continues
-    them in the message log with `recipient`.
+    """One person. `counts`, `firstSentAt` and `lastSentAt` are over `data`, the newest records still
+    held; `nextCursor` continues them in the message log with `recipient`, and `meta.partial` names what
+    the counts miss: `older-records`, and what is past retention.
     """
 
     recipient_id: str
@@ -164,8 +166,20 @@ def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
         suppressions=[entry(services, item) for some in items.values() for item in some],
         data=data,
         next_cursor=None if page.cursor is None else f"o.{page.cursor}",
-        meta=meta_of(services, streams),
+        meta=meta_of(services, streams, partial=_missing(services, wanted, page)),
     )
+
+
+def _missing(services: Services, wanted: Filter, page: Page) -> list[Missing]:
+    """Return what the counts of a person miss: records that are not in the answer, and expired ones."""
+    found = coverage(services, wanted, (), page.records, is_whole=page.cursor is None).partial
+    if page.cursor is None:
+        return found
+    oldest = min(record.sent_at for record in page.records)
+    older = Missing(
+        part="counts", reason="older-records", as_of=iso(oldest), covered=len(page.records)
+    )
+    return [older, *found]
 
 
 def mailable(stream: str, why: Active | None) -> Mailable:

@@ -94,10 +94,12 @@ def _show_page(found: dict[str, Any]) -> None:
         out.print("No record fits.")
     for part in found["meta"]["partial"]:
         if part["reason"] == "detail-expired":
-            out.print(
-                f"Detail is past retention for what was sent before {part['asOf'][:10]}: "
-                f"{part['covered']:,} of {part['of']:,} recipients are still held one by one."
-            )
+            told = f"Detail is past retention for what was sent before {part['asOf'][:10]}"
+            if part["of"] is not None and part["covered"] is not None:
+                told += (
+                    f": {part['covered']:,} of {part['of']:,} recipients are still held one by one"
+                )
+            out.print(f"{told}.")
     total = found["total"]
     if total is not None:
         shown = screen.number(total["value"], at_least=not total["exact"])
