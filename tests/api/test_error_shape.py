@@ -275,6 +275,65 @@ def test_wrong_body(api, body) -> None:
     held_to_shape(answer, "invalid-request" if answer.status_code == 422 else "bad-request")
 
 
+BODIES = (
+    "/api/recipients/lookup",
+    "/api/suppressions",
+    "/api/suppressions/check",
+    "/api/suppressions/remove",
+    "/api/outreach/send",
+    "/api/outreach/send/jobs",
+    "/api/financial/send",
+    "/api/financial/send/jobs",
+    "/api/templates/spring-launch/preview",
+)
+"""Every route that reads JSON."""
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b"[" * 50_000 + b"]" * 50_000,
+        b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+        b'{"address": "\xff"}',
+        b'{"\xff": 1}',
+        b"\xff\xfe{\x00}\x00",
+        b'{"address": "\\ud800"}',
+        b"\x00",
+    ],
+    ids=["open", "deep", "deep-object", "latin", "latin-key", "utf-16", "half-a-letter", "nul"],
+)
+def test_unreadable_json(api, path, body) -> None:
+    """JSON that nobody can read is the asker's fault, and said to be; nothing of it is logged."""
+    answer = api.post(path, content=body, headers={"content-type": "application/json"})
+    held_to_shape(answer, "bad-request")
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("depth", [100, 500, 900])
+def test_deep_json(api, path, depth) -> None:
+    """What is read is no fault of ours either, however deep it is, wherever that may stand."""
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    for name in (b"context", b"note", b"address", b"recipients", b"statements", b"sample"):
+        body = b'{"template": "x", "campaign": {"id": "x"}, "recipients": [], "%b": %b}' % (
+            name,
+            deep,
+        )
+        answer = api.post(path, content=body, headers={"content-type": "application/json"})
+        assert answer.status_code != 500
+
+
+def test_loggable(services, serve, caplog) -> None:
+    """A path in a log is one line of letters, whatever was asked."""
+    broken = serve(replace(services, store=Broken()))
+    with caplog.at_level(logging.ERROR, "sesight.api"):
+        broken.get("/api/messages/a%0ab%1b%5b31m%e2%80%a8%c2%9b%e2%80%ae%7f")
+    (logged,) = [record for record in caplog.records if record.name == "sesight.api"]
+    said = "\N{REPLACEMENT CHARACTER}"
+    assert logged.getMessage().endswith(f" /api/messages/a{said}b{said}[31m{said * 4}")
+
+
 def test_large_body(api) -> None:
     """A body beyond a megabyte is not read."""
     answer = api.post("/api/recipients/lookup", json={"address": "a" * 1_000_001})

@@ -165,6 +165,22 @@ def test_pages_of_others(api: Client, ses: SimulatedSes) -> None:
     assert api.post(PATH, json=mail("b@example.org"), headers=there).status_code == 200
 
 
+@pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 950])
+def test_a_deep_context(api: Client, depth: int) -> None:
+    """However deep what a template is told may be, it is rendered or refused: never a fault of ours."""
+    deep: Any = "Hello"
+    for _ in range(depth):
+        deep = {"headline": deep}
+    context = {**SAMPLE, "headline": deep}
+    about = {"campaign": {"id": f"deep-{depth}", "name": "Deep"}, "context": context}
+    answers = [
+        api.post(PATH, json=mail("ana@example.org", **about)),
+        api.post(f"{PATH}/jobs", json=mail("ana@example.org", **about)),
+        api.post("/api/templates/spring-launch/preview", json={"context": context}),
+    ]
+    assert 500 not in [each.status_code for each in answers]
+
+
 def test_more_than_a_request_takes(api: Client, ses: SimulatedSes) -> None:
     """Over 100 recipients, or more than the rate lets go in 20 s, are refused with what to do."""
     answer = api.post(PATH, json=mail(*(f"a{n}@example.org" for n in range(101))))

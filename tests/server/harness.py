@@ -141,6 +141,15 @@ def read_all(connection: socket.socket) -> bytes:
     return said
 
 
+def say(connection: socket.socket, data: bytes) -> bool:
+    """Send; False if the other side is gone."""
+    try:
+        connection.sendall(data)
+    except OSError:
+        return False
+    return True
+
+
 @dataclass
 class Posted:
     """What became of notifications: by their place in what was posted."""

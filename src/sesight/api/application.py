@@ -14,7 +14,7 @@ from sesight.api.campaigns import campaign_figures, campaigns
 from sesight.api.gate import Dressing, Gate
 from sesight.api.messages import message, messages, tracking_routes
 from sesight.api.months import month_routes
-from sesight.api.operation import read, together
+from sesight.api.operation import JsonRequest, read, together
 from sesight.api.operations import entrance, health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
 from sesight.api.problem import answer
@@ -56,6 +56,7 @@ def _application(services: Services, routers: list[Router]) -> Litestar:
         routers,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers={Exception: answer},
+        request_class=JsonRequest,
         openapi_config=None,
         logging_config=None,
         request_max_body_size=BODY_LIMIT,

@@ -112,9 +112,15 @@ class Dressing:
                 message["body"] = b""
             await send(message)
 
+        async def heard() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                asked["sesight_left"] = True
+            return message
+
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._inner(asked, receive, dressed)
+            await self._inner(asked, heard, dressed)
             return
         found = problem(*refusal, request_id)
         body = msgspec.json.encode(found)

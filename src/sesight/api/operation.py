@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Request, Router, get, post
 from litestar.connection import ASGIConnection
-from litestar.exceptions import ClientException
+from litestar.exceptions import ClientException, SerializationException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from sesight.api.parameters import only_known
@@ -50,6 +50,21 @@ def together(base: str, handlers: Sequence[HTTPRouteHandler]) -> list[Router]:
     Registered one after the other, the first of them is made to run in a thread twice (Litestar 2.25).
     """
     return [Router(base, route_handlers=handlers)]
+
+
+class JsonRequest(Request[Any, Any, Any]):
+    """A request whose body is refused if it is JSON that cannot be read, for whatever cause: Litestar
+    itself takes two of them for faults of ours.
+    """
+
+    async def json(self) -> Any:
+        """Return the body. Raises SerializationException."""
+        try:
+            return await super().json()
+        except RecursionError:
+            raise SerializationException("JSON is nested too deeply") from None
+        except UnicodeDecodeError:
+            raise SerializationException("JSON is not UTF-8") from None
 
 
 class UnsupportedMediaType(ClientException):

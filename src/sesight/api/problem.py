@@ -115,6 +115,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     detail = str(error)
     if kind is None and isinstance(error, ValidationException):
         kind, (detail, more) = "invalid-request", _of_validation(request, error)
+    elif isinstance(error, HTTPException) and request.scope.get("sesight_left"):
+        kind, detail = "bad-request", "The request ended before it was whole."
     elif kind is None and isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         kind = _BY_STATUS[error.status_code]
         detail = f"{error.detail}: {request.method} {_loggable(request.url.path)}."
@@ -134,9 +136,12 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
 
 
 def _loggable(path: str) -> str:
-    """Return a path without the token of an unsubscribe link, which must not be in a log."""
+    """Return a path without the token of an unsubscribe link, which must not be in a log, nor anything
+    that is more than a letter to who reads one.
+    """
     before, found, _ = path.partition("/unsubscribe/")
-    return f"{before}{found}…" if found else path
+    shown = f"{before}{found}…" if found else path
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
 
 
 def _of_validation(

@@ -8,6 +8,7 @@ import errno
 import logging
 import signal
 import socket
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from functools import partial
 from typing import Any
@@ -29,6 +30,14 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 REQUEST_SECONDS = 20.0
 """Time for a whole request to arrive, or for the first byte of a connection; then it is closed.
 SNS itself gives up after 15 s."""
+
+IDLE_SECONDS = 75.0
+"""Time for the next request to begin after an answer; then the connection is closed."""
+
+STALL_SECONDS = 20.0
+"""Time in which a client must take `TAKEN_BYTES` of an answer; then the connection is cut off."""
+
+TAKEN_BYTES = 16_384
 
 
 def public(links: Asgi) -> Asgi:
@@ -59,17 +68,23 @@ class _Server(uvicorn.Server):
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """End the connections, once a second, whose request has been on its way for too long."""
+        """End the connections, once a second, that wait for a request for too long, or whose client does
+        not take its answer.
+        """
         if counter % 10 == 0:
-            early = asyncio.get_running_loop().time() - REQUEST_SECONDS
+            now = asyncio.get_running_loop().time()
             for each in list(self.server_state.connections):
-                if isinstance(each, Connection) and each.since is not None and each.since < early:
+                if not isinstance(each, Connection):
+                    continue
+                if each.has_stalled(now, STALL_SECONDS, TAKEN_BYTES):
+                    each.cut_off()
+                elif each.has_waited(now, REQUEST_SECONDS, IDLE_SECONDS):
                     each.transport.close()
         return await super().on_tick(counter)
 
 
 def _config(asgi: Any, intake: Intake) -> uvicorn.Config:
-    http: Any = partial(Connection, intake)
+    http: Any = partial(Connection, intake, OrderedDict())
     return uvicorn.Config(
         asgi,
         loop="none",
@@ -81,7 +96,6 @@ def _config(asgi: Any, intake: Intake) -> uvicorn.Config:
         log_level=logging.ERROR,  # its warnings are a line for each stranger who speaks no HTTP
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=20,
         backlog=2_048,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import resource
 import secrets
+import socket
+import struct
+from collections import OrderedDict
 from functools import cache
 from typing import Any
 
 import msgspec
-from httptools import parse_url
+from httptools import HttpParserError, HttpParserUpgrade, parse_url
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -23,10 +26,23 @@ EVENTS_PATHS = frozenset({b"/api/ses/events", b"/ses/events"})
 """Where SNS posts notifications to."""
 
 MAX_HEAD = 65_536
-"""Bytes of a request before its body."""
+"""Bytes of a request beside its body: its head, what is said between chunks, trailers."""
+
+MAX_HEADERS = 100
+"""Headers of a request: SNS sends a dozen, proxies add as many again."""
+
+CHUNKED = 8
+"""Bytes that come with a byte of a body at most, as long as they are no more than chunks need: six."""
+
+PORTION = 8_192
+"""Bytes that are read at once: requests sent ahead of answers take far more room read than unread."""
 
 FILES = 16_384
 """Open files the process asks for, where the system lets it."""
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+_BODIES = frozenset({b"content-length", b"transfer-encoding"})
+"""Headers by which a request has a body."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,6 +53,8 @@ _SENTENCES = {
     "busy": "Too many requests are under way: try again.",
     "store": "The event cannot be stored now: try again.",
     "quarantine-full": "The quarantine is full: see `sesight quarantine list`, then try again.",
+    "malformed-http": "This is no HTTP/1.1, or nothing that can be meant one way only.",
+    "head-too-large": "The request has too much beside its body: headers, trailers or what is between chunks.",
     "not-found": "This listener takes SNS notifications, unsubscribe links and GET /health, nothing else.",
 }
 _TYPES = {
@@ -45,6 +63,7 @@ _TYPES = {
     404: "not-found",
     408: "bad-request",
     413: "too-large",
+    431: "too-large",
     500: "failed",
     503: "unavailable",
 }
@@ -71,7 +90,7 @@ def written(answer: Answer) -> tuple[Headers, bytes]:
     ]
     if answer.status == 503:
         headers.append((b"retry-after", b"5"))
-    if answer.status in {404, 413}:  # whatever more there is of the request is not read
+    if answer.status in {404, 413, 431}:  # whatever more there is of the request is not read
         headers.append(CLOSE)
     return headers, body
 
@@ -135,7 +154,7 @@ class Posting:
             }
             self._connection.intake.submit(bytes(self.body), headers, self.answer)
         elif not self.disconnected:
-            self._connection.flow.resume_reading()
+            self._connection.go_on()
         elif self.more_body:
             self._refuse("incomplete", 408)
 
@@ -173,45 +192,215 @@ def _most_connections() -> int:
     return (FILES if soft == resource.RLIM_INFINITY else soft) // 4
 
 
+class _Unread(Posting):
+    """A request that cannot be read, which has its turn among those before it; none comes after it."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, connection: Connection, answer: Answer) -> None:
+        """Keep what it will be answered."""
+        super().__init__(connection)
+        self.keep_alive = self.more_body = False
+        self._answer = answer
+
+    def start(self) -> None:
+        """Take it up: it is answered at once."""
+        self.answer(self._answer)
+
+    def set(self) -> None:
+        """Nothing of it is waited for."""
+
+
+class TooMuch(Exception):
+    """There are more headers than are read."""
+
+
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, held to a time for each request to arrive in and a size of its head;
-    notifications leave it for intake.
+    """uvicorn's connection, bounded in what a request has beside its body, and in the time that it may
+    go without a request or take for one; notifications leave it for intake.
     """
 
-    since: float | None = None
-    """When the request began that is not whole yet (loop time), None while none is awaited."""
-    head: int | None = None
-    """Bytes read since a head began that is not whole yet, None while none is read."""
-
-    def __init__(self, intake: Intake, *args: Any, **named: Any) -> None:
-        """Take the intake and what uvicorn gives its connections."""
+    def __init__(
+        self,
+        intake: Intake,
+        waiting: OrderedDict[Connection, None],
+        *args: Any,
+        **named: Any,
+    ) -> None:
+        """Take the intake, the listener's connections that wait for a request to be whole (the longest
+        first), and what uvicorn gives its connections.
+        """
         super().__init__(*args, **named)
         self.intake = intake
+        self.waiting = waiting
+        self.since: float | None = None
+        """When it began to wait for a request or for the rest of one (loop time); else None."""
+        self.arriving = True
+        """Whether a part of what it waits for is there, or it is new and has had none yet."""
+        self.unread = b""
+        """What has come and is not read yet."""
+        self.running: RequestResponseCycle | None = None
+        """The request that the ASGI app is answering, or has."""
+        self.portion = 0
+        """Bytes of what is being read."""
+        self.beside = 0
+        """Bytes read since the last of a body, or since the request began."""
+        self.in_head = False
+        self.deaf = False
+        """Whether nothing more is read."""
+        self.unsent = 0
+        """Bytes that were written and not sent when it was last looked at, and were then fewer."""
+        self.sent_at = 0.0
+
+    # -- its time --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or refuse to: there is only so much room."""
+        """Begin. There is only so much room: who has waited longest makes some, if anybody waits."""
         super().connection_made(transport)
-        self.since = self.loop.time()
         if len(self.connections) > _most_connections():
-            transport.close()
+            longest = next(iter(self.waiting), self)
+            longest.transport.abort()
+            longest.connections.discard(longest)
+            self.waiting.pop(longest, None)
+            if longest is self:
+                return
+        self._wait(arriving=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End. Whoever still answers is told; uvicorn tells only the last request."""
+        self.waiting.pop(self, None)
+        self.unread = b""
+        for cycle in (self.running, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def _wait(self, *, arriving: bool) -> None:
+        """Begin to wait for a request, or for the rest of one."""
+        self.since = self.loop.time()
+        self.arriving = arriving
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:  # else it also waits for us
+            self.waiting[self] = None
+            self.waiting.move_to_end(self)
+
+    def has_waited(self, now: float, request: float, idle: float) -> bool:
+        """Return whether it has waited for too long: seconds for a request to come whole, seconds until
+        one begins. While we do not read it waits for us.
+        """
+        if self.since is None or self.flow.read_paused:
+            return False
+        return now - self.since > (request if self.arriving else idle)
+
+    def has_stalled(self, now: float, seconds: float, enough: int) -> bool:
+        """Return whether its client has not taken `enough` bytes of what it was sent for so long."""
+        left = self.transport.get_write_buffer_size()
+        if not left or left <= self.unsent - enough or not self.unsent:
+            self.unsent, self.sent_at = left, now
+        return now - self.sent_at > seconds and left > 0
+
+    def cut_off(self) -> None:
+        """End at once, and have the system forget what it has not sent either."""
+        line = self.transport.get_extra_info("socket")
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    # -- reading ---------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Read on, no further into a head than it may be long."""
-        if self.head is not None:
-            self.head += len(data)
-        super().data_received(data)
-        if self.head is not None and self.head > MAX_HEAD:
+        """Read on, if what was asked before is out of the way."""
+        self.unread += data
+        self._read()
+
+    def _read(self) -> None:
+        while self.unread and not self._is_held():
+            portion, self.unread = self.unread[:PORTION], self.unread[PORTION:]
+            self.portion = len(portion)
+            self.beside += self.portion
+            try:
+                self.parser.feed_data(portion)
+            except (
+                HttpParserUpgrade
+            ) as upgrade:  # to what is not spoken here: it is answered as it is
+                self.unread = portion[upgrade.args[0] :] + self.unread
+            except HttpParserError as error:
+                if isinstance(error.__context__, TooMuch):
+                    self._give_up(Answer(431, "head-too-large"))
+                else:
+                    self._give_up(Answer(400, "malformed-http"))
+            if self.beside > MAX_HEAD:
+                self._give_up(Answer(431, "head-too-large"))
+        if self.unread or self.deaf:
+            self.flow.pause_reading()
+
+    def _is_held(self) -> bool:
+        """Return whether nothing is read now: a request waits for its turn, or answers to be taken."""
+        held = self.deaf or self.pipeline or self.flow.write_paused
+        return bool(held) or self.transport.is_closing()
+
+    def go_on(self) -> None:
+        """Read on, unless something is in the way."""
+        if self._is_held():
+            return
+        if self.unread:
+            self.loop.call_soon(self._read_on)
+        else:
+            self.flow.resume_reading()
+
+    def _read_on(self) -> None:
+        self._read()
+        if not self.unread:
+            self.go_on()
+
+    def _give_up(self, answer: Answer) -> None:
+        """Read nothing more. The request is answered when its turn comes, if it is not already."""
+        if self.deaf:
+            return
+        self.deaf = True
+        self.unread = b""
+        broken: Any = self.cycle
+        refused: Any = _Unread(self, answer)
+        if broken is None or broken.response_complete:
+            self.cycle = refused
+            refused.start()
+        elif not broken.more_body:  # the one before; this one had no whole head yet
+            self.cycle = refused
+            self.pipeline.appendleft((refused, self.app))
+        elif self.pipeline:
+            self.cycle = refused
+            self.pipeline[0] = (refused, self.app)
+        elif isinstance(broken, Posting):
+            broken.keep_alive = False
+            broken.answer(answer)
+        elif broken.response_started:
             self.transport.close()
+        else:
+            broken.disconnected = True
+            broken.message_event.set()
+            refused.start()
 
     def on_message_begin(self) -> None:
         """Begin to wait for a request."""
         super().on_message_begin()
-        self.since = self.loop.time()
-        self.head = 0
+        self._wait(arriving=True)
+        self.in_head = True
+        self.beside = self.portion
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers come too late to be any."""
+        if self.in_head:
+            if len(self.headers) >= MAX_HEADERS:
+                raise TooMuch
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Take a notification for intake, anything else for the ASGI app."""
-        self.head = None
+        self.in_head = False
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise ValueError
+        if self.parser.should_upgrade() and any(name in _BODIES for name, _ in self.headers):
+            raise ValueError  # the parser ends such a request here, and would take its body for the next
         if self.parser.get_method() != b"POST" or parse_url(self.url).path not in EVENTS_PATHS:
             super().on_headers_complete()
             return
@@ -224,22 +413,54 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((posting, self.app))
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if isinstance(cycle, Posting):
-            self.loop.call_soon(cycle.start)  # not from within the answer to the one before
-        else:
-            super()._start_asgi_task(cycle, app)
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, which pays for the chunks it came in."""
+        self.beside = max(0, self.beside - CHUNKED * len(body))
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Wait for nothing more: the request is whole."""
         super().on_message_complete()
-        self.since = None
+        if self.cycle.response_complete:
+            self._wait(arriving=False)
+        else:
+            self.since = None
+            self.waiting.pop(self, None)
+
+    # -- answering -------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, Posting):
+            self.loop.call_soon(cycle.start)  # not from within the answer to the one before
+        else:
+            self.running = cycle
+            super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Go on with what was asked meanwhile, else wait for the next request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.since is None:
+            self._wait(arriving=False)
+        self.go_on()
+
+    def pause_writing(self) -> None:
+        """Hear that the client does not take what it is sent: nor is read what it asks."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Hear that it does again."""
+        super().resume_writing()
+        self.go_on()
 
     def shutdown(self) -> None:
         """End the connection now if its request has not come whole: nobody has taken it."""
         cycle: RequestResponseCycle | None = self.cycle
-        idle = cycle is None or cycle.response_complete or cycle.more_body
-        if self.since is not None and idle:
+        if cycle is not None and cycle.more_body:
             self.transport.close()
         else:
             super().shutdown()
