@@ -291,6 +291,12 @@ class Server:
         """What it wrote to standard error, of all its lives."""
         return (self.folder / "errors").read_text()
 
+    @property
+    def faults(self) -> str:
+        """The same without the lines about refusals."""
+        lines = self.errors.splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("INTAKE_REFUSED "))
+
     def kill(self) -> None:
         """End it as the kernel would: at once, wherever it is. Its writer ends by itself, then."""
         self.process.kill()

@@ -79,7 +79,7 @@ def test_bad_clients_do_not_stop_a_good_one(server, traffic) -> None:
         doing(endless_body, server.port),
     ):
         assert server.post(traffic.notifications[:200], connections=1).statuses == {200: 200}
-    assert server.errors == ""
+    assert server.faults == ""
 
 
 def test_a_body_said_to_be_too_large_gets_413_before_any_of_it_is_sent(server) -> None:
@@ -168,7 +168,7 @@ def test_requests_sent_at_once_are_answered_in_their_order(server, traffic) -> N
     assert statuses[8:] == [400] * 2_000 + [200]
     held = server.holds()
     assert all(held.has(body) for body in traffic.bodies[:5])
-    assert server.errors == ""
+    assert server.faults == ""
 
 
 def test_who_asks_before_sending_a_body_is_told_to_go_on(server, traffic) -> None:

@@ -23,7 +23,7 @@ def server(tmp_path_factory, signer):
     """One server for tests that leave nothing behind."""
     with running(tmp_path_factory.mktemp("connection"), signer) as server:
         yield server
-        assert server.errors == ""
+        assert server.faults == ""
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def test_an_answer_that_is_not_taken_is_cut_off(tmp_path, signer) -> None:
             said = read_all(slow)
         assert statuses(said) == [200] * 20
         assert len(said) > 20 * whole
-        assert server.errors == ""
+        assert server.faults == ""
 
 
 AFTERWARDS = {
@@ -296,7 +296,7 @@ def test_who_comes_to_a_full_listener_takes_the_place_of_who_waited_longest(
             assert ask(server.public, request(notification)).status == 200
         assert server.post(traffic.notifications[40:80], connections=4).statuses == {200: 40}
         assert server.get("/api/campaigns").status == 200
-        assert server.errors == ""
+        assert server.faults == ""
 
 
 # -- what is no HTTP ---------------------------------------------------------------------------------
@@ -408,4 +408,4 @@ def test_who_hangs_up_costs_no_trace(tmp_path, signer, traffic) -> None:
             assert server.get("/api/health").status == 200
         until(lambda: server.metrics()["sesight_queue_depth",] == 0, "what was under way")
         server.stop()
-        assert server.errors == ""
+        assert server.faults == ""

@@ -138,7 +138,7 @@ def test_a_server_whose_writer_is_gone_says_so_and_ends(tmp_path, signer, traffi
         assert refused_for_the_store(asked[0])
         assert server.process.wait(PATIENCE) == 1
         listen("127.0.0.1", server.port).close()
-    assert server.errors == (
+    assert server.faults == (
         "The process that writes to the store ended early (signal 9). "
         "Nothing that was answered 200 is lost: start the server again.\n"
     )
@@ -283,7 +283,7 @@ def test_a_stop_in_the_middle_of_load_answers_all_that_was_taken(
         assert server.post(traffic.notifications, 16).statuses == {200: len(traffic.bodies)}
         server.stop()
         assert as_truth(server.holds()) == true_days(traffic.document)
-        assert server.errors == ""
+        assert server.faults == ""
     finally:
         if server.process.poll() is None:
             server.kill()
@@ -309,4 +309,4 @@ def test_a_stop_waits_for_no_client_that_is_not_done(tmp_path, signer) -> None:
             begun = time.monotonic()
             server.stop()
             assert time.monotonic() - begun < 15  # uvicorn's own patience is 20 s
-        assert server.errors == ""
+        assert server.faults == ""

@@ -1,6 +1,7 @@
 """Forged and malformed notifications over HTTP: refused, counted by reason and status, not stored."""
 
 import json
+import re
 import time
 from base64 import b64encode
 from collections import Counter
@@ -10,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from sesight.ingest.health import advice
 from sesight.simulation.notifications import TOPIC_ARN, Signer
 from tests.server.harness import EVENTS, Traffic, ask, post, request, running
 
@@ -150,7 +152,14 @@ def test_forgeries_are_refused_counted_and_not_stored(server, signer, bodies) ->
     assert server.post([signer.sign(bodies[0])]).statuses == {200: 1}
     server.stop()
     assert [line["disposition"] for line in server.journal] == ["created"]
-    assert server.errors == ""
+    # the first at once, the others together; no word that is not ours
+    told: Counter[tuple[str, int]] = Counter()
+    for line in server.errors.splitlines():
+        found = re.fullmatch(r"INTAKE_REFUSED (\S+) (\d+) (?:once|(\d+) times)\. (.*)", line)
+        told[found[1], int(found[2])] += int(found[3] or 1)
+        assert found[4] == advice(found[1])
+    assert told == {key: 2 * n for key, n in counted.items()}
+    assert len(server.errors.splitlines()) <= 2 * len(counted)
 
 
 def test_headers_that_differ_from_the_body_are_refused(server, signer, bodies) -> None:

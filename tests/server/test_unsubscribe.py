@@ -153,4 +153,4 @@ def test_strangers(tmp_path, signer) -> None:
             answer = ask(server.public, asked)
             assert (answer.status, answer.problem["status"]) == (status, status)
         assert item_of(server, "jo@example.com") is None
-    assert server.errors == ""
+    assert server.faults == ""

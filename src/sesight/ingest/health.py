@@ -22,6 +22,7 @@ LATE_MS = MINUTE
 PASSING = frozenset({"busy", "store", "incomplete", "certificate-queue"})
 """Reasons of refusals that senders mend by trying again."""
 
+_PASSES = "Who sent it tries again."
 _UNKNOWN = "The documents say what to do, in docs/ses-analytics-pipeline.md."
 _NOT_SNS = "It did not come from SNS: there is nothing to do."
 _REACH = "See that this server reaches https://sns.REGION.amazonaws.com."
@@ -44,6 +45,8 @@ REFUSED = {
     "not-json": _NOT_SNS,
     "unknown-type": _NOT_SNS,
     "too-large": _NOT_SNS,
+    "head-too-large": _NOT_SNS,
+    "malformed-http": _NOT_SNS,
     "certificate-unavailable": f"A certificate cannot be fetched. {_REACH}",
     "confirmation-failed": f"A subscription could not be confirmed. {_REACH}",
     "quarantine-full": "No more is kept of what is not understood: see `sesight quarantine list`.",
@@ -95,6 +98,11 @@ def health(seen: Seen, metrics: Metrics, now: int) -> Health:
     return Health("late" if refusing or crowded else "quiet" if quiet else "ok", sentences)
 
 
+def advice(reason: str) -> str:
+    """Return what to do about refusals of a reason, a sentence or two."""
+    return REFUSED.get(reason, _PASSES if reason in PASSING else _UNKNOWN)
+
+
 def _arrival(newest_at: int | None, now: int, *, quiet: bool) -> str:
     if newest_at is None:
         return "No event has been taken in yet."
@@ -121,7 +129,7 @@ def _refused(metrics: Metrics, now: int) -> Iterator[str]:
         )
     for reason, n in sorted(metrics.refused_within(60, now).items()):
         if reason not in PASSING:
-            yield f"Refused within the last hour as {reason}: {n}. {REFUSED.get(reason, _UNKNOWN)}"
+            yield f"Refused within the last hour as {reason}: {n}. {advice(reason)}"
 
 
 def _quarantined(counts: Mapping[str, int]) -> Iterator[str]:

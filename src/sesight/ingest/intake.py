@@ -17,6 +17,7 @@ from msgspec import Struct
 from sesight.domain.errors import Untrusted
 from sesight.ingest.certificates import CertificateNeeded, CertificateUnavailable
 from sesight.ingest.journal import report
+from sesight.ingest.refusals import Refusals
 from sesight.ingest.sns import Notification, Topic, confirmation_url, parse, verify
 from sesight.ingest.writer import own
 
@@ -87,6 +88,7 @@ class Intake:
         self._clock = clock
         self._limit = limit
         self._loop = asyncio.get_running_loop()
+        self._refusals = Refusals(self._loop.call_later)
         self._stopping = False
         self._under_way = 0
         self._settled = asyncio.Event()
@@ -115,6 +117,7 @@ class Intake:
         while self._under_way:
             self._settled.clear()
             await self._settled.wait()
+        self._refusals.tell()
 
     @property
     def depth(self) -> int:
@@ -279,6 +282,7 @@ class Intake:
     def refusal(self, reason: str, status: int, detail: str = "") -> Answer:
         """Count a refusal and return its answer."""
         self._metrics.refuse(reason, status)
+        self._refusals.add(reason, status)
         return Answer(status, reason, detail)
 
     def _end(self, requests: int) -> None:

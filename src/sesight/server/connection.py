@@ -326,11 +326,11 @@ class Connection(HttpToolsProtocol):
                 self.unread = portion[upgrade.args[0] :] + self.unread
             except HttpParserError as error:
                 if isinstance(error.__context__, TooMuch):
-                    self._give_up(Answer(431, "head-too-large"))
+                    self._give_up(self.intake.refusal("head-too-large", 431))
                 else:
-                    self._give_up(Answer(400, "malformed-http"))
-            if self.beside > MAX_HEAD:
-                self._give_up(Answer(431, "head-too-large"))
+                    self._give_up(self.intake.refusal("malformed-http", 400))
+            if self.beside > MAX_HEAD and not self.deaf:
+                self._give_up(self.intake.refusal("head-too-large", 431))
         if self.unread or self.deaf:
             self.flow.pause_reading()
 
@@ -355,8 +355,6 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self, answer: Answer) -> None:
         """Read nothing more. The request is answered when its turn comes, if it is not already."""
-        if self.deaf:
-            return
         self.deaf = True
         self.unread = b""
         broken: Any = self.cycle
