@@ -334,6 +334,22 @@ def test_no_file(api, text, sentence) -> None:
     assert sentence in held_to_shape(send_file(api, text), "invalid-request")["detail"]
 
 
+def test_a_stray_quote(api) -> None:
+    """Of a file with a stray quote nothing is imported, and the line where it opened is told; asked
+    for, every row but that one is.
+    """
+    people = [f"p{n}@x.example,a" for n in range(600)]
+    people[4] = '"p4@x.example,a'
+    text = "email,note\n" + "\n".join(people)
+    said = held_to_shape(send_file(api, text), "invalid-request")["detail"]
+    assert said.startswith("Line 6: A quote opens in this line")
+    assert said.endswith("Nothing was imported.")
+    assert addresses(api, "active=all") == []
+    done = send_file(api, text, "partial=true").json()
+    assert done["counts"] == {"added": 599, "invalid": 1}
+    assert [each["line"] for each in done["bad"]] == [6]
+
+
 def test_large_file(api) -> None:
     """A file beyond a megabyte is refused, whole."""
     held_to_shape(send_file(api, "email\n" + "a@x.example\n" * 90_000), "too-large")

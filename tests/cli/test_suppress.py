@@ -120,6 +120,22 @@ def test_import(sesight: Sesight, tmp_path: Path) -> None:
     assert (wrong.code, "Line 2" in wrong.err) == (2, True)
 
 
+@pytest.mark.parametrize("file", ["people.csv", "-"])
+def test_a_stray_quote(sesight: Sesight, tmp_path: Path, file: str) -> None:
+    """Of a file with a stray quote nothing is imported, and the line where it opened is told; asked
+    for, every row but that one is.
+    """
+    text = f'email\n{ANA}\n"cy@x.example\n{BO}\n'
+    (tmp_path / "people.csv").write_text(text)
+    refused = sesight("suppress", "import", file, stdin=text.encode())
+    assert (refused.code, "Line 3: A quote opens" in refused.err) == (2, True)
+    assert addresses(sesight) == []
+    done = sesight("suppress", "import", file, "--partial", "--json", stdin=text.encode())
+    assert (done.code, done.json["counts"]) == (1, {"added": 2, "invalid": 1})
+    assert [each["line"] for each in done.json["bad"]] == [3]
+    assert addresses(sesight) == sorted([ANA, BO])
+
+
 def test_round_trip(sesight: Sesight, tmp_path: Path) -> None:
     """What is exported is imported into another store, and exported from there the same."""
     sesight("suppress", "add", "=cmd@x.example", "@contoso.example", "--note", "=1+1")

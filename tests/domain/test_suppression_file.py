@@ -105,21 +105,18 @@ def test_defaults() -> None:
         ("a@x.example,,,2026-13-01", "until: it is no time"),
         ("a@x.example,,,99999999999999", "until: it is no time"),
         ("a@x.example,,,2999-01-01", "until: it is no time"),
-        ('"' + "x" * 140_000, "It is no CSV"),
+        ('"' + "x" * 140_000, "A quote opens in this line"),
     ],
 )
 def test_bad_rows(row: str, sentence: str) -> None:
     """A row that cannot be read is told with its line and why, and the next one is read."""
-    bad, good = (
-        read(f"email,reason,scope,until\n{row}\nb@x.example,,,\n")[:2]
-        if (not row.startswith('"'))
-        else (read(f"email,reason,scope,until\n{row}\n")[0], None)
-    )
+    bad, good = read(f"email,reason,scope,until\n{row}\nb@x.example,,,\n")
     assert isinstance(bad, BadRow)
+    assert bad.line == 2
     assert bad.reason.startswith(sentence)
     assert bad.reason.endswith(".")
     assert "a@x" not in bad.reason
-    assert good in (None, Row(3, wish("b@x.example")))
+    assert good == Row(3, wish("b@x.example"))
 
 
 def test_no_column() -> None:
@@ -127,6 +124,12 @@ def test_no_column() -> None:
     for text in ("name,reason\nana,x\n", "", "\n"):
         with pytest.raises(InvalidRequest, match="no column with addresses"):
             read(text)
+
+
+def test_broken_head() -> None:
+    """A file whose first line has a broken quote is refused with that line."""
+    with pytest.raises(InvalidRequest, match="Line 1: A quote opens"):
+        read('email,"note\na@x.example,x\n')
 
 
 def test_ignored_columns() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from io import StringIO
 from typing import Annotated, Any, Literal
 
 from litestar import Response
@@ -39,6 +40,7 @@ from sesight.domain.suppression_file import (
     SuppressionFile,
     line_of,
     moment,
+    refuse_broken,
 )
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, day_name
@@ -437,6 +439,10 @@ def import_suppressions(
         Reason, QueryParameter(description="The reason of rows that name none.")
     ] = Reason.IMPORT,
     reach: ScopeWord = None,
+    partial: Annotated[
+        bool,
+        QueryParameter(description="Import the other rows of a file whose quotes are broken."),
+    ] = False,
     change_id: Annotated[
         str | None,
         QueryParameter(name="changeId", description="The same adds nothing twice."),
@@ -444,6 +450,7 @@ def import_suppressions(
 ) -> Imported:
     """Suppress what a CSV file of up to a megabyte lists: `email`, and if there are `stream`, `reason`,
     `scope`, `until`, `note`, `firstAt`. What `GET /suppressions?format=csv` gives can be read again.
+    Nothing is imported of a file in which a quote is not closed properly, unless `partial` asks for it.
     """
     change = _change(services, change_id)
     if stream is not None:
@@ -454,9 +461,10 @@ def import_suppressions(
         raise InvalidRequest(
             f"The file is not UTF-8 (byte {error.start + 1}): save it as CSV UTF-8."
         ) from None
-    file = SuppressionFile(
-        text.splitlines(keepends=True), Defaults(reason=reason, scope=_scope(reach), stream=stream)
-    )
+    defaults = Defaults(reason=reason, scope=_scope(reach), stream=stream)
+    if not partial:
+        refuse_broken(SuppressionFile(StringIO(text, newline=""), defaults))
+    file = SuppressionFile(StringIO(text, newline=""), defaults)
     counts: Counter[str] = Counter()
     bad: list[BadLine] = []
     for row, told in services.suppressions.take(file, change, dry_run=dry_run):

@@ -7,7 +7,9 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -239,6 +241,10 @@ def import_file(
     note: Annotated[
         str | None, typer.Option("--note", help="The note of rows that have none.")
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Import the other rows of a file whose quotes are broken."),
+    ] = False,
     bad: Annotated[
         Path | None,
         typer.Option("--bad", metavar="FILE", help="Write every bad row's line and reason there."),
@@ -249,6 +255,8 @@ def import_file(
 ) -> None:
     """Suppress what a file lists. Exits with 1 if it has bad rows; the good ones are taken.
 
+    Nothing is taken of a file in which a quote is not closed properly, unless --partial asks for it.
+
     Columns: email, and if there are stream, reason, scope, until, note, firstAt; or a list of
     addresses without a head. Stopped, it may simply be started again.
     """
@@ -257,7 +265,7 @@ def import_file(
     from sesight.api.suppressions import BAD_ROWS, BadLine, Imported
     from sesight.cli import screen
     from sesight.cli.session import interruptible, opened, put
-    from sesight.domain.suppression_file import BadRow, Defaults, SuppressionFile
+    from sesight.domain.suppression_file import BadRow, Defaults, SuppressionFile, refuse_broken
 
     change = secrets.token_hex(8)
     counts: Counter[str] = Counter()
@@ -270,7 +278,10 @@ def import_file(
         _read(file, bar.at) as text,
     ):
         _known(stream, app.counting.streams)
-        rows = SuppressionFile(text, Defaults(reason=reason, scope=scope, stream=stream, note=note))
+        defaults = Defaults(reason=reason, scope=scope, stream=stream, note=note)
+        if not partial:
+            refuse_broken(SuppressionFile(text(), defaults))
+        rows = SuppressionFile(text(), defaults)
         for row, told in app.suppressions.take(rows, change, dry_run=dry_run):
             why = _fault(row if isinstance(row, BadRow) else None, told)
             counts["invalid" if why is not None or told is None else str(told.fate)] += 1
@@ -305,11 +316,15 @@ def _size(file: str) -> float | None:
 
 
 @contextmanager
-def _read(file: str, progress: Callable[[float], None]) -> Iterator[Iterator[str]]:
-    """Give the lines of a file. Raises InvalidRequest for what is not UTF-8, SettingsError."""
+def _read(file: str, progress: Callable[[float], None]) -> Iterator[Callable[[], Iterator[str]]]:
+    """Give what reads the lines of a file from its beginning; they may be read again. Raises
+    InvalidRequest for what is not UTF-8, SettingsError.
+    """
+    source: BinaryIO
 
     def lines() -> Iterator[str]:
         done = 0
+        source.seek(0)
         for number, raw in enumerate(source, 1):
             done += len(raw)
             if number % 1_000 == 0:
@@ -322,12 +337,13 @@ def _read(file: str, progress: Callable[[float], None]) -> Iterator[Iterator[str
                 ) from None
 
     if file == REST:
-        source = sys.stdin.buffer
-        yield lines()
+        with TemporaryFile() as source:
+            copyfileobj(sys.stdin.buffer, source)
+            yield lines
         return
     try:
         with Path(file).open("rb") as source:
-            yield lines()
+            yield lines
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}.") from None
 

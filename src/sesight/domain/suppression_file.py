@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from sesight.domain.csv_rows import BrokenQuote, CsvRows
 from sesight.domain.decision import Wish
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.suppression import Active, Reason, Scope, Suppression, spread
@@ -70,6 +71,13 @@ class BadRow(NamedTuple):
     reason: str
 
 
+BROKEN = (
+    "A quote opens in this line and is not closed properly, so the row cannot be read. Inside quotes, "
+    "write a quote twice."
+)
+"""The reason of a row whose quotes are broken."""
+
+
 class SuppressionFile:
     """Reads rows from the lines of a file. Separators are commas, semicolons or tabs; the first line
     names the columns, or is an address already where there is but a list of them.
@@ -81,13 +89,16 @@ class SuppressionFile:
         rest = iter(lines)
         first = next(rest, "").removeprefix("\ufeff")
         separator = max(",;\t", key=first.count)
-        self._reader = csv.reader(chain([first], rest), delimiter=separator)
+        self._rows = iter(CsvRows(chain([first], rest), separator))
         head = first.strip().split(separator)
         self.ignored: list[str] = []
         """Names of columns that are not read."""
         self._columns: list[str | None] = ["email"]
         if "@" not in head[0] or _column(head[0]) is not None:
-            names = next(self._reader, [])
+            row = next(self._rows, None)
+            if isinstance(row, BrokenQuote):
+                raise InvalidRequest(f"Line {row.line}: {BROKEN}")
+            names = [] if row is None else row.cells
             self._columns = [_column(name) for name in names]
             self.ignored = [
                 name
@@ -101,16 +112,11 @@ class SuppressionFile:
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         """Yield each row that is not empty."""
-        while True:
-            try:
-                cells = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield BadRow(self._reader.line_num, f"It is no CSV: {error}.")
-                continue
-            if any(cell.strip() for cell in cells):
-                yield self._row(self._reader.line_num, cells)
+        for row in self._rows:
+            if isinstance(row, BrokenQuote):
+                yield BadRow(row.line, BROKEN)
+            elif any(cell.strip() for cell in row.cells):
+                yield self._row(row.line, row.cells)
 
     def _row(self, line: int, cells: Sequence[str]) -> Row | BadRow:
         found: dict[str, str] = {}
@@ -131,6 +137,16 @@ class SuppressionFile:
         except InvalidRequest as error:
             return BadRow(line, str(error))
         return Row(line, wish)
+
+
+def refuse_broken(file: SuppressionFile) -> None:
+    """Read a file to its end. Raises InvalidRequest with the first line whose quotes are broken: what
+    it swallowed, nobody knows, so nothing of such a file is imported unless somebody asks for that.
+    """
+    broken = [row.line for row in file if isinstance(row, BadRow) and row.reason == BROKEN]
+    if broken:
+        others = f" It is so in {len(broken):,} lines." if len(broken) > 1 else ""
+        raise InvalidRequest(f"Line {broken[0]}: {BROKEN}{others} Nothing was imported.")
 
 
 def _plain(name: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from sesight.domain.csv_rows import BrokenQuote, CsvRow, CsvRows
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.sending import Addressee
 
@@ -64,27 +65,34 @@ def _from_json(data: bytes) -> list[Addressee]:
 def _from_csv(text: str) -> list[Addressee]:
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        names = [name.strip() for name in next(rows, [])]
-        columns = {name.lower(): n for n, name in enumerate(names)}
-        if "email" not in columns:
+    rows = _rows(text, delimiter)
+    names = [name.strip() for name in next(rows, CsvRow(0, [])).cells]
+    columns = {name.lower(): n for n, name in enumerate(names)}
+    if "email" not in columns:
+        raise InvalidRequest(
+            "The list has no column `email`: its first line names the columns, one of them so."
+        )
+    if len(columns) < len(names) or "" in columns:
+        raise InvalidRequest("Two columns of the list have the same name, or one has none.")
+    email, name = columns["email"], columns.get("name")
+    found = []
+    for line, row in rows:
+        if not any(row):
+            continue
+        if len(row) != len(names):
             raise InvalidRequest(
-                "The list has no column `email`: its first line names the columns, one of them so."
+                f"Line {line} has {len(row)} columns, the first line {len(names)}."
             )
-        if len(columns) < len(names) or "" in columns:
-            raise InvalidRequest("Two columns of the list have the same name, or one has none.")
-        email, name = columns["email"], columns.get("name")
-        found = []
-        for row in rows:
-            if not any(row):
-                continue
-            if len(row) != len(names):
-                raise InvalidRequest(
-                    f"Line {rows.line_num} has {len(row)} columns, the first line {len(names)}."
-                )
-            others = {names[n]: value for n, value in enumerate(row) if n not in {email, name}}
-            found.append(Addressee(row[email], row[name] if name is not None else None, others))
-        return found
-    except csv.Error as error:
-        raise InvalidRequest(f"Line {rows.line_num} of the list is no CSV: {error}.") from None
+        others = {names[n]: value for n, value in enumerate(row) if n not in {email, name}}
+        found.append(Addressee(row[email], row[name] if name is not None else None, others))
+    return found
+
+
+def _rows(text: str, delimiter: str) -> Iterator[CsvRow]:
+    for row in CsvRows(io.StringIO(text, newline=""), delimiter):
+        if isinstance(row, BrokenQuote):
+            raise InvalidRequest(
+                f"Line {row.line} of the list is no CSV: a quote opens there and is not closed "
+                "properly. Inside quotes, write a quote twice."
+            )
+        yield row
