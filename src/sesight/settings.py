@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from sesight import private_file
 from sesight.domain.address import address_or_domain
 from sesight.domain.errors import SettingsError
 from sesight.domain.mismatch import Mismatch, mismatch, nearest
@@ -457,15 +458,21 @@ def recipient_key(settings: Settings, secret: Callable[[str], str]) -> bytes:
             "a secret that holds them as recipient_key_secret."
         )
     try:
-        try:
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _key(file.read_text().strip(), str(file))
-        with os.fdopen(handle, "w") as out:
-            out.write(secrets.token_hex(32) + "\n")
-        return _key(file.read_text().strip(), str(file))
+        if not file.exists():
+            private_file.write_new(file, f"{secrets.token_hex(32)}\n".encode())
+        text = file.read_bytes().decode("ascii", "replace").strip()
     except OSError as error:
-        raise SettingsError(f"The recipient key {file} cannot be read or made: {error}.") from None
+        raise SettingsError(
+            f"The recipient key {file} cannot be read or made: {error.strerror}."
+        ) from None
+    try:
+        return _key(text, str(file))
+    except SettingsError as error:
+        raise SettingsError(
+            f"The recipient key is damaged: {error} Put back the copy that `sesight backup` made beside a "
+            "backup. If there is none, remove the file: a new key is made, and no data is lost, but "
+            "recipient ids change, so that old links to people no longer work."
+        ) from None
 
 
 def _key(text: str, where: str) -> bytes:

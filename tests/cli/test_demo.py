@@ -57,6 +57,10 @@ def test_demo(sesight: Sesight, start: Start, tmp_path: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert "messages taken in" not in ended.text
     assert records["differences"] == more["differences"] == []
+    folder = tmp_path / ".sesight-demo"
+    made = {path.relative_to(folder): path.stat().st_mode for path in folder.rglob("*")}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path: oct(mode) for path, mode in made.items() if mode & 0o077} == {}
     assert more["records"] > records["records"] > 300
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from sesight import cli
 from sesight.settings import environment_names
-from tests.cli.conftest import Sesight, Start, eventually
+from tests.cli.conftest import Sesight, Start, Traffic, eventually
+from tests.store.test_sqlite import broken
 
 TOPIC = '[[topics]]\narn = "arn:aws:sns:eu-west-1:123456789012:ses-email-events"\n'
 KEYS = f'unsubscribe_keys = {{ a = "{"0" * 64}" }}\n'
@@ -193,3 +194,21 @@ def test_refusals(
     code, found = ask(capsys, f"[server]\nport = {url.rpartition(':')[2]}\n{TOPIC}")
     assert (code, list(found)) == (1, ["intake"])
     assert found["intake"].startswith("Refused within the last hour as foreign-topic: ")
+
+
+def test_a_damaged_store(sesight: Sesight, traffic: Traffic, tmp_path: Path) -> None:
+    """A damaged file is called so by every command, with its name and the way out, and none of them says
+    that it passes.
+    """
+    assert sesight("replay", traffic.file).code == 0
+    broken(tmp_path / "sesight.db")
+    (line,) = [each for each in sesight("doctor", "--json").json if each["what"] == "store"]
+    asked = sesight("tracking")
+    written = sesight("replay", traffic.file)
+    assert not line["ok"]
+    assert "damaged" in line["said"]
+    for each in (asked, written):
+        assert each.code == 1
+        assert "damaged" in each.err
+        assert "sesight.db" in each.err
+        assert "again in a few seconds" not in each.err

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sesight.cli.send import write_results
+from sesight.domain.sending import Result
 from sesight.domain.text import DAY
 from sesight.simulation.plan import now_ms
 from sesight.store import open_store
@@ -240,3 +242,31 @@ def test_bad_settings_are_a_sentence(sesight: Sesight, tmp_path: Path) -> None:
     ended = sesight("campaigns")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert ended.err.startswith("sesight.toml, line 1, is not TOML.")
+
+
+def test_files_are_private(filled: Sesight, start: Start, tmp_path: Path) -> None:
+    """Files with people in them are their owner's alone: the store and what is beside it while it is
+    used, backups, restored stores, keys, exports, results and simulated mail.
+    """
+    tmp_path.chmod(0o755)
+    (tmp_path / "list.csv").write_text("email\nana@example.org\nno address\n")
+    (tmp_path / "list.csv").chmod(0o600)
+    server = start("serve", "--port", 0)
+    server.until(r"listens on (\S+)")
+    commands = [
+        ("suppress", "import", "list.csv", "--stream", "outreach", "--bad", "bad.csv"),
+        ("suppress", "export", "all.csv"),
+        ("backup", "new.db"),
+        ("restore", "new.db", "--store", "sqlite:///restored.db"),
+        ("simulate", "events.ndjson", "--messages", 5, "--days", 1),
+    ]
+    ended = {each[0]: filled(*each) for each in commands}
+    write_results(tmp_path / "results.csv", [Result(recipient="ana@example.org", state="sent")])
+    beside = sorted(path.name for path in tmp_path.glob("sesight.db*"))
+    held = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    server.stop()
+    assert {name: each.err for name, each in ended.items() if each.code > 1} == {}
+    assert beside == [f"sesight.db{end}" for end in ("", "-shm", "-wal", ".key", ".lock")]
+    assert {name: mode for name, mode in held.items() if mode != 0o600} == {}
+    assert {"new.db", "new.db.key", "restored.db", "all.csv", "results.csv"} <= set(held)
+    assert {"events.ndjson", "events.ndjson.truth.json"} <= set(held)

@@ -151,7 +151,7 @@ def test_a_second_server(sesight: Sesight, start: Start, tmp_path: Path) -> None
     (tmp_path / "link.db").symlink_to(tmp_path / "sesight.db")
     for number in (signal.SIGKILL, signal.SIGTERM):
         server = start("serve", "--port", 0, "--store", url)
-        server.until(r"^Sesight listens on ")
+        server.until(r"listens on (\S+)")
         for other in (url, "sqlite:///link.db"):
             second = sesight("serve", "--port", 0, "--store", other)
             assert (second.code, second.out, second.err.count("\n")) == (1, b"", 1)
@@ -169,7 +169,7 @@ def test_a_sweep_is_told(start: Start, tmp_path: Path) -> None:
     fill(store, [delivery(message=f"m{n}", sent_at=now_ms() - 95 * DAY) for n in range(3)])
     store.close()
     server = start("serve", "--port", 0)
-    address = server.until(r"^Sesight listens on (http://\S+)$")
+    address = server.until(r"listens on (\S+)")
     line = json.loads(eventually(server.said))
     with urllib.request.urlopen(f"{address}/api/metrics", timeout=30) as answer:
         metrics = answer.read().decode().splitlines()

@@ -1,5 +1,6 @@
 """The SQLite store: the contract, and what SQLite alone can get wrong."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
+from sesight.domain.errors import SettingsError, StoreDamaged, StoreTooNew, StoreUnavailable
 from sesight.domain.event import Delivery, Identity, Send
 from sesight.domain.ports import Filter, Store, Swept
 from sesight.domain.rollup import RollupKey
@@ -510,3 +511,77 @@ def test_sync(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     assert begin.startswith("BEGIN")
     assert any(change.startswith("INSERT") for change in changes)
     assert commit == "COMMIT"
+
+
+def broken(path: Path) -> None:
+    """Overwrite all of a store's file but its header and schema."""
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        file.seek(16_384)
+        file.write(b"\xa5" * (size - 16_384))
+
+
+def test_damaged(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A file that holds what it must not is called damaged, by its name and with the way out, whether it
+    is read, written or looked through.
+    """
+    store = reopen()
+    put(store, *[record(NOW - n, n) for n in range(500)])
+    assert store.damage() is None
+    store.close()
+    broken(path)
+    for ask in (
+        lambda store: everything(store, BOTH),
+        lambda store: put(store, record(NOW - 1, 1)),
+        lambda store: store.message(ses_id(NOW - 7, 7), NOW),
+    ):
+        with pytest.raises(StoreDamaged, match=r"/sesight\.db is damaged \(.*sesight restore"):
+            ask(reopen())
+
+
+def test_a_value_that_is_missing(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """A record whose shared values are gone is damage, no mistake of the asker's."""
+    store = reopen()
+    put(store, record(NOW - 1, 1))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM string")
+    connection.close()
+    with pytest.raises(StoreDamaged, match="shared value"):
+        everything(reopen(), BOTH)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("PRAGMA query_only = ON", "cannot be written to: let this user write"),
+        ("PRAGMA max_page_count = 1", "is full: make room"),
+    ],
+)
+def test_what_sqlite_says(path: Path, reopen: Callable, statement: str, said: str) -> None:
+    """A file that cannot be written to and a full disk are named with what to do."""
+    store = reopen()
+    store._writer.execute(statement)  # noqa: SLF001
+    with pytest.raises(StoreUnavailable) as raised:
+        put(store, *[record(NOW - n, n) for n in range(500)])
+    assert str(path) in str(raised.value)
+    assert said in str(raised.value)
+
+
+def test_another_writes(path: Path, reopen: Callable[..., SqliteStore]) -> None:
+    """Who waited in vain for another process is told which store it is, and what to set."""
+    store = reopen(busy_timeout_ms=1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match=r"/sesight\.db and did not end .*busy_timeout_ms"):
+        put(store, record(NOW - 1, 1))
+    other.close()
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    """A store that cannot be made, or is a folder, is named with what to do."""
+    with pytest.raises(SettingsError, match=r"The store /sys/x\.db cannot be made: .*--store"):
+        open_store("sqlite:////sys/x.db")
+    with pytest.raises(StoreUnavailable, match=r"cannot be opened: .*--store"):
+        open_store(f"sqlite:///{tmp_path}")

@@ -17,6 +17,7 @@ from sesight.domain.errors import (
     SendingStopped,
     SesightError,
     SettingsError,
+    StoreDamaged,
     StoreUnavailable,
 )
 
@@ -131,6 +132,10 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, StoreUnavailable):
         detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
+    if isinstance(error, StoreDamaged):
+        detail = (
+            "The store is damaged. A backup has to be restored: sesight doctor says what is wrong."
+        )
     found = problem(kind, detail, request_id, more)
     return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
 

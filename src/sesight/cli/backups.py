@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sesight import private_file
 from sesight.cli.options import Config, Json, StoreUrl
 from sesight.domain.errors import SesightError, SettingsError, StoreUnavailable
 
@@ -54,10 +55,12 @@ def backup(
             )
         try:
             _remove(part)
+            private_file.make(part)
             with screen.bar("Copying", shown=not as_json) as bar:
                 app.store.backup(part, lambda left, of: bar.at(of - left, of))
             flush(part)
             part.replace(path)
+            private_file.flush_folder(path)
         except OSError as error:
             raise StoreUnavailable(f"The backup {path} cannot be written: {error}.") from None
         finally:
@@ -101,12 +104,13 @@ def restore(
         try:
             with screen.bar("Checking", shown=not as_json):
                 _remove(part)
-                shutil.copyfile(path, part)
+                _copy(path, part)
                 _check(part, path, settings)
                 _make_room(target, settings, force=force)
             flush(part)
             _remove(target, itself=False)
             part.replace(target)
+            private_file.flush_folder(target)
             _copy_key(path, target)
         except OSError as error:
             raise StoreUnavailable(f"The store cannot be restored: {error}.") from None
@@ -159,14 +163,15 @@ def _make_room(target: Path, settings: Settings, *, force: bool) -> None:
         raise SettingsError(f"Another process uses {target}: stop it first, then restore.")
 
 
+def _copy(path: Path, part: Path) -> None:
+    private_file.make(part)
+    shutil.copyfile(path, part)
+
+
 def _copy_key(source: Path, target: Path) -> None:
     key = source.with_name(source.name + KEY)
     if key.exists():
-        to = target.with_name(target.name + KEY)
-        part = to.with_name(to.name + PART)
-        part.touch(mode=0o600)
-        part.write_bytes(key.read_bytes())
-        part.replace(to)
+        private_file.write(target.with_name(target.name + KEY), key.read_bytes())
 
 
 def flush(path: Path) -> None:

@@ -16,9 +16,10 @@ import msgspec
 import typer
 from msgspec import Struct
 
+from sesight import private_file
 from sesight.cli.backups import flush
 from sesight.cli.options import Json
-from sesight.cli.postbox import postbox, section, stock, words, write_private
+from sesight.cli.postbox import postbox, section, stock, words
 from sesight.cli.serve import stop_on_sigterm
 from sesight.domain.errors import SettingsError, StoreUnavailable
 
@@ -73,7 +74,7 @@ def demo(
 
     place(host)  # one that may not be listened on is said before the history is made
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_file.make_folder(folder)
     except OSError as error:
         raise SettingsError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     stop_on_sigterm()
@@ -102,7 +103,7 @@ def demo(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder: two demos would fill one store."""
-    with (folder / LOCK).open("w") as file:
+    with open(folder / LOCK, "w", opener=private_file.opener) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -132,7 +133,7 @@ def _settings(folder: Path, sending: str = "") -> Settings:
         f'[[topics]]\narn = "{TOPIC_ARN}"\ncertificate_file = "{CERTIFICATE}"\n{sending}'
     )
     try:
-        write_private(file, text)
+        private_file.write(file, text.encode())
     except OSError as error:
         raise SettingsError(f"{file} cannot be written: {error}.") from None
     return load(str(file), {"store.url": url})
@@ -217,7 +218,7 @@ def _fill(
             gc.enable()
             app.close()
         flush(folder / STORE)  # nothing was flushed while it was made
-        (folder / FILLED).write_bytes(msgspec.json.encode(wanted))
+        private_file.write(folder / FILLED, msgspec.json.encode(wanted))
     if not as_json:
         seconds = time.monotonic() - began
         print(f"{events:,} events of {wanted.messages:,} messages taken in, in {seconds:,.1f} s.")

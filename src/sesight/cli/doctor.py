@@ -111,6 +111,8 @@ def _store(settings: Settings) -> Iterator[Finding]:
         try:
             yield from _open_store(app, file)
             yield _key(app)
+        except SesightError as error:
+            yield Finding("store", False, str(error))
         finally:
             app.close()
     if file is not None:
@@ -122,6 +124,11 @@ def _store(settings: Settings) -> Iterator[Finding]:
 def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
     from sesight.cli.screen import counted
 
+    damage = app.store.damage()
+    if damage is not None:
+        said = f"{file} is damaged: {damage}. Stop what uses it and restore a backup: sesight restore FILE"
+        yield Finding("store", False, said)
+        return
     newest, waiting = app.store.newest_at(), sum(app.store.quarantine_counts().values())
     said = f"{file or app.settings.store.url} opens, its schema is current"
     if waiting:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from sesight import private_file
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH
 
@@ -70,7 +70,7 @@ def postbox(folder: Path, settings: Settings, intake: str) -> Iterator[Simulated
 
 def _keep(mail: Path, message_id: str, raw: bytes) -> None:
     """Write a message's file, whose name begins with its time; remove the oldest beyond `KEPT`."""
-    (mail / f"{message_id}.eml").write_bytes(raw)
+    private_file.write(mail / f"{message_id}.eml", raw)
     held = sorted(mail.glob("*.eml"))
     for old in held[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -84,16 +84,16 @@ def stock(folder: Path) -> None:
 
     people, statements = folder / PEOPLE, folder / STATEMENTS
     try:
-        (folder / MAIL).mkdir(exist_ok=True)
+        private_file.make_folder(folder / MAIL)
         if not people.exists():
             rows = "".join(f"{each.lower()}@example.org,{each}\n" for each in NAMES)
-            people.write_text(f"email,first_name\n{rows}", encoding="utf-8")
+            private_file.write(people, f"email,first_name\n{rows}".encode())
         if not statements.exists():
-            statements.write_text(LINES, encoding="utf-8")
+            private_file.write(statements, LINES.encode())
         context = json.loads((EXAMPLES / TEMPLATE / "sample.json").read_bytes())
         del context["first_name"]  # each person's own
         text = json.dumps(context, indent=2, ensure_ascii=False)
-        (folder / CONTEXT).write_text(f"{text}\n", encoding="utf-8")
+        private_file.write(folder / CONTEXT, f"{text}\n".encode())
     except OSError as error:
         raise SettingsError(f"{folder} cannot be written to: {error}.") from None
 
@@ -134,20 +134,10 @@ def _keys(folder: Path) -> dict[str, str]:
     try:
         if not file.exists():
             made = {stream: secrets.token_hex(32) for stream in (OUTREACH.id, FINANCE.id)}
-            write_private(file, json.dumps(made))
+            private_file.write(file, json.dumps(made).encode())
         return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
     except (OSError, msgspec.DecodeError) as error:
         raise SettingsError(f"The demo's keys in {file} cannot be had: {error}.") from None
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner reads, whole or not at all. Raises OSError."""
-    new = file.with_name(f"{file.name}.new")
-    new.unlink(missing_ok=True)
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(text)
-    new.replace(file)
 
 
 def words(folder: Path, command: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sesight import private_file
 from sesight.cli.options import Config, Json, StoreUrl
 from sesight.domain.errors import InvalidRequest, SettingsError
 
@@ -281,7 +282,7 @@ def write_results(path: Path, found: Sequence[Result]) -> None:
 
     columns = ("recipient", "state", "code", "detail", "messageId")
     try:
-        path.write_text(csv_text(columns, map(to_builtins, found)), encoding="utf-8", newline="")
+        private_file.write(path, csv_text(columns, map(to_builtins, found)).encode())
     except OSError as error:
         raise SettingsError(
             f"The result file {path} cannot be written: {error.strerror}."

@@ -86,6 +86,8 @@ def answer(app: App, path: str, query: dict[str, Any], *, as_json: bool) -> dict
     """
     import msgspec
 
+    from sesight.app import store_url
+
     status, body = app.ask(f"/api{path}", query)
     if status == 200 and not as_json:
         found: dict[str, Any] = msgspec.json.decode(body)
@@ -94,7 +96,12 @@ def answer(app: App, path: str, query: dict[str, Any], *, as_json: bool) -> dict
         put(body)
     else:
         problem = msgspec.json.decode(body)
-        print(problem.get("detail") or problem.get("title"), file=sys.stderr)
+        said = problem.get("detail") or problem.get("title")
+        # the API names no file to whoever asks it; who runs a command has named it
+        print(
+            f"{said} The store is {store_url(app.settings)}." if status == 503 else said,
+            file=sys.stderr,
+        )
         for word in problem.get("allowed") or ():
             print(f"  {word}", file=sys.stderr)
     if status != 200:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sesight import private_file
 from sesight.cli.options import Config, Json, StoreUrl
 from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
 
@@ -104,10 +105,13 @@ def signer(folder: Path, *, told: bool = False) -> Signer:
 
     new = not (folder / SIGNING_KEY).exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_file.make_folder(folder)
         found = Signer.kept(folder / CERTIFICATE, folder / SIGNING_KEY)
     except (OSError, TypeError, ValueError) as error:
-        raise SettingsError(f"The simulator's key in {folder} cannot be had: {error}.") from None
+        raise SettingsError(
+            f"The simulator's key in {folder} cannot be had: {error}. A damaged one may be removed with its "
+            "certificate: both are made anew."
+        ) from None
     if new and told:
         print(
             f"Made the certificate {folder / CERTIFICATE}. A server takes its notifications with\n"
@@ -179,7 +183,7 @@ def _post(
             )
         )
     if truth_file is not None:
-        truth_file.write_bytes(msgspec.json.encode(truth.document()))
+        private_file.write(truth_file, msgspec.json.encode(truth.document()))
     if as_json:
         shares = {name: posted.quantile(share) for name, share in (("p50", 0.5), ("p99", 0.99))}
         put(

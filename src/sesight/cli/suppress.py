@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from sesight import private_file
 from sesight.cli.account_list import sync
 from sesight.cli.options import Config, Cursor, Json, Limit, StoreUrl, StreamId
 from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
@@ -357,7 +358,7 @@ def _reported(path: Path | None) -> Iterator[Callable[[int, str], None]]:
         yield lambda _line, _why: None
         return
     try:
-        file = path.open("w", encoding="utf-8", newline="")
+        file = open(path, "w", encoding="utf-8", newline="", opener=private_file.opener)  # noqa: SIM115 - Path has no opener; closed below
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}.") from None
     with file:
@@ -449,7 +450,7 @@ def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
         sys.stdout.buffer.flush()
         return
     try:
-        with path.open("wb") as file:
+        with private_file.written(path) as file:
             yield file.write
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.") from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sesight import private_file
 from sesight.cli.options import Config, Json
 from sesight.domain.errors import SettingsError
 
@@ -127,7 +128,7 @@ def preview(
     file = out or Path(f"{name}.html")
     text = page(name, found.load(name).label, made, found.check(name))
     try:
-        file.write_text(text, encoding="utf-8")
+        private_file.write(file, text.encode())
     except OSError as error:
         raise SettingsError(f"The preview cannot be written: {error}.") from None
     print(f"Open {file} in a browser.")

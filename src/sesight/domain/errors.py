@@ -27,6 +27,10 @@ class StoreUnavailable(SesightError):
     retry_after = 5
 
 
+class StoreDamaged(StoreUnavailable):
+    """What the store has cannot be read, now or later: restore a backup."""
+
+
 class StoreTooNew(SettingsError):
     """The store was written by a newer Sesight: upgrade this one."""
 

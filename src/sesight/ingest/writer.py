@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from sesight.domain import leaving
-from sesight.domain.errors import SesightError, StoreUnavailable
+from sesight.domain.errors import SesightError, StoreDamaged, StoreUnavailable
 from sesight.domain.event import Disposition, Event
 from sesight.domain.ports import Swept
 from sesight.ingest.metrics import UNSUBSCRIBED, Counts
@@ -174,6 +174,7 @@ class Committer:
         self._process = process
         self._tidy = tidy
         self._lines = [] if lines is None else lines
+        self._damaged = False
 
     def work(self, line: socket) -> None:
         """Commit what comes over a line, until it ends."""
@@ -203,7 +204,10 @@ class Committer:
             processed = self._process([reading for each in readings for reading in each])
             done = iter(processed)
             reasons = [_refusal([next(done) for _ in each]) for each in readings]
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if isinstance(error, StoreDamaged) and not self._damaged:
+                self._damaged = True  # once is enough: it does not pass
+                _log.error("%s", error)
             return Committed([(at, "store", 503) for at in range(len(batch))], [])
         except Exception:  # noqa: BLE001 - refused, named and logged below
             # a bug must not take the other notifications of the batch with it, nor the writer

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from sesight import private_file
 from sesight.simulation.bodies import stamp
 from sesight.simulation.plan import now_ms
 
@@ -77,9 +78,8 @@ class Signer:
         certificate_path, key_path = Path(certificate_file), Path(key_file)
         if not key_path.exists():
             made = cls.made(topic_arn, seed)
-            key_path.touch(mode=0o600)
-            key_path.write_bytes(made.key_pem)
-            certificate_path.write_bytes(made.certificate_pem)
+            private_file.write(certificate_path, made.certificate_pem)
+            private_file.write(key_path, made.key_pem)  # last: while it is not there, both are made
             return made
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
         if not isinstance(key, rsa.RSAPrivateKey):

@@ -9,6 +9,7 @@ from typing import IO
 
 import msgspec
 
+from sesight import private_file
 from sesight.simulation.notifications import Signer, unsigned
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
@@ -47,7 +48,7 @@ def write(
     at = plan.begin
     lines: list[bytes] = []
     with ExitStack() as stack:
-        raw = stack.enter_context(path.open("wb"))
+        raw = stack.enter_context(open(path, "wb", opener=private_file.opener))
         file: IO[bytes] | gzip.GzipFile = raw
         if path.suffix == ".gz":
             # No name and no time in the header: the same plan gives the same bytes.
@@ -78,5 +79,5 @@ def write(
         progress(events, at)
     document = truth.document()
     pretty = msgspec.json.format(msgspec.json.encode(document), indent=1)
-    path.with_name(path.name + ".truth.json").write_bytes(pretty + b"\n")
+    private_file.write(path.with_name(path.name + ".truth.json"), pretty + b"\n")
     return Written(events, size, time.perf_counter() - begin, document)

@@ -172,6 +172,10 @@ class DynamoStore:
     def serve(self) -> None:
         """Do nothing: any number of servers may use the tables at once."""
 
+    def damage(self) -> str | None:
+        """Return None: DynamoDB keeps what it was given."""
+        return None
+
     def while_there_is(self, remaining: Callable[[], float]) -> None:
         """Let calls be tried again only while there is time: `remaining` tells how many seconds.
 

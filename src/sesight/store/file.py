@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sesight.domain.errors import SettingsError, StoreTooNew, StoreUnavailable
+import msgspec
+
+from sesight import private_file
+from sesight.domain.errors import SettingsError, StoreDamaged, StoreTooNew, StoreUnavailable
 
 APPLICATION_ID = 0x53455349
 """Says "SESI" in the header of every file of ours."""
@@ -29,20 +32,44 @@ AUTOCHECKPOINT = 40_000
 WAL_KEPT = 64 << 20
 """Bytes of WAL left on disk after it was copied."""
 
+MEMORY = ":memory:"
+"""What SQLite takes for no file."""
+
 _DURABILITY = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 
 
+_WAYS_OUT = {
+    sqlite3.SQLITE_BUSY: "Another process is writing to the store {path} and did not end in time: try again "
+    "when it has. How long is waited for it: store.busy_timeout_ms.",
+    sqlite3.SQLITE_READONLY: "The store {path} cannot be written to: let this user write to the file, those "
+    "beside it and its folder.",
+    sqlite3.SQLITE_CANTOPEN: "The store {path} cannot be opened: let this user read and write the file, "
+    "those beside it and its folder, or name another with --store.",
+    sqlite3.SQLITE_FULL: "The disk that the store {path} is on is full: make room. Nothing that was "
+    "acknowledged is lost.",
+    sqlite3.SQLITE_IOERR: "The disk that the store {path} is on cannot be read or written ({error}): see "
+    "whether it is full, gone or broken.",
+}
+"""What to do about what SQLite says, by its primary code."""
+
+_DAMAGED = "The store {path} is damaged ({error}): stop what uses it and restore a backup, sesight restore FILE."
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn what SQLite says of locks, disks and files into `StoreUnavailable`."""
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of locks, disks and files into `StoreUnavailable`, a file that holds what it
+    must not into `StoreDamaged`.
+    """
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise StoreUnavailable(f"The store cannot be used now: {error}.") from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is sqlite3.DatabaseError:  # its subclasses are mistakes of ours
-            raise StoreUnavailable(f"The store's file cannot be read: {error}.") from error
-        raise
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        said = _WAYS_OUT.get(code, "The store {path} cannot be used now: {error}.")
+        raise StoreUnavailable(said.format(path=path, error=error)) from error
+    except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+        if isinstance(error, sqlite3.Error) and type(error) is not sqlite3.DatabaseError:
+            raise  # its subclasses are mistakes of ours
+        raise StoreDamaged(_DAMAGED.format(path=path, error=error)) from error
 
 
 LOCK = ".lock"
@@ -94,11 +121,22 @@ def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Co
     if durability not in _DURABILITY:
         raise SettingsError(f"Durability {durability!r}: say full, normal or off.")
     if not path.parent.is_dir():
-        raise SettingsError(f"There is no folder {path.parent} for the store {path.name}.")
-    with translated():
+        raise SettingsError(
+            f"There is no folder {path.parent} for the store {path.name}: make it, or name another store "
+            "with --store."
+        )
+    if str(path) != MEMORY and not path.exists():
+        try:
+            private_file.make(path)  # what SQLite keeps beside it gets its mode
+        except OSError as error:
+            raise SettingsError(
+                f"The store {path} cannot be made: {error.strerror}. Let this user write to its folder, or "
+                "name another with --store."
+            ) from None
+    with translated(path):
         connection = _connect(path, busy_timeout_ms)
     try:
-        with translated():
+        with translated(path):
             _recognise(connection, path)
             _tune(connection, CACHE_KIB)
             connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT}")
@@ -128,7 +166,11 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        raise SettingsError(f"{path} is not a Sesight store: {error}.") from error
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_NOTADB:
+            raise
+        raise SettingsError(
+            f"{path} is not a Sesight store: {error}. If it was one, it is damaged: restore a backup."
+        ) from error
     if marks == (0, 0) and _tables(connection) == 0:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -99,19 +99,21 @@ def page(
     first: int | None = None
     last: int | None = None
     more = False
-    for looked, (rowid, same) in enumerate(groupby(rows, key=_rowid)):
-        if len(records) >= limit or looked >= limit * filters.PATIENCE:
-            more = True
-            break
-        last = rowid
-        if first is None:
-            first = rowid
-        _, key, body = next(same)
-        record = decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values).record
-        if all(test(record) for test in tests):
-            records.append(record)
-    for lane in lanes:
-        lane.close()
+    try:
+        for looked, (rowid, same) in enumerate(groupby(rows, key=_rowid)):
+            if len(records) >= limit or looked >= limit * filters.PATIENCE:
+                more = True
+                break
+            last = rowid
+            if first is None:
+                first = rowid
+            _, key, body = next(same)
+            record = decode(key, body, sent_of(rowid), streams[stream_of(rowid)], values).record
+            if all(test(record) for test in tests):
+                records.append(record)
+    finally:  # also when a row cannot be read: their connection is closed then
+        for lane in lanes:
+            lane.close()
     short = more and len(records) < limit
     below, above = (first, last) if newer else (last, first)
     if newer:

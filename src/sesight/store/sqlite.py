@@ -126,7 +126,7 @@ class SqliteStore:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("The store is closed.")
-            with translated():
+            with translated(self._path):
                 connection = self._open() if self._writer is None else self._writer
                 connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -152,7 +152,7 @@ class SqliteStore:
         """Lend a reading connection within one snapshot."""
         if self._closed:
             raise StoreUnavailable("The store is closed.")
-        with translated():
+        with translated(self._path):
             reader = self._reader()
             sound = False
             try:
@@ -288,7 +288,7 @@ class SqliteStore:
     def sync(self) -> None:
         """Make durable what was committed so far, which `normal` alone does not."""
         if self._durability == "normal":
-            with self._lock, translated():
+            with self._lock, translated(self._path):
                 writer = self._open() if self._writer is None else self._writer
                 writer.execute("PRAGMA synchronous = FULL")
                 try:
@@ -302,7 +302,7 @@ class SqliteStore:
 
     def idle(self) -> None:
         """Copy what no reader still needs from the WAL into the file: for a quiet moment."""
-        with self._lock, translated():
+        with self._lock, translated(self._path):
             if self._writer is not None:
                 self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
@@ -546,6 +546,12 @@ class SqliteStore:
                 )
             finally:
                 target.close()
+
+    def damage(self) -> str | None:
+        """Return the first thing that SQLite finds wrong with the file in a quick look at all of it."""
+        with self._reading() as (connection, _):
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        return None if found == "ok" else str(found)
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with the file, nothing when it is sound."""
