@@ -64,7 +64,7 @@ def test_card(ask) -> None:
         "template": None,
         "firstSentAt": "2026-11-22T12:00:00.000Z",
         "lastSentAt": "2026-11-22T12:00:00.000Z",
-        "lastEventAt": "2026-11-22T12:00:00.000Z",
+        "lastEventAt": "2026-11-22T12:00:02.000Z",
         "state": "settled",
         "detail": {
             "state": "live",

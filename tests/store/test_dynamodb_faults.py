@@ -17,7 +17,7 @@ from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.suppression import SuppressionPolicy
 from sesight.domain.tally import COUNTERS
-from sesight.ingest.batch import Rules
+from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading
 from sesight.store import open_store
@@ -339,6 +339,62 @@ def test_lost_answers(url: str, operation: str) -> None:
     assert lost.lost > 0
     for one in (store, expected):
         one.close()
+
+
+def test_away_after_the_records(store: DynamoStore) -> None:
+    """When DynamoDB is away once records are written, they count: only what is not stored, or is still
+    to be weighed, is given back, so that nothing written is called a duplicate later.
+    """
+    store.while_there_is(lambda: 0.3)
+    client, written = store.calls.client, []
+
+    def statements(true: Callable, **arguments: object) -> dict:
+        written.append(1)
+        return true(**arguments)
+
+    def away_then(true: Callable, **arguments: object) -> dict:
+        if written:
+            raise EndpointConnectionError(endpoint_url="http://x")
+        return true(**arguments)
+
+    later = dict.fromkeys(
+        ("query", "batch_get_item", "update_item", "transact_write_items"), away_then
+    )
+    make_faulty(store, batch_execute_statement=statements, **later)
+    sends = [one for one in mail(random.Random(8), 4, bounces=False) if is_a(one, Send)]
+    deliveries = [one for one in mail(random.Random(8), 2, bounces=False) if is_a(one, Delivery)]
+    answers = pipeline_of(store).process(readings([*sends, *deliveries]))
+    # of the messages that were delivered all is given back: that speaks against soft bounces
+    assert told(answers) == ["refused", "refused", "created", "created", "refused", "refused"]
+    store.calls.client = client
+    store.while_there_is(lambda: 20.0)
+    again = pipeline_of(store).process(readings([*sends, *deliveries]))
+    assert told(again) == ["duplicate"] * 6
+    assert held(store, sends) == folded([*sends, *deliveries])
+
+
+def is_a(event: Event, kind: type) -> bool:
+    """Return whether an event is of a type."""
+    return isinstance(event.reports[0].occurrence, kind)
+
+
+def told(answers: list[Processed]) -> list[str]:
+    """Return what became of readings."""
+    return [str(one.disposition) for one in answers]
+
+
+def test_one_refused_record(store: DynamoStore) -> None:
+    """A record for which DynamoDB refuses a whole call is given back alone; the others are created."""
+
+    def without_one(true: Callable, **arguments: list) -> dict:
+        if any({"S": "m3"} in one["Parameters"] for one in arguments["Statements"]):
+            raise refusal("ValidationException")
+        return true(**arguments)
+
+    make_faulty(store, batch_execute_statement=without_one)
+    sends = [one for one in mail(random.Random(9), 9, bounces=False) if is_a(one, Send)]
+    answers = pipeline_of(store).process(readings(sends))
+    assert told(answers) == ["created"] * 3 + ["refused"] + ["created"] * 5
 
 
 class CardPuts:

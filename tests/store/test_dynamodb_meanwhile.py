@@ -127,6 +127,27 @@ def test_waiting_event_that_another_let_go(several: Several) -> None:
     several.assert_as_told()
 
 
+def test_created_before_another_changed_it(several: Several) -> None:
+    """A record that a batch created, and finds changed by others when it folds in what came to wait
+    meanwhile, is told of as created.
+    """
+    dispositions = several.take(
+        [routed(sent())],
+        batch_execute_statement=[[unrouted(bounce())], [routed(delivery(after=1_000))]],
+    )
+    assert dispositions == ["created"]
+    several.assert_as_told()
+
+
+def test_waiting_event_that_another_folded_in(several: Several) -> None:
+    """An event that a batch quarantined, and that another folds in before it looks again, is told of as
+    an update: nobody else tells of it.
+    """
+    dispositions = several.take([unrouted(bounce())], query=[[], [], [], [routed(sent())]])
+    assert dispositions == ["updated"]
+    several.assert_as_told()
+
+
 @pytest.mark.parametrize("operation", ["put_item", "batch_execute_statement"])
 @pytest.mark.parametrize("bounced_first", [True, False])
 def test_good_sign_and_soft_bounce(

@@ -6,6 +6,7 @@ Adapters implement these; `app` chooses them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -118,6 +119,7 @@ class Changes(Struct):
     SES says in them (ms), by which a store judges its clock.
     `afterwards` gives what must further change of suppressions, over a view in which all of this is
     stored: asked in the same transaction, or else again and again until it changes nothing more.
+    `awaiting` returns the keys of those that are not stored while that could not be done.
     """
 
     records: dict[Key, Record]
@@ -130,10 +132,18 @@ class Changes(Struct):
     afterwards: Callable[[View], Changes] | None = None
     backfilled: Collection[tuple[str, int]] = ()
     event_at: int | None = None
+    awaiting: Callable[[], set[Key]] = set
 
 
 class View(Protocol):
     """What a batch may read before it decides, inside the same transaction."""
+
+    @property
+    def written(self) -> AbstractSet[Key | str]:
+        """Return the keys of records, and the ids of bodies, that the batch itself has written by now:
+        none but where it is decided again.
+        """
+        ...
 
     def records(
         self,

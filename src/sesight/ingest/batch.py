@@ -371,6 +371,7 @@ class Batch:
             self.weigh if self._readings else None,
             {place for place, is_frozen in self._frozen.items() if not is_frozen},
             self._newest_told(),
+            self._weighed,
         )
 
     def _told(self) -> bool:
@@ -388,6 +389,34 @@ class Batch:
             for report in reading.event.reports
         ]
         return max(told, default=None)
+
+    def recognise(self, earlier: Batch) -> None:
+        """Answer as an earlier round of this batch for what that has written: found again, since others
+        have added to it or folded it in meanwhile, it is no duplicate.
+        """
+        written = self._view.written
+        for now, before in zip(self._done, earlier._done, strict=True):
+            if now is None or before is None or now.disposition is not Disposition.DUPLICATE:
+                continue
+            if before.disposition is Disposition.QUARANTINED:
+                if now.reading.fingerprint in written:
+                    now.disposition = Disposition.UPDATED
+            elif not written.isdisjoint(now.keys):
+                now.disposition = before.disposition
+
+    def _weighed(self) -> set[Key]:
+        """Return the keys of the records that soft bounces are weighed for."""
+        found = {
+            Key(message_id, address)
+            for (_, address), messages in self._signs().items()
+            for message_id in messages
+        }
+        return found | {
+            Key(cause.message_id, address)
+            for (_, address), causes in self._causes.items()
+            for cause in causes
+            if cause.reason == Reason.SOFT_BOUNCES and cause.message_id is not None
+        }
 
     def answers(self, lost: set[Key]) -> list[Processed]:
         """Return what became of each reading, given the keys that could not be stored."""

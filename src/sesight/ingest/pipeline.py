@@ -37,10 +37,10 @@ class Pipeline:
         `refused` is durable. Raises StoreUnavailable if nothing of the batch could be stored.
         """
         now = self._clock()
-        batch: Batch
+        decided: Batch | None = None
 
         def fold(view: View) -> Changes:
-            nonlocal batch
+            nonlocal decided
             batch = Batch(view, self._rules, now)
             batch.load(readings)
             batch.fold_routed()
@@ -48,10 +48,14 @@ class Pipeline:
             batch.fold_awaiting()
             batch.tally()
             batch.suppress()
-            return batch.changes()
+            changes = batch.changes()
+            if decided is not None:
+                batch.recognise(decided)
+            decided = batch
+            return changes
 
         lost = self._store.transact(fold)
-        processed = batch.answers(lost)
+        processed = decided.answers(lost) if decided is not None else []
         if self._observe is not None:
             self._observe(processed)
         return processed

@@ -200,20 +200,28 @@ class DynamoStore:
         view = DynamoView(self.calls, self.tables, self._quarantine, self._is_frozen)
         commit = Commit(self._parts, view)
         changes = fold(view)
-        for _ in range(ROUNDS):
-            if commit.round(changes):
-                break
-            self.conflicts += len(commit.conflicts)
-            self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
-            changes = fold(view)
-        else:
-            if commit.unsuppressed or not commit.conflicts:
-                raise StoreUnavailable("Others change the same all the time.")
+        try:
+            for _ in range(ROUNDS):
+                if commit.round(changes):
+                    break
+                self.conflicts += len(commit.conflicts)
+                self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
+                changes = fold(view)
+            else:
+                if not commit.stands(changes):
+                    raise StoreUnavailable("Others change the same all the time.")
+        except StoreUnavailable:
+            if not (commit.written and commit.stands(changes)):
+                raise
+        lost = commit.unwritten(changes)
         if changes.afterwards is not None:
-            self._change_afterwards(changes.afterwards)
-        commit.finish(changes)
+            try:
+                self._change_afterwards(changes.afterwards)
+            except StoreUnavailable:
+                lost |= changes.awaiting()
+        commit.finish(changes, whole=not lost)
         self._await(commit.written)
-        return commit.lost | commit.conflicts
+        return lost
 
     def _change_afterwards(self, decide: Callable[[View], Changes]) -> None:
         """Change suppressions as records now stored want it, until a look shows nothing to change.

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.ports import Quarantined
+from sesight.domain.ports import Key, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.suppression import Suppression
 from sesight.store import backfill, totals
@@ -41,6 +41,9 @@ class Held(Struct, frozen=True, gc=False):
 
 class SqliteView:
     """The port's View over the writing connection; it remembers the rows it gave."""
+
+    written: frozenset[Key | str] = frozenset()
+    """Nothing: a batch is one transaction, decided once."""
 
     def __init__(self, connection: sqlite3.Connection, numbers: Numbers) -> None:
         """Look through the writing connection, inside its transaction."""

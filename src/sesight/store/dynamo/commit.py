@@ -86,8 +86,6 @@ class Commit:
         self._bodies: set[str] = set()
         self._unread: set[Key] = set()
         self._taken_on: Mapping[tuple[str, int], int] = {}
-        self.lost: set[Key] = set()
-        """Keys that could not be stored."""
         self.conflicts: set[Key] = set()
         """Keys of records that somebody else changed first, this round."""
         self.unsuppressed = False
@@ -109,7 +107,7 @@ class Commit:
         if changes.backfilled:
             self._taken_on = self._parts.hold(changes.backfilled)
         writings, suppressions, bodies = self._prepared(changes)
-        self._parts.quarantine.put(bodies)
+        self._view.written |= self._parts.quarantine.put(bodies)
         self._bodies |= {held.id for held in bodies}
         self.unsuppressed = not self._suppress(suppressions)
         self._put_cards(changes.cards)
@@ -260,7 +258,9 @@ class Commit:
         self._unread = set()
 
     def _write_chunk(self, writings: Sequence[_Writing]) -> None:
-        """Write some records until each is written, in conflict, or lost."""
+        """Write some records until each is written, in conflict, or time is up; what is refused for
+        one of them is refused for that alone.
+        """
         calls = self._parts.calls
         left = list(writings)
         pauses = calls.pauses()
@@ -270,7 +270,14 @@ class Commit:
                     "batch_execute_statement", Statements=[self._statement(one) for one in left]
                 )
             except StoreUnavailable:
-                self.lost.update(one.key for one in left)
+                return  # they stay unwritten
+            except calls.failure:
+                if len(left) == 1:
+                    _log.exception("a record was refused by DynamoDB")
+                    return
+                middle = len(left) // 2
+                self._write_chunk(left[:middle])
+                self._write_chunk(left[middle:])
                 return
             again = [
                 one
@@ -280,7 +287,6 @@ class Commit:
             if again:
                 pause = next(pauses, None)
                 if pause is None:
-                    self.lost.update(one.key for one in again)
                     return
                 calls.sleep(pause)
             left = again
@@ -291,6 +297,7 @@ class Commit:
         """
         if error is None or (tried and error["Code"] in _CONFLICT and self._is_written(one)):
             self._records[one.key] = (one.record, one.item)
+            self._view.written.add(one.key)
             return True
         code = error["Code"]
         if code in TRANSIENT:
@@ -305,7 +312,6 @@ class Commit:
                 self._unread.add(one.key)
         else:
             _log.error("a record was refused by DynamoDB: %s %s", code, error.get("Message"))
-            self.lost.add(one.key)
         return True
 
     def _is_written(self, one: _Writing) -> bool:
@@ -348,15 +354,35 @@ class Commit:
             return True
         return self._view.is_awaited()
 
-    def finish(self, changes: Changes) -> None:
-        """Do what comes after all records: release bodies folded in, note the newest intake."""
+    def stands(self, changes: Changes) -> bool:
+        """Return whether all is written but records perhaps, of which each stands alone."""
+        return all(held.id in self._bodies for held in changes.quarantined) and all(
+            place in self._suppressions and self._suppressions[place][0] == item
+            for place, item in changes.suppressions.items()
+        )
+
+    def unwritten(self, changes: Changes) -> set[Key]:
+        """Return the keys of the records that are not stored as the batch decided."""
+        return {
+            key
+            for key, record in changes.records.items()
+            if key not in self._records or self._records[key][0] != record
+        }
+
+    def finish(self, changes: Changes, *, whole: bool) -> None:
+        """Do what comes after all records: release bodies folded in, if the `whole` batch is stored,
+        and note the newest intake. What cannot be done now, others do: it is not worth the batch.
+        """
         folded = self._bodies - {held.id for held in changes.quarantined}
-        if not self.lost and not self.conflicts:
-            self._parts.quarantine.release(sorted({*changes.released, *folded}))
-        if changes.newest_at is not None:
-            self._parts.notes.note_newest(changes.newest_at)
-        if changes.event_at is not None and changes.event_at <= self._parts.clock() + AHEAD:
-            self._parts.notes.note_event(changes.event_at)
+        try:
+            if whole:
+                self._parts.quarantine.release(sorted({*changes.released, *folded}))
+            if changes.newest_at is not None:
+                self._parts.notes.note_newest(changes.newest_at)
+            if changes.event_at is not None and changes.event_at <= self._parts.clock() + AHEAD:
+                self._parts.notes.note_event(changes.event_at)
+        except StoreUnavailable as error:
+            _log.warning("a batch is stored, but not all was noted beside it: %s", error)
 
 
 @cache

@@ -64,9 +64,10 @@ class Quarantine:
         self._calls = calls
         self._table = table
 
-    def put(self, bodies: Iterable[Quarantined]) -> None:
-        """Store bodies; one that is there already keeps only its time."""
+    def put(self, bodies: Iterable[Quarantined]) -> set[str]:
+        """Store bodies; one that is there already keeps only its time. Return the ids of new ones."""
         missing = {held.id: held for held in bodies}
+        stored: set[str] = set()
         tries = self._calls.pauses()
         while missing:
             there = self._find(missing)
@@ -76,8 +77,10 @@ class Quarantine:
             self._calls.each(self._put_parts, new)
             refused = self._in_chunks(self._put_chunk, new, lambda held: len(packed(held)[0]))
             missing = {held.id: held for held in refused}
+            stored |= {held.id for held in new} - missing.keys()
             if missing:
                 self._calls.wait(tries, "Others quarantine the same bodies all the time")
+        return stored
 
     def _put_chunk(self, bodies: Sequence[Quarantined], shard: int) -> bool:
         pointers = [self._pointer(held, _NEW) for held in bodies]

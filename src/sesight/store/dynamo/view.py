@@ -54,6 +54,8 @@ class DynamoView:
         """The records read, by message."""
         self.items: dict[Place, tuple[Suppression | None, int]] = {}
         """The suppressions read, None where there is none, with their versions."""
+        self.written: set[Key | str] = set()
+        """What earlier rounds of the same batch have written; see the port."""
         self._awaited: set[str] = set()
         self._bodies: dict[str, Quarantined] = {}
 
