@@ -252,3 +252,89 @@ def test_the_example() -> None:
         for text in (body.html or "", body.text, words(pdf.content)):
             assert found.shown(line.amount) in text.replace("\xa0", " ")
         assert f"{line.amount}" in sheet.content.decode()
+
+
+LONG = (
+    "United Trading Company for Agricultural Produce and Co-operative Services of the North-Western "
+    "Counties Ltd & Co. KG"
+)
+
+
+def elements(pdf: bytes) -> list[tuple[str, int]]:
+    """Return what is read out, in order: the kind of each text and its mark on the page."""
+    catalog = PdfReader(io.BytesIO(pdf)).trailer["/Root"]
+    kids = catalog["/StructTreeRoot"]["/K"][0]["/K"]
+    return [(each.get_object()["/S"], int(each.get_object()["/K"][0])) for each in kids]
+
+
+def test_a_long_name_wraps(own: Path) -> None:
+    """Names, addresses and ids that do not fit into one line take several, whole and at their size."""
+    address = f"{'very-long-' * 6}name@{'sub-domain.' * 5}example.com"
+    long = replace(STATEMENT, name=LONG, recipient=address, id="PS-" + "0123456789-" * 9 + "A")
+    head = f'sender = "{LONG}"\naddress = ["{LONG}"]\nfooter = "{LONG}"\n'
+    pages: list[list[tuple[str, float, float]]] = []
+    for page in PdfReader(io.BytesIO(paper(own, head).pdf(long))).pages:
+        found: list[tuple[str, float, float]] = []
+
+        def visit(text, _cm, tm, _font, size, found=found) -> None:
+            if text.strip():
+                found.append((text.strip(), tm[4], size))
+
+        page.extract_text(visitor_text=visit)
+        pages.append(found)
+    [page] = pages
+    assert min(size for _, _, size in page) >= 7.5
+    text = "".join(each for each, _, _ in page).replace(" ", "").replace("\n", "")
+    for said, times in ((LONG, 4), (address, 1), (long.id, 2)):
+        assert text.count(said.replace(" ", "")) == times
+
+
+def test_the_month_is_in_the_words_of_the_template(own: Path) -> None:
+    """Figures are as the recipient writes them; the month is named in the language around it."""
+    text = words(paper(own).pdf(STATEMENT, "fr"))
+    assert "octobre 2026" in text
+    assert "1.364,00 €" in text
+    assert STATEMENT.context("fr")["statement"]["month_name"] == "octobre 2026"
+    assert STATEMENT.context()["statement"]["month_name"] == "Oktober 2026"
+
+
+def test_a_negative_total_is_a_balance(own: Path) -> None:
+    """What is below zero is not called to be paid: it has a word of its own, also in the CSV."""
+    card = '[words]\ntotal = "To be paid"\nnegative_total = "You owe"'
+    negative = replace(
+        STATEMENT,
+        lines=(Line(label="Returned", amount=Decimal("-2.00")),),
+        total=Decimal("-2.00"),
+    )
+    found = paper(own, card)
+    assert "You owe" in words(found.pdf(negative))
+    assert "To be paid" not in words(found.pdf(negative))
+    assert found.csv(negative).decode("utf-8-sig").splitlines()[-1] == ",You owe,,,-2.00,EUR"
+    assert "To be paid" in words(found.pdf(STATEMENT))
+    assert "Balance" in words(paper(own, '[words]\ntotal = "To be paid"').pdf(negative))
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"), [("fr", "fr"), ("de-AT", "de-AT"), (None, "de-DE")]
+)
+def test_language_and_title_are_set(own: Path, language: str | None, expected: str) -> None:
+    """The document says its language and shows its title."""
+    catalog = PdfReader(io.BytesIO(paper(own).pdf(STATEMENT, language))).trailer["/Root"]
+    assert catalog["/Lang"] == expected
+    assert catalog["/ViewerPreferences"]["/DisplayDocTitle"] == True  # noqa: E712 - a PDF object
+
+
+def test_the_document_is_tagged(own: Path) -> None:
+    """Every text is a heading or paragraph, in the order of reading; rules and feet are not read out."""
+    pdf = paper(own, 'sender = "Example Goods"\nfooter = "Questions?"').pdf(STATEMENT)
+    reader = PdfReader(io.BytesIO(pdf))
+    assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"] == True  # noqa: E712 - a PDF object
+    found = elements(pdf)
+    assert [kind for kind, _ in found] == [
+        *("/P", "/H1", *["/P"] * 14, "/H2", *["/P"] * 6),
+        *("/H2", *["/P"] * 4, *["/P"] * 2),
+    ]
+    assert [mark for _, mark in found] == list(range(len(found)))
+    drawn = reader.pages[0].get_contents().get_data().decode("latin-1")
+    assert drawn.count(" BDC") == len(found)
+    assert drawn.count("EMC") == drawn.count("BDC") + drawn.count("BMC")

@@ -91,6 +91,7 @@ def test_what_templates_are_told() -> None:
             "month_name": "Oktober 2026",
             "currency": "EUR",
             "total": "1.199,99\xa0€",
+            "is_negative": False,
             "count": 2,
             "sections": [
                 {

@@ -7,7 +7,7 @@ from base64 import b64encode
 from email.parser import BytesParser
 from hashlib import sha256
 from html import escape
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from litestar import Request, Response, get, post
@@ -105,15 +105,24 @@ def _unsubscribing(services: Services) -> Unsubscribing:
     return services.unsubscribing
 
 
-def _mail(stream: Stream, sender: str, services: Services) -> str:
-    """Return in words, as HTML, what mail does not come any more."""
-    kind = f"“{escape(stream.label)}” mail"
+class _Mail(NamedTuple):
+    """What mail does not come any more: the list's name, and a sentence's words as HTML."""
+
+    name: str
+    words: str
+
+
+def _mail(stream: Stream, sender: str, services: Services) -> _Mail:
+    """Return what mail a link of a stream is about."""
+    name, words = stream.label, f"“{escape(stream.label)}” mail"
     scope = services.policy.unsubscribed
     if scope == Scope.ALL:
-        kind = "mail"
+        name, words = "all mail", "mail"
+    elif scope == Scope.MARKETING and stream.marketing:
+        name, words = "all marketing mail", "marketing mail"
     elif scope == Scope.MARKETING:
-        kind = "marketing mail" if stream.marketing else f"{kind} and marketing mail"
-    return f"{kind} from <b>{escape(sender)}</b>"
+        name, words = f"{name} and all marketing mail", f"{words} and marketing mail"
+    return _Mail(name, f"{words} from <b>{escape(sender)}</b>")
 
 
 def _address(leave: Leave) -> str:
@@ -177,28 +186,28 @@ def _page(heading: str, *parts: str, status: int = 200, **headers: str) -> Respo
     )
 
 
-def _question(leave: Leave, what: str) -> Response[str]:
+def _question(leave: Leave, what: _Mail) -> Response[str]:
     return _page(
-        "Unsubscribe?",
-        f"<p>Press the button, and you will not get {what} at {_address(leave)} any more.</p>",
+        f"Unsubscribe from {what.name}?",
+        f"<p>Press the button to stop getting {what.words} at {_address(leave)}.</p>",
         _BUTTON.format("Unsubscribe"),
         '<p class="soft">Nothing has changed yet. If you opened this by mistake, close the page.</p>',
     )
 
 
-def _done(leave: Leave, what: str) -> Response[str]:
+def _done(leave: Leave, what: _Mail) -> Response[str]:
     return _page(
-        "You are unsubscribed",
-        f"<p>You will not get {what} at {_address(leave)} any more.</p>",
+        f"You are unsubscribed from {what.name}",
+        f"<p>You will no longer get {what.words} at {_address(leave)}.</p>",
         '<p class="soft">A message that was on its way already may still arrive. '
         "You can close this page.</p>",
     )
 
 
-def _already(leave: Leave, what: str) -> Response[str]:
+def _already(leave: Leave, what: _Mail) -> Response[str]:
     return _page(
-        "You are already unsubscribed",
-        f"<p>You do not get {what} at {_address(leave)} any more.</p>",
+        f"You are already unsubscribed from {what.name}",
+        f"<p>You no longer get {what.words} at {_address(leave)}.</p>",
         '<p class="soft">There is nothing left to do. You can close this page.</p>',
     )
 

@@ -69,14 +69,15 @@ def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -
         campaign = format_campaign_tag(ledger.campaign)
         url = ledger.stationery.url(to.address, campaign, send_id)
         name = ledger.name or ledger.campaign
-        told = {**entry.context(), **ledger.stationery.given(to, url, name)}
+        language = ledger.template.language
+        told = {**entry.context(language), **ledger.stationery.given(to, url, name)}
         return ledger.stationery.outbound(
             to,
             ledger.template.body(told),
             _tags(ledger, send_id, tag, attempt),
             name,
             url=url,
-            attachments=ledger.paper.attachments(entry),
+            attachments=ledger.paper.attachments(entry, language),
         )
 
     return Draft(

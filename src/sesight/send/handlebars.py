@@ -42,6 +42,7 @@ class BySes:
     def __init__(self, template: Template) -> None:
         """Translate a template. Raises SettingsError for what SES cannot render as it is here."""
         self.name = template.name
+        self.language = template.language
         self._template = template
         parts = {file: _Part(template, file) for file in template.sources}
         content = {"Subject": parts[SUBJECT].text().strip(), "Text": _ended(parts[TEXT].text())}

@@ -18,6 +18,7 @@ class Template(Protocol):
     """A template that was checked for its stream."""
 
     name: str
+    language: str | None
 
     def body(self, context: Mapping[str, Any]) -> Body | Pushed:
         """Return what the template makes of a context. Raises Unsendable for what that lacks."""

@@ -6,8 +6,9 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -16,6 +17,7 @@ import msgspec
 from fpdf import FPDF
 from fpdf.enums import Align, MethodReturnValue, ResourceAccessPolicy
 from fpdf.fonts import TTFFont
+from fpdf.prefs import ViewerPreferences
 from msgspec import Meta, Struct, field
 
 from sesight.domain.errors import SettingsError
@@ -51,6 +53,8 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     amount: str = "Amount"
     subtotal: str = "Subtotal"
     total: str = "Total"
+    negative_total: str = "Balance"
+    """Instead of `total` where that is below zero: nothing is to be paid then."""
     page: str = "Page {page} of {pages}"
 
 
@@ -105,21 +109,27 @@ class Paper:
             bold or regular or FONTS / "NotoSans-Bold.ttf",
         )
 
-    def attachments(self, statement: Statement) -> tuple[Attachment, ...]:
-        """Return what goes with a statement's message. Raises Unsendable for letters that the font has
+    def attachments(
+        self, statement: Statement, language: str | None = None
+    ) -> tuple[Attachment, ...]:
+        """Return what goes with a statement's message in a language. Raises Unsendable for letters that the font has
         not.
         """
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"statement-{statement.month}-{statement.id}")
         return tuple(
-            Attachment(f"{name.strip('-.')}.pdf", "application/pdf", self.pdf(statement))
+            Attachment(f"{name.strip('-.')}.pdf", "application/pdf", self.pdf(statement, language))
             if kind == "pdf"
             else Attachment(f"{name.strip('-.')}.csv", "text/csv", self.csv(statement))
             for kind in self.letterhead.attach
         )
 
-    def pdf(self, statement: Statement) -> bytes:
-        """Return a statement as PDF: the same bytes for the same statement. Raises Unsendable."""
-        with closing(_Sheet(statement, self.letterhead, self._logo, self._fonts)) as sheet:
+    def pdf(self, statement: Statement, language: str | None = None) -> bytes:
+        """Return a statement as PDF, its month named in the language of its words (None: as the recipient
+        writes it): the same bytes for the same statement. Raises Unsendable.
+        """
+        with closing(
+            _Sheet(statement, language, self.letterhead, self._logo, self._fonts)
+        ) as sheet:
             sheet.head()
             sheet.addressee()
             sheet.figures()
@@ -145,7 +155,9 @@ class Paper:
             text = [spreadsheet_text(line.section), spreadsheet_text(line.label)]
             writer.writerow([*text, *cells, statement.currency])
         total = f"{statement.total:f}"
-        writer.writerow(["", spreadsheet_text(words.total), "", "", total, statement.currency])
+        writer.writerow(
+            ["", spreadsheet_text(_total_word(words, statement)), "", "", total, statement.currency]
+        )
         return b"\xef\xbb\xbf" + file.getvalue().encode()
 
 
@@ -174,6 +186,7 @@ class _Sheet(FPDF):
     def __init__(
         self,
         statement: Statement,
+        language: str | None,
         letterhead: Letterhead,
         logo: bytes | None,
         fonts: tuple[Path, Path],
@@ -181,6 +194,7 @@ class _Sheet(FPDF):
         super().__init__(format=letterhead.size)
         self.resource_access_policy = ResourceAccessPolicy.NONE
         self._statement = statement
+        self._language = language
         self._letterhead = letterhead
         self._words = letterhead.words
         self._accent = _color(letterhead.color)
@@ -193,11 +207,16 @@ class _Sheet(FPDF):
         self.alias_nb_pages(None)  # type: ignore[arg-type]
         self.set_title(f"{self._words.title} {statement.id}")
         self.set_author(letterhead.sender)
-        self.set_lang(statement.locale)
+        self.set_lang((language or statement.locale).replace("_", "-"))
+        self.viewer_preferences = ViewerPreferences(display_doc_title=True)
         # with the time of making it, no two would be the same
         self.set_creation_date(
             datetime.combine(money.first_of(statement.month), datetime.min.time(), UTC)
         )
+        self._marks = Counter[int]()
+        """Texts marked on each page."""
+        self._kind: Literal["H1", "H2", "P"] | None = "P"
+        """What the next text is, None: nothing that is read out."""
         self.add_page()
 
     def close(self) -> None:
@@ -218,13 +237,63 @@ class _Sheet(FPDF):
         self, x: float, y: float, width: float, text: str, align: Align = Align.L, height: float = 5
     ) -> None:
         """Write one line, smaller if it would not fit."""
-        text = self._printable(text)
+        if not text:
+            return
+        with self._tagged():
+            self._line(x, y, width, self._printable(text), align, height)
+
+    def _write(
+        self, x: float, y: float, width: float, text: str, align: Align = Align.L, height: float = 5
+    ) -> float:
+        """Write a text in as many lines as it needs; return where the next one begins."""
+        if not text:
+            return y
+        lines = self._wrapped(text, width)
+        with self._tagged():
+            for n, line in enumerate(lines):
+                self._line(x, y + n * height, width, line, align, height)
+        return y + len(lines) * height
+
+    def _line(
+        self, x: float, y: float, width: float, text: str, align: Align, height: float
+    ) -> None:
         size = self.font_size_pt
         while self.get_string_width(text) > width and self.font_size_pt > 5:
             self.set_font_size(self.font_size_pt - 0.25)
         self.set_xy(x, y)
         self.cell(width, height, text, align=align)
         self.set_font_size(size)
+
+    @contextmanager
+    def _tagged(self) -> Iterator[None]:
+        """Mark what is written as a paragraph or heading of the document, in the order of reading.
+
+        FPDF itself marks pictures only; its tree has one level, so there are no tables in it.
+        """
+        if self._kind is None:
+            yield
+            return
+        mark = self._marks[self.page]
+        self._marks[self.page] += 1
+        self._add_marked_content(struct_type=f"/{self._kind}", mcid=mark)
+        self._out(f"/{self._kind} <</MCID {mark}>> BDC")
+        yield
+        self._out("EMC")
+
+    @contextmanager
+    def _heading(self, kind: Literal["H1", "H2"]) -> Iterator[None]:
+        self._kind = kind
+        yield
+        self._kind = "P"
+
+    @contextmanager
+    def _decoration(self) -> Iterator[None]:
+        """Mark what is drawn, or repeated on each page, as nothing to be read out."""
+        self._kind = None
+        self._out("/Artifact BMC")
+        yield
+        self._out("EMC")
+        self._kind = "P"
 
     def _wrapped(self, text: str, width: float) -> list[str]:
         found: list[str] = self.multi_cell(  # type: ignore[assignment]
@@ -261,26 +330,32 @@ class _Sheet(FPDF):
 
     def head(self) -> None:
         """Write who it is from, and what it is."""
+        head = self._letterhead
         half = self.epw / 2
-        self.set_fill_color(*self._accent)
-        self.rect(0, 0, self.w, 4, style="F")
+        self._band()
         y = MARGIN
         if self._logo is not None:
-            info = self.image(self._logo, MARGIN, y, h=12, keep_aspect_ratio=True)
+            with self._decoration():  # the sender's name stands below it
+                info = self.image(self._logo, MARGIN, y, h=12, keep_aspect_ratio=True)
             y += info.rendered_height + 3
         self._style(13, bold=True)
-        self._say(MARGIN, y, half, self._letterhead.sender, height=7)
+        y = self._write(MARGIN, y, half - 8, head.sender, height=7) + 0.5
         self._style(8.5, color=_PALE)
-        y += 7.5
-        for each in self._letterhead.address:
-            self._say(MARGIN, y, half, each, height=4.2)
-            y += 4.2
+        for each in head.address:
+            y = self._write(MARGIN, y, half - 8, each, height=4.2)
         self._style(20, bold=True, color=self._accent)
-        self._say(MARGIN + half, MARGIN - 1.5, half, self._words.title, Align.R, 10)
+        with self._heading("H1"):
+            right = self._write(MARGIN + half, MARGIN - 1.5, half, self._words.title, Align.R, 9.5)
         self._style(11, color=_PALE)
-        month = money.month_name(self._statement.month, self._statement.locale)
-        self._say(MARGIN + half, MARGIN + 8, half, month, Align.R, 6)
-        self.set_y(max(y, MARGIN + 24) + 8)
+        month = self._statement.month_name(self._language)
+        right = self._write(MARGIN + half, right, half, month, Align.R, 6)
+        self.set_y(max(y, right, MARGIN + 24) + 8)
+
+    def _band(self) -> None:
+        """Draw what is above each page."""
+        with self._decoration():
+            self.set_fill_color(*self._accent)
+            self.rect(0, 0, self.w, 4, style="F")
 
     def addressee(self) -> None:
         """Write to whom it is, what it is known by, and what it comes to."""
@@ -289,13 +364,12 @@ class _Sheet(FPDF):
         half = self.epw / 2
         self._style(8, color=_PALE)
         self._say(MARGIN, top, half, words.to, height=4)
-        self._style(11, bold=True)
         y = top + 4.5
         if statement.name:
-            self._say(MARGIN, y, half - 8, statement.name, height=6)
-            y += 6
+            self._style(11, bold=True)
+            y = self._write(MARGIN, y, half - 8, statement.name, height=6)
         self._style(9, color=_PALE)
-        self._say(MARGIN, y, half - 8, statement.recipient)
+        bottom = self._write(MARGIN, y, half - 8, statement.recipient)
         left, width = MARGIN + half, half
         facts = (
             (words.statement, statement.id),
@@ -305,11 +379,10 @@ class _Sheet(FPDF):
         y = top
         for name, value in facts:
             self._style(9, color=_PALE)
-            self._say(left, y, width * 0.4, name)
+            self._say(left, y, width * 0.35, name)
             self._style(9)
-            self._say(left + width * 0.4, y, width * 0.6, value, Align.R)
-            y += 5.4
-        self.set_y(top + 24)
+            y = self._write(left + width * 0.4, y, width * 0.6, value, Align.R) + 0.4
+        self.set_y(max(bottom, y, top + 18) + 6)
 
     def figures(self) -> None:
         """Write the lines, section by section, and the total."""
@@ -319,10 +392,13 @@ class _Sheet(FPDF):
         sections = statement.sections
         for name, lines in sections.items():
             if name:
-                self._room(18, columns)
                 self._style(9.5, bold=True)
-                self._say(MARGIN, self.get_y() + 2.5, self.epw, name)
-                self.set_y(self.get_y() + 6.5)
+                height = 5 * len(self._wrapped(name, self.epw))
+                self._room(height + 13, columns)
+                self._style(9.5, bold=True)
+                with self._heading("H2"):
+                    y = self._write(MARGIN, self.get_y() + 2.5, self.epw, name)
+                self.set_y(y - 1)
             for line in lines:
                 self._row(line, columns)
             if len(sections) > 1:
@@ -336,10 +412,11 @@ class _Sheet(FPDF):
                 self.set_y(y + 7)
         self._room(18, None)
         y = self.get_y() + 4
-        self.set_fill_color(*self._accent)
-        self.rect(MARGIN, y, self.epw, 12, style="F", round_corners=True, corner_radius=1.5)
+        with self._decoration():
+            self.set_fill_color(*self._accent)
+            self.rect(MARGIN, y, self.epw, 12, style="F", round_corners=True, corner_radius=1.5)
         self._style(11, bold=True, color=(255, 255, 255))
-        self._say(MARGIN + 4, y, self.epw / 3, words.total, height=12)
+        self._say(MARGIN + 4, y, self.epw / 3, _total_word(words, statement), height=12)
         self._style(14, bold=True, color=(255, 255, 255))
         shown = statement.shown(statement.total)
         self._say(MARGIN + self.epw / 3, y, self.epw * 2 / 3 - 4, shown, Align.R, 12)
@@ -351,14 +428,16 @@ class _Sheet(FPDF):
             self.page = page
             self._style(1)  # a page that is gone back to has another font than the last one set
             y = self.h - 16
-            self.set_draw_color(*_RULE)
-            self.line(MARGIN, y - 2, self.w - MARGIN, y - 2)
-            self._style(7.5, color=_PALE)
-            width = self.epw * 0.6
-            self._say(MARGIN, y, width, self._letterhead.footer)
-            told = self._words.page.replace("{page}", str(page)).replace("{pages}", str(pages))
-            told = f"{self._statement.id} · {told}"
-            self._say(MARGIN + width, y, self.epw - width, told, Align.R)
+            with self._decoration():
+                self.set_draw_color(*_RULE)
+                self.line(MARGIN, y - 2, self.w - MARGIN, y - 2)
+                self._style(7.5, color=_PALE)
+                width = self.epw * 0.55
+                _ = self._write(MARGIN, y, width, self._letterhead.footer, height=3.6)
+                told = self._words.page.replace("{page}", str(page)).replace("{pages}", str(pages))
+                told = f"{self._statement.id} · {told}"
+                left = MARGIN + width + 6
+                _ = self._write(left, y, self.epw - width - 6, told, Align.R, 3.6)
 
     def _columns(self) -> list[_Column]:
         words, lines = self._words, self._statement.lines
@@ -376,22 +455,20 @@ class _Sheet(FPDF):
         for column in columns:
             self._say(x, y, column.width, column.title, column.align)
             x += column.width
-        self.set_draw_color(*self._accent)
-        self.set_line_width(0.4)
-        self.line(MARGIN, y + 6, self.w - MARGIN, y + 6)
-        self.set_line_width(0.2)
+        with self._decoration():
+            self.set_draw_color(*self._accent)
+            self.set_line_width(0.4)
+            self.line(MARGIN, y + 6, self.w - MARGIN, y + 6)
+            self.set_line_width(0.2)
         self.set_y(y + 6.5)
 
     def _row(self, line: Line, columns: Sequence[_Column]) -> None:
         statement = self._statement
         self._style(9.5)
-        label = self._wrapped(line.label, columns[0].width - 4)
-        height = 4.6 * len(label) + 2.6
+        height = 4.6 * len(self._wrapped(line.label, columns[0].width - 4)) + 2.6
         self._room(height, columns)
         self._style(9.5)
         y = self.get_y()
-        for n, text in enumerate(label):
-            self._say(MARGIN, y + 1.3 + 4.6 * n, columns[0].width - 3, text, height=4.6)
         quantity, price = line.quantity, line.unit_price
         shown = {
             self._words.quantity: ""
@@ -401,11 +478,13 @@ class _Sheet(FPDF):
             self._words.amount: statement.shown(line.amount),
         }
         x = MARGIN + columns[0].width
+        _ = self._write(MARGIN, y + 1.3, columns[0].width - 4, line.label, height=4.6)
         for column in columns[1:]:
             self._say(x, y + 1.3, column.width, shown[column.title], Align.R, 4.6)
             x += column.width
-        self.set_draw_color(*_RULE)
-        self.line(MARGIN, y + height, self.w - MARGIN, y + height)
+        with self._decoration():
+            self.set_draw_color(*_RULE)
+            self.line(MARGIN, y + height, self.w - MARGIN, y + height)
         self.set_y(y + height)
 
     def _room(self, height: float, columns: Sequence[_Column] | None) -> None:
@@ -413,11 +492,14 @@ class _Sheet(FPDF):
         if self.get_y() + height <= self.h - FOOT:
             return
         self.add_page()
-        self.set_fill_color(*self._accent)
-        self.rect(0, 0, self.w, 4, style="F")
+        self._band()
         self.set_y(MARGIN)
         if columns is not None:
             self._titles(columns)
+
+
+def _total_word(words: Words, statement: Statement) -> str:
+    return words.negative_total if statement.total < 0 else words.total
 
 
 def _color(text: str) -> tuple[int, int, int]:

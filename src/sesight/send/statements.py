@@ -69,15 +69,20 @@ class Statement(Struct, frozen=True, kw_only=True):
         """Return an amount as the recipient writes it."""
         return money.money(value, self.currency, self.locale)
 
-    def context(self) -> dict[str, Any]:
-        """Return what a template is told: `statement`, in which every figure is text."""
+    def month_name(self, language: str | None) -> str:
+        """Return the month in words of the language around it, or of the recipient's locale."""
+        return money.month_name(self.month, language or self.locale)
+
+    def context(self, language: str | None = None) -> dict[str, Any]:
+        """Return what a template in a language is told: `statement`, in which every figure is text."""
         return {
             "statement": {
                 "id": self.id,
                 "month": self.month,
-                "month_name": money.month_name(self.month, self.locale),
+                "month_name": self.month_name(language),
                 "currency": self.currency,
                 "total": self.shown(self.total),
+                "is_negative": self.total < 0,
                 "count": len(self.lines),
                 "sections": [
                     {

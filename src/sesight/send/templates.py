@@ -18,11 +18,13 @@ import msgspec
 from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
 from markupsafe import escape
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sesight.domain.errors import InvalidRequest, NotFound, SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.template import About, Finding, Rendered
 from sesight.send.inspection import findings_of
+from sesight.send.money import Misstated, locale_of
 from sesight.send.outbound import DATA_LIMIT, Body, Unsendable
 from sesight.send.sandbox import RENDERED_LIMIT, SIZE_LIMIT, Folder, Outside, Sandbox
 from sesight.send.stylesheet import styled
@@ -219,6 +221,13 @@ class Templates:
             card = msgspec.toml.decode(folder.read(f"{name}/{CARD}"), type=_Card)
         except msgspec.DecodeError as error:
             raise SettingsError(f"{name}/{CARD} is wrong: {error}.") from None
+        if card.language is not None:
+            try:
+                card = replace(card, language=locale_of(card.language))
+            except Misstated:
+                raise SettingsError(
+                    f"{name}/{CARD}: language: {card.language!r} is no language such as en or de-AT."
+                ) from None
         if card.stream is not None and card.stream not in self._streams:
             raise SettingsError(
                 f"{name}/{CARD} names the stream {card.stream!r}; the settings have "
