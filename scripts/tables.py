@@ -276,7 +276,7 @@ def quarantine_reasons() -> set[str]:
         for call in _calls(batch, "_quarantine")
         if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)
     ]
-    return _texts(read_codes) | _texts(routed)
+    return _texts(read_codes) | _texts(routed) | {batch.FUTURE}
 
 
 def nothing_reasons() -> set[str]:
@@ -284,12 +284,12 @@ def nothing_reasons() -> set[str]:
     nodes = [_argument(call, 3, "nothing") for call in _calls(envelope, "Envelope")]
     nodes += [
         _argument(call, 2, "nothing")
-        for module in (reading, writer)
+        for module in (reading, writer, lambdas)
         for call in _calls(module, "Reading")
     ]
     ignored = [call.args[2] for call in _calls(batch, "Processed") if len(call.args) > 2]
     found = {text for text in _texts(nodes) if " " not in text and "." not in text}
-    found.add(UNSUBSCRIBED)
+    found |= {UNSUBSCRIBED, envelope.INBOUND, ses.SETUP}
     return found | {text for text in _texts(ignored) if text.startswith("ignored")}
 
 

@@ -16,6 +16,7 @@ from sesight.cli.program import program
 from sesight.domain import engagement
 from sesight.domain.event import Disposition, EventType
 from sesight.domain.outcome import Outcome
+from sesight.domain.ports import QUARANTINE_REASONS
 from sesight.domain.reason import REASONS
 from sesight.domain.stats import RATES
 from sesight.domain.suppression import Reason
@@ -181,7 +182,7 @@ def test_reasons_of_no_event() -> None:
 def test_reasons_of_quarantine() -> None:
     """The walk has exactly the codes under which a body can be quarantined."""
     told = {row[0] for row in table_below(WALK, "Why a body is quarantined")}
-    assert told == tables.quarantine_reasons()
+    assert told == tables.quarantine_reasons() == set(QUARANTINE_REASONS)
 
 
 def test_reasons_of_refusal() -> None:

@@ -159,10 +159,10 @@ def poisoned(processor: Processor, message: str) -> None:
     pipeline = processor._app.pipeline  # noqa: SLF001
     true = pipeline.process
 
-    def process(readings):
+    def process(readings, **how):
         if any(one.event is not None and one.event.message_id == message for one in readings):
             raise ValueError("a case that nobody thought of")
-        return true(readings)
+        return true(readings, **how)
 
     pipeline.process = process
 

@@ -1,6 +1,6 @@
 """What keeps the service running: who sends, is it alive, what was not understood."""
 
-from sesight.domain.ports import Changes, Quarantined
+from sesight.domain.ports import QUARANTINE_REASONS, Changes, Quarantined
 from tests.builders import NOW
 
 
@@ -64,6 +64,14 @@ def test_quarantine(api, store) -> None:
         }
     ]
     assert api.get("/api/quarantine").json()["total"]["value"] == 3
+
+
+def test_quarantine_by_a_reason_that_there_is_not(api) -> None:
+    """A reason that there is not is told from one that nothing has."""
+    problem = api.get("/api/quarantine?reason=unruoted")
+    assert (problem.status_code, problem.json()["parameter"]) == (422, "reason")
+    assert problem.json()["allowed"] == list(QUARANTINE_REASONS)
+    assert api.get("/api/quarantine?reason=too-deep").json()["data"] == []
 
 
 def test_intake(api, store) -> None:

@@ -150,7 +150,7 @@ def test_quarantine_retry_of_one_reason(sesight: Sesight) -> None:
     """Only bodies of the reason named are tried again; an id nobody has is said to be none."""
     sesight("replay", PAYLOADS, "--store", "sqlite:///sesight.db")
     waiting = sesight("quarantine", "list").text
-    retried = sesight("quarantine", "retry", "--reason", "no-such-reason", "--json").json
+    retried = sesight("quarantine", "retry", "--reason", "too-deep", "--json").json
     missing = sesight("quarantine", "show", "zz")
     assert "bodies." in waiting
     assert retried == {"bodies": 0, "released": 0, "dispositions": {}, "reasons": {}}
@@ -158,6 +158,23 @@ def test_quarantine_retry_of_one_reason(sesight: Sesight) -> None:
         1,
         "No body's id begins with 'zz': see sesight quarantine list.\n",
     )
+
+
+def test_a_reason_that_there_is_not(sesight: Sesight) -> None:
+    """A reason that there is not is misuse, and the reasons there are are named; one that nothing has is
+    said to have nothing.
+    """
+    sesight("replay", PAYLOADS, "--store", "sqlite:///sesight.db")
+    listed = sesight("quarantine", "list", "--reason", "not-jsno")
+    retried = sesight("quarantine", "retry", "--reason", "not-jsno")
+    empty = sesight("quarantine", "list", "--reason", "too-deep")
+    assert (listed.code, retried.code, empty.code) == (2, 2, 0)
+    assert listed.err.startswith("reason: there is no 'not-jsno'.\n")
+    assert "  not-json\n" in listed.err
+    assert retried.err.startswith(
+        "There is no reason 'not-jsno'; the reasons are future-send-time, "
+    )
+    assert empty.text == "Nothing is quarantined as too-deep.\n"
 
 
 def test_backup_while_a_server_writes(

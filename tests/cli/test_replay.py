@@ -76,13 +76,26 @@ def _packed(traffic: Traffic, folder: Path, kind: str) -> tuple[list[object], by
         file.mkdir()
         for n, body in enumerate(bodies[:200]):
             (file / f"{n}.json").write_bytes(msgspec.json.format(body, indent=2))
-        (file / "rest.json").write_bytes(b"\n".join(bodies[200:]))
+        many = [msgspec.json.format(body, indent=2) for body in bodies[200:600]]
+        (file / "many.json").write_bytes(b"\n".join(many))
+        (file / "rest.json").write_bytes(b"\n".join(bodies[600:]))
+    elif kind == "arrays":
+        file.mkdir()
+        pretty = [msgspec.json.format(body, indent=2) for body in bodies[:400]]
+        (file / "pretty.json").write_bytes(b"\xef\xbb\xbf[\n" + b",\n".join(pretty) + b"\n]\n")
+        (file / "rest.json").write_bytes(b"[" + b",".join(bodies[400:]) + b"]")
+    elif kind == "messages":
+        polled = [{"Messages": [{"MessageId": "1", "Body": each.decode()}]} for each in bodies]
+        whole = [msgspec.json.format(msgspec.json.encode(each), indent=4) for each in polled]
+        file.write_bytes(b"\n".join(whole))  # as `aws sqs receive-message >> file` leaves them
     else:
         file.write_bytes(b"".join(bodies))  # as Firehose glues them: }{
     return [file], b""
 
 
-@pytest.mark.parametrize("kind", ["standard input", "gzip", "zstd", "folder", "pretty", "}{"])
+@pytest.mark.parametrize(
+    "kind", ["standard input", "gzip", "zstd", "folder", "pretty", "arrays", "messages", "}{"]
+)
 def test_forms(sesight: Sesight, traffic: Traffic, tmp_path: Path, kind: str) -> None:
     """Whatever the file's form, its events give the true totals."""
     files, stdin = _packed(traffic, tmp_path, kind)
@@ -117,6 +130,55 @@ def test_cut_off_file(sesight: Sesight, traffic: Traffic, tmp_path: Path) -> Non
     assert ended.err.startswith("cut.gz cannot be read to its end: ")
     assert ended.err.count("\n") == 1
     assert held(tmp_path / "a.db")
+
+
+def test_text(sesight: Sesight, tmp_path: Path) -> None:
+    """A file of something else than JSON, or in UTF-16, is refused whole: none of it is quarantined."""
+    (tmp_path / "table.csv").write_bytes(b"to,event\n" + b"ana@example.org,Send\n" * 30_000)
+    line = '{"eventType": "Send"}\n'
+    (tmp_path / "wide.json").write_bytes(line.encode("utf-16"))
+    (tmp_path / "bare.json").write_bytes(line.encode("utf-16-le"))
+    for name, why in (
+        ("table.csv", "holds no JSON and nothing of it was read."),
+        ("wide.json", "is written in UTF-16 and nothing of it was read: write it in UTF-8 "),
+        ("bare.json", "is written in UTF-16 and nothing of it was read: write it in UTF-8 "),
+    ):
+        ended = sesight("replay", name, "--store", "sqlite:///a.db")
+        assert (ended.code, ended.err.startswith(f"{name} {why}")) == (1, True)
+    store = open_store(f"sqlite:///{tmp_path}/a.db")
+    assert store.quarantine_counts() == {}
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "There is nothing in what was named: no event was read.\n"),
+        (b"\n\n", "There is nothing in what was named: no event was read.\n"),
+        (b"[]", "No event of SES was found in 1 bodies: sesight quarantine list says why.\n"),
+        (b'{"AlarmName":"x"}\n' * 2, "No event of SES was found in 2 bodies.\n"),
+    ],
+)
+def test_no_event(sesight: Sesight, tmp_path: Path, data: bytes, said: str) -> None:
+    """A file without a single event ends with 1 and a sentence, after the summary."""
+    (tmp_path / "odd.json").write_bytes(data)
+    ended = sesight("replay", "odd.json", "--store", "sqlite:///a.db", "--json")
+    assert (ended.code, ended.err, list(ended.json)) == (1, said, FIELDS)
+
+
+def test_events_that_are_not_taken(sesight: Sesight, tmp_path: Path) -> None:
+    """A file of events is one, though none of them has a route yet."""
+    (tmp_path / "f.json").write_bytes((PAYLOADS / "feedback_bounce.json").read_bytes())
+    ended = sesight("replay", "f.json", "--store", "sqlite:///a.db", "--json")
+    assert (ended.code, ended.err, ended.json["reasons"]) == (0, "", {"unrouted": 1})
+
+
+def test_a_flood_of_junk(sesight: Sesight, tmp_path: Path) -> None:
+    """What is not understood in a file leaves half of the quarantine free, and the replay says so."""
+    (tmp_path / "junk.json").write_bytes(b"".join(b'{"n":%d}\n' % n for n in range(7_000)))
+    ended = sesight("replay", "junk.json", "--store", "sqlite:///a.db", "--json")
+    assert ended.code == 1
+    assert ended.json["dispositions"] == {"quarantined": 5_000, "refused": 2_000}
 
 
 def test_no_such_file(sesight: Sesight) -> None:

@@ -1,12 +1,21 @@
 """Envelopes: what each transport hands over, opened item by item."""
 
+import gzip
 import json
 from base64 import b64encode
 from typing import Any
 
 import pytest
 
-from sesight.ingest.envelope import MAX_BODY, MAX_ITEMS, Envelope, open_envelope, open_notification
+from sesight.ingest.envelope import (
+    MAX_BODY,
+    MAX_ITEMS,
+    MAX_UNPACKED,
+    Envelope,
+    open_envelope,
+    open_notification,
+)
+from sesight.ingest.reading import read
 from tests.payload import body, payload, raw
 
 SEND = body("send")
@@ -106,6 +115,157 @@ def test_firehose_records() -> None:
         ("firehose", None, "malformed"),
         ("firehose", "5", "not-json"),
         ("firehose", "6", "event"),
+    ]
+
+
+def packed(body: bytes) -> str:
+    """Return a body as Firehose and Kinesis hand it over."""
+    return b64encode(body).decode()
+
+
+def test_compressed_records() -> None:
+    """A record that is compressed is unpacked, one of several lines is read line by line if all of
+    them are JSON; what cannot be unpacked is unreadable as a whole.
+    """
+    records = [
+        {"recordId": "1", "data": packed(gzip.compress(SEND))},
+        {"recordId": "2", "data": packed(gzip.compress(SEND + b"\n" + SEND + b"\n"))},
+        {"recordId": "3", "data": packed(SEND + b"\n")},
+        {"recordId": "4", "data": packed(b"{half\n" + SEND + b"\n" + SEND)},
+        {"recordId": "5", "data": packed(gzip.compress(SEND)[:-9])},
+        {"recordId": "6", "data": packed(gzip.compress(bytes(MAX_UNPACKED + 1)))},
+    ]
+    assert told(opened({"records": records})) == [
+        ("firehose", "1", "event"),
+        ("firehose", "2", "event"),
+        ("firehose", "2", "event"),
+        ("firehose", "3", "event"),
+        ("firehose", "4", "not-json"),
+        ("firehose", "5", "malformed"),
+        ("firehose", "6", "too-large"),
+    ]
+
+
+def test_kinesis_records() -> None:
+    """Records of a Kinesis stream are read as Lambda and as EventBridge Pipes hand them over."""
+    event = json.dumps(
+        {"detail-type": "Email Sent", "source": "aws.ses", "detail": payload("send")}
+    )
+    records = [
+        {"kinesis": {"sequenceNumber": "495", "data": packed(SEND)}, "eventSource": "aws:kinesis"},
+        {"kinesis": {"sequenceNumber": "496", "data": packed(event.encode())}},
+        {"kinesis": {"sequenceNumber": "497"}, "eventSource": "aws:kinesis"},
+    ]
+    expected = [
+        ("kinesis", "495", "event"),
+        ("kinesis", "496", "event"),
+        ("kinesis", "497", "malformed"),
+    ]
+    assert told(opened({"Records": records})) == expected
+    flat = [
+        {"eventSource": "aws:kinesis", **each["kinesis"]}  # type: ignore[dict-item]
+        for each in records
+    ]
+    assert told(opened(flat)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("aws.ses", "Email Sent"),
+        ("aws.ses", "SES Event"),
+        ("mail.events", "Email Sent"),
+        ("pipes.mail", "Event from aws:sqs"),
+        (None, "x"),
+        ("aws.events", 5),
+    ],
+)
+def test_any_name_of_eventbridge(source: str | None, kind: object) -> None:
+    """An SES event in EventBridge is read whatever a rule, a pipe or another bus calls it, also in an
+    envelope of its own.
+    """
+    notified = {"Type": "Notification", "Message": SEND.decode()}
+    for detail in (payload("send"), payload("feedback_bounce"), notified):
+        data = {"version": "0", "detail-type": kind, "source": source, "detail": detail}
+        if (source, kind) != ("aws.ses", "Email Sent") or detail is not notified:
+            assert told(opened(data)) == [("file", None, "event")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"detail-type": "Mail", "source": "x", "detail": {"event": payload("send")}},
+        {"detail-type": "Mail", "source": "x", "detail": {"message": SEND.decode()}},
+        {"detail-type": "Mail", "source": "x", "detail": {"payload": [payload("send")]}},
+        {"AlarmName": "x", "event": payload("send")},
+        {"Records": [{"eventSource": "aws:dynamodb", "dynamodb": payload("send")}]},
+        {"Records": [{"eventSource": "aws:s3", "s3": json.dumps(payload("send"))}]},
+    ],
+    ids=range(6),
+)
+def test_an_event_in_what_is_foreign(data: dict[str, Any]) -> None:
+    """What another service hands over is kept if an SES event seems to be in it."""
+    assert [each.unreadable for each in opened(data)] == ["not-an-event"]
+
+
+def test_arrays() -> None:
+    """An array of bodies or records is read element by element; without any that can be read it is
+    one unreadable body, however long.
+    """
+    bodies = [payload("send"), {"Type": "Notification", "Message": SEND.decode()}, 5, {"odd": 1}]
+    assert told(opened(bodies)) == [
+        ("file", None, "event"),
+        ("file", None, "event"),
+        ("file", None, "not-an-event"),
+        ("file", None, "not-an-event"),
+    ]
+    records = [{"messageId": "1", "body": SEND.decode(), "eventSource": "aws:sqs"}]
+    assert told(opened(records)) == [("sqs", "1", "event")]
+    for odd in ([], [1, 2], [{"odd": 1}] * 400, [[]], ["x"]):
+        assert told(opened(odd)) == [("file", None, "not-an-event")]
+    assert opened([{"odd": 1}] * 3)[0].body == b'[{"odd": 1}, {"odd": 1}, {"odd": 1}]'
+    assert told(opened([{}] * (MAX_ITEMS + 1))) == [("file", None, "too-many-items")]
+    assert told(opened(b'[{"a":"\\ud83d"}, ' + SEND + b"]"))[1] == ("file", None, "event")
+    assert told(opened(b"[" + SEND)) == [("file", None, "not-json")]
+
+
+def test_a_body_in_a_text() -> None:
+    """A body that was written as JSON twice is read."""
+    assert told(opened(json.dumps(SEND.decode()).encode())) == [("file", None, "event")]
+    assert told(opened(b'"hello"')) == [("file", None, "not-json")]
+
+
+RECEIVED = {
+    "notificationType": "Received",
+    "mail": {"messageId": "d6iitobk75ur44p8kdnnp7g2n800", "source": "ana@example.org"},
+    "receipt": {"recipients": ["in@example.com"], "action": {"type": "SNS"}},
+    "content": "From: ana@example.org\r\nSubject: hello\r\n\r\nA secret.",
+}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        RECEIVED,
+        {**RECEIVED, "mail": "?"},
+        {**RECEIVED, "notificationType": "received"},
+        {"Type": "Notification", "Message": json.dumps(RECEIVED)},
+        {"Records": [{"messageId": "1", "body": json.dumps(RECEIVED)}]},
+        {"Records": [{"eventSource": "aws:ses", "ses": RECEIVED}]},
+        {"Records": [{"messageId": "1", "body": json.dumps(RECEIVED)[:-40]}]},
+        {"Records": [{"messageId": "1", "body": json.dumps(RECEIVED | {"content": "x" * 2**20})}]},
+        {"Type": "Notification", "Message": json.dumps(RECEIVED)[:-40]},
+        {"Type": "Notification", "Message": json.dumps(json.dumps(RECEIVED))},
+    ],
+    ids=range(10),
+)
+def test_mail_that_was_received(data: dict[str, Any]) -> None:
+    """Mail that SES received for us is ignored under a reason of its own, even if it cannot be read,
+    and nothing of it is kept.
+    """
+    found = read(json.dumps(data).encode(), "file")
+    assert [(each.nothing, each.unreadable, each.body) for each in found] == [
+        ("inbound-mail", None, b"")
     ]
 
 

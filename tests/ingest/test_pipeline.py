@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from sesight.domain.event import Accepted, Disposition, Event, Identity, Report, Send
-from sesight.domain.ports import Key
+from sesight.domain.ports import QUARANTINE_BODIES, Key
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed
 from sesight.ingest.pipeline import Pipeline
@@ -84,6 +84,30 @@ def test_full_quarantine() -> None:
     unrouted = [read(raw(f"feedback_{name}.json"), "file")[0] for name in ("bounce", "delivery")]
     assert processed(ledger, *unrouted) == [("quarantined", "unrouted")] * 2
     assert [each.reason for each in ledger.waiting.values()] == ["not-json", "unrouted"]
+
+
+def test_room_is_left_for_what_comes_live() -> None:
+    """What is not understood in a file fills half of the quarantine, by number and by bytes, so that
+    what comes live still has the other half; what only waits may fill it all.
+    """
+    odd = [Reading("file", unreadable="not-json", detail="x", body=b"%d" % n) for n in range(4)]
+    ledger = Ledger(free=QUARANTINE_BODIES // 2 + 2)
+    pipeline = Pipeline(ledger, RULES, lambda: NOW, lambda _: None)
+    waiting = read(raw("feedback_bounce.json"), "file")
+    done = [
+        *pipeline.process([*odd, *waiting], at_rest=True),
+        *pipeline.process([Reading("http", unreadable="not-json", detail="x", body=b"live")]),
+    ]
+    assert [each.reason for each in done] == [
+        *("not-json", "not-json", "quarantine-full", "quarantine-full", "unrouted", "not-json")
+    ]
+    large = [
+        Reading("file", unreadable="malformed", detail="x", body=bytes([n]) * (12 << 20))
+        for n in range(3)
+    ]
+    assert [each.reason for each in pipeline.process(large, at_rest=True)] == [
+        *("malformed", "malformed", "quarantine-full")
+    ]
 
 
 def test_lost_keys() -> None:

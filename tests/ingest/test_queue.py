@@ -102,10 +102,10 @@ def test_what_fails_stays(letters: Letters, reception: Reception) -> None:
     pipeline = pipeline_of(reception)
     true = pipeline.process
 
-    def process(readings):
+    def process(readings, **how):
         if any(one.event.message_id == "m-2" for one in readings):
             raise ValueError("a case that nobody thought of")
-        return true(readings)
+        return true(readings, **how)
 
     pipeline.process = process
     bodies = told(12)
@@ -119,7 +119,7 @@ def test_store_away(letters: Letters, reception: Reception) -> None:
     """When the store is away nothing is deleted, and all of it is seen again at once."""
     pipeline = pipeline_of(reception)
 
-    def away(readings):
+    def away(readings, **how):
         raise StoreUnavailable("The store is away.")
 
     pipeline.process = away
@@ -137,10 +137,10 @@ def test_redrive(letters: Letters, dynamodb: str) -> None:
     pipeline = processor._app.pipeline  # noqa: SLF001
     true = pipeline.process
 
-    def process(readings):
+    def process(readings, **how):
         if any(one.event.message_id == "m-1" for one in readings):
             raise ValueError("a case that nobody thought of")
-        return true(readings)
+        return true(readings, **how)
 
     pipeline.process = process
     bodies = told(3)

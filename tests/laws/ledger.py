@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sesight.domain.decision import Change, Decision
 from sesight.domain.event import Event
-from sesight.domain.ports import Changes, Key, Quarantined
+from sesight.domain.ports import QUARANTINE_BYTES, Changes, Key, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression import Suppression
@@ -97,9 +97,10 @@ class Ledger:
             if each.reason == "unrouted" and each.message_id in message_ids
         ]
 
-    def room(self, reason: str) -> int:
-        """Return how many more bodies the quarantine takes."""
-        return self.free - sum(each.reason == reason for each in self.waiting.values())
+    def room(self, reason: str) -> tuple[int, int]:
+        """Return how many more bodies the quarantine takes, and how many bytes."""
+        held = [len(each.body) for each in self.waiting.values() if each.reason == reason]
+        return self.free - len(held), QUARANTINE_BYTES - sum(held)
 
     def take(self, told: list[Event], rules: Rules = RULES) -> list[Processed]:
         """Take in one batch through the true pipeline."""

@@ -25,7 +25,19 @@ from sesight.domain.event import (
     Send,
     better_name,
 )
-from sesight.domain.ports import SEVERAL, Card, Changes, Filter, Key, Quarantined, Row, Store, View
+from sesight.domain.ports import (
+    QUARANTINE_BODIES,
+    QUARANTINE_BYTES,
+    SEVERAL,
+    Card,
+    Changes,
+    Filter,
+    Key,
+    Quarantined,
+    Row,
+    Store,
+    View,
+)
 from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.stream import FINANCE, OUTREACH
@@ -766,4 +778,7 @@ class Lists:
         put(store, quarantined=[Quarantined(f"{n}", "a", "", b"", n) for n in range(3)])
         put(store, quarantined=[Quarantined("big", "b", "", bytes(64 << 20), 1)])
         store.transact(look)
-        assert rooms == [(10_000, 10_000), (9_997, 0)]
+        whole = QUARANTINE_BODIES, QUARANTINE_BYTES
+        (before, beside), (after, full) = rooms
+        assert (before, beside, after[0], full[0]) == (whole, whole, whole[0] - 3, whole[0] - 1)
+        assert full[1] <= 0 < after[1] < whole[1]

@@ -11,7 +11,9 @@ from msgspec import Struct
 from sesight.api.answers import Meta, Total, meta_of
 from sesight.api.operation import read
 from sesight.api.parameters import DEFAULT_LIMIT, Limit, only_known
+from sesight.api.problem import InvalidParameter
 from sesight.api.services import Given, IntakeState
+from sesight.domain.ports import QUARANTINE_REASONS
 from sesight.domain.text import iso
 
 METRICS_TYPE = "text/plain; version=0.0.4"
@@ -182,6 +184,9 @@ def quarantine(
 ) -> QuarantineList:
     """What was trusted but not understood, and why."""
     counts = services.store.quarantine_counts()
+    known = sorted({*QUARANTINE_REASONS, *counts})
+    if reason is not None and reason not in known:
+        raise InvalidParameter("reason", f"reason: there is no {reason!r}.", allowed=known)
     found = services.store.quarantine(limit or DEFAULT_LIMIT, reason)
     total = counts.get(reason, 0) if reason is not None else sum(counts.values())
     return QuarantineList(

@@ -37,7 +37,11 @@ def list_bodies(
         return
     out = screen.screen()
     if not found["data"]:
-        out.print("The quarantine is empty.")
+        out.print(
+            "The quarantine is empty."
+            if reason is None
+            else f"Nothing is quarantined as {screen.plain(reason)}."
+        )
         return
     rows = screen.table("Id", "At (UTC)", "Reason", "Set", "Bytes", "Why", numbers=("Bytes",))
     for each in found["data"]:

@@ -104,6 +104,9 @@ def replay(
         put(msgspec.json.encode(summary))
     else:
         _show(summary)
+    if files and not summary.has_events:
+        print(_nothing(summary), file=sys.stderr)
+        raise typer.Exit(1)
     left = getattr(summary, "left", 0)
     if left:
         print(
@@ -129,6 +132,16 @@ def _say_frozen(days: list[FrozenDay]) -> None:
     )
     for each in days:
         print(f"  {each.stream} {each.day}: {each.events:,} events", file=sys.stderr)
+
+
+def _nothing(summary: Summary) -> str:
+    """Return the sentence about a replay that found no event."""
+    if not summary.read:
+        return "There is nothing in what was named: no event was read."
+    quarantined = summary.dispositions.get("quarantined", 0)
+    return f"No event of SES was found in {summary.read:,} bodies" + (
+        ": sesight quarantine list says why." if quarantined else "."
+    )
 
 
 def _sources(paths: list[str], region: str | None) -> list[Source]:

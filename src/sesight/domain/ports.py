@@ -135,6 +135,30 @@ class Changes(Struct):
     awaiting: Callable[[], set[Key]] = set
 
 
+QUARANTINE_REASONS = (
+    "future-send-time",
+    "malformed",
+    "no-body",
+    "no-message-id",
+    "no-send-time",
+    "not-an-event",
+    "not-json",
+    "too-deep",
+    "too-large",
+    "too-many-items",
+    "too-many-recipients",
+    "unknown-account",
+    "unknown-set",
+    "unknown-type",
+    "unrouted",
+)
+"""Why a body is quarantined: all codes there are (docs/ses-analytics-pipeline.md says what they mean)."""
+
+QUARANTINE_BODIES = 10_000
+QUARANTINE_BYTES = 64 << 20
+"""Bodies, and their bytes, that the quarantine holds of one reason."""
+
+
 class View(Protocol):
     """What a batch may read before it decides, inside the same transaction."""
 
@@ -176,8 +200,8 @@ class View(Protocol):
         """
         ...
 
-    def room(self, reason: str) -> int:
-        """Return how many more bodies of this reason the quarantine takes."""
+    def room(self, reason: str) -> tuple[int, int]:
+        """Return how many more bodies of this reason the quarantine takes, and how many bytes."""
         ...
 
     def is_frozen(self, stream: str, day: int, live_from: int) -> bool:

@@ -25,7 +25,16 @@ from sesight.domain.event import (
     campaign_name,
     campaign_of,
 )
-from sesight.domain.ports import CARD_STEP, Card, Changes, Key, Quarantined, View
+from sesight.domain.ports import (
+    CARD_STEP,
+    QUARANTINE_BODIES,
+    QUARANTINE_BYTES,
+    Card,
+    Changes,
+    Key,
+    Quarantined,
+    View,
+)
 from sesight.domain.record import Record, fold, least
 from sesight.domain.rollup import Deltas, Rollups, add_suppressed
 from sesight.domain.stream import Stream
@@ -83,6 +92,9 @@ class Rules(Struct, frozen=True, kw_only=True):
 FROZEN = "frozen-day"
 """The reason of an event that a backfill could not take: its send day was held here and is over."""
 
+FUTURE = "future-send-time"
+"""Under which an event is quarantined whose message was sent more than a day from now."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 _HARMLESS = frozenset(
@@ -121,11 +133,14 @@ class _CardNotes(Struct):
 class Batch:
     """One batch within one transaction. The steps are called in the order of the walk."""
 
-    def __init__(self, view: View, rules: Rules, now: int) -> None:
-        """Start with nothing read."""
+    def __init__(self, view: View, rules: Rules, now: int, *, at_rest: bool = False) -> None:
+        """Start with nothing read. What is not understood and comes from where it is kept anyway
+        (`at_rest`) fills no more than half of the quarantine.
+        """
         self._view = view
         self._rules = rules
         self._now = now
+        self._at_rest = at_rest
         self._sets = rules.sets
         self._readings: Sequence[Reading] = ()
         self._done: list[Processed | None] = []
@@ -140,7 +155,7 @@ class Batch:
         self._spellings: dict[tuple[str, str], str] = {}
         self._items: dict[tuple[str, str], Suppression] = {}
         self._quarantined: dict[str, Quarantined] = {}
-        self._room: dict[str, int] = {}
+        self._room: dict[str, tuple[int, int]] = {}
         self._live_from = rules.live_from(now)
         self._frozen: dict[tuple[str, int], bool] = {}
         self._released: list[str] = []
@@ -188,6 +203,9 @@ class Batch:
             if event is None:
                 done[n] = self._without_event(reading)
                 continue
+            if event.identity.sent_at > self._now + DAY:
+                done[n] = self._from_the_future(reading, event)
+                continue
             configuration_set = event.configuration_set
             named = sets.get(configuration_set or "")
             if named is not None and certain:
@@ -209,6 +227,17 @@ class Batch:
     def _is_foreign(self, event: Event) -> bool:
         accounts = self._rules.accounts
         return bool(accounts) and event.account is not None and event.account not in accounts
+
+    def _from_the_future(self, reading: Reading, event: Event) -> Processed:
+        """Keep an event of a message that was not sent yet, says its time: as a record it would come
+        before all others until then. It suppresses whom it names, as it will when it is taken.
+        """
+        stream = self._sets.get(event.configuration_set or "") or reading.stream
+        done = self._quarantine(reading, FUTURE, event)
+        if stream is not None and not self._is_foreign(event):
+            for report in event.reports:
+                self._note_causes(event, report, stream)
+        return done
 
     def fold_unrouted(self) -> None:
         """Fold events without a configuration set into the record their message has, if any."""
@@ -504,26 +533,35 @@ class Batch:
 
     def _quarantine(self, reading: Reading, reason: str, event: Event | None) -> Processed:
         """Keep a body; what was not understood is refused when there is no room, never dropped."""
-        fingerprint = reading.fingerprint
+        held = reading
+        if not reading.body and event is not None:  # it was let go: what was read in it is kept
+            held = replace(reading, body=msgspec.json.encode(event))
+        fingerprint = held.fingerprint
         if fingerprint not in self._quarantined:
-            room = self._room.get(reason)
-            if room is None:
-                room = self._view.room(reason)
-            if room <= 0:
-                full = Disposition.REFUSED if event is None else Disposition.QUARANTINED
-                return Processed(reading, full, "quarantine-full" if event is None else reason)
-            self._room[reason] = room - 1
+            size = len(held.body)
+            bodies, bytes_ = self._room.get(reason) or self._room_for(reason, event)
+            if bodies <= 0 or bytes_ < size:
+                if event is None or reason == FUTURE:
+                    return Processed(reading, Disposition.REFUSED, "quarantine-full")
+                return Processed(reading, Disposition.QUARANTINED, reason)
+            self._room[reason] = bodies - 1, bytes_ - size
             self._quarantined[fingerprint] = Quarantined(
                 fingerprint,
                 reason,
                 reading.detail or _WHY.get(reason, ""),
-                reading.body,
+                held.body,
                 self._now,
                 event.message_id if event is not None else None,
                 event.configuration_set if event is not None else None,
                 _encode(event) if event is not None else None,
             )
         return Processed(reading, Disposition.QUARANTINED, reason)
+
+    def _room_for(self, reason: str, event: Event | None) -> tuple[int, int]:
+        bodies, bytes_ = self._view.room(reason)
+        if self._at_rest and event is None:  # what only waits takes no room from anybody
+            return bodies - QUARANTINE_BODIES // 2, bytes_ - QUARANTINE_BYTES // 2
+        return bodies, bytes_
 
     def _note_card(self, record: Record, campaign: str, before: Record | None) -> None:
         identity = record.identity
@@ -574,6 +612,7 @@ class Batch:
 
 
 _WHY = {
+    FUTURE: "The message was sent more than a day from now, says its send time.",
     "unrouted": "The event names no configuration set and its message is not known yet.",
     "unknown-set": "No stream in the settings has the event's configuration set.",
     "unknown-account": "The event is of an account that the settings do not name.",

@@ -7,6 +7,7 @@ no other is held up by them.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -52,22 +53,32 @@ def read_delivery(
     return Delivery(id_, read(data, ORIGIN, id_, known_sets=known_sets, stream=stream))
 
 
-def take(pipeline: Pipeline, deliveries: Sequence[Delivery], has_time: Callable[[], bool]) -> Taken:
+def take(
+    pipeline: Pipeline,
+    deliveries: Sequence[Delivery],
+    has_time: Callable[[], bool],
+    *,
+    at_rest: bool = False,
+) -> Taken:
     """Process deliveries as one batch; where that fails for what one of them holds, find it by halves,
-    as long as there is time. When this returns, all but the failed ones are durable.
+    as long as there is time. When this returns, all but the failed ones are durable. `at_rest`: see
+    `Pipeline.process`.
     """
     taken = Taken([], [])
-    _take(pipeline, deliveries, has_time, taken)
+    _take(partial(pipeline.process, at_rest=at_rest), deliveries, has_time, taken)
     return taken
 
 
 def _take(
-    pipeline: Pipeline, deliveries: Sequence[Delivery], has_time: Callable[[], bool], taken: Taken
+    process: Callable[[list[Reading]], list[Processed]],
+    deliveries: Sequence[Delivery],
+    has_time: Callable[[], bool],
+    taken: Taken,
 ) -> None:
     if not deliveries:
         return
     try:
-        processed = pipeline.process([one for each in deliveries for one in each.readings])
+        processed = process([one for each in deliveries for one in each.readings])
     except Exception as error:  # noqa: BLE001 - whatever it was, it is reported as failed
         away = isinstance(error, StoreUnavailable)
         if away or len(deliveries) == 1 or not has_time():
@@ -78,8 +89,8 @@ def _take(
                 taken.away = str(error)
             return
         half = len(deliveries) // 2
-        _take(pipeline, deliveries[:half], has_time, taken)
-        _take(pipeline, deliveries[half:], has_time, taken)
+        _take(process, deliveries[:half], has_time, taken)
+        _take(process, deliveries[half:], has_time, taken)
         return
     taken.processed += processed
     begin = 0

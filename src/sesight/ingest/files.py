@@ -6,16 +6,14 @@ import gzip
 import io
 import sys
 import zlib
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-import msgspec
 import zstandard
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
+from sesight.ingest.documents import MAX_DOCUMENT, TooLarge, documents
 from sesight.ingest.envelope import MAX_BODY
 
 if TYPE_CHECKING:
@@ -24,16 +22,15 @@ if TYPE_CHECKING:
 ENDINGS = (".json", ".ndjson", ".jsonl", ".log")
 """Files of a folder that are read, also with .gz or .zst behind; Firehose's have no ending at all."""
 
-MAX_DOCUMENT = 64 * MAX_BODY
-"""Bytes of a file that is one JSON document over several lines."""
-
 STANDARD_INPUT = "-"
 
-GLUE = b"}{"
-"""What stands between two documents without a delimiter."""
+MARK = b"\xef\xbb\xbf"
+"""A byte order mark, as some programs write it in front of UTF-8."""
 
-MISSES = 64
-"""How often in a row it may stand within a text before the rest counts as one document."""
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+BEGINNINGS = (b"{", b"[", b'"{')
+"""How a document begins. A file may have other lines, but not those alone."""
 
 
 class Source(Struct, frozen=True):
@@ -85,20 +82,25 @@ def _is_ours(file: Path) -> bool:
 
 
 def bodies(found: list[Source], progress: Progress) -> Iterator[bytes]:
-    """Yield one body after the other of all sources: one a line, or a whole document.
+    """Yield one body after the other of all sources: one a document.
 
-    Raises SettingsError for a file that cannot be read or is cut off.
+    Raises SettingsError for a file that cannot be read, is cut off or holds no JSON.
     """
     before = 0
     for source in found:
         try:
             with source.open() as raw:
-                for n, body in enumerate(_bodies(_plain(raw))):
+                for n, body in enumerate(_bodies(raw, source.path)):
                     if n % 1_024 == 0:
                         progress.done = before + _position(raw)
                     yield body
         except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
             raise SettingsError(f"{source.path} cannot be read to its end: {error}.") from None
+        except TooLarge:
+            raise SettingsError(
+                f"{source.path} holds a document of more than {MAX_DOCUMENT >> 20} MB, or one that "
+                "never ends, and was read only up to there: split it."
+            ) from None
         before += source.size or 0
         progress.done = before
 
@@ -118,85 +120,27 @@ def _plain(raw: BinaryIO) -> IO[bytes]:
     return raw
 
 
-def _bodies(lines: IO[bytes]) -> Iterator[bytes]:
-    first = _next_line(lines)
-    if first is None:
-        return
-    if not _is_document(first) and first.lstrip()[:1] in (b"{", b"["):
-        yield from _whole(first.strip(), lines)
-    else:
-        yield from _apart(chain([first], _pieces(lines)))
-
-
-def _pieces(lines: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines as they are; one longer than a body can be comes in pieces."""
-    return iter(partial(lines.readline, MAX_BODY + 1), b"")
-
-
-def _next_line(lines: IO[bytes]) -> bytes | None:
-    """Return the next line that is not blank."""
-    return next((line for line in _pieces(lines) if line.strip()), None)
-
-
-def _apart(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what stands on lines: documents glued to each other, as Firehose leaves them in S3
-    without a delimiter, one by one, however long the line.
-    """
-    rest = b""
-    for piece in pieces:
-        ends = len(piece) <= MAX_BODY or piece.endswith(b"\n")
-        if ends and not rest and GLUE not in piece:
-            if line := piece.strip():
-                yield line
-            continue
-        line = rest + piece
-        rest = b""
-        if GLUE not in line:
-            if line := line.strip():
-                yield line
-            continue
-        *documents, last = _documents(line.strip() if ends else line.lstrip())
-        yield from documents
-        if ends or len(last) > MAX_BODY:
-            yield last
-        else:
-            rest = last
-    if rest:
-        yield rest
-
-
-def _documents(line: bytes) -> list[bytes]:
-    """Cut between documents, not where a text within one looks like it; the last may be unfinished."""
-    found = []
-    start = misses = 0
-    at = line.find(GLUE)
-    while at >= 0 and misses < MISSES:
-        if _is_json(line[start : at + 1]):
-            found.append(line[start : at + 1])
-            start, misses = at + 1, 0
-        else:
-            misses += 1
-        at = line.find(GLUE, at + 1)
-    return [*found, line[start:]]
-
-
-def _is_document(line: bytes) -> bool:
-    return GLUE in line or _is_json(line)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
-def _whole(first: bytes, lines: IO[bytes]) -> Iterator[bytes]:
-    """Yield a document written over several lines; lines one by one if it is none after all."""
-    whole = first + b"\n" + lines.read(MAX_DOCUMENT)
-    if _is_json(whole):
-        yield whole
-        return
-    yield from (line for line in whole.split(b"\n") if line.strip())
-    yield from _apart(_pieces(lines))
+def _bodies(raw: BinaryIO, path: str) -> Iterator[bytes]:
+    """Yield the documents of one file. Raises SettingsError for one that is not made of JSON."""
+    plain = _plain(raw)
+    start = cast("io.BufferedReader", plain).peek(4)[:4]
+    if start[:2] in UTF_16 or b"\0" in start[:2]:
+        raise SettingsError(
+            f"{path} is written in UTF-16 and nothing of it was read: write it in UTF-8 "
+            "(iconv -f UTF-16 -t UTF-8), then replay that."
+        )
+    if start.startswith(MARK):
+        plain.read(len(MARK))
+    found = documents(plain)
+    size, text = 0, []
+    for body in found:
+        text.append(body)
+        if body.startswith(BEGINNINGS):
+            yield from text
+            yield from found
+            return
+        size += len(body)
+        if size > MAX_BODY:
+            break
+    if text:
+        raise SettingsError(f"{path} holds no JSON and nothing of it was read.")

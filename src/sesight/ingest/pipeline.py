@@ -30,8 +30,11 @@ class Pipeline:
         self._clock = clock
         self._observe = observer
 
-    def process(self, readings: Sequence[Reading]) -> list[Processed]:
+    def process(self, readings: Sequence[Reading], *, at_rest: bool = False) -> list[Processed]:
         """Take in one batch: load, fold event by event, tally once a record, commit, answer.
+
+        `at_rest` says that the batch comes from where it is kept (files, a dead-letter queue): it
+        leaves room in the quarantine for what comes in live.
 
         Returns what became of each reading, in their order. When this returns, everything not
         `refused` is durable. Raises StoreUnavailable if nothing of the batch could be stored.
@@ -41,7 +44,7 @@ class Pipeline:
 
         def fold(view: View) -> Changes:
             nonlocal decided
-            batch = Batch(view, self._rules, now)
+            batch = Batch(view, self._rules, now, at_rest=at_rest)
             batch.load(readings)
             batch.fold_routed()
             batch.fold_unrouted()

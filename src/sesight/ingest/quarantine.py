@@ -6,10 +6,13 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
-from sesight.domain.event import Disposition
-from sesight.domain.ports import Changes
+from sesight.domain.errors import InvalidRequest
+from sesight.domain.event import Disposition, Event
+from sesight.domain.ports import QUARANTINE_REASONS, Changes
+from sesight.ingest.batch import FUTURE
 from sesight.ingest.reading import Reading, read
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 ORIGIN = "quarantine"
 """The origin of readings from the quarantine."""
+
+_decode_event = msgspec.msgpack.Decoder(Event).decode
 
 AT_ONCE = 200
 """Bodies tried in one transaction."""
@@ -66,9 +71,12 @@ def retry(
     nothing is quarantined anew.
 
     A body is let go only after its events are committed: were the process to end between, trying
-    again finds duplicates. Raises StoreUnavailable.
+    again finds duplicates. Raises InvalidRequest for a reason that there is not, and StoreUnavailable.
     """
     counts = store.quarantine_counts()
+    known = sorted({*QUARANTINE_REASONS, *counts})
+    if reason is not None and reason not in known:
+        raise InvalidRequest(f"There is no reason {reason!r}; the reasons are {', '.join(known)}.")
     total = sum(counts.values()) if reason is None else counts.get(reason, 0)
     waiting = every(store, reason, limit)
     bodies = released = 0
@@ -78,7 +86,10 @@ def retry(
         readings: list[Reading] = []
         ends = []
         for each in held:
-            readings += read(each.body, ORIGIN, known_sets=known_sets)
+            if each.reason == FUTURE and each.event is not None:
+                readings.append(Reading(ORIGIN, _decode_event(each.event), body=each.body))
+            else:
+                readings += read(each.body, ORIGIN, known_sets=known_sets)
             ends.append(len(readings))
         processed = pipeline.process(readings)
         dispositions.update([one.disposition.value for one in processed])

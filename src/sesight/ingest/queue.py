@@ -125,7 +125,7 @@ def drain(
     while some := list(islice(waiting, AT_ONCE)):
         received += len(some)
         deliveries = [read_delivery(each.id, each.body, known_sets, stream) for each in some]
-        taken = take(pipeline, deliveries, lambda: True)
+        taken = take(pipeline, deliveries, lambda: True, at_rest=True)
         account.add(taken.processed)
         failed = set(taken.failed)
         left += [each for each in some if each.id in failed]

@@ -10,7 +10,14 @@ from msgspec import Struct
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
 from sesight.domain.leaving import ORIGIN as LINK
-from sesight.ingest.envelope import Envelope, is_plain, open_envelope, open_notification
+from sesight.ingest.envelope import (
+    INBOUND,
+    Envelope,
+    is_inbound,
+    is_plain,
+    open_envelope,
+    open_notification,
+)
 from sesight.ingest.mending import mended
 from sesight.ingest.ses import read_event
 from sesight.ingest.ses_plain import read_plain
@@ -87,29 +94,24 @@ def _read_one(envelope: Envelope, known_sets: Collection[str], stream: str | Non
     origin, body, item = envelope.origin, envelope.body, envelope.item
     if envelope.nothing is not None:
         return Reading(origin, nothing=envelope.nothing, item=item)
-    if envelope.unreadable is not None:
-        return Reading(
-            origin,
-            unreadable=envelope.unreadable,
-            detail=envelope.detail,
-            body=body,
-            item=item,
-            stream=stream,
-        )
     try:
+        if envelope.unreadable is not None:
+            raise Unreadable(envelope.unreadable, envelope.detail)
         event = _event_in(body)
     except Unreadable as error:
+        if is_inbound(body):
+            return Reading(origin, nothing=INBOUND, item=item)
         return Reading(
             origin, unreadable=error.reason, detail=str(error), body=body, item=item, stream=stream
         )
-    if event is None:
-        return Reading(origin, nothing="setup-message", item=item)
+    if isinstance(event, str):
+        return Reading(origin, nothing=event, item=item)
     if event.configuration_set in known_sets:
         body = b""
     return Reading(origin, event=event, body=body, item=item, stream=stream)
 
 
-def _event_in(body: bytes) -> Event | None:
+def _event_in(body: bytes) -> Event | str:
     event = read_plain(body)
     if event is not None:
         return event

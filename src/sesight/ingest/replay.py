@@ -53,6 +53,18 @@ class Summary(Struct, rename="camel", omit_defaults=True):
     reasons: dict[str, int]
     frozen: list[FrozenDay] = []
 
+    @property
+    def has_events(self) -> bool:
+        """Return whether any event was read, taken or not."""
+        return not (_TAKEN.isdisjoint(self.dispositions) and _NOT_TAKEN.isdisjoint(self.reasons))
+
+
+_TAKEN = frozenset({"created", "updated", "duplicate", "expired", "erased"})
+_NOT_TAKEN = frozenset(
+    {"ignored-set", "unknown-account", "unknown-set", "unrouted", "future-send-time", "store"}
+)
+"""Reasons for which an event that was read is not taken; the others are of bodies without one."""
+
 
 class Account:
     """What became of readings so far, and since when."""
@@ -119,7 +131,7 @@ def replay(
         with closing(reading) as portions:
             for portion in portions:
                 if portion.readings:
-                    account.add(pipeline.process(portion.readings))
+                    account.add(pipeline.process(portion.readings, at_rest=True))
                 failed = failed or portion.failed
                 if progress is not None:
                     progress(portion.done, account.read)

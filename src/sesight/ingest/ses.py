@@ -32,6 +32,7 @@ from sesight.domain.event import (
 from sesight.domain.link import link_key, tag_key
 from sesight.domain.outcome import SUPPRESSION_SUB_TYPES
 from sesight.domain.text import DAY, LONG, clean, instant, network
+from sesight.ingest.envelope import INBOUND
 from sesight.ingest.ses_mail import (
     Mail,
     OddMail,
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_DELIVERY = 14 * DAY
+
+LAST_EVENT = 3_653 * DAY
+"""Milliseconds from the send beyond which an event's own time (ten years later) is no time."""
 
 
 class _Body(Struct, rename="camel", gc=False):
@@ -77,11 +81,15 @@ _decode = msgspec.json.Decoder(_Body).decode
 _decode_odd = msgspec.json.Decoder(_OddBody).decode
 
 
-def read_event(body: bytes | str) -> Event | None:
+SETUP = "setup-message"
+"""Why there is no event in what SES says when notifications are set up."""
+
+
+def read_event(body: bytes | str) -> Event | str:
     """Read one SES event or feedback notification.
 
-    Returns None for SES's own set-up message, which says nothing about mail. Raises Unreadable,
-    whose reason is the code the body is quarantined under.
+    Returns a code where it says nothing of mail that was sent: SES's own set-up message, or mail that
+    it received. Raises Unreadable, whose reason is the code the body is quarantined under.
     """
     try:
         decoded = _decode(body)
@@ -94,7 +102,7 @@ def read_event(body: bytes | str) -> Event | None:
     return _read(decoded)
 
 
-def _read_odd(body: bytes | str) -> Event | None:
+def _read_odd(body: bytes | str) -> Event | str:
     try:
         return _read(_decode_odd(body))
     except msgspec.ValidationError as error:
@@ -103,11 +111,13 @@ def _read_odd(body: bytes | str) -> Event | None:
         raise Unreadable("not-json", f"The body is not JSON: {error}") from None
 
 
-def _read(decoded: _Body) -> Event | None:
+def _read(decoded: _Body) -> Event | str:
     named = decoded.event_type if decoded.event_type is not None else decoded.notification_type
+    if decoded.event_type is None and _fold_name(str(named)) == "received":
+        return INBOUND
     if decoded.mail is None:
         if decoded.notification_type == "AmazonSnsSubscriptionSucceeded":
-            return None
+            return SETUP
         raise Unreadable("not-an-event", "The body has no `mail` object, so it is no SES event.")
     if type(named) is not str:
         raise Unreadable("not-an-event", "Neither eventType nor notificationType names an event.")
@@ -128,7 +138,10 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _when(value: object, sent_at: int) -> tuple[int, str | None]:
-    return instant(value) or (sent_at, "sent")
+    found = instant(value)
+    if found is None or found[0] > sent_at + LAST_EVENT:
+        return sent_at, "sent"
+    return found
 
 
 def _millis(value: object) -> int | None:

@@ -25,7 +25,7 @@ from sesight.domain.event import (
     Send,
 )
 from sesight.domain.text import LONG, clean, network, usual_instant
-from sesight.ingest.ses import LONGEST_DELIVERY, link_of
+from sesight.ingest.ses import LAST_EVENT, LONGEST_DELIVERY, link_of
 from sesight.ingest.ses_mail import own_pair, sender_of
 
 
@@ -116,13 +116,14 @@ def read_plain(body: bytes | str) -> Event | None:
     to, spelling, mailable = address(mail.destination[0])
     if not mailable:  # nobody, or several in one text
         return None
+    latest = sent_at + LAST_EVENT
     occurrence: Send | Delivery | Open | Click
     if type(found) is _SendBody:
         occurrence = Send(sent_at)
     elif type(found) is _DeliveryBody:
         said = found.delivery
         at = usual_instant(said.timestamp)
-        if at is None or said.recipients != mail.destination:
+        if at is None or at > latest or said.recipients != mail.destination:
             return None
         millis = said.processing_time_millis
         if millis is not None and not 0 <= millis <= LONGEST_DELIVERY:
@@ -131,7 +132,7 @@ def read_plain(body: bytes | str) -> Event | None:
     else:
         seen = found.open if type(found) is _OpenBody else found.click
         at = usual_instant(seen.timestamp)
-        if at is None:
+        if at is None or at > latest:
             return None
         agent = clean(seen.user_agent, LONG)
         ip = network(seen.ip_address) if seen.ip_address is not None else None

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.ports import Key, Quarantined
+from sesight.domain.ports import QUARANTINE_BODIES, QUARANTINE_BYTES, Key, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.suppression import Suppression
 from sesight.store import backfill, totals
@@ -21,10 +21,6 @@ from sesight.store.rowid import LATEST, SENT_SHIFT, address_key, end_id, first_i
 
 CHUNK = 500
 """Values in one IN list; the SQL text for a full one is prepared once."""
-
-ROOM_ROWS = 10_000
-ROOM_BYTES = 64 << 20
-"""Bodies, and their bytes, that the quarantine holds of one reason."""
 
 read_suppression = msgspec.msgpack.Decoder(Suppression).decode
 read_quarantined = msgspec.msgpack.Decoder(Quarantined).decode
@@ -136,12 +132,12 @@ class SqliteView:
             )
         ]
 
-    def room(self, reason: str) -> int:
-        """Return how many more bodies of this reason the quarantine takes."""
+    def room(self, reason: str) -> tuple[int, int]:
+        """Return how many more bodies of this reason the quarantine takes, and how many bytes."""
         rows, size = self._connection.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM quarantine WHERE reason = ?", (reason,)
         ).fetchone()
-        return max(ROOM_ROWS - rows, 0) if size < ROOM_BYTES else 0
+        return QUARANTINE_BODIES - rows, QUARANTINE_BYTES - size
 
     def is_frozen(self, stream: str, day: int, live_from: int) -> bool:
         """Return whether the totals of a send day are final; see the port."""

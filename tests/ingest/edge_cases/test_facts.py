@@ -284,7 +284,7 @@ def test_39_variants_of_types(name: str, written: str, expected: str) -> None:
         ({"eventType": None}, "quarantined not-an-event"),
         ({"eventType": 5}, "quarantined not-an-event"),
         ({"eventType": ["Send"]}, "quarantined not-an-event"),
-        ({"eventType": GONE, "notificationType": "Received"}, "quarantined unknown-type"),
+        ({"eventType": GONE, "notificationType": "Received"}, "ignored inbound-mail"),
         ({"eventType": GONE, "notificationType": "Send"}, "created"),
         ({"eventType": ""}, "quarantined unknown-type"),
     ],

@@ -9,6 +9,8 @@ import pytest
 from sesight.domain.event import Click, Delivery, DeliveryDelay, Open, Reject, Subscription
 from sesight.domain.outcome import Outcome, facts
 from sesight.domain.text import DAY, HOUR
+from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.quarantine import Retried, retry
 from sesight.ingest.reading import read
 from tests.builders import NOW
 from tests.payload import GONE, body, payload, raw
@@ -157,6 +159,46 @@ def test_47_machines(reception: Reception, name: str, said: dict[str, int]) -> N
     assert {k: n for k, n in reception.totals().items() if k not in delivered} == said
     key = name.partition("_")[0]
     assert reception.record(message, ANA).timeline[-1].agent == payload(name)[key]["userAgent"]
+
+
+FUTURE = {"mail.timestamp": "2099-01-01T00:00:00.000Z"}
+
+
+def test_44_a_send_time_in_the_future(reception: Reception) -> None:
+    """An event of a message that was not sent yet waits in the quarantine, whatever comes first, so that
+    no list is led by it; what it says of an address holds at once. It is taken once its time has come.
+    """
+    bounced = payload("bounce_permanent_general", FUTURE)
+    [to] = [each["emailAddress"] for each in bounced["bounce"]["bouncedRecipients"]]
+    waits = "quarantined future-send-time"
+    told = [body("send", FUTURE), json.dumps(bounced).encode(), raw("delivery.json")]
+    assert reception.take(*told) == [waits, waits, "created"]
+    assert reception.take(told[0]) == [waits]
+    assert reception.suppressed(to) == "bounced"
+    assert reception.totals()["recipients"] == 1
+    assert [bool(each.body) for each in reception.store.quarantine(9)] == [True, True]
+    reception.now = 4_070_908_800_000 - DAY - 1
+    assert again(reception).released == 0
+    reception.now += 1
+    assert again(reception).dispositions == {"created": 1, "updated": 1}
+    assert reception.quarantine() == []
+
+
+def again(reception: Reception) -> Retried:
+    """Try the quarantined bodies again."""
+    pipeline = Pipeline(reception.store, reception.rules, lambda: reception.now, None)
+    return retry(reception.store, pipeline, reception.rules.known_sets)
+
+
+@pytest.mark.parametrize(
+    "at", ["2036-11-20T00:00:00.000Z", "2099-01-01T00:00:00.000Z", "9999-12-31T00:00:00Z"]
+)
+def test_44_an_event_long_after_its_message(at: str) -> None:
+    """A time ten years after the send is no usable one: the event has the send time, flagged."""
+    for name, kind in (("delivery", Delivery), ("open", Open), ("click", Click)):
+        held = told(name, kind, timestamp=at)
+        assert (held.at, held.clock) == (SENT_AT, "sent")
+    assert told("delivery", Delivery, timestamp="2031-11-20T00:00:00.000Z").clock is None
 
 
 def test_48_a_click_is_no_unsubscribe(reception: Reception) -> None:

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.ports import Quarantined
+from sesight.domain.ports import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined
 from sesight.store.dynamo.calls import Calls, between, equals
 from sesight.store.dynamo.items import Item
 from sesight.store.dynamo.tables import EXPIRES
 from sesight.store.lists import QUARANTINE_MS
-from sesight.store.view import ROOM_BYTES, ROOM_ROWS
 
 COUNT = "QUARANTINE-COUNT"
 UNROUTED = "unrouted"
@@ -261,10 +260,10 @@ class Quarantine:
         bodies, _ = self._counted(equals(pk=COUNT))
         return {reason: n for reason, n in bodies.items() if n > 0}
 
-    def room(self, reason: str) -> int:
-        """Return how many more bodies of this reason there is room for."""
+    def room(self, reason: str) -> tuple[int, int]:
+        """Return how many more bodies of this reason there is room for, and how many bytes."""
         bodies, sizes = self._counted(between(("pk", COUNT), ("sk", reason, f"{reason}#~")))
-        return 0 if sizes[reason] >= ROOM_BYTES else max(ROOM_ROWS - bodies[reason], 0)
+        return QUARANTINE_BODIES - bodies[reason], QUARANTINE_BYTES - sizes[reason]
 
     def _counted(self, counts: Mapping[str, Any]) -> tuple[Counter[str], Counter[str]]:
         """Return how many bodies there are and how many bytes, by reason, of some counts. One without
@@ -296,7 +295,7 @@ class Quarantine:
 
     def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
         """Return unrouted bodies of any of the messages."""
-        if self.room(UNROUTED) == ROOM_ROWS:
+        if self.room(UNROUTED)[0] == QUARANTINE_BODIES:
             return []
         keys = [(self._table, _key(f"AWAITED#{name}", "-")) for name in sorted(set(message_ids))]
         waited = self._calls.get_many(keys, consistent=True)

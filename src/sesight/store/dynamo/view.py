@@ -207,8 +207,8 @@ class DynamoView:
             return False
         return any(held.id not in self._bodies for held in self._quarantine.awaiting(self._awaited))
 
-    def room(self, reason: str) -> int:
-        """Return how many more bodies of this reason the quarantine takes."""
+    def room(self, reason: str) -> tuple[int, int]:
+        """Return how many more bodies of this reason the quarantine takes, and how many bytes."""
         return self._quarantine.room(reason)
 
     def is_frozen(self, stream: str, day: int, live_from: int) -> bool:
