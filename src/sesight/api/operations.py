@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Total, meta_of
+from sesight.api.answers import Meta, Missing, Total, meta_of
 from sesight.api.operation import read
 from sesight.api.parameters import DEFAULT_LIMIT, Limit, only_known
 from sesight.api.problem import InvalidParameter
@@ -95,7 +95,9 @@ class QuarantineEntry(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class QuarantineList(Struct, frozen=True, rename="camel", kw_only=True):
-    """Quarantined bodies, newest first; `total` is of the reason asked for."""
+    """Quarantined bodies, newest first, up to `limit`; `total` is of the reason asked for, and
+    `meta.partial` names `older-bodies` that are not listed.
+    """
 
     data: list[QuarantineEntry]
     total: Total | None
@@ -189,6 +191,17 @@ def quarantine(
         raise InvalidParameter("reason", f"reason: there is no {reason!r}.", allowed=known)
     found = services.store.quarantine(limit or DEFAULT_LIMIT, reason)
     total = counts.get(reason, 0) if reason is not None else sum(counts.values())
+    older = [
+        Missing(
+            part="quarantine",
+            reason="older-bodies",
+            as_of=iso(found[-1].at),
+            covered=len(found),
+            of=total,
+        )
+        for _ in found[:1]
+        if total > len(found)
+    ]
     return QuarantineList(
         data=[
             QuarantineEntry(
@@ -206,5 +219,5 @@ def quarantine(
         next_cursor=None,
         newer_cursor=None,
         searched_to=None,
-        meta=meta_of(services, list(services.counting.streams)),
+        meta=meta_of(services, list(services.counting.streams), partial=older),
     )

@@ -88,8 +88,9 @@ class SuppressedAddress(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class SuppressedAddresses(Struct, frozen=True, rename="camel", kw_only=True):
-    """Suppressed addresses in order of the address. `total` counts those that block, a stream's each;
-    it is known without a prefix. A page may be short; only a null `nextCursor` is the end.
+    """Suppressed addresses in order of the address. `total` counts what is listed; of a list of several
+    pages it is known only without a prefix, and not `exact` where more than one stream has some. A page
+    may be short; only a null `nextCursor` is the end.
     """
 
     data: list[SuppressedAddress]
@@ -154,19 +155,35 @@ def suppressions(
     (found, last), _ = fitting(
         services.answer_bytes, limit or DEFAULT_LIMIT, page_of, lambda each: map(weight, each[0])
     )
+    # one whose time is over counts until the writer finds the time to see it
+    rows = [row for row in found if wanted is None or row.active is wanted]
+    total: Total | None = None
+    if cursor is None and last is None:
+        total = Total(len(rows), exact=True)
+    elif wanted and not begins:
+        total = _total(services, streams, reason)
     return Response(
         SuppressedAddresses(
-            # one whose time is over counts until the writer finds the time to see it
-            data=[row for row in found if wanted is None or row.active is wanted],
-            total=None
-            if begins or wanted is not True
-            else Total(sum(_counts(services, streams, reason).values()), exact=True),
+            data=rows,
+            total=total,
             next_cursor=_sealed(services, last, question),
             newer_cursor=None,
             searched_to=None,
             meta=meta_of(services, streams),
         )
     )
+
+
+def _total(services: Services, streams: Sequence[str], reason: str | None) -> Total | None:
+    """Return how many addresses a list of several pages has. What is suppressed in several streams is
+    listed once and counted in each, so that the most of one stream is what there is at least.
+    """
+    by_stream: Counter[str] = Counter()
+    for (name, _, _), active in _counts(services, streams, reason).items():
+        by_stream[name] += active
+    if services.store.suppressions_due(services.clock(), 1):
+        return None  # counted still, and not listed any more
+    return Total(max(by_stream.values(), default=0), exact=len(+by_stream) <= 1)
 
 
 def _sealed(services: Services, last: str | None, question: str) -> str | None:
