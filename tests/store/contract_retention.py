@@ -164,6 +164,23 @@ class Clocks:
         assert all_of(store.sending, "b") == [intent]
         store.close()
 
+    def test_newest(self, reopen: Callable[..., Store]) -> None:
+        """What a clock that was ahead took in is the newest until that is known, and not for ever."""
+        clock = Clock(NOW)
+        store = reopen(clock=clock)
+        put(store, newest_at=NOW, event_at=NOW - 5_000)
+        store.sweep(NOW, 9)
+        put(store, newest_at=NOW + 200 * DAY)
+        assert store.newest_at() == NOW + 200 * DAY
+        assert store.retention.believed(store.newest_at()) == NOW
+        store.sweep(NOW + 200 * DAY, 9)
+        clock.now = NOW + HOUR
+        store.sweep(clock.now, 9)
+        assert store.newest_at() == NOW - 5_000
+        put(store, newest_at=clock.now)
+        assert store.newest_at() == clock.now
+        store.close()
+
     def test_ahead_for_long(self, reopen: Callable[..., Store]) -> None:
         """A clock that is ahead for days is not believed while what SES says contradicts it."""
         clock = Clock(NOW)

@@ -371,7 +371,7 @@ class App:
             clock=self.clock,
             limit=self.settings.intake.limit,
         )
-        self.metrics.watch(lambda: intake.depth, self.store.newest_at)
+        self.metrics.watch(lambda: intake.depth, self.newest_at)
         return intake
 
     async def start_writer(self, intake: Intake, gone: Callable[[], None]) -> None:
@@ -426,13 +426,20 @@ class App:
         self.store.idle()
         return swept
 
+    def newest_at(self) -> int | None:
+        """Return when the newest applied event was taken in, by a clock that is to be believed: by another
+        an open message would be taken as unsent, and sent again.
+        """
+        at = self.store.newest_at()
+        return None if at is None else self.store.retention.believed(at)
+
     def health(self) -> IntakeHealth:
         """Return how intake is."""
         from sesight.api.services import Intake as IntakeHealth
 
         intake = self.intake
         seen = Seen(
-            newest_at=self.store.newest_at(),
+            newest_at=self.newest_at(),
             waiting=intake.depth if intake is not None else None,
             limit=self.settings.intake.limit,
             quarantined=self.store.quarantine_counts(),

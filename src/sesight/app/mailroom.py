@@ -138,7 +138,7 @@ class Mailroom:
             pace=place.pace,
             streams=app.counting.streams,
             find=self._find,
-            newest_at=app.store.newest_at,
+            newest_at=app.newest_at,
             guard=self.guard,
             listed=place.account_list.listed if settings.account_list else None,
             clock=app.clock,

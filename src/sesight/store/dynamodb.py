@@ -61,6 +61,7 @@ from sesight.store.dynamo.view import DynamoView
 from sesight.store.filters import PATIENCE
 from sesight.store.lists import LAST, QUARANTINE_MS
 from sesight.store.retention import (
+    AHEAD,
     DEFAULT_DAYS,
     Look,
     Retention,
@@ -588,7 +589,13 @@ class DynamoStore:
 
     def _note_look(self, state: State, now: int) -> None:
         before = state.look or Look(self._notes.noted("newest_at") or now)
-        self._notes.note_look(looked(before, now, self._notes.noted("event_at")))
+        event_at = self._notes.noted("event_at")
+        look = looked(before, now, event_at)
+        self._notes.note_look(look)
+        if (
+            look.doubted_from is None
+        ):  # what a clock that was ahead took in is not the newest for ever
+            self._notes.lower_newest(event_at or now, now + AHEAD)
 
     def shorten(self, days: int) -> Setting:
         """Have records kept for fewer days from the day that is returned on; it can be taken back until

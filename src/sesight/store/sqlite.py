@@ -605,6 +605,13 @@ def _look(connection: sqlite3.Connection, now: int) -> State:
     look = looked(state.look or Look(now), now, found[0] if found else None)
     names = ("known_at", "doubted_from", "doubted_at", "doubted_event_at")
     connection.executemany("DELETE FROM meta WHERE name = ?", [(name,) for name in names])
+    if (
+        look.doubted_from is None
+    ):  # what was taken in by a clock that was ahead is not the newest for ever
+        connection.execute(
+            "UPDATE meta SET value = ? WHERE name = 'newest_at' AND value > ?",
+            (found[0] if found else now, now + AHEAD),
+        )
     connection.executemany(
         "INSERT INTO meta (name, value) VALUES (?, ?)",
         [(name, value) for name, value in zip(names, look, strict=True) if value is not None],

@@ -147,6 +147,17 @@ class Notes:
         self._note("newest_at", at, "<")
         self._newest = at
 
+    def lower_newest(self, at: int, limit: int) -> None:
+        """Note an intake time instead of one that is beyond a limit."""
+        self._update(
+            self._key(META, "newest_at"),
+            UpdateExpression="SET #value = :value",
+            ConditionExpression="#value > :limit",
+            ExpressionAttributeNames={"#value": "value"},
+            ExpressionAttributeValues={":value": {"N": str(at)}, ":limit": {"N": str(limit)}},
+        )
+        self._newest = min(self._newest, at)
+
     def note_event(self, at: int) -> None:
         """Note a time that SES said; the latest stays. Only who sweeps asks for it."""
         if self._sweeps and at - self._event >= NEWEST_STEP:
