@@ -281,3 +281,15 @@ def test_backfill_of_frozen_days(sesight: Sesight, history: Traffic, tmp_path: P
     assert {key: n for key, n in after.items() if (key[0], key[2]) in days} == before
     others = {key: n for key, n in true(history.truth).items() if (key[0], key[2]) not in days}
     assert {key: n for key, n in after.items() if (key[0], key[2]) not in days} == others != {}
+
+
+def test_backfill_of_what_waited(sesight: Sesight, history: Traffic, tmp_path: Path) -> None:
+    """What a backfill put in quarantine is taken by another try that backfills too."""
+    (tmp_path / "before.toml").write_text(
+        '[[streams]]\nid = "outreach"\nlabel = "Outreach"\nkind = "marketing"\n'
+        'configuration_set = "outreach-tracking"\n'
+    )
+    first = sesight("replay", history.file, "--backfill", "--config", "before.toml", "--json")
+    assert first.json["reasons"]["unknown-set"] > 50
+    assert sesight("quarantine", "retry", "--backfill").code == 0
+    assert held(tmp_path / "sesight.db") == true(history.truth)

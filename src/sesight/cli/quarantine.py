@@ -108,6 +108,12 @@ def _printable(text: str) -> str:
 @quarantine.command()
 def retry(
     reason: Reason = None,
+    backfill: Annotated[
+        bool,
+        typer.Option(
+            "--backfill", help="Take events past retention too, as `replay --backfill` does."
+        ),
+    ] = False,
     config: Config = None,
     store: StoreUrl = None,
     as_json: Json = False,
@@ -121,7 +127,7 @@ def retry(
 
     with (
         interruptible("Stopped. What was taken is kept: retry again for the rest."),
-        opened(config, store) as app,
+        opened(config, store, backfill=backfill) as app,
         screen.bar("Trying again", shown=not as_json) as bar,
     ):
         found = again(
