@@ -1,13 +1,17 @@
 """The Lambda functions over AWS's own DynamoDB engine: events in, rollups, upkeep, the API."""
 
 import base64
+import csv
+import io
 import json
 import logging
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -22,7 +26,7 @@ from sesight.domain.text import DAY, iso
 from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
 from sesight.send.secrets import SesSecrets
 from sesight.send.unsubscribe import Tokens
-from sesight.settings import SendingSettings, ServerSettings
+from sesight.settings import SendingSettings, ServerSettings, Settings, StoreSettings
 from sesight.simulation.plan import Plan
 from sesight.simulation.traffic import generate
 from sesight.store.dynamo.calls import GRACE
@@ -30,7 +34,7 @@ from sesight.store.dynamo.connection import session_of
 from sesight.store.dynamodb import DynamoStore
 from sesight.store.rollup_feed import Aggregator
 from tests.aws import client
-from tests.builders import NOW
+from tests.builders import NOW, fill, sent
 from tests.invocation import (
     Context,
     event_loop,
@@ -774,6 +778,40 @@ def test_origins(url: str, origin: str, status: int) -> None:
         answer = gateway(app)(asked, Context())
     app.close()
     assert answer["statusCode"] == status
+
+
+def test_long_answers(tmp_path: Path) -> None:
+    """What is longer than Lambda takes (6 MB) comes in parts: a file with a link to the next, a page of
+    JSON with its cursor. No row is missing or twice.
+    """
+    settings = Settings(
+        store=StoreSettings(url=f"sqlite:///{tmp_path / 'sesight.db'}"), recipient_key="07" * 32
+    )
+    app = App(settings, clock=lambda: NOW, lasting=False)
+    about = {"tags": {f"tag-{n}": "é" * 200 for n in range(16)}}
+    ids = [f"m{n:04}" for n in range(1_200)]
+    fill(app.store, [sent(message=id_, sent_at=NOW - n, **about) for n, id_ in enumerate(ids)])
+    parts, asked = [], {"format": "csv"}
+    with event_loop():
+        handler = gateway(app)
+        while True:
+            answer = handler(http_event("/messages", asked), Context())
+            assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
+            assert len(json.dumps(answer)) < 6_000_000
+            parts.append(list(csv.DictReader(io.StringIO(answer["body"], newline=""))))
+            if "link" not in answer["headers"]:
+                break
+            following = answer["headers"]["link"].partition(">")[0].removeprefix("<?")
+            asked = dict(parse_qsl(following))
+            assert asked["cursor"] == answer["headers"]["sesight-next-cursor"]
+        page = handler(http_event("/messages", {"limit": "500"}), Context())
+    assert [row["messageId"] for part in parts for row in part] == ids
+    assert len(parts) > 2
+    assert len(json.dumps(page)) < 6_000_000
+    listed = json.loads(page["body"])
+    assert [row["messageId"] for row in listed["data"]] == ids[: len(listed["data"])]
+    assert listed["nextCursor"] is not None
+    app.close()
 
 
 def test_head(ask: Callable[..., dict]) -> None:
