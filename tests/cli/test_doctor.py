@@ -201,6 +201,7 @@ def test_a_damaged_store(sesight: Sesight, traffic: Traffic, tmp_path: Path) -> 
     that it passes.
     """
     assert sesight("replay", traffic.file).code == 0
+    assert sesight("backup", "whole.db").code == 0
     broken(tmp_path / "sesight.db")
     (line,) = [each for each in sesight("doctor", "--json").json if each["what"] == "store"]
     asked = sesight("tracking")
@@ -212,3 +213,5 @@ def test_a_damaged_store(sesight: Sesight, traffic: Traffic, tmp_path: Path) -> 
         assert "damaged" in each.err
         assert "sesight.db" in each.err
         assert "again in a few seconds" not in each.err
+    restored = sesight("restore", "whole.db", "--force")
+    assert (restored.code, sesight("recount").code) == (0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,8 @@ from sesight.cli.options import Config, Json, StoreUrl
 from sesight.domain.errors import SesightError, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sesight.settings import Settings
 
 PART = ".partial"
@@ -100,7 +102,7 @@ def restore(
     if not target.absolute().parent.is_dir():
         raise SettingsError(f"There is no folder {target.parent} for the store: make it first.")
     part = target.with_name(target.name + PART)
-    with interruptible("Stopped. The store is as it was."):
+    with interruptible("Stopped. The store is as it was."), _alone(target):
         try:
             with screen.bar("Checking", shown=not as_json):
                 _remove(part)
@@ -120,6 +122,23 @@ def restore(
         put(msgspec.json.encode({"path": str(target), "bytes": target.stat().st_size}))
     else:
         print(f"{target} is the store of {path} now.")
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Let no server begin to serve a store, and none serve it. Raises SettingsError if one does."""
+    from sesight.store.file import lock
+
+    try:
+        held = lock(target)
+    except SettingsError:
+        raise SettingsError(
+            f"Another process uses {target}: stop it first, then restore."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def _check(part: Path, path: Path, settings: Settings) -> None:

@@ -126,7 +126,7 @@ def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
 
     damage = app.store.damage()
     if damage is not None:
-        said = f"{file} is damaged: {damage}. Stop what uses it and restore a backup: sesight restore FILE"
+        said = f"{file} is damaged: {damage}. Stop what uses it and restore a backup: sesight restore FILE --force"
         yield Finding("store", False, said)
         return
     newest, waiting = app.store.newest_at(), sum(app.store.quarantine_counts().values())

@@ -52,7 +52,10 @@ _WAYS_OUT = {
 }
 """What to do about what SQLite says, by its primary code."""
 
-_DAMAGED = "The store {path} is damaged ({error}): stop what uses it and restore a backup, sesight restore FILE."
+_DAMAGED = (
+    "The store {path} is damaged ({error}): stop what uses it and restore a backup, "
+    "sesight restore FILE --force."
+)
 
 
 @contextmanager
