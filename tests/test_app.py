@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from sesight.app import SWEEP_MS, App
+from sesight.domain.decision import Wish
 from sesight.domain.errors import SettingsError
+from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.text import DAY
-from sesight.settings import Settings, StoreSettings
+from sesight.send.secrets import SesSecrets
+from sesight.settings import SendingSettings, Settings, StoreSettings
 from tests.builders import NOW, delivery, fill
 
 
@@ -37,6 +40,28 @@ def test_first_sweep(tmp_path: Path) -> None:
     app.tidy()
     assert held(app) == days[1:]
     app.close()
+
+
+@pytest.mark.parametrize("first", ["a look at the list", "a sender"])
+def test_a_new_stream(tmp_path: Path, first: str) -> None:
+    """A stream that is new in the settings has what reaches it before its list is read or it sends."""
+    store = StoreSettings(url=f"sqlite:///{tmp_path / 'sesight.db'}")
+    before = App(Settings(store=store), clock=lambda: NOW)
+    before.suppressions.add([Wish(address="ana@contoso.example")], "add-00001")
+    before.close()
+    partners = Stream("partners", "Partners", "marketing", "partners-tracking")
+    sender = SesSecrets(stream="partners", from_address="news@example.com")
+    sending = SendingSettings(endpoint="http://127.0.0.1:9", senders=[sender])
+    settings = Settings(store=store, streams=[OUTREACH, FINANCE, partners], sending=sending)
+    after = App(settings, clock=lambda: NOW)
+    if first == "a sender":
+        after.mailroom.sender("partners")
+    else:
+        _ = after.suppressions
+    item = after.store.suppression("partners", "ana@contoso.example")
+    assert item is not None
+    assert item.counted == (NOW // DAY, "manual")
+    after.close()
 
 
 def test_no_key(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     if app.retention_differs is not None:
         _log.warning("%s", app.retention_differs)
     store.compact(now)
+    app.suppressions.inherit()
 
 
 @_in_time

@@ -264,9 +264,6 @@ class App:
         self.pipeline = Pipeline(
             self.store, self.rules, clock, _each(observers) if observers else None
         )
-        self.suppressions = Suppressions(
-            self.store, self.pipeline.decide, self.counting, settings.suppression, clock
-        )
         self._journal = journal
         self._secret_failed = secret_failed or self._count_secret_failure
         self.intake: Intake | None = None
@@ -302,6 +299,19 @@ class App:
         from sesight.ingest.metrics import Metrics
 
         return Metrics(self.clock)
+
+    @cached_property
+    def suppressions(self) -> Suppressions:
+        """The suppression lists, of new streams too: they start with what reaches them.
+
+        While the store cannot be written they may be read, and nothing is sent.
+        """
+        found = Suppressions(
+            self.store, self.pipeline.decide, self.counting, self.settings.suppression, self.clock
+        )
+        with suppress(StoreUnavailable):
+            found.inherit()
+        return found
 
     @property
     def known_sets(self) -> frozenset[str]:

@@ -130,6 +130,7 @@ class Mailroom:
 
     def _made(self, stream: str) -> Sender:
         app, settings = self._app, self._settings
+        app.suppressions.inherit()  # before anything is sent
         place = self._place(app.secrets.get_ses_secrets(stream).region)
         return Sender(
             log=app.log,

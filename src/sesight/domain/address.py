@@ -66,6 +66,30 @@ def address_or_domain(text: str) -> Mailbox:
     return (key[1:], spelling and spelling[1:], True) if mailable else _as_spelled(bare)
 
 
+def other_keys(key: str, spelling: str | None) -> set[str]:
+    """Return the keys under which an address is known today that an earlier version kept under `key`,
+    given how it was spelled: that did not map domains by UTS 46.
+    """
+    texts = {spelling or key, _unicode_domain(key)}
+    found = [address_or_domain(text) for text in texts]
+    return {other for other, _, mailable in found if mailable and other != key}
+
+
+def _unicode_domain(key: str) -> str:
+    """Return a key with the domain that its Punycode stands for, also where that is no valid one."""
+    if "xn--" not in key:
+        return key
+    local, at, domain = key.rpartition("@")
+    try:
+        labels = [
+            label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
+            for label in domain.split(".")
+        ]
+    except UnicodeError:
+        return key
+    return f"{local}{at}{'.'.join(labels)}"
+
+
 def domain_of(key: str) -> str | None:
     """Return the domain of a key, None of one that is no address."""
     found, _, mailable = address(key)

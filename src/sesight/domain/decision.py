@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -105,7 +106,18 @@ class Restoring(Struct, frozen=True, kw_only=True):
     stream: str
 
 
-Decision = Addition | Lifting | Restoring
+class Inheritance(Struct, frozen=True):
+    """That a stream takes over causes and removals of an address, as they are in another list or under
+    another key.
+    """
+
+    stream: str
+    address: str
+    causes: tuple[Cause, ...]
+    removals: tuple[Removal, ...] = ()
+
+
+Decision = Addition | Lifting | Restoring | Inheritance
 
 
 class Change(NamedTuple):
@@ -130,6 +142,10 @@ def decided(item: Suppression | None, stream: str, decision: Decision) -> Suppre
         spelling = least(found.spelling, decision.spelling)
         return found if spelling == found.spelling else replace(found, spelling=spelling)
     found = item or Suppression(stream, decision.address)
+    if isinstance(decision, Inheritance):
+        for cause in decision.causes:
+            found = with_cause(found, stream, decision.address, cause)
+        return reduce(with_removal, decision.removals, found)
     if isinstance(decision, Lifting):
         lifts = tuple(sorted(decision.lifts))
         return with_removal(found, Removal(decision.at, decision.change, lifts, decision.note))

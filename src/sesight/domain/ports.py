@@ -415,6 +415,14 @@ class Store(Protocol):
         """Return the first UTC send day (number) the store ever held, None while it is empty."""
         ...
 
+    def list_version(self, stream: str) -> int:
+        """Return the version that was noted of a stream's suppression list, 0 for none."""
+        ...
+
+    def note_list_version(self, stream: str, version: int) -> None:
+        """Note that a stream's suppression list has taken over what it should by a version."""
+        ...
+
     def held_days(self, stream: str, now: int) -> Iterable[int]:
         """Return the send days (numbers) of which records are still held: those not expired, and those
         held for a backfill, which no other answer shows.

@@ -27,6 +27,7 @@ from sesight.domain.decision import (
     told_of_addition,
 )
 from sesight.domain.errors import InvalidRequest
+from sesight.domain.inheritance import VERSION, inheritances
 from sesight.domain.suppression import active, foremost, keys_of
 from sesight.domain.suppression_file import BadRow, Blocked, rows_of
 
@@ -281,6 +282,27 @@ class Suppressions:
             for _, items in found
         ]
         return [list(rows_of(each, known)) for each in blocked], last
+
+    def inherit(self) -> None:
+        """Let streams that are new in the settings start with the suppressions whose scope reaches them,
+        and lists of an earlier version take over what they kept under other keys. Cut off, it may
+        simply be done again.
+        """
+        streams = self._counting.streams
+        new = [name for name in streams if self._store.list_version(name) < VERSION]
+        if not new:
+            return
+        listed = self.listed(tuple(streams))
+        while some := list(islice(listed, TOGETHER)):
+            self._decide(
+                [
+                    each
+                    for address, items in some
+                    for each in inheritances(address, items, streams, new)
+                ]
+            )
+        for name in new:
+            self._store.note_list_version(name, VERSION)
 
     # Asking
 

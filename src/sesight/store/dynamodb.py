@@ -527,6 +527,14 @@ class DynamoStore:
         """Return the first UTC send day the store ever held."""
         return self._notes.noted("first_day")
 
+    def list_version(self, stream: str) -> int:
+        """Return the version that was noted of a stream's suppression list; see the port."""
+        return self._notes.noted(f"list:{stream}") or 0
+
+    def note_list_version(self, stream: str, version: int) -> None:
+        """Note the version of a stream's suppression list; see the port."""
+        self._notes.note_list_version(stream, version)
+
     def held_days(self, stream: str, now: int) -> list[int]:
         """Return the send days of which records are held, in order."""
         if stream not in self.tables:

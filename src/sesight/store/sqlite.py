@@ -425,6 +425,15 @@ class SqliteStore:
         """Return the first UTC send day the store ever held."""
         return self._noted("first_day")
 
+    def list_version(self, stream: str) -> int:
+        """Return the version that was noted of a stream's suppression list; see the port."""
+        return self._noted(f"list:{stream}") or 0
+
+    def note_list_version(self, stream: str, version: int) -> None:
+        """Note the version of a stream's suppression list; see the port."""
+        with self._writing() as connection:
+            _note(connection, f"list:{stream}", version, "max")
+
     def held_days(self, stream: str, now: int) -> list[int]:
         """Return the send days of which records are held, in order."""
         day = live = self.live_from(now)

@@ -171,6 +171,10 @@ class Notes:
         self._note("first_day", day, ">")
         self._first = day
 
+    def note_list_version(self, stream: str, version: int) -> None:
+        """Note the version of a stream's suppression list; the latest stays."""
+        self._note(f"list:{stream}", version, "<")
+
     def _note(self, name: str, value: int, held: str) -> None:
         self._update(
             self._key(META, name),
