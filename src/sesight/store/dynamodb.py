@@ -235,7 +235,8 @@ class DynamoStore:
             changes = decide(view)
             if not changes.suppressions:
                 return
-            Commit(self._parts, view).round(changes)
+            if not Commit(self._parts, view).round(changes):
+                self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
         raise StoreUnavailable("Others change the same all the time.")
 
     def _await(self, written: Mapping[tuple[Key, str], int]) -> None:

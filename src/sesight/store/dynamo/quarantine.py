@@ -38,6 +38,9 @@ BYTES_TOGETHER = 3_000_000
 LARGEST = 390_000
 """Packed bytes that one item takes (DynamoDB: 400 KB)."""
 
+AT_ONCE = 300
+"""Bodies that are read at once to be removed, since the count has their size."""
+
 PARTS_KEPT_MS = 2 * QUARANTINE_MS
 """How long parts are kept where a process ended before it removed them."""
 
@@ -108,7 +111,11 @@ class Quarantine:
 
     def release(self, ids: Iterable[str]) -> None:
         """Remove bodies; those that are gone already are none of our business."""
-        left = list(ids)
+        every = iter(ids)
+        while some := list(itertools.islice(every, AT_ONCE)):
+            self._release(some)
+
+    def _release(self, left: list[str]) -> None:
         tries = self._calls.pauses()
         while left:
             there = self._find(left)

@@ -64,6 +64,7 @@ class RegisteredValues:
         """Return those of the values that have a row, or would."""
         known = self._known.setdefault(head, set())
         refused = self._refused.setdefault(head, set())
+        tries = self._calls.pauses()
         while True:
             unsure = [value for value in values if value not in known and value not in refused]
             if not unsure:
@@ -77,7 +78,8 @@ class RegisteredValues:
                 return known
             if not register:
                 return known | set(new[:room])
-            self._register(head, new[: min(room, TOGETHER)], count)
+            if not self._register(head, new[: min(room, TOGETHER)], count):
+                self._calls.wait(tries, "Others register values of the same scope all the time")
 
     def _look_up(self, head: Head, values: list[str]) -> tuple[int, set[str]]:
         """Return how many values have rows, and which of some."""
@@ -88,10 +90,12 @@ class RegisteredValues:
         count = next((int(item["n"]["N"]) for item in found if item["sk"]["S"] == COUNT), 0)
         return count, {by_key[item["sk"]["S"]] for item in found if item["sk"]["S"] != COUNT}
 
-    def _register(self, head: Head, values: list[str], count: int) -> None:
-        """Give values their rows, unless somebody else has changed the count meanwhile."""
+    def _register(self, head: Head, values: list[str], count: int) -> bool:
+        """Give values their rows, unless somebody else has changed the count meanwhile; return whether
+        they have them.
+        """
         if not values:
-            return
+            return True
         table, pk = self._place(head)
         nobody_came_between = "n = :n" if count else "attribute_not_exists(n)"
         bound: dict[str, Any] = {":more": {"N": str(len(values))}}
@@ -115,8 +119,9 @@ class RegisteredValues:
             reasons = error.response.get("CancellationReasons") or [{}]
             if reasons[0].get("Code") != "ConditionalCheckFailed":
                 raise
-        else:
-            self._known[head].update(values)
+            return False
+        self._known[head].update(values)
+        return True
 
     def _place(self, head: Head) -> tuple[str, str]:
         table = self._streams[head.stream].rollups.name
