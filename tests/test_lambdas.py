@@ -117,8 +117,9 @@ def test_send(url: str) -> None:
             assert len(ses.messages()) == 1
             (record,) = app.store.message(first["results"][0]["messageId"], now_ms())
             assert (record.recipient, record.campaign) == ("ana@example.org", "spring")
-            wrong = send({"template": "spring-launch"}, Context())
-            assert (wrong["status"], wrong["type"]) == (422, "invalid-request")
+            for nonsense in ({"template": "spring-launch"}, {"idempotencyKey": 7}, {}, [1], None):
+                wrong = send(nonsense, Context())
+                assert (wrong["status"], wrong["type"]) == (422, "invalid-request")
             asked.pop("idempotencyKey")
             status, told = app.ask(
                 "/api/outreach/send/jobs", {}, body=json.dumps(asked).encode(), key="job-1"
@@ -476,7 +477,7 @@ print(getattr(lambdas, name)(event, Context()))
 """
     events = {
         "outreach_events": sqs_event([body("delivery")]),
-        "rollups": {"Records": []},
+        "rollups": None,
         "api": http_event("/messages"),
     }
     assert _in_a_function(program, url, [name, events[name]], **LOADED[name])

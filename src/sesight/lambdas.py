@@ -137,7 +137,7 @@ def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """
     aggregator = _aggregator()
     aggregator.calls.remaining = _seconds_left(context)
-    applied = aggregator.take({"Records": [], **event})
+    applied = aggregator.take({"Records": [], **(event or {})})
     if applied.changes:
         _emit({}, {"AppliedChanges": applied.changes, "BadChanges": applied.bad})
     return {"state": {}}  # a windowed answer without a state counts as a failure
@@ -286,9 +286,13 @@ class Sending:
         whose answer was lost is not sent again when the function is invoked again with the same key.
         """
         self._store.while_there_is(_seconds_left(context))
-        asked = dict(event)
-        key = asked.pop("idempotencyKey", None)
+        asked: Any = event
+        key = None
+        if isinstance(event, dict):
+            asked = dict(event)
+            key = asked.pop("idempotencyKey", None)
         body = msgspec.json.encode(asked)
+        key = None if key is None else str(key)
         status, told = self._app.ask(f"/api{self._path}", {}, self._api, body=body, key=key)
         answer: dict[str, Any] = msgspec.json.decode(told)
         return {**answer, "status": status}
