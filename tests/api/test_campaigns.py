@@ -90,6 +90,8 @@ def test_card(ask) -> None:
         ("q=beta!", "beta"),
         ("q=nothing", ""),
         ("from=2026-11-23", "alpha"),
+        ("from=2026-11-22T12:00:59Z", "alpha beta"),  # a card tells the minute of a send
+        ("from=2026-11-22T12:01:00Z", "alpha"),
         ("to=2026-08-01", "delta"),
         ("from=2026-08-20&to=2026-09-10", "epsilon"),
         ("sort=campaign", "alpha beta delta epsilon gamma"),

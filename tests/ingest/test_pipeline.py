@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from sesight.domain.event import Accepted, Disposition, Event, Identity, Report, Send
+from sesight.domain.event import Accepted, Delivery, Disposition, Event, Identity, Report, Send
 from sesight.domain.ports import QUARANTINE_BODIES, Key
 from sesight.domain.text import DAY
 from sesight.ingest.batch import Processed
@@ -41,6 +41,24 @@ def test_highest_disposition() -> None:
         ("created", None),
         ("duplicate", None),
     ]
+
+
+def test_card_by_the_minute(reception: Reception) -> None:
+    """A card tells the minutes of the first and the last send and of the last event, so that it is not
+    another one after each event.
+    """
+    minute = (NOW - DAY) // 60_000 * 60_000
+    identity = Identity(minute + 59_999, tags=(("campaign_id", "a"),))
+    happened = (Send(minute + 59_999), Delivery(minute + 60_001))
+    reception.process(
+        [
+            Reading("file", Event("m-1", identity, (Report(ANA, one),), "outreach-tracking"))
+            for one in happened
+        ]
+    )
+    card = reception.store.card("outreach", "a")
+    times = (card.first_sent_at, card.last_sent_at, card.last_event_at)
+    assert times == (minute, minute, minute + 60_000)
 
 
 def test_whole_answer(reception: Reception) -> None:
