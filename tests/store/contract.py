@@ -775,7 +775,7 @@ class Lists:
         rooms = []
         look = lambda view: rooms.append((view.room("a"), view.room("b"))) or changes()  # noqa: E731
         store.transact(look)
-        put(store, quarantined=[Quarantined(f"{n}", "a", "", b"", n) for n in range(3)])
+        put(store, quarantined=[Quarantined(f"{n}", "a", "", b"{", n) for n in range(3)])
         put(store, quarantined=[Quarantined("big", "b", "", bytes(64 << 20), 1)])
         store.transact(look)
         whole = QUARANTINE_BODIES, QUARANTINE_BYTES
