@@ -3,6 +3,7 @@
 import pytest
 
 from sesight.domain.event import (
+    TAGS_KEPT,
     UNTAGGED,
     Bounce,
     Click,
@@ -20,6 +21,7 @@ from sesight.domain.event import (
     campaign_name,
     campaign_of,
     is_altered,
+    kept_tags,
     tag_value,
 )
 from tests.builders import NOW
@@ -133,3 +135,45 @@ def test_campaign_names() -> None:
         "b",
         "a",
     ]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u2003"])
+def test_blank_tags(blank: str) -> None:
+    """A tag that is blank is none: the next one names the campaign, and the first attempt is one."""
+    tags = (("campaign_attempt", blank), ("campaign_id", blank), ("campaign_name", "winter"))
+    assert campaign_of(tags) == "winter"
+    assert campaign_of((("campaign_id", blank), ("campaign_id", "b"))) == "b"
+    assert campaign_of((("campaign_id", blank),)) == UNTAGGED
+    assert tag_value(tags, "campaign_attempt") is None
+    assert campaign_name((("campaign_name", blank),)) is None
+
+
+def test_tags_that_are_kept() -> None:
+    """Of too many tags those that name and divide campaigns are kept first, then the least; kept in
+    parts they are the same as kept at once.
+    """
+    many = [(f"a{n:03d}", "x") for n in range(56)]
+    ours = [("campaign_id", "winter"), ("campaign_step", "2"), ("campaign", "w")]
+    kept = kept_tags([*many, *ours])
+    assert kept == tuple(sorted([*many[: TAGS_KEPT - 3], *ours]))
+    assert campaign_of(kept) == "winter"
+    assert kept_tags([*kept_tags([*ours[:1], *many]), *kept_tags([*many[20:], *ours[1:]])]) == kept
+    assert kept_tags(many[:3][::-1] * 2) == tuple(many[:3])
+
+
+@pytest.mark.parametrize(
+    ("kind", "statuses", "harder"),
+    [
+        ("Permanent", ("4.0.0", "5.1.1"), "5.1.1"),
+        ("Permanent", ("4.0.0", None), None),
+        ("Permanent", ("5.7.1", None), "5.7.1"),
+        ("Permanent", ("5.7.1", "5.1.1"), "5.1.1"),
+        ("Transient", ("4.2.2", None), "4.2.2"),
+        ("Transient", ("4.2.2", "5.1.1"), "5.1.1"),
+        ("Undetermined", ("odd", None), "odd"),
+    ],
+)
+def test_the_harder_status(kind: str, statuses: tuple[str | None, ...], harder: str | None) -> None:
+    """Of two reports of one bounce the status holds that is the harder for its recipient."""
+    one, other = (Bounce(NOW, kind=kind, status=status) for status in statuses)
+    assert (one.harder(other), other.harder(one)) == (harder, harder)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import lru_cache
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EVERYBODY = "*"
 """The recipient of a record that belongs to a message and to none of its recipients."""
@@ -23,7 +26,18 @@ CAMPAIGN_TAGS = ("campaign_id", "campaign_name", "campaign")
 """Tags that name a campaign; the first one present wins."""
 
 TAGS_KEPT = 50
-"""Tag pairs kept of a record, the least ones; SES publishes no maximum."""
+"""Tag pairs kept of a record; SES publishes no maximum. See `kept_tags`."""
+
+_KEPT_FIRST = frozenset(
+    (
+        *CAMPAIGN_TAGS,
+        "campaign_attempt",
+        "campaign_month",
+        "campaign_step",
+        "campaign_type",
+        "campaign_variant",
+    )
+)
 
 
 class EventType(StrEnum):
@@ -131,6 +145,9 @@ class Delivery(Occurrence, frozen=True, gc=False, tag=3):
     RANK = 3
 
 
+_HARDNESS = {"5": 0}
+
+
 class Bounce(Occurrence, frozen=True, gc=False, tag=4):
     """`kind` and `sub_type` are SES's words verbatim; `final` the address that bounced if not the one sent to."""
 
@@ -145,6 +162,21 @@ class Bounce(Occurrence, frozen=True, gc=False, tag=4):
     type = EventType.BOUNCE
     RANK = 4
     KEY = ("kind", "sub_type")
+
+    def harder(self, other: Bounce) -> str | None:
+        """Return the status of two reports of one bounce that is the harder for its recipient, so
+        that who is named twice has not the milder.
+        """
+        # without a status a permanent bounce is one, and any other may be an auto-reply
+        nothing = 1 if self.kind == "Permanent" else 3
+        return min(
+            self.status,
+            other.status,
+            key=lambda status: (
+                nothing if status is None else _HARDNESS.get(status[:1], 2),
+                status or "",
+            ),
+        )
 
     @property
     def reported(self) -> bool:
@@ -283,20 +315,31 @@ class Event(Struct, frozen=True, gc=False, array_like=True):
         return self.reports[0].occurrence.type
 
 
+def kept_tags(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the tag pairs that are kept of some, sorted: those that name and divide campaigns first,
+    then the least ones.
+    """
+    ordered = sorted(set(pairs))
+    if len(ordered) > TAGS_KEPT:
+        ordered.sort(key=lambda pair: pair[0] not in _KEPT_FIRST)
+        ordered = sorted(ordered[:TAGS_KEPT])
+    return tuple(ordered)
+
+
 @lru_cache(4_096)
 def campaign_of(tags: tuple[tuple[str, str], ...]) -> str:
     """Return the campaign that sorted tags name: the least value of the first campaign tag present."""
     for wanted in CAMPAIGN_TAGS:
         for name, value in tags:
-            if name == wanted and value:  # an empty name would be the stream's own row
+            if name == wanted and value.strip():  # an empty name would be the stream's own row
                 return value
     return UNTAGGED
 
 
 def tag_value(tags: tuple[tuple[str, str], ...], wanted: str) -> str | None:
-    """Return the least value of the tag, or None."""
+    """Return the least value of the tag that is not blank, or None."""
     for name, value in tags:
-        if name == wanted:
+        if name == wanted and value.strip():
             return value
     return None
 
@@ -324,6 +367,6 @@ def campaign_name(tags: tuple[tuple[str, str], ...]) -> str | None:
     """Return the name that tags give a campaign, or None."""
     found = None
     for name, value in tags:
-        if name == "campaign_name":
+        if name == "campaign_name" and value.strip():
             found = better_name(found, value)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sesight.domain.event import Bounce, Complaint, Reject, RenderingFailure
+from sesight.domain.outcome import Outcome, bounce_outcome
 
 if TYPE_CHECKING:
     from sesight.domain.outcome import Facts
@@ -87,7 +88,12 @@ def _of_bounce(bounce: Bounce) -> str:
     if named is not None:
         return named
     status = bounce.status or ""
+    is_soft = bounce_outcome(bounce) is Outcome.SOFT_BOUNCED
+    if is_soft and status.startswith("4.1."):
+        return "transient"
     for part, code in _STATUSES:
         if status == part or (part[0] == "." and status[1:].startswith(part)):
             return code
+    if is_soft and bounce.kind == "Permanent":
+        return "transient"  # a permanent bounce whose own status is temporary
     return _KINDS.get(bounce.kind or "", OTHER)

@@ -10,17 +10,18 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from sesight.domain.event import (
     EVERYBODY,
-    TAGS_KEPT,
     AnyOccurrence,
+    Bounce,
     Event,
     EventType,
     Identity,
     Report,
     campaign_of,
+    kept_tags,
     tag_value,
 )
 from sesight.domain.tally import Tally
@@ -173,9 +174,12 @@ def _rank(occurrence: AnyOccurrence) -> int:
 
 
 def _join(one: AnyOccurrence, other: AnyOccurrence) -> AnyOccurrence:
-    """Join two reports of one occurrence field by field."""
+    """Join two reports of one occurrence field by field; of a bounce the harder status holds."""
     fields = [least(a, b) for a, b in zip(astuple(one), astuple(other), strict=True)]
-    return type(one)(*fields)
+    joined = type(one)(*fields)
+    if isinstance(one, Bounce) and isinstance(other, Bounce) and isinstance(joined, Bounce):
+        return replace(joined, status=one.harder(other))
+    return joined
 
 
 def least(one: Any, other: Any) -> Any:
@@ -191,7 +195,7 @@ def join_identity(one: Identity, other: Identity) -> Identity:
     """Join what two events say of who the message is: the lesser value of each field, all tags."""
     tags = one.tags
     if tags != other.tags:
-        tags = tuple(sorted({*tags, *other.tags})[:TAGS_KEPT])
+        tags = kept_tags((*tags, *other.tags))
     return Identity(
         min(one.sent_at, other.sent_at),
         least(one.sender, other.sender),

@@ -7,6 +7,7 @@ Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,7 +32,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.link import link_key, tag_key
 from sesight.domain.outcome import SUPPRESSION_SUB_TYPES
-from sesight.domain.text import DAY, LONG, clean, instant, network
+from sesight.domain.text import DAY, LONG, SHORT, clean, instant, network
 from sesight.ingest.envelope import INBOUND
 from sesight.ingest.ses_mail import (
     Mail,
@@ -50,6 +51,8 @@ from sesight.ingest.ses_mail import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 
 LONGEST_DELIVERY = 14 * DAY
 
@@ -93,7 +96,10 @@ def read_event(body: bytes | str) -> Event | str:
     """
     try:
         decoded = _decode(body)
-        if decoded.mail is not None and decoded.mail.common_headers is None:
+        mail = decoded.mail
+        if mail is not None and (
+            mail.common_headers is None or mail.common_headers.subject is None
+        ):
             decoded = _decode_odd(body)
     except msgspec.ValidationError:
         return _read_odd(body)
@@ -129,6 +135,34 @@ def _read(decoded: _Body) -> Event | str:
 
 def _fold_name(name: str) -> str:
     return name.replace(" ", "").replace("_", "").replace("-", "").casefold()
+
+
+_WORDS = {
+    _fold_name(word): word
+    for word in (
+        *("Permanent", "Transient", "Undetermined", "General", "NoEmail", "Suppressed"),
+        *("OnAccountSuppressionList", "OnTenantSuppressionList", "EmailValidationSuppressed"),
+        *("UnsubscribedRecipient", "MailboxFull", "MessageTooLarge", "ContentRejected"),
+        *("AttachmentRejected", "CustomTimeoutExceeded", "InternalFailure", "SpamDetected"),
+        *("RecipientServerError", "IPFailure", "TransientCommunicationFailure"),
+        *("BYOIPHostNameLookupUnavailable", "SendingDeferral"),
+        *("abuse", "auth-failure", "fraud", "not-spam", "other", "virus"),
+    )
+}
+"""What SES calls bounces, complaints and delays, by the letters alone."""
+
+
+def _word(value: object, limit: int = SHORT) -> str | None:
+    """Return one of SES's words as SES writes it, however it is written; any other as it is."""
+    text = clean(value, limit)
+    return None if text is None else _WORDS.get(_fold_name(text), text)
+
+
+def _status(value: object) -> str | None:
+    """Return an enhanced status code (RFC 3463), whatever stands around it."""
+    text = clean(value, 32)
+    found = None if text is None else _STATUS.search(text)
+    return text if found is None else found[0]
 
 
 def _object(value: object, name: str) -> dict[str, Any]:
@@ -179,7 +213,7 @@ def _bounce(body: _Body, mail: Mail) -> Event:
     said = _object(body.bounce, "bounce")
     sent_at = sent_at_of(mail)
     at, clock = _when(said.get("timestamp"), sent_at)
-    kind, sub_type = clean(said.get("bounceType")), clean(said.get("bounceSubType"))
+    kind, sub_type = _word(said.get("bounceType")), _word(said.get("bounceSubType"))
     mta = clean(said.get("reportingMTA"))
 
     def make(details: dict[str, Any], final: str | None) -> Bounce:
@@ -189,7 +223,7 @@ def _bounce(body: _Body, mail: Mail) -> Event:
             kind,
             sub_type,
             clean(details.get("diagnosticCode"), LONG),
-            clean(details.get("status"), 32),
+            _status(details.get("status")),
             clean(details.get("action"), 32),
             mta,
             final,
@@ -203,8 +237,8 @@ def _complaint(body: _Body, mail: Mail) -> Event:
     said = _object(body.complaint, "complaint")
     sent_at = sent_at_of(mail)
     at, clock = _when(said.get("timestamp"), sent_at)
-    kind = clean(said.get("complaintFeedbackType"), 64)
-    sub_type = clean(said.get("complaintSubType"), 64)
+    kind = _word(said.get("complaintFeedbackType"), 64)
+    sub_type = _word(said.get("complaintSubType"), 64)
     agent = clean(said.get("userAgent"), LONG)
     sent_to = {found[0]: found for found in destinations(mail)}
     # whom the message did not go to may be a recipient of it that does not parse
@@ -296,7 +330,7 @@ def _delivery_delay(body: _Body, mail: Mail) -> Event:
     said = _object(body.delivery_delay, "deliveryDelay")
     sent_at = sent_at_of(mail)
     at, clock = _when(said.get("timestamp"), sent_at)
-    kind, mta = clean(said.get("delayType"), 64), clean(said.get("reportingMTA"))
+    kind, mta = _word(said.get("delayType"), 64), clean(said.get("reportingMTA"))
     until = instant(said.get("expirationTime"))
 
     def make(details: dict[str, Any], _final: str | None) -> DeliveryDelay:
@@ -305,7 +339,7 @@ def _delivery_delay(body: _Body, mail: Mail) -> Event:
             clock,
             kind,
             clean(details.get("diagnosticCode"), LONG),
-            clean(details.get("status"), 32),
+            _status(details.get("status")),
             mta,
             until[0] if until else None,
         )

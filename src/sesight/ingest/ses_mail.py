@@ -5,6 +5,8 @@ Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 
 from __future__ import annotations
 
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from msgspec import Raw, Struct
 
 from sesight.domain.address import Mailbox, address, addresses
 from sesight.domain.errors import Unreadable
-from sesight.domain.event import EVERYBODY, TAGS_KEPT, AnyOccurrence, Event, Identity, Report
+from sesight.domain.event import EVERYBODY, AnyOccurrence, Event, Identity, Report, kept_tags
 from sesight.domain.text import clean, instant
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_RECIPIENTS = 100
 """Recipients read from one event; SES allows 50 a message."""
+
+HEADER = 4_096
+"""Characters of a header that are decoded."""
 
 _NONE: dict[str, Any] = {}
 
@@ -100,7 +105,7 @@ def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
             pairs.append(own_pair(name, values[0]))
         else:
             pairs.extend(own_pair(name, value) for value in _strings(values))
-    return tuple(sorted(set(pairs))[:TAGS_KEPT])
+    return kept_tags(pairs)
 
 
 @lru_cache(8_192)
@@ -151,13 +156,23 @@ def _strings(values: object) -> list[str]:
 def _subject(mail: Mail) -> str | None:
     if not isinstance(mail, OddMail):
         common = mail.common_headers
-        return None if common is None else clean(common.subject)
+        return None if common is None else decoded_words(clean(common.subject))
     try:
         odd = msgspec.json.decode(bytes(mail.common_headers))
     except msgspec.DecodeError:
         odd = None
     subject = clean(odd.get("subject")) if isinstance(odd, dict) else None
-    return subject if subject is not None else _header(mail.headers, "subject")
+    return decoded_words(subject if subject is not None else _header(mail.headers, "subject"))
+
+
+def decoded_words(text: str | None) -> str | None:
+    """Return a text whose encoded words (RFC 2047) are decoded; as it is where that cannot be done."""
+    if text is None or "=?" not in text:
+        return text
+    try:
+        return clean(str(make_header(decode_header(text)))) or text
+    except (HeaderParseError, LookupError, ValueError):  # UnicodeError is a ValueError
+        return text
 
 
 def _header(headers: object, wanted: str) -> str | None:
@@ -165,7 +180,7 @@ def _header(headers: object, wanted: str) -> str | None:
     for header in items(headers):
         name = header.get("name")
         if isinstance(name, str) and name.lower() == wanted:
-            return clean(header.get("value"))
+            return clean(header.get("value"), HEADER)  # it is still encoded, which is longer
     return None
 
 

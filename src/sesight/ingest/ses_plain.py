@@ -8,6 +8,7 @@ differs in anything is left to `ses.py`, which reads every shape; both give the 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import msgspec
@@ -23,6 +24,7 @@ from sesight.domain.event import (
     Open,
     Report,
     Send,
+    kept_tags,
 )
 from sesight.domain.text import LONG, clean, network, usual_instant
 from sesight.ingest.ses import LAST_EVENT, LONGEST_DELIVERY, link_of
@@ -99,6 +101,7 @@ _NOT_OWN = frozenset(
     }
 )
 """The tags SES adds as far as they are known: one set difference is quicker than looking at each."""
+_SUBJECT = re.compile(rb'"subject"', re.IGNORECASE)
 _BOTS = {"Likely": "Likely", "Unlikely": "Unlikely"}
 
 
@@ -112,6 +115,9 @@ def read_plain(body: bytes | str) -> Event | None:
     sent_at = usual_instant(mail.timestamp)
     message_id = clean(mail.message_id)
     if sent_at is None or not message_id:
+        return None
+    subject = clean(mail.common_headers.subject)
+    if (subject is None and _in_headers(body)) or (subject is not None and "=?" in subject):
         return None
     to, spelling, mailable = address(mail.destination[0])
     if not mailable:  # nobody, or several in one text
@@ -156,11 +162,11 @@ def read_plain(body: bytes | str) -> Event | None:
     identity = Identity(
         sent_at,
         sender_of(mail.source),
-        clean(mail.common_headers.subject),
+        subject,
         None,
         None if send_id is None else clean(send_id[0]),
         None if isp is None else clean(isp[0]),
-        tuple(pairs[:TAGS_KEPT]),
+        tuple(pairs) if len(pairs) <= TAGS_KEPT else kept_tags(pairs),
     )
     return Event(
         message_id,
@@ -169,6 +175,12 @@ def read_plain(body: bytes | str) -> Event | None:
         None if configuration_set is None else _set(configuration_set[0]),
         clean(mail.sending_account_id),
     )
+
+
+def _in_headers(body: bytes | str) -> bool:
+    """Return whether a subject stands anywhere in a body, as a header's name."""
+    text = body.encode() if isinstance(body, str) else body
+    return _SUBJECT.search(text) is not None
 
 
 @lru_cache(64)

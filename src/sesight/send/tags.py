@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from sesight.domain.errors import InvalidRequest
-from sesight.domain.event import TAGS_KEPT, is_altered
+from sesight.domain.event import is_altered, kept_tags
 from sesight.domain.tally import month_number
 from sesight.domain.text import clean
 
@@ -109,4 +109,4 @@ def known_tags(tags: Mapping[str, str], name: str | None) -> tuple[tuple[str, st
         kept = clean(name)
         if kept:
             pairs.add(("campaign_name", kept))
-    return tuple(sorted(pairs)[:TAGS_KEPT])
+    return kept_tags(pairs)

@@ -7,6 +7,7 @@ import pytest
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import EventType, Open, Reject, Send
 from sesight.domain.outcome import Outcome, facts
+from sesight.domain.reason import reason_of
 from sesight.ingest.reading import read
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception
@@ -305,3 +306,78 @@ def test_31_the_same_open_twice(reception: Reception) -> None:
     """The very same open, told twice, is one."""
     reception.take(one("open"), one("open"))
     assert [type(held) for held in reception.record(SENT, ANA).timeline] == [Open]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "as_if"),
+    [
+        ("bounce_permanent_general", {"bounce.bounceType": "permanent"}, {}),
+        ("bounce_permanent_general", {"bounce.bounceType": "PERMANENT "}, {}),
+        ("bounce_permanent_general", {"bounce.bounceSubType": "GENERAL"}, {}),
+        (
+            "bounce_permanent_on_account_suppression_list",
+            {"bounce.bounceSubType": "on_account_suppression_list"},
+            {},
+        ),
+        (
+            "complaint_on_account_suppression_list",
+            {"complaint.complaintSubType": "onaccountsuppressionlist"},
+            {},
+        ),
+        ("complaint_not_spam_correction", {"complaint.complaintFeedbackType": "Not-Spam"}, {}),
+        ("complaint", {"complaint.complaintFeedbackType": "Abuse"}, {}),
+        ("delivery_delay", {"deliveryDelay.delayType": "RECIPIENTSERVERERROR"}, {}),
+        ("bounce_permanent_general", {"bounce.bounceType": "Odd-Kind"}, None),
+    ],
+)
+def test_37_ses_words_in_any_case(
+    name: str, changes: dict[str, object], as_if: dict[str, object] | None
+) -> None:
+    """What SES calls a bounce, a complaint or a delay is the same word in any case; a word that is not
+    known stays as it is.
+    """
+    [one], [other] = (read(body(name, each), "file") for each in (changes, as_if or {}))
+    assert one.event is not None
+    assert (one.event == other.event) is (as_if is not None)
+    if as_if is None:
+        assert one.event.reports[0].occurrence.kind == "Odd-Kind"
+
+
+@pytest.mark.parametrize(
+    ("written", "status"),
+    [
+        ("5.1.1", "5.1.1"),
+        (" 5.1.1 ", "5.1.1"),
+        ("smtp; 550 5.1.1", "5.1.1"),
+        ("5.1.1 (bad destination mailbox)", "5.1.1"),
+        ("#4.2.2", "4.2.2"),
+        ("550", "550"),
+        ("15.1.1.1", "15.1.1.1"),
+        (None, None),
+    ],
+)
+def test_37_status_with_something_around_it(written: str | None, status: str | None) -> None:
+    """An enhanced status code is found whatever stands around it."""
+    named = [{"emailAddress": ANA, "status": written}]
+    [found] = read(one("bounce_permanent_general", **{"bounce.bouncedRecipients": named}), "file")
+    assert found.event is not None
+    assert found.event.reports[0].occurrence.status == status
+
+
+@pytest.mark.parametrize("statuses", [("4.0.0", "5.1.1"), ("5.1.1", "4.0.0"), (None, "4.0.0")])
+def test_21_named_twice(reception: Reception, statuses: tuple[str | None, ...]) -> None:
+    """A recipient that one bounce names twice has the harder of the two."""
+    named = [{"emailAddress": ANA, "status": status} for status in statuses]
+    assert reception.take(
+        one("bounce_permanent_general", **{"bounce.bouncedRecipients": named})
+    ) == ["created"]
+    assert outcome(reception) is Outcome.BOUNCED
+    assert reception.suppressed(ANA) == "bounced"
+
+
+def test_21_a_soft_bounce_is_not_refused_for_good(reception: Reception) -> None:
+    """A permanent bounce whose own status is temporary is soft, and so is what is said of it."""
+    named = [{"emailAddress": ANA, "status": "4.0.0", "action": "delayed"}]
+    reception.take(one("bounce_permanent_general", **{"bounce.bouncedRecipients": named}))
+    said = facts(reception.record(SENT, ANA))
+    assert (said.outcome, reason_of(said)) == (Outcome.SOFT_BOUNCED, "transient")

@@ -229,3 +229,50 @@ def test_04_the_template_of_a_failure() -> None:
         "digest-v7",
     )
     assert reading.event.identity.template == "digest-v7"
+
+
+def test_02_a_campaign_among_many_tags(reception: Reception) -> None:
+    """A campaign is known among more tags than are kept, in every form of body."""
+    tags = {f"a{n:02d}": ["x"] for n in range(56)} | {
+        "campaign_id": ["winter"],
+        "ses:configuration-set": ["outreach-tracking"],
+    }
+    assert reception.take(body("send", {"mail.tags": tags})) == ["created"]
+    assert reception.take(body("feedback_bounce", {"mail.tags": tags})) == ["created"]
+    assert reception.totals("outreach", "winter")["recipients"] == 2
+
+
+def test_03_a_blank_tag(reception: Reception) -> None:
+    """A blank campaign_id is as good as none."""
+    tags = payload("send")["mail"]["tags"] | {"campaign_id": [" "], "campaign_name": ["Winter"]}
+    assert reception.take(body("send", {"mail.tags": tags})) == ["created"]
+    assert reception.totals("outreach", "Winter")["recipients"] == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "subject"),
+    [
+        ("=?UTF-8?B?R3LDvMOfZSBhdXMgS8O2bG4=?=", "Grüße aus Köln"),
+        ("=?utf-8?q?Gr=C3=BC=C3=9Fe?= =?iso-8859-1?q?_aus_K=F6ln?=", "Grüße aus Köln"),
+        ("=?UTF-8?B?R3LDvMOfZQ==?=\r\n =?UTF-8?B?IGF1cyBLw7Zsbg==?=", "Grüße aus Köln"),
+        ("Plain", "Plain"),
+        ("=?nonsense?B?R3L=?=", "=?nonsense?B?R3L=?="),
+        ("=?UTF-8?B?!!!?=", "=?UTF-8?B?!!!?="),
+        ("a =? b", "a =? b"),
+    ],
+)
+@pytest.mark.parametrize("common", [GONE, {}, {"subject": None}, {"to": ["ana@example.org"]}, []])
+def test_10_subject_in_headers_only(common: object, written: str, subject: str) -> None:
+    """A subject that stands in the headers alone is found there and decoded, also where there are
+    common headers without one.
+    """
+    headers = [{"name": "To", "value": "ana@example.org"}, {"name": "SUBJECT", "value": written}]
+    for name in ("send", "delivery", "bounce_permanent_general"):
+        data = body(name, {"mail.commonHeaders": common, "mail.headers": headers})
+        assert identity_of(data).subject == subject
+
+
+def test_10_encoded_common_header() -> None:
+    """A subject in the common headers that is still encoded is decoded."""
+    data = body("send", {"mail.commonHeaders": {"subject": "=?UTF-8?B?R3LDvMOfZQ==?="}})
+    assert identity_of(data).subject == "Grüße"
