@@ -483,6 +483,31 @@ print(getattr(lambdas, name)(event, Context()))
     assert _in_a_function(program, url, [name, events[name]], **LOADED[name])
 
 
+def test_sender_made_when_loaded(url: str, aws: str) -> None:
+    """A function that sends has read its secret and made its client of SES when Lambda has loaded it."""
+    program = """
+import botocore.session
+from sesight import lambdas
+def never(*_, **__):
+    raise AssertionError("a client")
+botocore.session.Session.create_client = never
+print(type(lambdas._app()[0].mailroom.sender("outreach")).__name__)
+"""
+    secret = json.dumps({"from_address": "news@example.com", "region": "eu-west-1"})
+    client("secretsmanager", aws).create_secret(Name="loaded/outreach", SecretString=secret)
+    out = _in_a_function(
+        program,
+        url,
+        None,
+        _HANDLER="sesight.lambdas.outreach_send",
+        SESIGHT_SENDING_SECRET="loaded/{stream}",
+        AWS_ENDPOINT_URL_SECRETS_MANAGER=aws,
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",
+    )
+    assert out == ["Sender"]
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -271,13 +271,15 @@ class Sending:
     """Sends what is asked of it through the API's own route, so that the same holds of it."""
 
     def __init__(self, app: App, stream: str) -> None:
-        """Find the stream's route."""
+        """Find the stream's route, and make what it sends with."""
         from sesight.api.services import OWN_ROUTES
 
         self._app = app
         self._store = _dynamo(app)
         self._api = app.api()
         (self._path,) = [each.send for each in OWN_ROUTES if each.stream == stream]
+        with suppress(SettingsError):  # what is wrong with a sender, the route says
+            app.mailroom.sender(stream)
 
     def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
         """Answer the body of `POST …/send`, in which `idempotencyKey` may stand as well.
