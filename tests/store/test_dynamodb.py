@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.event import Send
+from sesight.domain.event import Delivery, Send
 from sesight.domain.ports import Filter, Quarantined, Store
 from sesight.domain.stream import Stream
 from sesight.domain.suppression import Suppression
@@ -16,7 +16,8 @@ from sesight.store import open_store
 from sesight.store.dynamo.calls import equals
 from sesight.store.dynamodb import DynamoStore
 from tests.store import contract, contract_pages, contract_retention, contract_sending
-from tests.store.contract import BOTH, NOW, changes, everything, put, record
+from tests.store.anything import ses_id
+from tests.store.contract import BOTH, NOW, TODAY, changes, everything, put, record
 from tests.store.engine import url_of
 
 
@@ -277,3 +278,28 @@ def item_of(store: DynamoStore) -> dict:
     client.meta.events.unregister("before-call.dynamodb.Scan", never)
     (item,) = client.scan(TableName=table)["Items"]
     return item
+
+
+def test_expiry_of_a_backfill(reopen: Callable[..., DynamoStore]) -> None:
+    """Records of a backfilled day expire by DynamoDB together, as if sent when it began, whichever run
+    wrote them; and a late event that comes in the usual way does not end one early.
+    """
+    clock = contract_retention.Clock(NOW)
+    store = reopen(clock=clock)
+    table = store.tables["outreach"].tracking.name
+    at = NOW - 400 * DAY
+    late = NOW - 30 * DAY
+    contract_retention.backfill(
+        store, NOW, contract_retention.sent_at(at, 1), contract_retention.sent_at(late, 2)
+    )
+    clock.now = NOW + 20 * DAY
+    store.transact(lambda _: changes(event_at=clock.now))
+    contract_retention.backfill(store, clock.now, contract_retention.sent_at(at, 3))
+    delivered = Delivery(late + 5_000)
+    contract.apply(store, contract_retention.sent_at(late, 2, delivered)[1:])
+    items = store.calls("scan", TableName=table)["Items"]
+    ends = str((TODAY + 91) * DAY // 1_000)
+    assert {item["messageId"]["S"]: item["expirationTime"]["N"] for item in items} == dict.fromkeys(
+        [ses_id(at, 1), ses_id(late, 2), ses_id(at, 3)], ends
+    )
+    store.close()
