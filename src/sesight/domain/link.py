@@ -241,9 +241,9 @@ def _is_odd(text: str, words: list[str]) -> bool:
         else:
             natural += len(word) >= 3
         letters += len(word) - 1
-        if len(word) >= 6:  # an acronym is short
-            rare += _rare_pairs(word)
-    if rare >= 2 and rare * (6 if len(words) < 3 else 5) > letters:
+        pairs = _rare_pairs(word) if len(word) >= 6 else 0  # an acronym is short
+        rare += pairs if pairs > 1 else 0  # one such pair is in many a word
+    if rare * (6 if len(words) < 3 else 5) > letters:
         return True
     if not natural and digits >= 6:
         return not _DAY.fullmatch(words[0]) and _DAY_APART.fullmatch(text) is None
