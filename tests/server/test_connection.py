@@ -177,6 +177,23 @@ def test_who_asks_and_takes_no_answer_is_heard_no_further(tmp_path, signer, path
         assert server.get("/api/health").status == 200
 
 
+def test_bodies_on_their_way_have_so_much_room_together(tmp_path, signer) -> None:
+    """Where more is kept than that, who has been on the way for longest makes room."""
+    asked = request(b"x" * 60_000)
+    few = "server.REQUEST_SECONDS = 3600; server.HELD_BYTES = 300_000"
+    with running(tmp_path, signer, before=few) as server, ExitStack() as held:
+        lines = [held.enter_context(connected(server.public)) for _ in range(10)]
+        for line in lines:
+            line.sendall(asked[:-1])
+            assert ask(server.public, request(b"", "/health", "GET")).status == 200
+        for line in lines[:5]:
+            assert read_all(line) == b""
+        for line in lines[-4:]:
+            line.sendall(asked[-1:])
+            line.shutdown(socket.SHUT_WR)
+            assert statuses(read_all(line)) == [400]
+
+
 # -- time --------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from sesight.domain.errors import (
     StoreDamaged,
     StoreUnavailable,
 )
+from sesight.domain.text import printable
 
 log = logging.getLogger("sesight.api")
 
@@ -145,8 +146,7 @@ def _loggable(path: str) -> str:
     that is more than a letter to who reads one.
     """
     before, found, _ = path.partition("/unsubscribe/")
-    shown = f"{before}{found}…" if found else path
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
+    return printable(f"{before}{found}…" if found else path)
 
 
 def _of_validation(

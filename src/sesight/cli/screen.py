@@ -18,6 +18,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from sesight.domain.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -82,7 +84,7 @@ def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()
 def plain(text: object) -> Text:
     """Return text from outside, in which no markup is read; control characters are shown."""
     written = NOTHING if text is None else str(text)
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in written))
+    return Text(printable(written))
 
 
 def number(value: int | None, *, at_least: bool = False) -> str:

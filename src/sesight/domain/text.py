@@ -43,6 +43,15 @@ def clean(value: object, limit: int = SHORT) -> str | None:
     return value
 
 
+def printable(text: str) -> str:
+    """Return the text with a replacement character for each that is more than a letter to who reads it:
+    controls, line ends, marks of direction.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def without_controls(text: str) -> str:
     """Return the text with a space for each run of control characters and lone surrogates."""
     return text if text.isprintable() else _CONTROL.sub(" ", text)

@@ -20,6 +20,7 @@ from sesight.app import App
 from sesight.domain.errors import SettingsError
 from sesight.ingest.intake import TAKEN, Answer, Intake
 from sesight.server.connection import Connection, written
+from sesight.server.log import lay_out
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -38,6 +39,9 @@ STALL_SECONDS = 20.0
 """Time in which a client must take `TAKEN_BYTES` of an answer; then the connection is cut off."""
 
 TAKEN_BYTES = 16_384
+
+HELD_BYTES = 256_000_000
+"""Bytes of requests on their way that a listener keeps at most: ten thousand times SNS's usual ones."""
 
 
 def public(links: Asgi) -> Asgi:
@@ -63,28 +67,38 @@ def public(links: Asgi) -> Asgi:
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: two of them share one loop and one set of signals."""
 
+    def __init__(self, asgi: Any, intake: Intake) -> None:
+        """Serve an ASGI app, and notifications to intake."""
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        super().__init__(_config(asgi, partial(Connection, intake, self._waiting)))
+
+    def _connections(self) -> Iterator[Connection]:
+        return (each for each in self.server_state.connections if isinstance(each, Connection))
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """End the connections, once a second, that wait for a request for too long, or whose client does
-        not take its answer.
+        """End connections, once a second, that wait for a request for too long, whose clients do not take
+        an answer, and, the longest first, that keep more together than there is room for.
         """
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
-            for each in list(self.server_state.connections):
-                if not isinstance(each, Connection):
-                    continue
+            for each in [*self._connections()]:
                 if each.has_stalled(now, STALL_SECONDS, TAKEN_BYTES):
                     each.cut_off()
                 elif each.has_waited(now, REQUEST_SECONDS, IDLE_SECONDS):
                     each.transport.close()
+            held = sum(each.holds for each in self._connections())
+            for each in [*self._waiting] if held > HELD_BYTES else ():
+                if held > HELD_BYTES and each.holds:
+                    held -= each.holds
+                    each.cut_off()
         return await super().on_tick(counter)
 
 
-def _config(asgi: Any, intake: Intake) -> uvicorn.Config:
-    http: Any = partial(Connection, intake, OrderedDict())
+def _config(asgi: Any, http: Any) -> uvicorn.Config:
     return uvicorn.Config(
         asgi,
         loop="none",
@@ -151,6 +165,7 @@ def serve(
 
     Raises StoreUnavailable if the process that writes is gone before.
     """
+    lay_out()
     import uvloop  # noqa: PLC0415 - the only place that needs it, and not on every platform
 
     uvloop.run(_serve(app, listener, intake_listener))
@@ -173,10 +188,10 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     intake = app.open_intake()
-    servers.append((_Server(_config(app.api(), intake)), listener))
+    servers.append((_Server(app.api(), intake), listener))
     if intake_listener is not None:
         links: Any = app.public()
-        servers.append((_Server(_config(public(links), intake)), intake_listener))
+        servers.append((_Server(public(links), intake), intake_listener))
     await asyncio.sleep(0)  # a signal that came meanwhile is heard now
     if stopping.is_set():
         stop()

@@ -300,6 +300,12 @@ class Connection(HttpToolsProtocol):
             self.unsent, self.sent_at = left, now
         return now - self.sent_at > seconds and left > 0
 
+    @property
+    def holds(self) -> int:
+        """Return the bytes that it keeps of what has come."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return len(self.unread) + (len(cycle.body) if cycle is not None else 0)
+
     def cut_off(self) -> None:
         """End at once, and have the system forget what it has not sent either."""
         line = self.transport.get_extra_info("socket")
@@ -320,9 +326,7 @@ class Connection(HttpToolsProtocol):
             self.beside += self.portion
             try:
                 self.parser.feed_data(portion)
-            except (
-                HttpParserUpgrade
-            ) as upgrade:  # to what is not spoken here: it is answered as it is
+            except HttpParserUpgrade as upgrade:  # it is answered as if nothing had been offered
                 self.unread = portion[upgrade.args[0] :] + self.unread
             except HttpParserError as error:
                 if isinstance(error.__context__, TooMuch):
