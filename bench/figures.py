@@ -16,7 +16,7 @@ from rich.table import Table
 @dataclass
 class Figure:
     """One measure. `floor` is the best this machine could do in this run, in the same unit;
-    `target` what DESIGN and the issues ask for, `most` True if it must not be exceeded.
+    `target` what is asked of it, `most` True if it must not be exceeded.
     """
 
     name: str

@@ -150,3 +150,22 @@ def test_every_folder_is_a_package() -> None:
     """Every folder of code has an __init__.py to say what it is."""
     bare = {path.parent for path in MODULES if not (path.parent / "__init__.py").exists()}
     assert bare == set()
+
+
+def test_documents_named_exist() -> None:
+    """Nothing refers to a document that is not in the repository: not by its name, nor by its chapters."""
+    texts = [
+        path
+        for folder in ("src", "docs", "tests", "scripts", "bench")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".md", ".sql", ".toml", ".java", ""} and path.is_file()
+    ]
+    names = {path.name for path in ROOT.rglob("*.md") if ".venv" not in path.parts}
+    wrong = set()
+    for path in [*texts, *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]:
+        text = path.read_text(encoding="utf-8")
+        if path != Path(__file__):
+            wrong |= {(path.name, each) for each in re.findall(r"\bDESIGN\b|\bfacts/\w+", text)}
+        named = re.findall(r"(?<![\w/.{-])((?:[\w-]+/)*[\w-]+\.md)\b", text)
+        wrong |= {(path.name, each) for each in named if each.rpartition("/")[2] not in names}
+    assert wrong == set()

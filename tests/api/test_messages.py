@@ -389,7 +389,7 @@ def test_csv_goes_on_downwards(api, store) -> None:
 
 
 def test_csv_guard(api, store) -> None:
-    """A cell that a spreadsheet would run gets an apostrophe in front (edge case 52)."""
+    """A cell that a spreadsheet would run gets an apostrophe in front."""
     fill(store, [clicked(campaign="@sum", subject='=HYPERLINK("http://x")', template="-1+1")])
     (row,) = csv.DictReader(StringIO(api.get("/api/messages?format=csv").text, newline=""))
     assert row["subject"] == '\'=HYPERLINK("http://x")'

@@ -43,8 +43,12 @@ Sesight = Callable[..., Ended]
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without settings of the machine the tests run on."""
-    return {name: text for name, text in os.environ.items() if not name.startswith("SESIGHT_")}
+    """Return the environment without settings, and the width, of where the tests run."""
+    return {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith("SESIGHT_") and name != "COLUMNS"
+    }
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_quarantine_retry(sesight: Sesight, traffic: Traffic, tmp_path: Path) ->
     assert waiting["total"]["value"] == retried.json["bodies"] > 100
     assert (shown["reason"], shown["body"]) == ("not-json", '{"half":')
     assert (retried.code, retried.json["bodies"] - retried.json["released"]) == (0, 1)
-    assert again.text.startswith("1 bodies were tried again: 0 are taken, 1 stay")
+    assert again.text.startswith("Tried again: 1 body. Taken now: 0; left in the quarantine: 1.")
     assert left == [one]
     assert held(tmp_path / "sesight.db") == true(traffic.truth)
 

@@ -65,8 +65,8 @@ def test_scopes_and_ends(sesight: Sesight) -> None:
     [
         (["add", ANA, "--stream", "nope"], "no stream 'nope'"),
         (["add", ANA, "--until", "soon"], "no time"),
-        (["add", ANA, "--reason", "nonsense"], "nonsense"),
-        (["add"], "Missing argument"),
+        (["add", ANA, "--reason", "nonsense"], "--reason must be one of `complaint`"),
+        (["add"], "ADDRESS is missing."),
         (["remove", ANA], "Say why"),
         (["remove", ANA, "--note", "x", "--stream", "nope"], "no stream 'nope'"),
         (["check", ANA, "--stream", "nope"], "no stream 'nope'"),

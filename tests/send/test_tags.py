@@ -98,7 +98,7 @@ def test_the_name_is_kept(name: str) -> None:
 
 
 def test_tags() -> None:
-    """A message has DESIGN's tags and SES's two of feedback, and no more than SES is given."""
+    """A message has our tags and SES's two of feedback, and no more than SES is given."""
     tags = campaign_tags(
         stream="finance",
         campaign="Payouts 2026-10",

@@ -1,4 +1,4 @@
-"""The truth against a recount that knows only the JSON of the events and DESIGN.md §3 and §10."""
+"""The truth against a recount that knows only the JSON of the events and docs/measures.md."""
 
 import json
 from collections import defaultdict

@@ -47,7 +47,8 @@ class Meta(Struct, frozen=True, rename="camel", kw_only=True):
 
 class Total(Struct, frozen=True):
     """How many recipients the list has. Not `exact`, it is at least so many: rows that are not counted
-    are in the list too (nobody's, or a test recipient's), or part of what was asked for is past retention.
+    are in the list too (nobody's, or a test recipient's), part of what was asked for is past retention,
+    or several streams may have the same.
     """
 
     value: int

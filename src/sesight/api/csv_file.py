@@ -40,7 +40,7 @@ PARTIAL_HEADER = "Sesight-Partial"
 
 def cell(value: Any) -> str:
     """Return a value as a cell: null is empty, and text that a spreadsheet would run gets an
-    apostrophe in front (edge case 52); numbers stay numbers.
+    apostrophe in front; numbers stay numbers.
     """
     if value is None:
         return ""
@@ -246,5 +246,5 @@ class _Sending(ASGIStreamingResponse):
 
 
 def file_name(what: str, streams: Sequence[str], days: Sequence[str | None]) -> str:
-    """Return what ux.md §b.0 calls a file: `sesight-messages_outreach_2026-08-26_2026-11-23`."""
+    """Return how a file is called: `sesight-messages_outreach_2026-08-26_2026-11-23`."""
     return "_".join([f"sesight-{what}", "-".join(streams), *[day for day in days if day]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,6 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from sesight.cli.program import program
     from sesight.domain.errors import InvalidRequest, SesightError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a locale cannot write is no reason to fail
+            stream.reconfigure(errors="replace")
     code: str | int | None = 0
     try:
         # what ends a command early is its code; misuse is raised

@@ -9,6 +9,8 @@ import typer
 from sesight.cli.options import Config, Cursor, Json, Limit, Since, StoreUrl, StreamId, Until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.table import Table
 
 TOP = 10
@@ -27,6 +29,16 @@ _IMPORTANCE = ("delivery", "open", "bounce", "click", "complaint")
 
 ONE_LINE = 221
 """Columns from which a rate stands on one line."""
+
+LESSER = {
+    "attempted": 9,
+    "everDelayed": 8,
+    "delayed": 8,
+    "reached": 7,
+    "softBounced": 6,
+    "clicks": 5,
+}
+"""Counters that are left out first where there is little room; the others follow, all alike."""
 
 SPANS = (("first hour", 0, 1), ("2 to 6 h", 1, 6), ("7 to 24 h", 6, 24), ("2 to 3 days", 24, 72))
 """Ages in hours since the send, in words; then what is later."""
@@ -71,17 +83,6 @@ def campaigns(
         show_campaigns(found)
 
 
-def _columns(width: int) -> tuple[list[str], list[str]]:
-    """Return the rates for which there is room, in the order they are shown, and the others' names."""
-    one = 29 if width >= ONE_LINE else 19
-    room = max((width - 76) // one, 1)
-    kept = set(sorted(SHARES, key=_IMPORTANCE.index)[:room])
-    return (
-        [name for name in SHARES if name in kept],
-        [head.lower() for name, head in SHARES.items() if name not in kept],
-    )
-
-
 def show_campaigns(found: dict[str, Any]) -> None:
     """Print a page of campaigns."""
     from sesight.cli import screen
@@ -90,34 +91,42 @@ def show_campaigns(found: dict[str, Any]) -> None:
     if not found["data"]:
         out.print("No campaign fits.")
         return
-    fits, missing = _columns(out.width)
-    heads = tuple(SHARES[name] for name in fits)
-    rows = screen.table(
-        "Stream", "Campaign", "Last sent (UTC)", "State", "Sent", *heads, numbers=("Sent", *heads)
-    )
     between = " · " if out.width >= ONE_LINE else "\n"
-    for each in found["data"]:
-        rows.add_row(
+    rows = [
+        [
             screen.plain(each["stream"]),
             screen.plain(each["campaign"]),
             screen.moment(each["lastSentAt"]),
             each["state"],
             screen.number(each["totals"]["sent"]),
-            *[screen.rate(each["rates"].get(name), between) for name in fits],
-        )
-    if missing:
-        rows.caption = f"A wider window shows {', '.join(missing)} too; --json has everything."
-    out.print(rows)
+            *[screen.rate(each["rates"].get(name), between) for name in SHARES],
+        ]
+        for each in found["data"]
+    ]
+    columns = [
+        screen.Column("Stream"),
+        screen.Column("Campaign", wraps=20),
+        screen.Column("Last sent (UTC)", 5),
+        screen.Column("State", 8),
+        screen.Column("Sent", number=True),
+        *[
+            screen.Column(head, _IMPORTANCE.index(name), number=True)
+            for name, head in SHARES.items()
+        ],
+    ]
+    out.print(screen.fitted(columns, rows, out.width))
     shown, total = len(found["data"]), found["total"]["value"]
     if shown < total:
-        out.print(f"{shown:,} of {total:,} campaigns.", end="")
+        out.print(f"{shown:,} of {screen.counted(total, 'campaign')}.", end="")
         more = found["nextCursor"]
         out.print(f" The next: --cursor {more}" if more else "", soft_wrap=True)
 
 
 def stats(
-    stream: Annotated[str, typer.Argument(help="The stream's id.")],
-    campaign: Annotated[str, typer.Argument(help="The campaign's id, ~untagged for none.")],
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's id.")],
+    campaign: Annotated[
+        str, typer.Argument(metavar="CAMPAIGN", help="The campaign's id, ~untagged for none.")
+    ],
     step: Annotated[
         Literal["age", "day"], typer.Option(help="Series by age since the send, or by send day.")
     ] = "age",
@@ -180,7 +189,7 @@ def detail_in_words(detail: dict[str, Any]) -> str:
             f"{detail['covered']:,} of {detail['of']:,} recipients are still held one by one, "
             f"those sent from {detail['from'][:10]} on; totals are of all"
         )
-    held = f"all {detail['of']:,} recipients are held one by one"
+    held = f"records of all {detail['of']:,}"
     return f"{held} until {until}" if until else held
 
 
@@ -209,39 +218,47 @@ def _breakdown(name: str, slices: list[dict[str, Any]]) -> Table:
     from sesight.cli import screen
 
     counters = [key for key in slices[0]["totals"] if any(s["totals"][key] for s in slices)]
-    heads = tuple(in_words(key) for key in counters)
-    rows = screen.table(in_words(name.removeprefix("tag:")), *heads, numbers=heads)
-    for each in slices[:TOP]:
-        rows.add_row(
+    rows = [
+        [
             screen.plain(each["label"]),
             *[screen.number(each["totals"][counter]) for counter in counters],
-        )
+        ]
+        for each in slices[:TOP]
+    ]
+    made = _counters(in_words(name.removeprefix("tag:")), counters, rows)
     if len(slices) > TOP:
-        rows.caption = f"{TOP} of {len(slices)}; all of them with --json"
-    return rows
+        more = f"{TOP} of {len(slices)}; all of them with --json"
+        made.caption = f"{made.caption}\n{more}" if made.caption else more
+    return made
+
+
+def _counters(first: str, counters: Iterable[str], rows: list[list[Any]]) -> Table:
+    """Return a table of counters; where there is little room, of the more important ones."""
+    from sesight.cli import screen
+
+    columns = [screen.Column(in_words(each), LESSER.get(each, 1), number=True) for each in counters]
+    return screen.fitted([screen.Column(first, wraps=16), *columns], rows, screen.screen().width)
 
 
 def _series(series: dict[str, Any]) -> Table:
     from sesight.cli import screen
 
     counts = {name: values for name, values in series["counts"].items() if any(values)}
-    heads = tuple(in_words(name) for name in counts)
     if series["by"] != "age":
-        rows = screen.table("Sent on", *heads, numbers=heads)
-        for at, bucket in enumerate(series["buckets"]):
-            if any(values[at] for values in counts.values()):
-                rows.add_row(bucket, *[screen.number(values[at]) for values in counts.values()])
-        return rows
-    rows = screen.table("After the send", *heads, numbers=heads)
+        by_day: list[list[Any]] = [
+            [bucket, *[screen.number(values[at]) for values in counts.values()]]
+            for at, bucket in enumerate(series["buckets"])
+            if any(values[at] for values in counts.values())
+        ]
+        return _counters("Sent on", counts, by_day)
+    rows: list[list[Any]] = []
     ages = [int(bucket) for bucket in series["buckets"]]
     for label, first, end in (*SPANS, ("later", 72, 1 << 30)):
         within = [at for at, age in enumerate(ages) if first <= age < end]
         if within:
-            rows.add_row(
-                label,
-                *[screen.number(sum(values[at] for at in within)) for values in counts.values()],
-            )
-    return rows
+            sums = (sum(values[at] for at in within) for values in counts.values())
+            rows.append([label, *[screen.number(each) for each in sums]])
+    return _counters("After the send", counts, rows)
 
 
 def in_words(name: str) -> str:

@@ -271,7 +271,7 @@ def _serve(
             app.close()
     if not as_json:
         taken = sum(app.metrics.dispositions.values())
-        print(f"Stopped. {taken:,} live events were taken in; the history is kept in {folder}.")
+        print(f"Stopped. Live events taken in: {taken:,}. The history is kept in {folder}.")
 
 
 def _show(app: App, folder: Path, address: str) -> None:

@@ -103,21 +103,18 @@ def _show_page(found: dict[str, Any]) -> None:
     total = found["total"]
     if total is not None:
         shown = screen.number(total["value"], at_least=not total["exact"])
-        out.print(f"{len(found['data']):,} of {shown} records.")
+        out.print(f"{len(found['data']):,} of {shown} record{'s' * (total['value'] != 1)}.")
     if found["searchedTo"] is not None:
         out.print(f"Searched back to {screen.moment(found['searchedTo'])} UTC so far.")
     if found["nextCursor"] is not None:
         out.print(f"More: --cursor {found['nextCursor']}", soft_wrap=True)
 
 
-def _show_records(records: list[dict[str, Any]]) -> None:
+def _show_records(records: list[dict[str, Any]], *, of_one: bool = False) -> None:
+    """Print records, perhaps `of_one` person, whose address is said already."""
     from sesight.cli import screen
 
-    numbers = ("Opens", "Clicks")
-    rows = screen.table(
-        "Sent (UTC)", "Recipient", "Stream", "Campaign", "Outcome", "Last event", *numbers,
-        "Message", numbers=numbers,
-    )  # fmt: skip
+    rows = []
     for each in records:
         capped = set(each["capped"])
         outcome = each["outcome"] or "of nobody in particular"
@@ -126,18 +123,35 @@ def _show_records(records: list[dict[str, Any]]) -> None:
         for fact, word in (("complainedAt", "complained"), ("unsubscribedAt", "unsubscribed")):
             if each[fact]:
                 outcome += f", {word}"
-        rows.add_row(
-            screen.moment(each["sentAt"]),
-            screen.plain(each["recipient"]),
-            screen.plain(each["stream"]),
-            screen.plain(each["campaign"]),
-            screen.plain(outcome),
-            f"{each['lastEvent']} {screen.moment(each['lastEventAt'])}",
-            _counted(each["opens"], each["machineOpens"], capped="Open" in capped),
-            _counted(each["clicks"], each["machineClicks"], capped="Click" in capped),
-            screen.plain(each["messageId"]),
+        rows.append(
+            [
+                screen.moment(each["sentAt"]),
+                screen.plain(each["recipient"]),
+                screen.plain(each["stream"]),
+                screen.plain(each["campaign"]),
+                screen.plain(outcome),
+                f"{each['lastEvent']} {screen.moment(each['lastEventAt'])}",
+                _counted(each["opens"], each["machineOpens"], capped="Open" in capped),
+                _counted(each["clicks"], each["machineClicks"], capped="Click" in capped),
+                screen.plain(each["messageId"]),
+            ]
         )
-    screen.screen().print(rows)
+    columns = [
+        screen.Column("Sent (UTC)"),
+        screen.Column("Recipient", wraps=24),
+        screen.Column("Stream", 4),
+        screen.Column("Campaign", 1, wraps=14),
+        screen.Column("Outcome", wraps=14),
+        screen.Column("Last event (UTC)", 5),
+        screen.Column("Opens", 2, number=True, wraps=12),
+        screen.Column("Clicks", 3, number=True, wraps=12),
+        screen.Column("Message", 6),
+    ]
+    if of_one:
+        columns = [each for each in columns if each.head != "Recipient"]
+        rows = [[*row[:1], *row[2:]] for row in rows]
+    out = screen.screen()
+    out.print(screen.fitted(columns, rows, out.width))
 
 
 def _counted(every: int, machine: int, *, capped: bool) -> str:
@@ -154,32 +168,35 @@ def _show_person(found: dict[str, Any]) -> None:
     out.print(screen.plain(found["address"]), style="bold")
     if not found["known"]:
         out.print("Nothing is known of this address.")
-    rows = screen.table("Stream", "May we mail them?", "Why not", "Since", "Until")
-    for each in found["mailable"]:
-        rows.add_row(
+    rows = [
+        [
             screen.plain(each["stream"]),
             "yes" if each["allowed"] else "no",
             screen.plain(each["reason"]),
             screen.moment(each["since"]),
             screen.moment(each["until"]),
-        )
-    out.print(rows)
+        ]
+        for each in found["mailable"]
+    ]
+    out.print(screen.fitted(screen.MAILABLE, rows, out.width))
     if not found["data"]:
         out.print("No record of theirs is held one by one.")
         return
     counts = found["counts"]
     at_least = set(counts["atLeast"])
     names = ("delivered", "bounced", "softBounced", "suppressed", "complained", "opens", "clicks")
-    told = [f"{counts['recipients']:,} messages"]
+    told = [screen.counted(counts["recipients"], "message")]
     told += [
-        f"{screen.number(counts[name], at_least=name in at_least)} {_WORDS.get(name, name)}"
+        f"{screen.number(counts[name], at_least=name in at_least)} {_word(name, counts[name])}"
         for name in names
         if counts[name]
     ]
     out.print(", ".join(told) + ".")
-    _show_records(found["data"])
+    _show_records(found["data"], of_one=True)
     if found["nextCursor"] is not None:
         out.print(f"Older ones: sesight tracking --email {found['address']}", soft_wrap=True)
 
 
-_WORDS = {"softBounced": "soft-bounced"}
+def _word(name: str, n: int) -> str:
+    word = {"softBounced": "soft-bounced"}.get(name, name)
+    return word.removesuffix("s") if n == 1 else word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -28,7 +29,6 @@ program = typer.Typer(
     name="sesight",
     help="Email analytics for Amazon SES that you own.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -68,3 +68,16 @@ program.add_typer(suppress, name="suppress", rich_help_panel=KEEP)
 program.add_typer(quarantine, name="quarantine", rich_help_panel=KEEP)
 program.add_typer(retention, name="retention", rich_help_panel=KEEP)
 program.add_typer(templates, name="templates", rich_help_panel=RUN)
+
+
+def _unbroken(of: typer.Typer) -> None:
+    """Have each paragraph of help be laid out as wide as the terminal is, not as its source."""
+    for command in of.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for group in of.registered_groups:
+        if group.typer_instance is not None:
+            _unbroken(group.typer_instance)
+
+
+_unbroken(program)

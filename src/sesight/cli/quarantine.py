@@ -43,18 +43,28 @@ def list_bodies(
             else f"Nothing is quarantined as {screen.plain(reason)}."
         )
         return
-    rows = screen.table("Id", "At (UTC)", "Reason", "Set", "Bytes", "Why", numbers=("Bytes",))
-    for each in found["data"]:
-        rows.add_row(
+    rows = [
+        [
             each["id"][:12],
             screen.moment(each["at"]),
             screen.plain(each["reason"]),
             screen.plain(each["name"]),
             f"{each['bytes']:,}",
             screen.plain(each["detail"]),
-        )
-    out.print(rows)
-    out.print(f"{len(found['data']):,} of {found['total']['value']:,} bodies.")
+        ]
+        for each in found["data"]
+    ]
+    columns = [
+        screen.Column("Id"),
+        screen.Column("At (UTC)", 2),
+        screen.Column("Reason"),
+        screen.Column("Configuration set", 3),
+        screen.Column("Bytes", 4, number=True),
+        screen.Column("Why", 1, wraps=24),
+    ]
+    out.print(screen.fitted(columns, rows, out.width))
+    bodies = screen.counted(found["total"]["value"], "body")
+    out.print(f"{len(found['data']):,} of {bodies}.")
 
 
 @quarantine.command()
@@ -142,8 +152,8 @@ def retry(
         return
     out = screen.screen()
     out.print(
-        f"{found.bodies:,} bodies were tried again: {found.released:,} are taken, "
-        f"{found.bodies - found.released:,} stay in the quarantine."
+        f"Tried again: {screen.counted(found.bodies, 'body')}. Taken now: {found.released:,}; left in the "
+        f"quarantine: {found.bodies - found.released:,}."
     )
     for name, n in found.reasons.items():
         out.print(f"  {n:,} × {name}", markup=False)

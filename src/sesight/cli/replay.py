@@ -110,12 +110,15 @@ def replay(
     left = getattr(summary, "left", 0)
     if left:
         print(
-            f"{left:,} messages could not be stored: they are still in the queue.", file=sys.stderr
+            f"{screen.counted(left, 'message')} could not be stored, and left in the queue.",
+            file=sys.stderr,
         )
         raise typer.Exit(1)
     refused = summary.dispositions.get("refused")
     if refused:
-        print(f"{refused:,} events were refused: {MEANINGS['refused']}.", file=sys.stderr)
+        print(
+            f"{screen.counted(refused, 'event')} refused: {MEANINGS['refused']}.", file=sys.stderr
+        )
     if summary.frozen:
         _say_frozen(summary.frozen)
     if refused or summary.frozen:
@@ -205,6 +208,6 @@ def _show(summary: Summary) -> None:
             reasons.add_row(screen.plain(name), f"{n:,}")
         out.print(reasons)
     out.print(
-        f"{summary.read:,} events in {summary.seconds:,.1f} s: "
+        f"{screen.counted(summary.read, 'event')} in {summary.seconds:,.1f} s: "
         f"{summary.events_per_second:,.0f} a second."
     )

@@ -153,7 +153,9 @@ def _write(plan: Plan, file: Path, *, as_json: bool) -> None:
             )
         )
         return
-    print(f"{written.events:,} events in {file}, their true totals in {file}.truth.json.")
+    print(
+        f"{screen.counted(written.events, 'event')} in {file}, their true totals in {file}.truth.json."
+    )
 
 
 def _post(
@@ -202,7 +204,7 @@ def _post(
     else:
         rate = posted.accepted / posted.seconds if posted.seconds else 0.0
         print(
-            f"{posted.accepted:,} notifications taken in {posted.seconds:,.1f} s, {rate:,.0f} a "
+            f"{screen.counted(posted.accepted, 'notification')} taken in {posted.seconds:,.1f} s, {rate:,.0f} a "
             f"second; {posted.refused:,} refused, {posted.lost:,} lost, {posted.retries:,} retries."
         )
     if posted.lost and not posted.accepted:

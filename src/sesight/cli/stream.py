@@ -40,7 +40,7 @@ def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
     if as_json:
         put(msgspec.json.encode(found))
         return
-    rows = screen.table("Stream", "State", "By", "Since", "Guard", "Why")
+    rows = screen.table("Stream", "State", "By", "Since (UTC)", "Guard", "Why")
     for each in found:
         rows.add_row(
             each["stream"],
@@ -61,6 +61,7 @@ def pause(
     ] = "somebody stopped it.",
     config: Config = None,
     store: StoreUrl = None,
+    as_json: Json = False,
 ) -> None:
     """Stop a stream: what is being sent ends within seconds, nothing more goes out."""
     from sesight.cli.session import opened, streams_of
@@ -69,11 +70,13 @@ def pause(
     with opened(config, store, new=True) as app:
         streams_of(app, name)
         app.log.pause(Pause(stream=name, at=app.clock(), by="operator", detail=why))
-    print(f"The stream {name} is paused.")
+    _say(name, "paused", f"The stream {name} is paused.", as_json=as_json)
 
 
 @stream.command()
-def resume(name: Named, config: Config = None, store: StoreUrl = None) -> None:
+def resume(
+    name: Named, config: Config = None, store: StoreUrl = None, as_json: Json = False
+) -> None:
     """Let a stream send again."""
     from sesight.cli.session import opened, streams_of
 
@@ -81,12 +84,14 @@ def resume(name: Named, config: Config = None, store: StoreUrl = None) -> None:
         streams_of(app, name)
         before = app.mailroom.guard.resume(name)
         watched = name in app.mailroom.guard.streams
-    if before is None:
-        print(f"The stream {name} was not paused.")
-    else:
-        print(f"The stream {name} sends again. It was paused: {before.detail}")
+    said = (
+        f"The stream {name} was not paused."
+        if before is None
+        else f"The stream {name} sends again. It was paused: {before.detail}"
+    )
     if watched:
-        print("The reputation guard counts its mail from now on.")
+        said += "\nThe reputation guard counts its mail from now on."
+    _say(name, "sending", said, as_json=as_json)
 
 
 def _watched(limits: dict[str, float] | None) -> str:
@@ -94,3 +99,14 @@ def _watched(limits: dict[str, float] | None) -> str:
     if limits is None:
         return "not watched"
     return ", ".join(f"{name} over {limit:.2%}" for name, limit in limits.items())
+
+
+def _say(name: str, state: str, said: str, *, as_json: bool) -> None:
+    import msgspec
+
+    from sesight.cli.session import put
+
+    if as_json:
+        put(msgspec.json.encode({"stream": name, "state": state}))
+    else:
+        print(said)

@@ -148,20 +148,25 @@ def check(
     if as_json:
         put(msgspec.json.encode({"data": found}))
     else:
-        rows = screen.table("Address", "Stream", "May be sent to", "Why not", "Since", "Until")
+        rows: list[list[Any]] = []
         for each in found:
+            address = screen.plain(each.address)
             if each.detail is not None:
-                rows.add_row(screen.plain(each.address), "", "no", screen.plain(each.detail))
-            for one in each.mailable:
-                rows.add_row(
-                    screen.plain(each.address),
+                rows.append([address, "", "no", screen.plain(each.detail), "", ""])
+            rows += [
+                [
+                    address,
                     one.stream,
                     "yes" if one.allowed else "no",
                     screen.plain(one.reason),
                     screen.moment(one.since),
                     screen.moment(one.until),
-                )
-        screen.screen().print(rows)
+                ]
+                for one in each.mailable
+            ]
+        out = screen.screen()
+        columns = [screen.Column("Address", wraps=20), *screen.MAILABLE]
+        out.print(screen.fitted(columns, rows, out.width))
     if not all(each.allowed for each in found):
         raise typer.Exit(1)
 
@@ -205,17 +210,31 @@ def list_addresses(
     if not found["data"]:
         out.print("No address fits.")
     else:
-        rows = screen.table("Address", "Streams", "Reason", "Since (UTC)", "Until", "Note")
-        for each in found["data"]:
-            rows.add_row(
+        rows = [
+            [
                 screen.plain(each["address"]),
                 ", ".join(each["streams"]),
                 screen.plain(each["reason"]),
                 screen.moment(each["since"]),
                 screen.moment(each["until"]),
                 screen.plain(each["note"]),
-            )
-        out.print(rows)
+            ]
+            for each in found["data"]
+        ]
+        columns = [
+            screen.Column("Address", wraps=24),
+            screen.Column("Streams", 1, wraps=8),
+            screen.Column("Reason"),
+            screen.Column("Since (UTC)"),
+            screen.Column("Until (UTC)", 2),
+            screen.Column("Note", 3, wraps=20),
+        ]
+        out.print(screen.fitted(columns, rows, out.width))
+    total = found["total"]
+    if total is not None:
+        shown = screen.number(total["value"], at_least=not total["exact"])
+        plural = "" if total == {"value": 1, "exact": True} else "es"
+        out.print(f"{len(found['data']):,} of {shown} address{plural}.")
     if found["nextCursor"] is not None:
         out.print(f"More: --cursor {found['nextCursor']}", soft_wrap=True)
 
@@ -415,19 +434,24 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     config: Config = None,
     store: StoreUrl = None,
+    as_json: Json = False,
 ) -> None:
     """Write all suppressed addresses and domains as CSV, which `sesight suppress import` reads."""
+    import msgspec
+
     from sesight.cli import screen
-    from sesight.cli.session import interruptible, opened, streams_of
+    from sesight.cli.session import interruptible, opened, put, streams_of
     from sesight.domain.suppression_file import written
 
     if file is not None and file.exists() and not force:
         raise SettingsError(f"{file} is there already: name another file, or --force.")
+    if file is None and as_json:
+        raise InvalidRequest("--json tells of a FILE: name one.")
     rows = -1
     with (
         interruptible("Stopped. The file is not whole."),
         opened(config, store) as app,
-        screen.bar("Writing", shown=file is not None) as bar,
+        screen.bar("Writing", shown=file is not None and not as_json) as bar,
         _written(file) as write,
     ):
         found = app.suppressions.exported(
@@ -438,8 +462,10 @@ def export(
             rows += 1
             if rows % 1_000 == 0:
                 bar.at(rows, told=f"{rows:,} rows")
-    if file is not None:
-        print(f"{file} has {rows:,} rows.")
+    if as_json:
+        put(msgspec.json.encode({"path": str(file), "rows": rows}))
+    elif file is not None:
+        print(f"{file} has {screen.counted(rows, 'row')}.")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,12 +81,11 @@ def _show(found: Recount, *, repaired: bool) -> None:
     from sesight.domain.text import day_name
 
     out = screen.screen()
-    out.print(f"{found.records:,} records of {found.days:,} send days (a stream's day each).")
+    days = screen.counted(found.days, "send day")
+    out.print(f"{screen.counted(found.records, 'record')} of {days} (a stream's day each).")
     if found.differences:
-        numbers = ("Stored", "Recounted", "Difference")
-        rows = screen.table("Stream", "Campaign", "Row", "Counter", *numbers, numbers=numbers)
-        for each in found.differences[:SHOWN]:
-            rows.add_row(
+        rows = [
+            [
                 screen.plain(each.stream),
                 screen.plain(each.campaign or "(all)"),
                 screen.plain(_row(each)),
@@ -95,13 +93,24 @@ def _show(found: Recount, *, repaired: bool) -> None:
                 f"{each.stored:,}",
                 f"{each.recounted:,}",
                 f"{each.recounted - each.stored:+,}",
-            )
-        out.print(rows)
+            ]
+            for each in found.differences[:SHOWN]
+        ]
+        columns = [
+            screen.Column("Stream", 3),
+            screen.Column("Campaign", wraps=12),
+            screen.Column("Row", wraps=12),
+            screen.Column("Counter"),
+            screen.Column("Stored", 2, number=True),
+            screen.Column("Recounted", 1, number=True),
+            screen.Column("Difference", number=True),
+        ]
+        out.print(screen.fitted(columns, rows, out.width))
         left = len(found.differences) - SHOWN
         if left > 0:
             out.print(f"… and {left:,} more: all of them with --json.")
         out.print(
-            f"{len(found.differences):,} differences, "
+            f"{screen.counted(len(found.differences), 'difference')}, "
             + ("all mended." if repaired else "not mended: sesight recount --repair")
         )
     else:
@@ -118,7 +127,7 @@ def _show(found: Recount, *, repaired: bool) -> None:
         out.print(f"Not checked: {what}.", markup=False)
     if found.outdated:
         out.print(
-            f"{found.outdated:,} records would count otherwise by today's rules and settings: "
+            f"{screen.counted(found.outdated, 'record')} would count otherwise by today's rules and settings: "
             "sesight reclassify"
         )
 
@@ -174,4 +183,4 @@ def reclassify(
     if as_json:
         put(msgspec.json.encode({"records": records, "moved": moved}))
         return
-    print(f"{moved:,} of {records:,} records count otherwise now.", file=sys.stdout)
+    print(f"Of {screen.counted(records, 'record')}, {moved:,} now count otherwise.")

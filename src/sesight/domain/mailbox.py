@@ -15,7 +15,7 @@ MAILBOXES = ("gmail", "microsoft", "yahoo", "apple", "gmx", "proton", "other")
 """The mailbox providers told apart."""
 
 REPORTING = frozenset(MAILBOXES) - {"gmail"}
-"""Mailboxes that report complaints to SES; Gmail sends none (facts: ses.md §1.4)."""
+"""Mailboxes that report complaints to SES; Gmail sends none."""
 
 _ISP = re.compile(
     r"(?P<gmail>gmail|google)|(?P<microsoft>microsoft|hotmail|outlook|live|msn|office ?365)"

@@ -89,7 +89,7 @@ class Rate(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True, rename="camel"):
-    """Every counter (DESIGN §10): recipients unless it counts events. `atLeast` names the counters
+    """Every counter: recipients unless it counts events. `atLeast` names the counters
     of events that are lower bounds, since some recipient had more than are kept.
     """
 

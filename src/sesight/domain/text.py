@@ -122,9 +122,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def spreadsheet_text(text: str) -> str:
-    """Return a text as a cell of a spreadsheet: one that would be run gets an apostrophe in front
-    (edge case 52).
-    """
+    """Return a text as a cell of a spreadsheet: one that would be run gets an apostrophe in front."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -23,7 +23,7 @@ def bare(text: str) -> str:
     if _CONTROL.search(text):
         raise _illegal("Local address contains control or whitespace")
     if not text.isascii():
-        # no SMTPUTF8; domains in punycode, names as RFC 2047 encoded words: facts/ses.md §4
+        # no SMTPUTF8; domains in punycode, names as RFC 2047 encoded words
         raise _illegal("Address contains illegal characters in user name or domain: only ASCII")
     written = _WRITTEN.fullmatch(text)
     if written is None:

@@ -261,7 +261,7 @@ def _mail(message: SentMessage, event_type: str, *, unrendered: bool) -> dict[st
         "destination": message.recipients,
     }
     if event_type in {"Rendering Failure", "DeliveryDelay"}:
-        # AWS's own samples of these have neither headers nor the sender's tags: facts/ses.md §1.1
+        # AWS's own samples of these have neither headers nor the sender's tags
         mail["headersTruncated"] = False
         mail["tags"] = {"ses:configuration-set": [message.configuration_set]}
         return mail

@@ -95,7 +95,7 @@ class SuppressionList:
         return {}
 
     def _suppressed(self, address: str) -> Suppressed:
-        # management is case-exact, although sending is not: facts/ses.md §4
+        # management is case-exact, although sending is not
         found = self.suppressed.get(address.lower())
         if found is None or found.address != address:
             raise Refused(

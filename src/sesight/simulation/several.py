@@ -40,7 +40,7 @@ class Groups(Arrivals):
             else:
                 fates.setdefault(Mark.DELIVERY, []).append(place)
         for mark, places in fates.items():
-            # SES may say it of all at once or of each alone (facts/ses.md §1.6).
+            # SES may say it of all at once or of each alone.
             for group in [places] if uniform() < 0.5 else [[place] for place in places]:
                 at += 7
                 bits = sum(1 << place for place in group)

@@ -1,6 +1,6 @@
 """Edge cases 1 to 13: what is missing, null, repeated or of an odd type in an event.
 
-The numbers are those of the project's list of edge cases.
+The names of these tests carry the numbers of the cases.
 """
 
 import pytest
