@@ -224,6 +224,152 @@ def test_a_guard_of_no_stream(sesight: Sesight, folder: Path) -> None:
     assert "there is no stream 'finanse'; the streams are outreach, finance" in done.err
 
 
+def test_an_empty_cell(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """An empty cell is no value: "Hello ," is never sent. The context's value is taken, or what the
+    template has for such a case; else the recipient is invalid, with the variable's name.
+    """
+    rows = "ana@example.org,,Spring\nben@example.org,Ben,\ncy@example.org,  , \n"
+    (folder / "people.csv").write_text(f"email,name,product\n{rows}")
+    done = sesight(*SEND, "--json")
+    assert [(each["state"], each["code"]) for each in done.json["results"]] == [
+        ("invalid", "missing-variable")
+    ] * 3
+    assert "'name' is named and has no value" in done.json["results"][0]["detail"]
+    assert ses.messages() == []
+    (folder / "all.json").write_text('{"product": "Autumn", "name": "friend"}')
+    assert sesight(*SEND, "--context", "all.json", "--key", "2").code == 0
+    greetings = {
+        each.to[0].partition("@")[0]: each.text.partition("\n")[0] for each in ses.messages()
+    }
+    assert {name.rpartition("<")[2]: text for name, text in greetings.items()} == {
+        "ana": "Hello friend, Spring is here.",
+        "ben": "Hello Ben, Autumn is here.",
+        "cy": "Hello friend, Autumn is here.",
+    }
+    body = "Hello{% if name %} {{ name }}{% endif %}, {{ product | default('it') }} is here.\n"
+    footer = "{{ unsubscribe_url }}\n{{ postal_address }}\n"
+    (folder / "templates" / "spring" / "body.txt").write_text(body + footer)
+    (folder / "templates" / "spring" / "body.html").unlink()
+    (folder / "templates" / "spring" / "subject.txt").write_text("Hello")
+    assert sesight(*SEND, "--key", "3").code == 0
+    assert sorted(each.text.partition("\n")[0] for each in ses.messages()[3:]) == [
+        "Hello Ben, it is here.",
+        "Hello, Spring is here.",
+        "Hello, it is here.",
+    ]
+
+
+def test_nothing_was_sent(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """A run that sent nothing says who had it before, and warns when the template, or what it is told,
+    is another one now.
+    """
+    people(folder, *(f"p{n}@example.org" for n in range(12)))
+    first = sesight(*SEND, "--json")
+    assert (first.json["counts"], first.json["hadBefore"]) == ({"sent": 12}, 0)
+    for more in ((), ("--dry-run",)):
+        again = sesight(*SEND, *more)
+        assert (again.code, again.err) == (0, "")
+        assert "Nothing was sent: 12 had it before." in again.text
+        assert "SES took the message" not in again.text
+    people(folder, *(f"p{n}@example.org" for n in range(13)))
+    (folder / "people.csv").write_text((folder / "people.csv").read_text().replace("p3", "P3"))
+    longer = sesight(*SEND, "--json")
+    assert (longer.json["counts"], longer.json["hadBefore"]) == ({"sent": 13}, 12)
+    assert longer.json["warnings"] == []
+    (folder / "context.json").write_text('{"more": "than before"}')
+    for change in ("context", "template", "row"):
+        if change == "template":
+            with (folder / "templates" / "spring" / "body.txt").open("a") as file:
+                file.write("Once more.\n")
+        if change == "row":
+            text = (folder / "people.csv").read_text()
+            (folder / "people.csv").write_text(
+                text.replace("p5@example.org,Someone", "p5@example.org,Eve")
+            )
+        context = ("--context", "context.json") if change == "context" else ()
+        for more in ((), ("--dry-run",)):
+            done = sesight(*SEND, *context, *more)
+            assert done.code == 0
+            assert "has changed for 13 of those" in done.err
+    assert set(got(ses).values()) == {1}
+
+
+def test_statements_with_other_figures(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """Statements whose figures were mended after they were sent are not sent again by the same command,
+    which says how many they are.
+    """
+    with (folder / "sesight.toml").open("a") as file:
+        file.write(FINANCE)
+    assert sesight("templates", "init").code == 0
+    lines = "statement,recipient,currency,locale,label,amount,total\n"
+    for n in range(3):
+        lines += f"PS-{n},p{n}@example.org,EUR,de-DE,Sales,1{n}.00,1{n}.00\n"
+    (folder / "statements.csv").write_text(lines)
+    send = ("send", "finance", "--month", "2026-10", "--statements", "statements.csv")
+    assert sesight(*send).code == 0
+    (folder / "statements.csv").write_text(lines.replace("11.00", "11.50"))
+    done = sesight(*send, "--json")
+    assert (done.json["counts"], done.json["hadBefore"]) == ({"sent": 3}, 3)
+    assert len(done.json["warnings"]) == 1
+    assert "has changed for 1 of those" in done.json["warnings"][0]
+    assert len(ses.messages()) == 3
+
+
+def test_a_rehearsal_before_what_holds_up(
+    sesight: Sesight, folder: Path, ses: SimulatedSes
+) -> None:
+    """A dry run says that the stream is paused, that the quota does not suffice, that sending is switched
+    off, and that SES does not answer; it ends with 1 then.
+    """
+    people(folder, *(f"p{n}@example.org" for n in range(5)))
+    rehearse = (*SEND, "--dry-run", "--json")
+
+    def warned() -> str:
+        done = sesight(*rehearse)
+        assert (done.code, done.json["counts"]) == (1, {"intended": 5})
+        (warning,) = done.json["warnings"]
+        assert warning in done.err
+        return str(warning)
+
+    assert sesight(*rehearse).code == 0
+    ses.account.max_24_hour_send = 3
+    assert "has room for 3 messages, and 5 would be sent" in warned()
+    ses.account.max_24_hour_send = 1_000
+    ses.account.sending = False
+    assert "switched off" in warned()
+    ses.account.sending = True
+    assert sesight("stream", "pause", "outreach", "--why", "The price was wrong.").code == 0
+    assert "is paused: The price was wrong." in warned()
+    assert sesight("stream", "resume", "outreach").code == 0
+    ses.stop()
+    assert "cannot be reached" in warned()
+
+
+def test_all_are_invalid(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """A list of which nobody can be sent to ends the command with 1, rehearsed or not."""
+    people(folder, "nobody", "no one")
+    for more in ((), ("--dry-run",)):
+        assert sesight(*SEND, *more).code == 1
+    people(folder, "nobody", "ana@example.org")
+    assert sesight(*SEND).code == 0
+
+
+def test_a_template_of_another_stream(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
+    """A template that is for another stream is a mistake of the command's."""
+    assert sesight("templates", "init").code == 0
+    people(folder, "ana@example.org")
+    done = sesight(*SEND, "--template", "payout-statement")
+    assert done.code == 2
+    assert "is for the stream finance, not for outreach" in done.err
+
+
+FINANCE = """
+[[sending.senders]]
+stream = "finance"
+from_address = "pay@example.com"
+unsubscribe = "none"
+"""
+
 WRONG = {
     "no such template": (("--template", "autumn"), "no template 'autumn'"),
     "no such file": (("--to", "nowhere.csv"), "cannot be read"),
@@ -272,14 +418,7 @@ def test_statements(sesight: Sesight, folder: Path, ses: SimulatedSes) -> None:
     key sends them again as attempts.
     """
     with (folder / "sesight.toml").open("a") as file:
-        file.write(
-            """
-[[sending.senders]]
-stream = "finance"
-from_address = "pay@example.com"
-unsubscribe = "none"
-"""
-        )
+        file.write(FINANCE)
     assert sesight("templates", "init").code == 0
     (folder / "statements.csv").write_text(
         "statement,recipient,name,currency,locale,label,amount,total\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,17 @@ class Letter:
 
     name = "letter"
 
+    def __init__(self, version: str = "1") -> None:
+        self.version = version
+
     def body(self, context: Mapping[str, Any]) -> Body:
         if "lacking" in context["email"]:
             raise Unsendable("template", "The template needs a name.")
         return Body(
-            f"Hello {context['name']}",
-            f"<p>Hello {context['name']}</p>"
+            f"Hello {context.get('name', '')}",
+            f"<p>Hello {context.get('name', '')}</p>"
             f'<a ses:no-track href="{context["unsubscribe_url"]}">Unsubscribe</a>',
-            f"Hello {context['name']}\n{context['unsubscribe_url']}",
+            f"Hello {context.get('name', '')}\n{context['unsubscribe_url']}",
         )
 
 
@@ -57,20 +61,23 @@ class Office:
         campaign: Campaign = SPRING,
         resumed: bool = False,
         retry_unknown: bool = False,
+        same: bool = False,
     ) -> Order:
+        """Return an order; `same`: another list of people is the same one, as for a command."""
         drafts = outreach.drafts(
             [each if isinstance(each, Addressee) else Addressee(email=each) for each in addresses],
             campaign,
             Letter(),
             self.app.mailroom.stationery(stream),
             {},
+            lambda data: sha256(data).hexdigest(),
         )
         return Order(
             id=id_,
             kind="request",
             stream=stream,
             campaign=campaign.id,
-            fingerprint=repr((addresses, campaign)),
+            fingerprint=repr(campaign if same else (addresses, campaign)),
             drafts=drafts,
             resumed=resumed,
             retry_unknown=retry_unknown,
@@ -119,7 +126,7 @@ def office(
         {
             "region": "eu-west-1",
             "store": {"url": url or f"sqlite:///{folder / 'office.db'}"},
-            "recipient_key": "07" * 32,
+            **({"recipient_key": "07" * 32} if url else {}),
             **({"streams": streams} if streams else {}),
             "sending": {
                 "endpoint": ses.url,

@@ -18,6 +18,7 @@ from sesight.domain.errors import Conflict, SendingStopped, SettingsError, Store
 from sesight.domain.event import Accepted, EventType
 from sesight.domain.outcome import Outcome
 from sesight.domain.sending import Addressee, State
+from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
 from sesight.send.outbound import Outbound
 from sesight.send.unsubscribe import Tokens
@@ -204,6 +205,23 @@ def test_an_answer_that_never_comes(tmp_path: Path, ses: SimulatedSes) -> None:
         assert states(again) == [State.SENT, State.SENT]
         assert again[1].send_id != first[1].send_id
         assert len(ses.messages("lost@example.org")) == 1
+
+
+def test_what_is_forgotten(tmp_path: Path, ses: SimulatedSes) -> None:
+    """Once who got the first messages of an order may be forgotten, the order goes on to nobody: who had
+    it would get it again.
+    """
+    later = [0]
+    with office(tmp_path, ses, lambda: now_ms() + later[0]) as here:
+        here.send(["ana@example.org"], resumed=True, same=True)
+        later[0] = 60 * DAY
+        here.send(["ana@example.org", "ben@example.org"], resumed=True, same=True)
+        later[0] = 91 * DAY
+        here.app.store.sweep(here.app.clock(), 1_000)
+        people = ["ana@example.org", "ben@example.org", "cy@example.org"]
+        with pytest.raises(Conflict, match="more than 90 days ago"):
+            here.send(people, resumed=True, same=True)
+    assert Counter(of_message(ses)) == Counter(people[:2])
 
 
 def test_what_ses_refuses(here: Office, ses: SimulatedSes) -> None:

@@ -405,7 +405,7 @@ def test_any_stream(templates: Templates) -> None:
 def test_other_stream(templates: Templates) -> None:
     """A template of one stream is not sent by another."""
     written(templates, subject="s", html=HEAD, text="t", stream="finance")
-    with pytest.raises(SettingsError, match="for the stream finance, not for outreach"):
+    with pytest.raises(InvalidRequest, match="for the stream finance, not for outreach"):
         templates.checked("hello", OUTREACH)
 
 

@@ -14,10 +14,19 @@ from msgspec import Struct
 from sesight.api.operation import ask, read
 from sesight.api.parameters import Cursor, Limit
 from sesight.api.problem import InvalidParameter
+from sesight.api.recipient_id import seal, unseal
 from sesight.api.services import Given, Services, StreamRoutes
-from sesight.domain.errors import SendingStopped
+from sesight.domain.errors import InvalidRequest, SendingStopped
 from sesight.domain.ports import Desk
-from sesight.domain.sending import PASSING, Job, Result, State, StatementMail, TemplateMail
+from sesight.domain.sending import (
+    PASSING,
+    Job,
+    JobResult,
+    Result,
+    State,
+    StatementMail,
+    TemplateMail,
+)
 from sesight.domain.text import iso
 
 RESULTS = 100
@@ -62,9 +71,9 @@ class JobAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class JobResults(Struct, frozen=True, rename="camel"):
-    """Results of a job, in a steady order; `recipient` is the address as records know it."""
+    """Results of a job, in the order of its request: those who were not tried yet are not in it."""
 
-    data: list[Result]
+    data: list[JobResult]
     next_cursor: str | None
 
 
@@ -158,10 +167,20 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         services: Given, job_id: FromPath[str], limit: Limit = None, cursor: Cursor = None
     ) -> JobResults:
         """What became of each recipient of a job that was looked at."""
-        found = desk(services).job_results(stream, job_id, limit or RESULTS, cursor)
-        return JobResults(*found)
+        question, key = f"{stream} job {job_id}", services.recipient_key
+        after = 0 if cursor is None else read_place(cursor, question, key)
+        found, end = desk(services).job_results(stream, job_id, limit or RESULTS, after)
+        return JobResults(found, None if end is None else seal(str(end), question, key))
 
     return [job, job_results]
+
+
+def read_place(cursor: str, question: str, key: bytes) -> int:
+    """Return how many results come before a cursor. Raises InvalidParameter."""
+    try:
+        return int(unseal(cursor, question, key))
+    except InvalidRequest as error:
+        raise InvalidParameter("cursor", f"cursor: {error}") from error
 
 
 def desk(services: Services) -> Desk:

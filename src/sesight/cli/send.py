@@ -18,7 +18,7 @@ from sesight.domain.errors import InvalidRequest, SettingsError
 if TYPE_CHECKING:
     from sesight.app import App
     from sesight.domain.sending import Result
-    from sesight.send.sender import Order
+    from sesight.send.sender import Order, Past
 
 send = typer.Typer(
     name="send",
@@ -31,6 +31,7 @@ SHOWN = 20
 
 MEANINGS = {
     "sent": "SES took the message",
+    "sent before": "had it before: nothing was sent now",
     "intended": "would be sent",
     "suppressed": "must not be sent to: sesight suppress check says why",
     "invalid": "cannot be sent to such as it is",
@@ -214,25 +215,66 @@ def read_file(path: str) -> bytes:
         raise InvalidRequest(f"The file {path} cannot be read: {error.strerror}.") from None
 
 
+class Tally:
+    """What is told of recipients while an order is carried out. Any thread may tell."""
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self._lock = threading.Lock()
+        self.states: Counter[str] = Counter()
+        self.had_before = 0
+        self.changed = 0
+
+    def told(self, result: Result, past: Past) -> None:
+        """Count one recipient."""
+        with self._lock:
+            self.states["sent before" if past.had_before else result.state.value] += 1
+            self.had_before += past.had_before
+            self.changed += past.has_changed
+
+    @property
+    def words(self) -> str:
+        """Return how many are in each state, in a line."""
+        with self._lock:
+            return ", ".join(f"{n:,} {state}" for state, n in self.states.items())
+
+
 def carry_out(app: App, order: Order, *, dry_run: bool, results: str | None, as_json: bool) -> None:
     """Send an order, or rehearse it; show what became of it. Ends with 1 where anybody got nothing
-    that might have.
+    that might have, where everybody is invalid, and where a rehearsal finds what would hold mail up.
     """
     sender = app.mailroom.sender(order.stream)
     if results is not None and not Path(results).parent.is_dir():
         raise SettingsError(f"There is no folder for the result file {results}.")
     if order.retry_unknown:
         warn_of_second_messages(app, order)
-    found = (
-        sender.rehearse(order, app.mailroom.blocked)
-        if dry_run
-        else _sent(app, order, as_json=as_json)
-    )
+    tally = Tally()
+    obstacles: list[str] = []
+    if dry_run:
+        found = sender.rehearse(
+            order, app.mailroom.blocked, lambda _, result, past: tally.told(result, past)
+        )
+        obstacles = sender.obstacles(order.stream, tally.states["intended"])
+    else:
+        found = _sent(app, order, tally, as_json=as_json)
     if results is not None:
         write_results(Path(results), found)
-    show(found, results, as_json=as_json)
-    if any(each.state in {"throttled", "unknown", "refused"} for each in found):
+    warnings = [*obstacles, *_changed(tally)]
+    show(found, tally, warnings, results, as_json=as_json)
+    for sentence in warnings:
+        print(f"Warning: {sentence}", file=sys.stderr)
+    states = {each.state.value for each in found}
+    if obstacles or states & {"throttled", "unknown", "refused"} or states == {"invalid"}:
         raise typer.Exit(1)
+
+
+def _changed(tally: Tally) -> list[str]:
+    """Return a warning for those whose message would be another one now, if there are any."""
+    sentence = (
+        f"The template, or what it is told, has changed for {tally.changed:,} of those who had their "
+        "message before, and they get no other. To send to them once more, name another --key."
+    )
+    return [sentence] if tally.changed else []
 
 
 def warn_of_second_messages(app: App, order: Order) -> None:
@@ -248,27 +290,23 @@ def warn_of_second_messages(app: App, order: Order) -> None:
         )
 
 
-def _sent(app: App, order: Order, *, as_json: bool) -> list[Result]:
+def _sent(app: App, order: Order, tally: Tally, *, as_json: bool) -> list[Result]:
     """Send, with a progress bar; Ctrl-C lets what is under way be told to the log, and ends."""
     from sesight.cli import screen
 
-    counts: Counter[str] = Counter()
-    lock = threading.Lock()
     total = len(order.drafts)
     with screen.bar("Sending", total, shown=not as_json) as bar:
 
-        def told(_: int, result: Result) -> None:
-            with lock:
-                counts[result.state] += 1
-                words = ", ".join(f"{n:,} {state}" for state, n in counts.items())
-                bar.at(counts.total(), total, words)
+        def told(_: int, result: Result, past: Past) -> None:
+            tally.told(result, past)
+            bar.at(tally.states.total(), total, tally.words)
 
         try:
             return app.mailroom.sender(order.stream).send(order, told)
         except KeyboardInterrupt:
-            said = ", ".join(f"{n:,} {state}" for state, n in counts.items()) or "nobody tried"
             print(
-                f"Stopped: {said} of {total:,}. The same command goes on with the rest.",
+                f"Stopped: {tally.words or 'nobody tried'} of {total:,}. The same command goes on with "
+                "the rest.",
                 file=sys.stderr,
             )
             raise typer.Exit(1) from None
@@ -289,8 +327,17 @@ def write_results(path: Path, found: Sequence[Result]) -> None:
         ) from None
 
 
-def show(found: Sequence[Result], results: str | None, *, as_json: bool) -> None:
-    """Print how many recipients are in each state, and some of those without a message."""
+def show(
+    found: Sequence[Result],
+    tally: Tally,
+    warnings: Sequence[str],
+    results: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print how many recipients are in each state, and some of those without a message. Who had their
+    message before is told apart from who got it now.
+    """
     import msgspec
 
     from sesight.cli import screen
@@ -298,11 +345,19 @@ def show(found: Sequence[Result], results: str | None, *, as_json: bool) -> None
 
     counts = Counter(each.state.value for each in found)
     if as_json:
-        put(msgspec.json.encode({"counts": dict(counts), "results": found}))
+        answer = {
+            "counts": dict(counts),
+            "hadBefore": tally.had_before,
+            "warnings": warnings,
+            "results": found,
+        }
+        put(msgspec.json.encode(answer))
         return
     out = screen.screen()
+    if tally.had_before and tally.had_before == counts["sent"] and not counts["intended"]:
+        out.print(f"Nothing was sent: {tally.had_before:,} had it before.")
     rows = screen.table("State", "Recipients", "What it means", numbers=("Recipients",))
-    for state, n in counts.most_common():
+    for state, n in tally.states.most_common():
         rows.add_row(state, f"{n:,}", MEANINGS[state])
     out.print(rows)
     without = [each for each in found if each.state.value not in {"sent", "intended"}]

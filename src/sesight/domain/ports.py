@@ -18,6 +18,7 @@ from sesight.domain.sending import (
     Batch,
     Intent,
     Job,
+    JobResult,
     Pause,
     Result,
     Resumption,
@@ -579,7 +580,9 @@ class Desk(Protocol):
         ...
 
     def job_results(
-        self, stream: str, id_: str, limit: int, after: str | None
-    ) -> tuple[list[Result], str | None]:
-        """Return results of a job in no particular but a steady order, and what to continue after."""
+        self, stream: str, id_: str, limit: int, after: int
+    ) -> tuple[list[JobResult], int | None]:
+        """Return results of a job in the order of its request, those after so many, and after how many
+        to continue, None at the end.
+        """
         ...

@@ -182,6 +182,14 @@ class Result(Struct, frozen=True, kw_only=True, rename="camel"):
     send_id: str | None = None
 
 
+class JobResult(Result, frozen=True, kw_only=True, rename="camel"):
+    """What became of one recipient of a job; `number` is its place in the request, from 1. `recipient`
+    is the address as records know it; where there is none to be read, it names the place.
+    """
+
+    number: int | None = None
+
+
 class Job(Struct, frozen=True, kw_only=True, rename="camel"):
     """A larger order on its way. `state`: `running`; `finished`; `interrupted`: asked for again under
     the same key, it goes on. `counts` say how many recipients are in each state; `detail` is a sentence.

@@ -19,7 +19,7 @@ from sesight.send.tags import format_campaign_tag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sesight.domain.sending import Job, Result, StatementMail, TemplateMail
+    from sesight.domain.sending import Job, JobResult, Result, StatementMail, TemplateMail
     from sesight.send.jobs import Jobs
     from sesight.send.outreach import Template
     from sesight.send.paper import Paper
@@ -137,6 +137,7 @@ class Desk:
             paper=self._paper(template),
             stationery=self._stationery(stream),
             attempts=lambda address, of, tag: self._attempts(stream, address, of, tag),
+            seal=self._seal,
         )
         drafts = finance.drafts(entries, ledger)
         if fingerprint is None:
@@ -158,9 +159,9 @@ class Desk:
         return self._running().job(stream, id_)
 
     def job_results(
-        self, stream: str, id_: str, limit: int, after: str | None
-    ) -> tuple[list[Result], str | None]:
-        """Return results of a job, and what to continue after. Raises NotFound."""
+        self, stream: str, id_: str, limit: int, after: int
+    ) -> tuple[list[JobResult], int | None]:
+        """Return results of a job after so many, and after how many to continue. Raises NotFound."""
         return self._running().results(stream, id_, limit, after, self._sender(stream))
 
     def order(
@@ -180,7 +181,12 @@ class Desk:
             raise InvalidRequest("There is nobody to send to: name recipients.")
         template = self._template(asked.template, stream)
         drafts = outreach.drafts(
-            asked.recipients, asked.campaign, template, self._stationery(stream), asked.context
+            asked.recipients,
+            asked.campaign,
+            template,
+            self._stationery(stream),
+            asked.context,
+            self._seal,
         )
         of = asked.campaign
         fingerprint = (

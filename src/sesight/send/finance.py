@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from sesight.send.outbound import Outbound, Unsendable
-from sesight.send.outreach import Template, faulty, recipient
+from sesight.send.outreach import Seal, Template, content_mark, faulty, recipient
 from sesight.send.paper import Paper
 from sesight.send.sender import Draft
 from sesight.send.statement_files import Refused
@@ -27,7 +27,7 @@ Attempts = Callable[[str, str, str], int]
 
 class Ledger(Struct, frozen=True, kw_only=True):
     """What all statements of an order share: the campaign, the month, how they are written, put on paper
-    and sent, and how many attempts there were.
+    and sent, how many attempts there were, and a hash under a key of ours.
     """
 
     campaign: str
@@ -37,6 +37,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
     paper: Paper
     stationery: Stationery
     attempts: Attempts
+    seal: Seal
 
 
 def drafts(entries: Sequence[Statement | Refused], ledger: Ledger) -> list[Draft]:
@@ -76,6 +77,7 @@ def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -
             ledger.template.body(told),
             _tags(ledger, send_id, tag, attempt),
             name,
+            template=ledger.template.name,
             url=url,
             attachments=ledger.paper.attachments(entry, language),
         )
@@ -86,6 +88,9 @@ def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -
         address=to.address,
         spelling=to.spelling,
         compose=compose,
+        content=lambda: content_mark(
+            ledger.seal, ledger.template, {**entry.context(), "name": to.name}
+        ),
     )
 
 

@@ -58,6 +58,11 @@ class BySes:
         self._html = parts[HTML].names if HTML in parts else set[str]()
         self._loops = {loop for part in parts.values() for loop in part.loops}
 
+    @property
+    def version(self) -> str:
+        """Return the hash of all that messages are made of but what is told."""
+        return self._template.version
+
     def body(self, context: Mapping[str, Any]) -> Pushed:
         """Return what SES is to render. It is rendered here first, since SES would take a message
         that lacks something, and fail it later. Raises Unsendable.

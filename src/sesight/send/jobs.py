@@ -6,13 +6,15 @@ that a stopped process left is gone on with when the same order comes again unde
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from sesight.domain.errors import NotFound, SendingStopped, SesightError
-from sesight.domain.sending import OPEN, UNTRIED, Batch, Job, Result, State
+from sesight.domain.sending import OPEN, UNTRIED, Batch, Intent, Job, JobResult, State
 from sesight.send.sender import batch_of, check_same, result_of
 
 if TYPE_CHECKING:
@@ -117,13 +119,16 @@ class Jobs:
         )
 
     def results(
-        self, stream: str, id_: str, limit: int, after: str | None, sender: Sender
-    ) -> tuple[list[Result], str | None]:
-        """Return results by key, and the key to continue after, None at the end. Raises NotFound."""
+        self, stream: str, id_: str, limit: int, after: int, sender: Sender
+    ) -> tuple[list[JobResult], int | None]:
+        """Return results in the order of the request, those after so many, and after how many to
+        continue, None at the end. Raises NotFound.
+        """
         self.job(stream, id_)
-        intents = self._log.intents(id_, limit, after)
-        results = [result_of(each.address or each.key, sender.settled(each)) for each in intents]
-        return results, intents[-1].key if len(intents) == limit else None
+        intents = sorted(sender.intents(id_).values(), key=_place)
+        results = [_result(sender.settled(each)) for each in intents[after : after + limit]]
+        end = after + len(results)
+        return results, end if end < len(intents) else None
 
     def close(self) -> None:
         """Stop all jobs; messages under way are told to the log first."""
@@ -150,6 +155,17 @@ class Jobs:
     def _counts(self, id_: str) -> dict[str, int]:
         progress = self._log.progress(id_)
         return {state.value: progress[state] for state in State if progress.get(state)}
+
+
+def _place(intent: Intent) -> tuple[int, str]:
+    return intent.number or sys.maxsize, intent.key
+
+
+def _result(intent: Intent) -> JobResult:
+    """Return a job's result, which tells of a recipient without an address by its number."""
+    numbered = f"number {intent.number}" if intent.number is not None else intent.key
+    told = result_of(intent.address or numbered, intent)
+    return JobResult(**asdict(told), number=intent.number)
 
 
 def _alive(running: _Running | None) -> bool:

@@ -26,7 +26,8 @@ def people(data: bytes) -> list[Addressee]:
     """Read people from a file's bytes.
 
     Of CSV the column `email` must be there; `name` is shown beside the address; every other column is
-    given to the template under its name. Raises InvalidRequest with the line that is wrong.
+    given to the template under its name, where its cell is not empty. Raises InvalidRequest with the line
+    that is wrong.
     """
     if len(data) > FILE_LIMIT:
         raise InvalidRequest(f"The list is over {FILE_LIMIT // 1_000_000} MB: split it.")
@@ -83,7 +84,12 @@ def _from_csv(text: str) -> list[Addressee]:
             raise InvalidRequest(
                 f"Line {line} has {len(row)} columns, the first line {len(names)}."
             )
-        others = {names[n]: value for n, value in enumerate(row) if n not in {email, name}}
+        # an empty cell is no value: the context's, the template's own, or a finding
+        others = {
+            names[n]: value
+            for n, value in enumerate(row)
+            if n not in {email, name} and value.strip()
+        }
         found.append(Addressee(row[email], row[name] if name is not None else None, others))
     return found
 

@@ -52,7 +52,8 @@ class Pushed(Struct, frozen=True):
 class Outbound(Struct, frozen=True, kw_only=True):
     """One message to one recipient. `sender` and `to` may show a name (RFC 5322, ASCII); `headers`
     are further ones; `contact_list` and `topic` let SES make the unsubscribe links;
-    `campaign_name` is the campaign's as its owner wrote it, which no tag may hold.
+    `campaign_name` is the campaign's as its owner wrote it, which no tag may hold; `template` is what
+    the message was made with.
     """
 
     to: str
@@ -66,6 +67,7 @@ class Outbound(Struct, frozen=True, kw_only=True):
     contact_list: str | None = None
     topic: str | None = None
     campaign_name: str | None = None
+    template: str | None = None
     tracked: bool = True
 
 

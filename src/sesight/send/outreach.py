@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Protocol
+
+import msgspec
 
 from sesight.domain.sending import Addressee, Campaign
 from sesight.send.addresses import Address, normalised
@@ -13,12 +15,20 @@ from sesight.send.sender import Draft
 from sesight.send.stationery import Stationery
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
+Seal = Callable[[bytes], str]
+"""A hash, in hex digits, under a key of ours."""
+
 
 class Template(Protocol):
     """A template that was checked for its stream."""
 
     name: str
     language: str | None
+
+    @property
+    def version(self) -> str:
+        """Return a hash of all that messages are made of but what is told."""
+        ...
 
     def body(self, context: Mapping[str, Any]) -> Body | Pushed:
         """Return what the template makes of a context. Raises Unsendable for what that lacks."""
@@ -31,8 +41,10 @@ def drafts(
     template: Template,
     stationery: Stationery,
     context: Mapping[str, Any],
+    seal: Seal,
 ) -> list[Draft]:
-    """Return a draft for each person, in their order. `context` is what all are told alike.
+    """Return a draft for each person, in their order. `context` is what all are told alike; `seal` is a
+    hash under a key of ours.
 
     What a person's own context says wins over it; `email`, `name`, `unsubscribe_url`,
     `postal_address` and `campaign` are given to every template.
@@ -41,7 +53,7 @@ def drafts(
     _ = _tags(campaign, stationery, "0")  # a campaign that is wrong is so for everybody
     seen: dict[str, int] = {}
     return [
-        _draft(n, person, campaign, template, stationery, context, seen)
+        _draft(n, person, campaign, template, stationery, context, seal, seen)
         for n, person in enumerate(people)
     ]
 
@@ -53,6 +65,7 @@ def _draft(
     template: Template,
     stationery: Stationery,
     context: Mapping[str, Any],
+    seal: Seal,
     seen: dict[str, int],
 ) -> Draft:
     try:
@@ -66,7 +79,9 @@ def _draft(
         told = {**context, **person.context, **stationery.given(to, url, name)}
         tags = _tags(campaign, stationery, send_id)
         content = template.body(told)
-        return stationery.outbound(to, content, tags, name, url=url, tracked=person.tracked)
+        return stationery.outbound(
+            to, content, tags, name, template=template.name, url=url, tracked=person.tracked
+        )
 
     return Draft(
         recipient=person.email,
@@ -74,7 +89,18 @@ def _draft(
         address=to.address,
         spelling=to.spelling,
         compose=compose,
+        content=lambda: content_mark(
+            seal, template, {**context, **person.context, "name": to.name or context.get("name")}
+        ),
     )
+
+
+def content_mark(seal: Seal, template: Template, told: Mapping[str, Any]) -> str:
+    """Return what tells whether a message would be made of the same template and values again; nobody
+    can find the values by it.
+    """
+    made_of = (template.name, template.version, told)
+    return seal(msgspec.json.encode(made_of, order="deterministic"))[:32]
 
 
 def _tags(campaign: Campaign, stationery: Stationery, send_id: str) -> dict[str, str]:
@@ -92,7 +118,7 @@ def _tags(campaign: Campaign, stationery: Stationery, send_id: str) -> dict[str,
 def recipient(email: str, name: str | None, n: int, seen: dict[str, int]) -> Address:
     """Read a recipient's address; `seen` are those before it, by place. Raises Unsendable."""
     to = normalised(email)
-    if name:
+    if name and name.strip():
         to = Address(to.address, name, to.spelling)
         _ = to.header
     before = seen.setdefault(to.address, n)

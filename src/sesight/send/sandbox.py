@@ -33,6 +33,12 @@ class Outside(TemplateNotFound):
 class _Named(StrictUndefined):
     """What a template names and was not told, said as a sentence."""
 
+    def __bool__(self) -> bool:  # type: ignore[override] # a StrictUndefined raises
+        """Return False: a template may ask whether there is a value before it prints one."""
+        if self._undefined_exception is SecurityError:
+            self._fail_with_undefined_error()
+        return False
+
     @property
     def _undefined_message(self) -> str:
         if self._undefined_exception is SecurityError and self._undefined_hint:

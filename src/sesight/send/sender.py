@@ -12,16 +12,27 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from sesight.domain.address import address as mailbox_of
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
-from sesight.domain.sending import AGAIN, OPEN, UNTRIED, Batch, Intent, Pause, Result, State
+from sesight.domain.sending import (
+    AGAIN,
+    INTENTS_KEPT,
+    OPEN,
+    UNTRIED,
+    Batch,
+    Intent,
+    Pause,
+    Result,
+    State,
+)
+from sesight.domain.text import DAY
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
-from sesight.send.outbound import Body, Outbound, Pushed, Unsendable, request
+from sesight.send.outbound import Body, Outbound, Unsendable, request
 from sesight.send.outbox import Outbox, Settled, accepted_event
 from sesight.send.ses import AccountUnknown
 from sesight.send.tags import known_tags
@@ -54,7 +65,8 @@ Compose = Callable[[str], Outbound]
 
 class Draft(Struct, frozen=True, kw_only=True):
     """One recipient before anything is decided. `recipient` is as the caller wrote it, `key` tells it
-    from the others of the batch, `fault` says why it can be sent nothing.
+    from the others of the batch, `fault` says why it can be sent nothing; `content` gives a mark of what
+    its message is made of.
     """
 
     recipient: str
@@ -63,6 +75,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     spelling: str | None = None
     compose: Compose | None = None
     fault: Unsendable | None = None
+    content: Callable[[], str] | None = None
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -81,8 +94,17 @@ class Order(Struct, frozen=True, kw_only=True):
     retry_unknown: bool = False
 
 
-Told = Callable[[int, Result], object]
-"""Hears of each recipient's result, with its place in the order, in no order."""
+class Past(NamedTuple):
+    """What a run found of a recipient: whether they had their message before it, and whether that was
+    made of another template, other figures or another context.
+    """
+
+    had_before: bool = False
+    has_changed: bool = False
+
+
+Told = Callable[[int, Result, Past], object]
+"""Hears of each recipient's result, with its place in the order and what was before, in no order."""
 
 
 class Run(Struct):
@@ -206,7 +228,8 @@ class Sender:
         done = False
         try:
             check_same(batch, order)
-            run.known = self._intents(order.id)
+            _is_remembered(batch, now)
+            run.known = self.intents(order.id)
             results = self._work(run, told)
             done = not run.stop.is_set() and not any(each.state in UNTRIED for each in results)
         finally:
@@ -220,7 +243,7 @@ class Sender:
 
     def answer(self, order: Order) -> list[Result]:
         """Return what the log says of an order's recipients, asking the records of open ones."""
-        known = self._intents(order.id)
+        known = self.intents(order.id)
         return [
             Result(
                 recipient=draft.recipient,
@@ -269,14 +292,40 @@ class Sender:
         sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=self._clock())
         return replace(sent, code=None, detail=None)
 
-    def rehearse(self, order: Order, blocked: Callable[[str, str], str | None]) -> list[Result]:
+    def rehearse(
+        self, order: Order, blocked: Callable[[str, str], str | None], told: Told
+    ) -> list[Result]:
         """Return what would become of each recipient now: intended, if it would be sent; nothing is
         sent or recorded. `blocked` says of a stream and an address why it must not be sent to.
         """
-        known = self._intents(order.id)
-        return [
-            self._rehearsed(order, draft, known.get(draft.key), blocked) for draft in order.drafts
-        ]
+        known = self.intents(order.id)
+        results = []
+        for n, draft in enumerate(order.drafts):
+            result = self._rehearsed(order, draft, known.get(draft.key), blocked)
+            told(n, result, past(known.get(draft.key), result, draft))
+            results.append(result)
+        return results
+
+    def obstacles(self, stream: str, messages: int) -> list[str]:
+        """Return why so many messages of a stream would not all go out now, in sentences."""
+        found = []
+        pause = self._log.pauses().get(stream) or self._guard(stream)
+        if pause is not None:
+            found.append(_paused(pause))
+        try:
+            account, left = self._pace.account(), self._pace.left()
+        except AccountUnknown as error:
+            return [*found, str(error)]
+        if not account.enabled or account.enforcement == "SHUTDOWN":
+            found.append(
+                "SES says that sending is switched off for the account: see the AWS console."
+            )
+        if left is not None and left < messages:
+            found.append(
+                f"The account's quota of 24 hours has room for {left:,} messages, and {messages:,} would "
+                "be sent."
+            )
+        return found
 
     def _rehearsed(
         self,
@@ -314,9 +363,9 @@ class Sender:
 
         def one(n: int, draft: Draft) -> None:
             try:
-                results[n] = result = self._one(run, draft)
+                results[n] = result = self._one(run, n, draft)
                 if told is not None:
-                    told(n, result)
+                    told(n, result, past(run.known.get(draft.key), result, draft))
             except BaseException as error:  # a mistake of ours: whoever waits must hear of it
                 run.failed = error
                 run.stop.set()
@@ -380,25 +429,22 @@ class Sender:
             if paused is not None:
                 self._log.pause(paused)
         if paused is not None:
-            raise SendingStopped(
-                f"The stream {stream} is paused: {paused.detail} "
-                f"`sesight stream resume {stream}` lets it send again."
-            )
+            raise SendingStopped(_paused(paused))
 
     def _stop(self, run: Run, code: str, sentence: str) -> None:
         run.why = (code, sentence)
         run.stop.set()
 
-    def _one(self, run: Run, draft: Draft) -> Result:
+    def _one(self, run: Run, n: int, draft: Draft) -> Result:
         """Walk with one recipient from its draft to its result."""
         try:
-            return result_of(draft.recipient, self._walk(run, draft))
+            return result_of(draft.recipient, self._walk(run, n, draft))
         except StoreUnavailable as error:
             run.away = error
             self._stop(run, "store-away", "The store is away, so nothing more was tried.")
             return result_of(draft.recipient, _not_tried(run, draft))
 
-    def _walk(self, run: Run, draft: Draft) -> Intent:
+    def _walk(self, run: Run, n: int, draft: Draft) -> Intent:
         known = run.known.get(draft.key)
         if known is not None:
             known = self.settled(known)
@@ -415,9 +461,12 @@ class Sender:
             campaign=run.order.campaign,
             address=draft.address,
             at=self._clock(),
+            number=n + 1,
         )
         try:
             message = _composed(draft, intent.send_id)
+            if draft.content is not None:
+                intent = replace(intent, content=draft.content())
             on_list = self._listed(draft.address) if self._listed is not None else None
         except Unsendable as error:
             return self._record(run, intent, State.INVALID, error.code, str(error))
@@ -508,7 +557,7 @@ class Sender:
             now,
             sender=mailbox_of(message.sender)[0],
             subject=content.subject if isinstance(content, Body) else None,
-            template=content.template if isinstance(content, Pushed) else None,
+            template=message.template,
             tags=known_tags(message.tags, message.campaign_name),
             configuration_set=message.configuration_set,
             spelling=draft.spelling,
@@ -548,7 +597,8 @@ class Sender:
         self._settle(run, Settled(found))
         return found
 
-    def _intents(self, batch: str) -> dict[str, Intent]:
+    def intents(self, batch: str) -> dict[str, Intent]:
+        """Return all intents of a batch, by their keys."""
         found: dict[str, Intent] = {}
         after = None
         while True:
@@ -565,6 +615,15 @@ def check_same(batch: Batch, order: Order) -> None:
         raise Conflict(f"This key was used for a {batch.kind} before: take another key.")
     if batch.fingerprint != order.fingerprint:
         raise Conflict("Something else was sent under this key before: take another key for it.")
+
+
+def _is_remembered(batch: Batch, now: int) -> None:
+    """Raise Conflict if it may have been forgotten who got a batch's first messages."""
+    if now - batch.at >= INTENTS_KEPT * DAY:
+        raise Conflict(
+            f"This was begun more than {INTENTS_KEPT} days ago, so it is not known any more who has it: "
+            "take another key (--key, or another --step) for those who shall get it."
+        )
 
 
 def batch_of(order: Order, at: int, holder: str, leased_until: int) -> Batch:
@@ -606,6 +665,24 @@ def result_of(recipient: str, intent: Intent) -> Result:
         detail=detail,
         message_id=intent.message_id,
         send_id=intent.send_id or None,
+    )
+
+
+def past(known: Intent | None, result: Result, draft: Draft) -> Past:
+    """Return what was recorded of a recipient before this run, beside what is so now."""
+    if known is None or known.send_id != result.send_id or result.state is not State.SENT:
+        return Past()
+    comparable = known.content is not None and draft.content is not None
+    return Past(
+        had_before=True,
+        has_changed=comparable and draft.content is not None and known.content != draft.content(),
+    )
+
+
+def _paused(pause: Pause) -> str:
+    return (
+        f"The stream {pause.stream} is paused: {pause.detail} "
+        f"`sesight stream resume {pause.stream}` lets it send again."
     )
 
 

@@ -73,10 +73,12 @@ class Stationery(Struct, frozen=True, kw_only=True):
         return None if self.link is None else self.link(self.stream.id, address, campaign, send_id)
 
     def given(self, to: Address, url: str | None, campaign: str) -> dict[str, str]:
-        """Return what every template is told: of the recipient, how to leave, who sends."""
+        """Return what every template is told: of the recipient, how to leave, who sends. Who has no name
+        has no empty one either: "Hello ," would go out.
+        """
         return {
             "email": to.mailbox,
-            "name": to.name or "",
+            **({"name": to.name} if to.name else {}),
             "unsubscribe_url": url or "",
             "postal_address": self.secrets.postal_address or "",
             "campaign": campaign,
@@ -89,12 +91,13 @@ class Stationery(Struct, frozen=True, kw_only=True):
         tags: Mapping[str, str],
         campaign: str,
         *,
+        template: str,
         url: str | None,
         attachments: tuple[Attachment, ...] = (),
         tracked: bool = True,
     ) -> Outbound:
         """Return a message with everything on it that each must have. `campaign` is
-        its name as its owner wrote it, `url` what `url` gave.
+        its name as its owner wrote it, `template` the template's name, `url` what `url` gave.
 
         Raises Unsendable for names and addresses that no header can hold.
         """
@@ -106,6 +109,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
             configuration_set=self.stream.configuration_set,
             tags=tags,
             campaign_name=campaign,
+            template=template,
             content=content,
             reply_to=tuple(_sender(each, None).header for each in secrets.reply_to),
             headers=() if by_ses else self._headers(url),

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +70,14 @@ class Template:
         card: _Card,
         parts: Mapping[str, jinja2.Template],
         sources: Mapping[str, str],
+        files: Mapping[str, bytes],
         *,
         marketing: bool,
     ) -> None:
-        """Keep the parts by the names of their files; `marketing` mail shows how to leave."""
+        """Keep the parts by the names of their files; `files` are all of the folder that messages are
+        made of; `marketing` mail shows how to leave.
+        """
+        self._files = files
         self.name = name
         self.label = card.label or name.replace("-", " ").replace("_", " ").capitalize()
         self.stream = card.stream
@@ -79,6 +85,31 @@ class Template:
         self.marketing = marketing
         self.sources = sources
         self._parts = parts
+
+    @cached_property
+    def version(self) -> str:
+        """Return a hash of all that the template's messages are made of but what it is told: the files
+        of its folder without the sample, and the parts that it includes.
+        """
+        digest = sha256()
+        for name, content in sorted({**self._files, **self._included()}.items()):
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()
+
+    def _included(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        environment = self.environment
+        waiting = list(self.sources.values())
+        while waiting and environment.loader is not None:
+            names = meta.find_referenced_templates(environment.parse(waiting.pop()))
+            for name in names:
+                if name is None or name in found:
+                    continue
+                with suppress(TemplateNotFound, ValueError):  # rendering says so
+                    source, _, _ = environment.loader.get_source(environment, name)
+                    found[name] = source.encode()
+                    waiting.append(source)
+        return found
 
     @cached_property
     def environment(self) -> jinja2.Environment:
@@ -199,6 +230,11 @@ class Templates:
                 if file != HTML or (self.folder / name / HTML).exists()
             }
             parts = {file: sandbox.get_template(f"{name}/{file}") for file in sources}
+            files = {
+                each.name: each.read_bytes()
+                for each in (self.folder / name).iterdir()
+                if each.is_file() and not each.is_symlink() and each.name != SAMPLE
+            }
         except TemplateSyntaxError as error:
             raise SettingsError(f"{error.name}, line {error.lineno}: {error.message}.") from None
         except Outside as error:
@@ -212,7 +248,7 @@ class Templates:
         if sum(len(each.encode()) for each in sources.values()) > SIZE_LIMIT:
             raise SettingsError(f"The template {name} is over {SIZE_LIMIT // 1_000} KB.")
         marketing = known is not None and known.marketing
-        return Template(name, card, parts, sources, marketing=marketing)
+        return Template(name, card, parts, sources, files, marketing=marketing)
 
     def _card(self, folder: Folder, name: str) -> _Card:
         if not (self.folder / name / CARD).exists():
@@ -280,11 +316,11 @@ class Templates:
     def checked(self, name: str, stream: Stream | None = None) -> Template:
         """Return a template that is fit to be sent, by the stream that it names if none is given.
 
-        Raises NotFound, SettingsError.
+        Raises NotFound, InvalidRequest for a template of another stream, SettingsError.
         """
         template = self.load(name, stream)
         if stream is not None and template.stream not in (None, stream.id):
-            raise SettingsError(
+            raise InvalidRequest(
                 f"The template {name} is for the stream {template.stream}, not for {stream.id}."
             )
         for finding in self.check(name, stream):

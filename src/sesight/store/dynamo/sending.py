@@ -110,7 +110,7 @@ class DynamoSendLog:
         item = {
             **_batch_key(batch.id),
             **_attributes(batch, without=("id",)),
-            **_expiry(batch.at),
+            **_expiry(max(batch.at, batch.leased_until)),  # no sooner than the last of its intents
             "version": {"N": str(version_of(before) + 1)},
         }
         parts = [self._put(item, before)]
@@ -123,9 +123,10 @@ class DynamoSendLog:
         """Let the holder's lease last until a time; return whether it was still the holder's."""
         old = self._update(
             _batch_key(batch),
-            UpdateExpression="SET leasedUntil = :until ADD version :one",
+            UpdateExpression=f"SET leasedUntil = :until, {EXPIRES} = :expires ADD version :one",
             ConditionExpression="holder = :holder",
             ExpressionAttributeValues={
+                ":expires": _expiry(until)[EXPIRES],
                 ":until": {"N": str(until)},
                 ":holder": {"S": holder},
                 ":one": {"N": "1"},
