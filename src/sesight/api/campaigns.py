@@ -65,7 +65,7 @@ BUCKETS = 1_000
 
 
 class CampaignCard(Struct, frozen=True, rename="camel", kw_only=True):
-    """A campaign's identity, times, state and totals, kept for ever.
+    """A campaign's identity, times (to the minute), state and totals, kept for ever.
 
     sending: the last send is less than an hour ago; settled: SES still records opens and clicks;
     final: it no longer does; expired: nothing of it is held one by one.
