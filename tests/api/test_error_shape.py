@@ -338,3 +338,47 @@ def test_large_body(api) -> None:
     """A body beyond a megabyte is not read."""
     answer = api.post("/api/recipients/lookup", json={"address": "a" * 1_000_001})
     held_to_shape(answer, "too-large")
+
+
+def test_every_enum(api, services) -> None:
+    """A word that a parameter does not know is answered by all that it does, whichever it is."""
+    told = {}
+    for path, operations in document(services, routes_of(services))["paths"].items():
+        for parameter in operations.get("get", {}).get("parameters", ()):
+            schema = parameter["schema"]
+            words = schema.get("enum") or next(
+                (each["enum"] for each in schema.get("oneOf", ()) if "enum" in each), None
+            )
+            if parameter["in"] == "query" and words:
+                filled = path.format(stream="outreach", campaign="x", jobId="x", month="2026-10")
+                answer = api.get(f"{filled}?{parameter['name']}=nonsense")
+                body = held_to_shape(answer, "invalid-request")
+                told[path, parameter["name"]] = body
+                assert body["detail"] == f"{parameter['name']}: there is no 'nonsense'."
+                assert set(body["allowed"]) == {word for word in words if word is not None}
+    assert len(told) > 8
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter", "detail"),
+    [
+        ({"addresses": ["a@x.example"], "reason": "none"}, "reason", "reason: there is no 'none'."),
+        ({"addresses": ["a@x.example"], "scope": "here"}, "scope", "scope: there is no 'here'."),
+        ({"addresses": [7]}, "addresses.0", "addresses.0 must be text."),
+        ({"addresses": []}, "addresses", "addresses must be a list of 1 to 1,000."),
+        ({"adresses": ["a@x.example"]}, "adresses", "There is no parameter 'adresses' here."),
+        ({}, "addresses", "addresses is missing: a list of 1 to 1,000."),
+        ([], "body", "body must be a table with `addresses`, `reason`"),
+    ],
+)
+def test_body(api, body, parameter, detail) -> None:
+    """What is wrong in a body is named by the way to it, with what would do."""
+    found = held_to_shape(api.post("/api/suppressions", json=body), "invalid-request")
+    assert (found["parameter"], found["detail"][: len(detail)]) == (parameter, detail)
+    assert ("allowed" in found) == (parameter in {"reason", "scope", "adresses"})
+
+
+def test_number(api) -> None:
+    """A number out of bounds is answered by the bounds."""
+    found = held_to_shape(api.get("/api/messages?limit=501"), "invalid-request")
+    assert found["detail"] == "limit must be a whole number from 1 to 500."

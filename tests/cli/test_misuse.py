@@ -41,7 +41,6 @@ from sesight import cli
         ("serve --port 0 --intake nowhere", "'nowhere' is no HOST:PORT: write 127.0.0.1:8026."),
         ("simulate", "Name a FILE to write, or --post URL, one of both."),
         ("replay", "Name files to replay, or a queue with --from-queue."),
-        ("recipient nobody", "'nobody' is no address: write name@domain."),
     ],
 )
 def test_misuse(

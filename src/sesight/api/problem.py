@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from msgspec import UNSET, Struct, UnsetType, convert
+from litestar.params import QueryParameter
+from litestar.utils.scope.state import ScopeState
+from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType, convert
+from msgspec.json import decode
 
 from sesight.domain.errors import (
     Conflict,
@@ -20,6 +23,7 @@ from sesight.domain.errors import (
     StoreDamaged,
     StoreUnavailable,
 )
+from sesight.domain.mismatch import Mismatch, mismatch
 from sesight.domain.text import printable
 
 log = logging.getLogger("sesight.api")
@@ -152,12 +156,48 @@ def _loggable(path: str) -> str:
 def _of_validation(
     request: Request[Any, Any, Any], error: ValidationException
 ) -> tuple[str, dict[str, Any]]:
-    """Return the sentence and the parameter of the first thing Litestar found wrong."""
+    """Return the sentence and the parameter of the first thing Litestar found wrong, in our words."""
     wrong = next((each for each in error.extra or () if isinstance(each, dict)), {})
     said = str(wrong.get("message", error.detail)).rstrip(".")
     if "key" not in wrong:
         return f"{said}.", {}
     key = str(wrong["key"])
-    field = request.route_handler.parsed_fn_signature.parameters.get(key)
-    name = getattr(field and field.kwarg_definition, "name", None) or key
-    return f"{name}: {said}.", {"parameter": name}
+    fields = request.route_handler.parsed_fn_signature.parameters
+    if wrong.get("source") == "body" and "data" in fields:
+        return _of_body(request, fields["data"].annotation) or (
+            f"{key}: {said}.",
+            {"parameter": key},
+        )
+    field = fields.get(key)
+    given = field and field.kwarg_definition
+    name = getattr(given, "name", None) or key
+    if field is None or name not in request.query_params:
+        return f"{name}: {said}.", {"parameter": name}
+    of = field.annotation
+    if isinstance(given, QueryParameter) and (given.ge is not None or given.le is not None):
+        of = Annotated[int, Meta(ge=given.ge, le=given.le)]
+    found = mismatch(request.query_params[name], of)
+    return (f"{name}: {said}.", {"parameter": name}) if found is None else _told(found, name)
+
+
+def _of_body(request: Request[Any, Any, Any], of: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return the sentence and the member of what is wrong with a body of JSON, None if nothing is."""
+    body = ScopeState.from_scope(request.scope).body
+    try:
+        found = mismatch(decode(body), of) if isinstance(body, bytes) else None
+    except DecodeError:
+        found = None
+    return None if found is None else _told(found, ".".join(map(str, found.path)) or "body")
+
+
+def _told(found: Mismatch, name: str) -> tuple[str, dict[str, Any]]:
+    more: dict[str, Any] = {"parameter": name}
+    if found.allowed:
+        more["allowed"] = list(found.allowed)
+    if found.what == "missing":
+        return f"{name} is missing: {found.expected}.", more
+    if found.what == "unknown":
+        return f"There is no parameter {name!r} here.", more
+    if found.allowed and isinstance(found.value, str):
+        return f"{name}: there is no {found.value!r}.", more
+    return f"{name} must be {found.expected}.", more
