@@ -169,3 +169,12 @@ def test_documents_named_exist() -> None:
         named = re.findall(r"(?<![\w/.{-])((?:[\w-]+/)*[\w-]+\.md)\b", text)
         wrong |= {(path.name, each) for each in named if each.rpartition("/")[2] not in names}
     assert wrong == set()
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    """Decisions have the numbers from 1 on, each once, and each says its own."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    titles = [page.read_text(encoding="utf-8").partition(". ")[0] for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    assert titles == [f"# {number}" for number in numbers]
