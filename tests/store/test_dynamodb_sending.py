@@ -161,7 +161,9 @@ def test_crash(store: DynamoStore) -> None:
 
 
 def test_spread(store: DynamoStore) -> None:
-    """Intents of a batch are under all of its keys, and expire with the batch and its counts."""
+    """Intents of a batch are under all of its keys, and expire with its counts; the batch itself stays
+    until its lease has been over for as long, so that it is known while any of its intents is.
+    """
     one = batch_of(1, id="b")
     store.sending.begin(one)
     store.sending.claim(people(200), blocks)
@@ -169,8 +171,24 @@ def test_spread(store: DynamoStore) -> None:
     ours = [item for item in items if item["pk"]["S"].startswith(("BATCH", "INTENTS#"))]
     keys = {item["pk"]["S"] for item in ours}
     assert keys == {"BATCH#b", "BATCHES#outreach", *(f"INTENTS#b#{n}" for n in range(SHARDS))}
-    expiry = str(NOW // 1000 + INTENTS_KEPT * DAY // 1000)
-    assert {item["expirationTime"]["N"] for item in ours} == {expiry}
+    kept = INTENTS_KEPT * DAY
+    batch_key = {"pk": {"S": "BATCH#b"}, "sk": {"S": "-"}}
+    expiries = {
+        name: {
+            int(item["expirationTime"]["N"])
+            for item in ours
+            if (item.items() >= batch_key.items()) == is_batch
+        }
+        for name, is_batch in (("batch", True), ("others", False))
+    }
+    assert expiries == {
+        "batch": {(one.leased_until + kept) // 1000},
+        "others": {(NOW + kept) // 1000},
+    }
+    later = NOW + 9 * DAY
+    assert store.sending.hold("b", one.holder, later)
+    held = store.calls.get(store._notes._table, batch_key)  # noqa: SLF001
+    assert held["expirationTime"]["N"] == str((later + kept) // 1000)
 
 
 def test_rare_state(store: DynamoStore) -> None:
