@@ -63,6 +63,7 @@ def test_addresses(text: str, expected: Address) -> None:
         ("a@example.com;b@example.com", "several"),
         ("a@b@example.com", "several"),
         ("Jo <a@example.com> <b@example.com>", "several"),
+        ("a@example.com, Inc. <b@example.com>", "several"),
         ('"jo doe"@example.com', "quoted-local"),
         ("jö@example.com", "non-ascii-local"),
         ("jo@[192.0.2.1]", "address-literal"),

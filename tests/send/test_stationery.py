@@ -33,6 +33,7 @@ def ses() -> Iterator[SimulatedSes]:
     [
         {"from_name": LETTERS},
         {"from_name": "x" * 641},
+        {"from_name": "Ж" * 240},
         {"from_name": "News\r\nBcc: bo@example.org"},
         {"from_address": "news"},
         {"from_address": f"{LETTERS} <news@example.com>"},
@@ -78,9 +79,10 @@ def test_a_sender_of_another_script(tmp_path: Path, ses: SimulatedSes) -> None:
         ("x" * 640, State.SENT),
         ("x" * 641, State.INVALID),
         ("Ж" * 100, State.SENT),
+        ("Ж" * 240, State.INVALID),
         (LETTERS, State.INVALID),
     ],
-    ids=["ascii", "long-ascii", "encoded", "long-encoded"],
+    ids=["ascii", "long-ascii", "encoded", "long-encoded", "header-of-2024"],
 )
 def test_names_of_recipients(tmp_path: Path, ses: SimulatedSes, name: str, state: State) -> None:
     """A name beside an address, and in a column of its own, is bounded by what it is in a header."""

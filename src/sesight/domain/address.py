@@ -23,7 +23,8 @@ EDGES = " \t\u00a0\ufeff"
 """What comes along when an address is copied from somewhere, and is no part of it."""
 
 _ATEXT = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
-_PLAIN = re.compile(rf"{_ATEXT}+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
+_PLAIN_DOMAIN = re.compile(r"[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
+_PLAIN = re.compile(rf"{_ATEXT}+@{_PLAIN_DOMAIN.pattern}")
 _ATOM = re.compile(rf"{_ATEXT}+")
 _LOCAL = re.compile(r'[^\s"(),:;<>\[\]\\@]+')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
@@ -114,7 +115,9 @@ def _read(value: str) -> tuple[Mailbox, ...]:
         shown, masked = _shielded(text)
         for mailbox in _mailboxes(shown, masked):
             found.setdefault(mailbox[0], mailbox)
-    return tuple(found.values()) or (_as_spelled(text),)
+    # beside an address, what SES cannot send to is a piece of a name: `Jo@home; dad <jo@example.org>`
+    mailable = [mailbox for mailbox in found.values() if mailbox[2]]
+    return tuple(mailable or found.values()) or (_as_spelled(text),)
 
 
 def _shielded(text: str) -> tuple[str, str]:
@@ -260,6 +263,8 @@ def _domain(text: str) -> tuple[str | None, bool]:
             )
         except UnicodeError:
             return None, False
+    elif _PLAIN_DOMAIN.fullmatch(text.rstrip(".")):  # as `address` reads it at once
+        return text.lower().rstrip("."), True
     domain = text.lower().rstrip(".")
     if _LITERAL.fullmatch(domain):
         return domain, False

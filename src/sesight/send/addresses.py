@@ -65,6 +65,8 @@ def normalised(text: str) -> Address:
     known, _, mailable = address(bare)
     mailbox = _ascii(bare) if mailable else None
     # whom events and suppressions would know otherwise is not sent to
+    if mailable and address(given)[0] != known:
+        raise Unsendable("several", _SENTENCES["several"])
     if mailbox is None or address(mailbox)[0] != known:
         raise _fault(bare)
     to = Address(known, name, mailbox if mailbox != known else None)
