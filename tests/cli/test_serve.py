@@ -16,6 +16,7 @@ from tests.builders import delivery, fill
 from tests.cli.conftest import (
     COMMAND,
     DEADLINE,
+    PAYLOADS,
     Ended,
     Sesight,
     Start,
@@ -158,7 +159,7 @@ def test_a_second_server(sesight: Sesight, start: Start, tmp_path: Path) -> None
             assert second.err.startswith("A server serves the store ")
             assert "--store" in second.err
         assert sesight("recount", "--store", url).code == 0
-        assert sesight("replay", "-", "--store", url).code == 0
+        assert sesight("replay", PAYLOADS / "send.json", "--store", url).code == 0
         assert sesight("doctor", "--store", url).err == ""
         server.stop(number)
 
