@@ -47,10 +47,12 @@ def found(data: bytes) -> list[bytes]:
         (b"[]", [b"[]"]),
         (b"[1, 2, [3]]\n" + ONE, [b"[1, 2, [3]]", ONE]),
         (b"[[" + ONE + b"]]", [b"[[" + ONE + b"]]"]),
+        (b'{"a":{}\n,"b":{}\n}\n' + ONE, [b'{"a":{}\n,"b":{}\n}', ONE]),
+        (b'{"a":{}\n}\n' + ONE + b"\n,\n" + TWO, [b'{"a":{}\n}', ONE, TWO]),
         (b"", []),
         (b" \n\t\n", []),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_forms(data: bytes, expected: list[bytes]) -> None:
     """One a line, glued, over many lines and in arrays: each document comes whole."""

@@ -41,6 +41,7 @@ _TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _TEXT + rb'")*')
 _ELEMENT = re.compile(_TEXT + rb'"|[^",\[\]{}]*+')
 _NEXT_START = re.compile(rb"\n(?=[{\[])")
 _OPENERS = b"{["
+_GOES_ON = (b",", b"}", b"]")
 _BEFORE = {"": (b"",), "{": (b":",), "[": (b",", b"[")}
 """What may stand before an object or array within a document, by what encloses it."""
 
@@ -55,25 +56,29 @@ def documents(stream: IO[bytes]) -> Iterator[bytes]:
     Raises TooLarge.
     """
     pieces = iter(partial(stream.readline, MAX_BODY + 1), b"")
+    waiting = b""  # a line that is one document, unless the next line goes on with it
     for piece in pieces:
         line = piece.strip()
+        if not line:
+            continue
+        if waiting and line[:1] in _GOES_ON:
+            yield from _Scan(waiting + b"\n" + piece, pieces).documents()
+            waiting = b""
+            continue
+        if waiting:
+            yield waiting
+            waiting = b""
         if _is_one(line) and (len(piece) <= MAX_BODY or piece.endswith(b"\n")):
-            yield line
-        elif line:
+            waiting = line
+        else:
             yield from _Scan(piece, pieces).documents()
+    if waiting:
+        yield waiting
 
 
 def _is_one(line: bytes) -> bool:
-    """Return whether a line is one document as far as its brackets say: they are counted, which is
-    quick. Those in texts count as well, and may send the line the longer way.
-    """
-    return (
-        line[:1] == b"{"
-        and line[-1:] == b"}"
-        and b"}{" not in line
-        and b"} {" not in line
-        and line.count(b"{") == line.count(b"}")
-    )
+    """Return whether a line is one document by how it begins and ends."""
+    return line[:1] == b"{" and line[-1:] == b"}" and b"}{" not in line and b"} {" not in line
 
 
 class _Scan:
