@@ -24,6 +24,7 @@ from tests.store.engine import url_of
 STREAMS = ("outreach", "finance")
 CURSOR = re.compile(rb'("(?:nextCursor|newerCursor)":")([^"]+)"')
 REQUEST = re.compile(rb'"requestId":"[^"]+"')
+STORE = re.compile(rb'"store":"[^"]*"')
 
 
 CHANGING = {"/suppressions/import", "/suppressions/remove", "/unsubscribe/{token}"}
@@ -59,8 +60,9 @@ class Answer(NamedTuple):
 
     @property
     def said(self) -> tuple[int, bytes]:
-        """Return it without what is a store's own: cursors, and the id of the request."""
-        return self.status, REQUEST.sub(b'"requestId":"-"', CURSOR.sub(rb'\1-"', self.body))
+        """Return it without what is a store's own: cursors, its URL, and the id of the request."""
+        body = STORE.sub(b'"store":"-"', CURSOR.sub(rb'\1-"', self.body))
+        return self.status, REQUEST.sub(b'"requestId":"-"', body)
 
     @property
     def cursor(self) -> str | None:
