@@ -23,6 +23,7 @@ WORDS = [
     *("Type", "Message", "MessageId", "TopicArn", "Records", "records", "Messages", "body"),
     *("Body", "Sns", "detail", "detail-type", "data", "recordId", "ses:configuration-set"),
     *("Send", "Delivery", "Bounce", "Complaint", "Open", "Click", "Rendering Failure"),
+    *("kinesis", "eventSource", "receipt", "Received", "content", "requestPayload"),
     *("Notification", "SubscriptionConfirmation", "aws.ses", "Email Sent", "outreach-tracking"),
     *("2026-11-14T08:15:30.412Z", "ana@example.org", "Permanent", "General", "Likely"),
 ]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +49,46 @@ def test_reading(rounds: Rounds) -> None:
             said = [found.event, found.nothing, found.unreadable]
             assert sum(each is not None for each in said) == 1
             assert found.unreadable is None or (found.detail and found.body is not None)
+
+    for _ in rounds():
+        check()
+
+
+WRAPPERS = {
+    "sns": lambda text: json.dumps({"Type": "Notification", "Message": text}),
+    "lambda": lambda text: json.dumps(
+        {"Records": [{"Sns": {"Type": "Notification", "Message": text}}]}
+    ),
+    "sqs": lambda text: json.dumps({"Records": [{"messageId": "1", "body": text}]}),
+    "polled": lambda text: json.dumps({"Messages": [{"MessageId": "1", "Body": text}]}, indent=2),
+    "bus": lambda text: f'{{"detail-type":"x","source":"y","detail":{text}}}',
+    "firehose": lambda text: json.dumps(
+        {"records": [{"data": b64encode(gzip.compress(text.encode())).decode()}]}
+    ),
+    "kinesis": lambda text: json.dumps(
+        {"Records": [{"kinesis": {"data": b64encode(text.encode()).decode()}}]}
+    ),
+    "array": lambda text: f" [ {text} ]",
+    "text": json.dumps,
+    "letter": lambda text: f'{{"requestPayload":{text}}}',
+}
+"""The envelopes there are, each around one body."""
+
+known = st.sampled_from([each for each in SAMPLES if b'\n  "mail": {' in each])
+"""Events and notifications by themselves."""
+
+
+def test_envelopes(rounds: Rounds) -> None:
+    """An event is the same in any envelopes within each other, as far as they may go."""
+
+    @few
+    @given(known, st.lists(st.sampled_from(sorted(WRAPPERS)), min_size=1, max_size=3))
+    def check(data: bytes, around: list[str]) -> None:
+        text = data.decode()
+        for name in around:
+            text = WRAPPERS[name](text)
+        told = [each.event for each in read(data, "file")]
+        assert [each.event for each in read(text.encode(), "file")] == told
 
     for _ in rounds():
         check()
@@ -137,7 +178,7 @@ files = st.builds(
         packed(glue.join(parts))[:cut] if pack else glue.join(parts)[:cut]
     ),
     st.lists(anything, max_size=4),
-    st.sampled_from([b"", b"\n", b"\r\n", b"\n\n"]),
+    st.sampled_from([b"", b"\n", b"\r\n", b"\n\n", b",", b",\n", b" ", b"]\n["]),
     st.sampled_from([False, False, True]),
     st.sampled_from([None, None, 9, 99, 999]),
 )
