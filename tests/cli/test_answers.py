@@ -1,6 +1,9 @@
 """The commands that answer questions say what the API says."""
 
 import re
+import subprocess
+import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -8,14 +11,25 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.cli.conftest import Sesight, Start, Traffic
+from tests.cli.conftest import Sesight, Start, Traffic, environment
 
-_NOW = re.compile(rb'"generatedAt":"[^"]*"')
+_NOW = re.compile(rb'"(generatedAt|requestId)":"[^"]*"')
 
 
 def _get(url: str, path: str, **query: Any) -> bytes:
-    with urllib.request.urlopen(f"{url}/api{path}?{urlencode(query)}", timeout=30) as answer:
-        return _NOW.sub(b"", answer.read())
+    try:
+        with urllib.request.urlopen(f"{url}/api{path}?{urlencode(query)}", timeout=30) as answer:
+            return _NOW.sub(b"", answer.read())
+    except urllib.error.HTTPError as problem:
+        with problem:
+            return _NOW.sub(b"", problem.read())
+
+
+@pytest.fixture
+def filled(sesight: Sesight, traffic: Traffic) -> Sesight:
+    """Return the command, over a store with traffic."""
+    assert sesight("replay", traffic.file, "--store", "sqlite:///sesight.db").code == 0
+    return sesight
 
 
 def test_answers_are_those_of_the_api(
@@ -56,6 +70,7 @@ def test_answers_are_those_of_the_api(
         ),
         "recipient": (("recipient", to), (f"/recipients/{rid}", {})),
         "quarantine": (("quarantine", "list"), ("/quarantine", {})),
+        "suppressions": (("suppress", "list", "--limit", 2), ("/suppressions", {"limit": 2})),
     }
     for name, (arguments, (path, query)) in questions.items():
         # asked before and after: a clock may strike between the two, and a campaign settle
@@ -64,11 +79,42 @@ def test_answers_are_those_of_the_api(
         assert answer in (before, _get(url, path, **query)), name
 
 
-@pytest.fixture
-def filled(sesight: Sesight, traffic: Traffic) -> Sesight:
-    """Return the command, over a store with traffic."""
+def test_problems_are_those_of_the_api(sesight: Sesight, start: Start, traffic: Traffic) -> None:
+    """--json prints the problem that the API answers, but for its request id, and ends with 1 or 2."""
     assert sesight("replay", traffic.file, "--store", "sqlite:///sesight.db").code == 0
-    return sesight
+    url = start("serve", "--port", 0).until(r"listens on (\S+)")
+    questions: list[tuple[int, tuple[object, ...], str, dict[str, object]]] = [
+        (1, ("stats", "outreach", "none"), "/campaigns/outreach/none", {"step": "age"}),
+        (2, ("campaigns", "--state", "lost"), "/campaigns", {"state": "lost"}),
+        (2, ("campaigns", "--sort", "colour"), "/campaigns", {"sort": "colour"}),
+        (2, ("tracking", "--outcome", "lost"), "/messages", {"outcome": "lost"}),
+        (2, ("tracking", "--stream", "lost"), "/messages", {"stream": "lost"}),
+        (2, ("tracking", "--cursor", "x"), "/messages", {"cursor": "x"}),
+        (2, ("quarantine", "list", "--reason", "lost"), "/quarantine", {"reason": "lost"}),
+    ]
+    for code, arguments, path, query in questions:
+        ended = sesight(*arguments, "--json")
+        assert (ended.code, _NOW.sub(b"", ended.out[:-1])) == (code, _get(url, path, **query))
+
+
+def test_no_web_application_is_started(filled: Sesight, tmp_path: Path) -> None:
+    """A command that reads a store calls a route's function: it makes no application of all the routes."""
+    assert filled("suppress", "add", "ana@example.org").code == 0
+    program = (
+        "import sys; from sesight.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: print('sesight.api.application' in sys.modules, ended.code)"
+    )
+    for command in ("campaigns", "tracking", "quarantine list", "suppress list"):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *command.split(), "--json"],
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=60,
+            check=False,
+        )
+        assert ended.stdout.splitlines()[-1:] == [b"False None"], ended.stderr
 
 
 def test_people_see_n_of_m(filled: Sesight) -> None:

@@ -114,35 +114,45 @@ def request_id_of(request: Request[Any, Any, Any]) -> str:
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Turn any exception into its problem; what is not ours is logged and says nothing of itself."""
-    request_id = request_id_of(request)
     headers: dict[str, str] = {}
-    more: dict[str, Any] = getattr(error, "more", {})
-    kind = next((kind for known, kind in _BY_ERROR if isinstance(error, known)), None)
-    detail = str(error)
-    if kind is None and isinstance(error, ValidationException):
-        kind, (detail, more) = "invalid-request", _of_validation(request, error)
+    known: tuple[str, str, dict[str, Any]] | None = None
+    if isinstance(error, ValidationException):
+        known = ("invalid-request", *_of_validation(request, error))
     elif isinstance(error, HTTPException) and request.scope.get("sesight_left"):
-        kind, detail = "bad-request", "The request ended before it was whole."
-    elif kind is None and isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
-        kind = _BY_STATUS[error.status_code]
+        known = ("bad-request", "The request ended before it was whole.", {})
+    elif isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         detail = f"{error.detail}: {request.method} {_loggable(request.url.path)}."
+        known = (_BY_STATUS[error.status_code], detail, {})
         headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
-    if kind is None or kind == "failed":
-        kind = "failed"
-        detail = f"This is our fault. The log knows more under request id {request_id}."
-        log.error("API_FAILED %s %s", request_id, _loggable(request.url.path), exc_info=error)
-    elif kind == "unavailable":
-        log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
     if isinstance(error, SesightError) and error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
+    found = problem_of(error, request_id_of(request), request.url.path, known)
+    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_of(
+    error: Exception,
+    request_id: str,
+    path: str,
+    known: tuple[str, str, dict[str, Any]] | None = None,
+) -> Problem:
+    """Return the problem of an exception raised in answering a path: of the kind, detail and members that
+    are `known`, else of its class. Failures are logged under the request id.
+    """
+    by_class = next((kind for one, kind in _BY_ERROR if isinstance(error, one)), "failed")
+    kind, detail, more = known or (by_class, str(error), getattr(error, "more", {}))
+    if kind == "failed":
+        detail = f"This is our fault. The log knows more under request id {request_id}."
+        log.error("API_FAILED %s %s", request_id, _loggable(path), exc_info=error)
+    elif kind == "unavailable":
+        log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
     if isinstance(error, StoreUnavailable):
         detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
     if isinstance(error, StoreDamaged):
         detail = (
             "The store is damaged. A backup has to be restored: sesight doctor says what is wrong."
         )
-    found = problem(kind, detail, request_id, more)
-    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+    return problem(kind, detail, request_id, more)
 
 
 def _loggable(path: str) -> str:
@@ -173,11 +183,27 @@ def _of_validation(
     name = getattr(given, "name", None) or key
     if field is None or name not in request.query_params:
         return f"{name}: {said}.", {"parameter": name}
-    of = field.annotation
-    if isinstance(given, QueryParameter) and (given.ge is not None or given.le is not None):
-        of = Annotated[int, Meta(ge=given.ge, le=given.le)]
-    found = mismatch(request.query_params[name], of)
-    return (f"{name}: {said}.", {"parameter": name}) if found is None else _told(found, name)
+    found = (
+        mismatched(request.query_params[name], field.annotation, given)
+        if isinstance(given, QueryParameter)
+        else None
+    )
+    return _told(found, name) if found is not None else (f"{name}: {said}.", {"parameter": name})
+
+
+def mismatched(value: Any, of: Any, parameter: QueryParameter) -> Mismatch | None:
+    """Return why the value of a query parameter is not of its type or beyond its bounds, None if it is
+    fine.
+    """
+    if parameter.ge is not None or parameter.le is not None:
+        of = Annotated[int, Meta(ge=parameter.ge, le=parameter.le)]
+    return mismatch(value, of)
+
+
+def wrong_parameter(found: Mismatch, name: str) -> InvalidParameter:
+    """Return the error that says why the value of a parameter does not fit."""
+    sentence, more = _told(found, name)
+    return InvalidParameter(name, sentence, more.get("allowed"))
 
 
 def _of_body(request: Request[Any, Any, Any], of: Any) -> tuple[str, dict[str, Any]] | None:

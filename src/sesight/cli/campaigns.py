@@ -65,6 +65,7 @@ def campaigns(
     as_json: Json = False,
 ) -> None:
     """List campaigns with their totals, the last sent first."""
+    from sesight.api.campaigns import campaigns as route
     from sesight.cli.session import answer, opened
 
     query = {
@@ -78,7 +79,7 @@ def campaigns(
         "cursor": cursor,
     }
     with opened(config, store) as app:
-        found = answer(app, "/campaigns", query, as_json=as_json)
+        found = answer(app, route, query, as_json=as_json)
     if found is not None:
         show_campaigns(found)
 
@@ -135,10 +136,12 @@ def stats(
     as_json: Json = False,
 ) -> None:
     """Show one campaign's figures. They stay when its records have expired."""
+    from sesight.api.campaigns import campaign_figures
     from sesight.cli.session import answer, opened
 
+    query, path = {"step": step}, {"stream": stream, "campaign": campaign}
     with opened(config, store) as app:
-        found = answer(app, f"/campaigns/{stream}/{campaign}", {"step": step}, as_json=as_json)
+        found = answer(app, campaign_figures, query, as_json=as_json, **path)
     if found is not None:
         _show_stats(found)
 

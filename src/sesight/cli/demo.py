@@ -275,12 +275,14 @@ def _serve(
 
 
 def _show(app: App, folder: Path, address: str) -> None:
+    from sesight.api.campaigns import campaigns
     from sesight.cli.campaigns import show_campaigns
     from sesight.cli.serve import tell
+    from sesight.cli.session import answer
 
-    status, body = app.ask("/api/campaigns", {"limit": SHOWN})
-    if status == 200:
-        show_campaigns({**msgspec.json.decode(body), "nextCursor": None})
+    found = answer(app, campaigns, {"limit": SHOWN}, as_json=False)
+    if found is not None:
+        show_campaigns({**found, "nextCursor": None})
     tell(f"Sesight listens on {address}")
     tell(f"The API is described at {address}/api/docs; live events come in now. Ctrl-C stops.")
     tell("")

@@ -31,6 +31,7 @@ def tracking(
     as_json: Json = False,
 ) -> None:
     """List records, the last sent first. One stream's are its tracking data, as the API answers."""
+    from sesight.api.messages import messages, tracking_routes
     from sesight.cli.session import answer, opened
 
     query: dict[str, Any] = {
@@ -44,15 +45,15 @@ def tracking(
         "cursor": cursor,
     }
     with opened(config, store) as app:
-        routes = {each.stream: each.tracking for each in app.services().routes}
-        path = routes.get(stream or "")
-        if path is not None:
+        own = [routes for routes in app.services().routes if routes.stream == stream]
+        if own:
+            route = tracking_routes(own[0])[0]
             query["email"] = email
         else:
-            path = "/messages"
+            route = messages
             query["stream"] = stream
             query["recipient"] = None if email is None else app.recipient_id(_address(email))
-        found = answer(app, path, query, as_json=as_json)
+        found = answer(app, route, query, as_json=as_json)
     if found is not None:
         _show_page(found)
 
@@ -65,12 +66,13 @@ def recipient(
     as_json: Json = False,
 ) -> None:
     """Show one person: may we mail them, and what happened so far."""
+    from sesight.api.recipients import recipient as person
     from sesight.cli.session import answer, opened
 
     named = _address(address)
     with opened(config, store) as app:
-        path = f"/recipients/{app.recipient_id(named)}"
-        found = answer(app, path, {"stream": stream}, as_json=as_json)
+        rid = app.recipient_id(named)
+        found = answer(app, person, {"stream": stream}, as_json=as_json, rid=rid)
     if found is not None:
         _show_person(found)
 

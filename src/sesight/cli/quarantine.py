@@ -28,11 +28,12 @@ def list_bodies(
     as_json: Json = False,
 ) -> None:
     """List quarantined bodies, the newest first."""
+    from sesight.api.operations import quarantine as route
     from sesight.cli import screen
     from sesight.cli.session import answer, opened
 
     with opened(config, store) as app:
-        found = answer(app, "/quarantine", {"reason": reason, "limit": limit}, as_json=as_json)
+        found = answer(app, route, {"reason": reason, "limit": limit}, as_json=as_json)
     if found is None:
         return
     out = screen.screen()

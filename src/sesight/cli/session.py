@@ -1,4 +1,4 @@
-"""A command's session: the settings, the open store, questions to the API in this process."""
+"""A command's session: the settings, the open store, the API's answers in this process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from sesight.domain.errors import InvalidRequest, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from litestar.handlers import HTTPRouteHandler
 
     from sesight.app import App
     from sesight.settings import Settings
@@ -79,16 +81,20 @@ def put(body: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def answer(app: App, path: str, query: dict[str, Any], *, as_json: bool) -> dict[str, Any] | None:
-    """Ask the API; print its answer and return None if that is wanted, else return it decoded.
+def answer(
+    app: App, route: HTTPRouteHandler, query: dict[str, Any], *, as_json: bool, **path: str
+) -> dict[str, Any] | None:
+    """Answer as a read route of the API does: print it and return None if that is wanted, else return
+    it decoded. `path` has the parameters of the route's path.
 
     Ends the command when the API answers with a problem.
     """
     import msgspec
 
+    from sesight.api.in_process import answer_to
     from sesight.app import store_url
 
-    status, body = app.ask(f"/api{path}", query)
+    status, body = answer_to(route, query, app.services(), **path)
     if status == 200 and not as_json:
         found: dict[str, Any] = msgspec.json.decode(body)
         return found

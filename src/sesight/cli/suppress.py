@@ -191,6 +191,7 @@ def list_addresses(
     as_json: Json = False,
 ) -> None:
     """List suppressed addresses and whole domains, in order, with why and since when."""
+    from sesight.api.suppressions import suppressions
     from sesight.cli import screen
     from sesight.cli.session import answer, opened
 
@@ -203,7 +204,7 @@ def list_addresses(
         "cursor": cursor,
     }
     with opened(config, store) as app:
-        found = answer(app, "/suppressions", query, as_json=as_json)
+        found = answer(app, suppressions, query, as_json=as_json)
     if found is None:
         return
     out = screen.screen()
