@@ -86,13 +86,13 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
             "news@example.com",
             "news.example.com",
             "senders",
-            "outreach: from_address 'news.example.com': ",
+            "outreach: The sender of outreach has a from_address (or the name shown with it) that no",
         ),
         (
             KEYS,
             f'{KEYS}reply_to = ["someone"]\n',
             "senders",
-            "outreach: reply_to 'someone': ",
+            "outreach: The sender of outreach has a reply_to (or the name shown with it) that no",
         ),
         ('stream = "outreach"', 'stream = "outrech"', "senders", "outrech is no stream"),
         (SENDER, f"{SENDER}{KEYS}{SENDER}", "senders", "outreach has two senders: leave one"),
@@ -105,8 +105,8 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         (
             "[sending]",
             '[sending]\nguard.streams = ["news"]',
-            "streams",
-            "sending.guard.streams names news, which no stream is",
+            "settings",
+            "sesight.toml, line 6: there is no stream 'news'; the streams are outreach, finance.",
         ),
         (
             '[sending]\nendpoint = "http://127.0.0.1:9"\n',
@@ -153,7 +153,7 @@ def test_no_templates(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_quarantine_and_key(sesight: Sesight, capsys: pytest.CaptureFixture[str]) -> None:
     """What is in the quarantine is said, and that the key of a store with records is lost."""
-    assert sesight("replay", "-", stdin=b"{}").code == 0
+    assert sesight("replay", "-", stdin=b"{}").code == 1  # of a file without an event
     delivery = Path(__file__).parent.parent / "payloads" / "delivery.json"
     assert sesight("replay", delivery, "--backfill").code == 0
     assert sesight("tracking").code == 0

@@ -71,18 +71,13 @@ def _findings(config: str | None, store: str | None) -> Iterator[Finding]:
 
 
 def _streams(settings: Settings) -> Finding:
-    known = [stream.id for stream in settings.streams]
     ignored = [
         stream.id
         for stream in settings.streams
         if stream.configuration_set in settings.intake.ignore_sets
     ]
-    strangers = [name for name in settings.sending.guard.streams if name not in known]
     if ignored:
         said = f"intake.ignore_sets has the configuration set of {', '.join(ignored)}: take it out"
-        return Finding("streams", False, said)
-    if strangers:
-        said = f"sending.guard.streams names {', '.join(strangers)}, which no stream is"
         return Finding("streams", False, said)
     told = (f"{stream.id} (set {stream.configuration_set})" for stream in settings.streams)
     return Finding("streams", True, ", ".join(told))
@@ -275,8 +270,6 @@ def _sending(settings: Settings) -> Iterator[Finding]:
 
 def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
     from sesight.app import region_of
-    from sesight.send.addresses import normalised
-    from sesight.send.outbound import Unsendable
     from sesight.send.stationery import Stationery
 
     stream = settings.rules_of_counting.streams[secrets.stream]
@@ -287,14 +280,6 @@ def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
         Stationery(stream=stream, secrets=secrets, link=link)
     except SesightError as error:
         wrong.append(str(error))
-    for what, address in (
-        ("from_address", secrets.from_address),
-        *(("reply_to", each) for each in secrets.reply_to),
-    ):
-        try:
-            normalised(address)
-        except Unsendable as error:
-            wrong.append(f"{what} {address!r}: {error}")
     if url is not None and not _is_reachable(url):
         wrong.append(f"public_url {url} must begin with https://, which mailboxes ask of links.")
     if not (secrets.region or region_of(settings) or settings.sending.endpoint):
