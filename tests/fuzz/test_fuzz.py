@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import SettingsError, Untrusted
@@ -74,7 +74,7 @@ WRAPPERS = {
 }
 """The envelopes there are, each around one body."""
 
-known = st.sampled_from([each for each in SAMPLES if b'\n  "mail": {' in each])
+EVENTS = [each for each in SAMPLES if b'\n  "mail": {' in each]
 """Events and notifications by themselves."""
 
 
@@ -82,7 +82,11 @@ def test_envelopes(rounds: Rounds) -> None:
     """An event is the same in any envelopes within each other, as far as they may go."""
 
     @few
-    @given(known, st.lists(st.sampled_from(sorted(WRAPPERS)), min_size=1, max_size=3))
+    @given(
+        st.sampled_from(EVENTS), st.lists(st.sampled_from(sorted(WRAPPERS)), min_size=1, max_size=3)
+    )
+    @example(EVENTS[0], ["array", "text", "sns"])
+    @example(EVENTS[0], ["text", "text", "lambda"])
     def check(data: bytes, around: list[str]) -> None:
         text = data.decode()
         for name in around:

@@ -238,6 +238,10 @@ def open_notification(
     yield from _kept(opened, message.encode("utf-8", "replace"), origin, item)
 
 
+_MAYBE_JSON = re.compile(r'[\s"\\]*[{\[]')
+"""How an object or an array begins, by itself or in JSON texts within each other."""
+
+
 def _notification(
     kind: str, message: str, origin: str, item: str | None, depth: int
 ) -> Iterator[Envelope]:
@@ -245,7 +249,7 @@ def _notification(
         yield Envelope(origin, b"", item, "confirmation")
         return
     text = message.strip()
-    if not text.startswith(("{", "[", '"{')):
+    if not _MAYBE_JSON.match(text):
         # people publish to topics by hand, and SES says hello in plain text
         yield Envelope(origin, b"", item, "validation" if text == VALIDATION else "plain-text")
         return
