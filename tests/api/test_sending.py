@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from litestar.testing import TestClient
 
 from sesight.api.application import create_api
+from sesight.domain.sending import TemplateMail
+from sesight.send.desk import identity
 from sesight.simulation.ses import SimulatedSes
 from sesight.simulation.ses_faults import Fault
 from tests.cli.conftest import eventually
@@ -163,6 +166,28 @@ def test_pages_of_others(api: Client, ses: SimulatedSes) -> None:
     assert own.status_code == 200
     there = {"Host": "localhost:8025", "Origin": "http://localhost:8025"}
     assert api.post(PATH, json=mail("b@example.org"), headers=there).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["request", "job"])
+def test_a_key_of_an_earlier_version(
+    here: Office, api: Client, ses: SimulatedSes, kind: str
+) -> None:
+    """What was begun under a key when requests and jobs had keys of their own is gone on with: nobody gets
+    a second message.
+    """
+    asked = mail("ana@example.org", "ben@example.org")
+    desk = here.app.mailroom.desk
+    order = desk.order(
+        "outreach",
+        msgspec.convert(asked, TemplateMail),
+        identity("", "outreach", "spring-1", kind),
+        kind,
+    )
+    here.app.mailroom.sender("outreach").send(order)
+    where = PATH if kind == "request" else f"{PATH}/jobs"
+    answer = api.post(where, json=asked, headers={"Idempotency-Key": "spring-1"})
+    assert answer.status_code == (200 if kind == "request" else 202)
+    assert sorted(each.to[0] for each in ses.messages()) == ["ana@example.org", "ben@example.org"]
 
 
 @pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 950])

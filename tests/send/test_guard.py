@@ -136,6 +136,19 @@ def test_from_the_moment_of_resume(here: Office, time: Time, bad: str) -> None:
     assert here.app.log.pauses()["outreach"].by == "reputation"
 
 
+@pytest.mark.parametrize("bad", ["bounced", "complained"])
+def test_a_resume_before_the_first_mail_of_a_day(here: Office, time: Time, bad: str) -> None:
+    """A stream that is resumed before anything was sent that day is watched from that moment too."""
+    history(here, delivered=150, **{bad: 60})
+    with pytest.raises(SendingStopped):
+        here.send(["ana@example.org"])
+    here.app.mailroom.guard.resume("outreach")
+    history(here, delivered=100, sent_at=NOW + 60_000, **{bad: 20})
+    time.now += 10 * 60_000
+    with pytest.raises(SendingStopped, match="since it was last resumed"):
+        here.send(["ana@example.org"], "batch-2")
+
+
 def test_a_bounce_of_mail_before_the_resume(here: Office, time: Time) -> None:
     """A bounce that comes after the resume of mail that was sent hours before it is not of the mail
     that goes out since.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import Counter
@@ -160,6 +161,29 @@ def test_what_is_unknown_is_tried_again(here: Office, ses: SimulatedSes) -> None
     assert states(again) == [State.SENT] * 3
     assert states(here.send(PEOPLE[:3], resumed=True, retry_unknown=True)) == [State.SENT] * 3
     assert addresses(ses) == Counter(PEOPLE[:3])
+
+
+@pytest.mark.parametrize("held_up", ["outage", "quota"])
+def test_who_could_not_be_tried_again_stays_unknown(
+    tmp_path: Path, ses: SimulatedSes, here: Office, held_up: str
+) -> None:
+    """Trying the unknown again when nothing can be called gives nobody up: the Send event that comes later
+    still tells that SES took the message, and nobody gets a second one.
+    """
+    some = PEOPLE[:IN_A_ROW]
+    ses.fail(Fault.DROPPED, 10_000)
+    assert set(states(here.send(some))) == {State.UNKNOWN}
+    ses.recover()
+    if held_up == "quota":
+        ses.account.max_24_hour_send = len(some)
+    again = here if held_up == "outage" else None
+    with contextlib.ExitStack() as stack:
+        if again is None:
+            again = stack.enter_context(office(tmp_path, ses))
+        assert set(states(again.send(some, resumed=True, retry_unknown=True))) == {State.UNKNOWN}
+        again.take_events()
+        assert set(states(again.send(some, resumed=True))) == {State.SENT}
+    assert addresses(ses) == Counter(some)
 
 
 def test_a_sender_that_ses_refuses(here: Office, ses: SimulatedSes) -> None:

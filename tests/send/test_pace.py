@@ -64,6 +64,16 @@ def test_throttling_slows_and_time_mends() -> None:
     assert pace.rate == 100
 
 
+def test_what_an_account_allows_unthrottled() -> None:
+    """What fits into a request is by the account's rate: throttling takes nothing from it, so that the same
+    request can be made again.
+    """
+    pace = Pace(lambda: account(100), 50.0, Time())
+    for _ in range(10):
+        pace.slow()
+    assert (pace.full, pace.rate < pace.full) == (50.0, True)
+
+
 def test_throttling_never_stops() -> None:
     """However often SES throttles, a quarter of the rate goes on."""
     pace = Pace(lambda: account(100), None, Time())

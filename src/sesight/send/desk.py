@@ -76,7 +76,7 @@ class Desk:
         """
         sender = self._sender(stream)
         self._fits(sender, len(asked.recipients))
-        order = self.order(stream, asked, identity(owner, stream, key), "request")
+        order = self.order(stream, asked, _id(sender, owner, stream, key), "request")
         return sender.send(order, seconds=SECONDS)
 
     def statements(
@@ -85,14 +85,14 @@ class Desk:
         """Send at most `AT_ONCE` statements; as `mail`."""
         sender = self._sender(stream)
         self._fits(sender, len(asked.statements))
-        id_ = identity(owner, stream, key)
+        id_ = _id(sender, owner, stream, key)
         return sender.send(self.statement_order(stream, asked, id_, "request"), seconds=SECONDS)
 
     def statement_job(self, stream: str, asked: StatementMail, key: str, owner: str = "") -> Job:
         """Begin to send many statements, or go on with it; as `mail_job`."""
         _fits_job(len(asked.statements))
         sender = self._sender(stream)
-        id_ = identity(owner, stream, key)
+        id_ = _id(sender, owner, stream, key)
         return self._running().start(self.statement_order(stream, asked, id_, JOB), sender)
 
     def statement_order(self, stream: str, asked: StatementMail, id_: str, kind: str) -> Order:
@@ -151,7 +151,7 @@ class Desk:
         """
         _fits_job(len(asked.recipients))
         sender = self._sender(stream)
-        order = self.order(stream, asked, identity(owner, stream, key), JOB)
+        order = self.order(stream, asked, _id(sender, owner, stream, key), JOB)
         return self._running().start(order, sender)
 
     def job(self, stream: str, id_: str) -> Job:
@@ -262,3 +262,14 @@ def identity(owner: str, stream: str, key: str | None, kind: str = "key") -> str
     if not 0 < len(key) <= KEY_LIMIT or not key.isascii() or not key.isprintable():
         raise InvalidRequest(f"An idempotency key is 1 to {KEY_LIMIT} printable ASCII characters.")
     return sha256(f"{kind}\0{owner}\0{stream}\0{key}".encode()).hexdigest()[:32]
+
+
+def _id(sender: Sender, owner: str, stream: str, key: str | None) -> str:
+    """Return the id of a request's or a job's batch: of one that was begun when these had ids of their
+    own, where there is one under the key.
+    """
+    id_ = identity(owner, stream, key)
+    if key is None or sender.knows(id_):
+        return id_
+    earlier = [identity(owner, stream, key, kind) for kind in ("request", JOB)]
+    return next((one for one in earlier if sender.knows(one)), id_)

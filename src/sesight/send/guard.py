@@ -77,7 +77,10 @@ class Guard:
         now = self._clock()
         of_hour = _counts(_BOUNCES, self._hours(stream, now // HOUR, now // HOUR + 1))
         of_day = _counts(_COMPLAINTS, self._day_rows(stream, now // DAY, now // DAY + 1))
-        return self._log.resume(Resumption(stream=stream, at=now, counts={**of_hour, **of_day}))
+        # zeros too: a resumption without any counts is one from before they were kept
+        counts = {name: of_hour[name] for name in _BOUNCES}
+        counts |= {name: of_day[name] for name in _COMPLAINTS}
+        return self._log.resume(Resumption(stream=stream, at=now, counts=counts))
 
     def _look(self, stream: str, now: int, resumption: Resumption | None) -> Pause | None:
         first, end = now // DAY - self._days + 1, now // DAY + 1

@@ -67,10 +67,10 @@ class Jobs:
 
         Raises Conflict for another order under the same id, SendingStopped when as many run as may.
         """
-        known = self._log.batch(order.id)
-        if known is not None:
-            check_same(known, order)
         with self._lock:
+            known = self._log.batch(order.id)
+            if known is not None:
+                check_same(known, order)
             live = {id_ for id_, each in self._running.items() if _alive(each)}
             if order.id not in live and (known is None or self._has_rest(known)):
                 if self._closed or len(live) >= AT_ONCE:

@@ -67,11 +67,15 @@ class Pace:
             return self._account
 
     @property
+    def full(self) -> float:
+        """Return the messages a second that may be sent while SES does not throttle."""
+        account = self.account()
+        return max(account.rate if self._most is None else min(account.rate, self._most), 0.001)
+
+    @property
     def rate(self) -> float:
         """Return the messages a second that are sent now at most."""
-        account = self.account()
-        full = account.rate if self._most is None else min(account.rate, self._most)
-        return max(full, 0.001) * self._share
+        return self.full * self._share
 
     def left(self) -> int | None:
         """Return how many more messages the quota of 24 hours has, None for no limit."""

@@ -175,8 +175,14 @@ class Sender:
         self._workers.shutdown()
 
     def room(self, seconds: float) -> int:
-        """Return how many messages the rate lets go in so many seconds. Raises AccountUnknown."""
-        return int(self._pace.rate * seconds)
+        """Return how many messages the rate lets go in so many seconds while SES does not throttle.
+        Raises AccountUnknown.
+        """
+        return int(self._pace.full * seconds)
+
+    def knows(self, id_: str) -> bool:
+        """Return whether the log has a batch of this id."""
+        return self._log.batch(id_) is not None
 
     def send(
         self,
@@ -446,12 +452,15 @@ class Sender:
 
     def _walk(self, run: Run, n: int, draft: Draft) -> Intent:
         known = run.known.get(draft.key)
+        unknown: Intent | None = None
         if known is not None:
             known = self.settled(known)
             if known.state is State.UNKNOWN and run.order.retry_unknown:
-                known = self._given_up(known)
-            if known.state not in (AGAIN if run.order.resumed else UNTRIED):
+                unknown = known
+            elif known.state not in (AGAIN if run.order.resumed else UNTRIED):
                 return known
+        if run.stop.is_set():
+            return unknown or _not_tried(run, draft)
         # never one used before: who lost its lease may hold that, and send under it
         intent = Intent(
             batch=run.batch.id,
@@ -475,7 +484,8 @@ class Sender:
         if on_list is not None:
             return self._record(run, intent, State.SUPPRESSED, on_list, None)
         for attempt in range(TRIES):
-            intent, again = self._call(run, draft, intent, message)
+            intent, again = self._call(run, draft, intent, message, unknown)
+            unknown = None
             if not again:
                 return intent
             if attempt + 1 < TRIES:
@@ -483,25 +493,29 @@ class Sender:
                 run.stop.wait(random.uniform(0, self._pause * min(2**attempt, 10)))  # noqa: S311
         return intent
 
-    def _given_up(self, intent: Intent) -> Intent:
-        found = replace(
+    def _give_up(self, intent: Intent) -> None:
+        """Record that an open intent is tried again though nobody knows whether SES took it."""
+        given_up = replace(
             intent,
             state=State.THROTTLED,
             settled_at=self._clock(),
             code="given-up",
             detail="It is not known whether SES took it; somebody had it tried again.",
         )
-        self._log.settle([found])
-        return found
+        self._log.settle([given_up])
 
     def _call(
-        self, run: Run, draft: Draft, intent: Intent, message: Outbound
+        self, run: Run, draft: Draft, intent: Intent, message: Outbound, unknown: Intent | None
     ) -> tuple[Intent, bool]:
-        """Call SES once when it is time to; return what came of it, and whether to call again."""
+        """Call SES once when it is time to; return what came of it, and whether to call again.
+
+        An intent that is still `unknown` is given up just before the call: until then its Send event may
+        tell what became of it.
+        """
         if run.stop.is_set():
-            return _not_tried(run, draft), False
+            return unknown or _not_tried(run, draft), False
         if self._pace.left() == 0:
-            return self._record(run, intent, State.THROTTLED, "quota", _QUOTA), False
+            return unknown or self._record(run, intent, State.THROTTLED, "quota", _QUOTA), False
         ticket = self._breaker.enter(run.until, run.stop)
         if ticket is None and self._breaker.is_failing:
             self._stop(run, OUTAGE, _OUTAGE)
@@ -509,9 +523,11 @@ class Sender:
             if ticket is not None:
                 self._breaker.leave(ticket)
             if run.stop.is_set():
-                return _not_tried(run, draft), False
-            return self._record(run, intent, State.THROTTLED, "rate", _RATE), False
+                return unknown or _not_tried(run, draft), False
+            return unknown or self._record(run, intent, State.THROTTLED, "rate", _RATE), False
         try:
+            if unknown is not None:
+                self._give_up(unknown)
             claimed = self._outbox.claim(
                 replace(intent, at=self._clock(), state=State.INTENDED, code=None, detail=None)
             )
