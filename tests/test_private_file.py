@@ -138,3 +138,13 @@ def test_a_damaged_key(tmp_path: Path, held: bytes) -> None:
     assert "sesight backup" in said
     assert "remove the file" in said
     assert file.read_bytes() == held
+
+
+def test_a_pipe_by_its_number() -> None:
+    """What is a pipe behind a link, as /dev/stdout is, is written to as it is."""
+    out, into = os.pipe()
+    with os.fdopen(out, "rb") as pipe:
+        with written(Path(f"/dev/fd/{into}")) as file:
+            file.write(b"rows")
+        os.close(into)
+        assert pipe.read() == b"rows"

@@ -23,7 +23,7 @@ from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition
 from sesight.ingest.deliveries import Delivery, read_delivery, take
 from sesight.ingest.journal import report
-from sesight.ingest.quarantine import retry
+from sesight.ingest.quarantine import retry, take_due
 from sesight.ingest.reading import Reading, read
 from sesight.settings import Settings, function_name, load
 from sesight.store.dynamodb import DynamoStore, open_aggregator
@@ -160,6 +160,7 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     # a function that ended after it stored a message and before it looked for what waits for that
     # has left it waiting: before the rest, since an event matters more than room
     retry(store, app.pipeline, app.known_sets, "unrouted", limit=RETRIED)
+    take_due(store, app.pipeline, now)
     swept = store.sweep(now, SWEEP_ROWS)
     _log.log(*report(swept))
     _emit({"What": "Quarantined"}, {"Swept": swept.quarantined})

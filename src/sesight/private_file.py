@@ -44,11 +44,12 @@ def written(path: Path) -> Iterator[IO[bytes]]:
     disk; after an error all is as it was. What is no file (a pipe, a terminal) is written to at once.
     Raises OSError.
     """
-    path = path.resolve()
+    # before links are followed: what /dev/stdout leads to may be a pipe, which has no path
     if path.exists() and not path.is_file():
         with path.open("wb") as out:
             yield out
         return
+    path = path.resolve()
     with _partial(path) as (out, part):
         yield out
         _flush(out)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from litestar.exceptions import LitestarException
 
 from sesight.api.application import create_api
 from sesight.api.csv_file import PAGE
@@ -94,9 +95,10 @@ def mail(count: int, start: int = 0) -> list[Any]:
 class Failing:
     """A store whose pages of records fail after a few."""
 
-    def __init__(self, store: Store, pages: int) -> None:
+    def __init__(self, store: Store, pages: int, error: Exception | None = None) -> None:
         self._store = store
         self._left = pages
+        self._error = error or StoreUnavailable("The disk is gone.")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -105,7 +107,7 @@ class Failing:
         """Return a page, or fail."""
         self._left -= 1
         if self._left < 0:
-            raise StoreUnavailable("The disk is gone.")
+            raise self._error
         return self._store.messages(*args, **options)
 
 
@@ -121,6 +123,14 @@ def test_a_failure_in_the_middle_leaves_the_answer_without_its_end(services, sto
     fill(store, mail(PAGE + 1))
     answer = Sent(replace(services, store=Failing(store, 1)), "/api/messages?format=csv")
     assert (answer.status, len(answer.column("messageId")), answer.is_whole) == (200, PAGE, False)
+
+
+def test_a_row_that_cannot_be_read_leaves_the_answer_without_its_end(services, store) -> None:
+    """A ValueError, which Litestar takes for the end of what it iterates over, is no end of a file."""
+    fill(store, mail(PAGE + 1))
+    failing = Failing(store, 1, ValueError("too many values to unpack"))
+    with pytest.raises(LitestarException, match="after response started"):
+        Sent(replace(services, store=failing), "/api/messages?format=csv")
 
 
 def test_a_head_request_reads_one_page(services, store) -> None:

@@ -401,6 +401,24 @@ def test_notifications(kind: str, message: str, expected: str) -> None:
     assert told(list(open_notification(kind, message, "http"))) == [("http", None, expected)]
 
 
+def test_what_is_glued_to_mail_that_was_received() -> None:
+    """A bounce that stands behind mail received, with nothing between, is kept."""
+    received = b'{"notificationType":"Received","mail":{},"receipt":{}}'
+    bounce = b'{"notificationType":"Bounce","mail":{},"bounce":{}}'
+    [reading] = read(received + bounce, "firehose")
+    assert (reading.nothing, reading.unreadable, reading.body) == (
+        None,
+        "not-json",
+        received + bounce,
+    )
+
+
+def test_byte_order_marks() -> None:
+    """However many byte order marks there are, a body is read."""
+    [reading] = read(b"\xef\xbb\xbf" * 2_000 + raw("send.json"), "sqs")
+    assert reading.event is not None
+
+
 @pytest.mark.parametrize(
     ("data", "better"),
     [

@@ -290,8 +290,8 @@ def test_a_request_in_progress_waits_for_as_long_as_it_takes(tmp_path, signer, t
 def test_who_comes_to_a_full_listener_takes_the_place_of_who_waited_longest(
     tmp_path, signer, traffic
 ) -> None:
-    """With room for 50, 300 silent connections and as many that had an answer keep out nobody: not on
-    the public listener, where they are, and not elsewhere.
+    """With room for 50, 300 silent connections, such as had an answer, and such as began another request
+    before they had it keep out nobody: not on the public listener, where they are, and not elsewhere.
     """
     few = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)); "
@@ -304,7 +304,7 @@ def test_who_comes_to_a_full_listener_takes_the_place_of_who_waited_longest(
                 socket.create_connection(("127.0.0.1", server.public), PATIENCE)
             )
             if n % 2:
-                client.sendall(request(b"", "/health", "GET"))
+                client.sendall(request(b"", "/health", "GET") + b"G" * (n % 4 == 1))
                 assert client.recv(1_000)
             clients.append(client)
         for client in clients[:250]:

@@ -161,8 +161,13 @@ def csv_answer(
 def _chunks(file: CsvFile, rows: Rows) -> Iterator[bytes]:
     yield "".join([file.header, *rows.lines]).encode()
     while rows.cursor is not None:
-        rows = file.read(PAGE, rows.cursor)
-        yield "".join(rows.lines).encode()
+        try:
+            rows = file.read(PAGE, rows.cursor)
+            text = "".join(rows.lines).encode()
+        except ValueError as error:
+            # Litestar takes a ValueError of an iterator for its end, and would end the file as if whole
+            raise RuntimeError("A row of the file cannot be read.") from error
+        yield text
 
 
 def _bounded(

@@ -21,6 +21,7 @@ from sesight.ingest.batch import Processed, Rules
 from sesight.ingest.health import Seen, health
 from sesight.ingest.journal import Journal
 from sesight.ingest.pipeline import Observer, Pipeline
+from sesight.ingest.quarantine import take_due
 from sesight.ingest.suppressions import Suppressions
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
@@ -427,6 +428,7 @@ class App:
         swept = None
         # a clock that went back is to be looked at again, not to be waited for
         if self._swept_at is None or not 0 <= now - self._swept_at < SWEEP_MS:
+            take_due(self.store, self.pipeline, self.store.retention.believed(now))
             swept = self.store.sweep(now, SWEEP_ROWS)
             if swept.most < SWEEP_ROWS:
                 self._swept_at = now

@@ -217,7 +217,8 @@ def causes_of(
 
 def removal_of(report: Report, stream: Stream) -> Removal | None:
     """Return what one report lifts: who joins a contact list or topic again lifts their earlier
-    unsubscribes of it. There is one such removal of each list, the latest.
+    unsubscribes of it in that stream, however far these reach: another stream's topic is another one.
+    There is one such removal of each list and stream, the latest.
     """
     held = report.occurrence
     if not report.mailable or not isinstance(held, Subscription) or held.contact_list is None:
@@ -225,7 +226,11 @@ def removal_of(report: Report, stream: Stream) -> Removal | None:
     if (stream.topic or "*") not in (held.joined or ()):
         return None
     name = held.contact_list
-    return Removal(held.at, f"joined:{name}", note=JOINED_AGAIN, contact_list=name)
+    return Removal(held.at, _id_of_joining(name, stream.id), note=JOINED_AGAIN, contact_list=name)
+
+
+def _id_of_joining(contact_list: str, stream: str) -> str:
+    return f"joined:{contact_list}:{stream}"
 
 
 JOINED_AGAIN = "The recipient joined the contact list again."
@@ -407,8 +412,12 @@ def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
 
 def _is_rejoined(cause: Cause, removal: Removal) -> bool:
     """Return whether a cause is an unsubscribe of the list that the person joined again later."""
-    of_list = cause.message_id is not None and cause.detail in (removal.contact_list, _BY_CONTACT)
-    return cause.reason == Reason.UNSUBSCRIBED and of_list and cause.at < removal.at
+    name = removal.contact_list
+    of_list = cause.message_id is not None and cause.detail in (name, _BY_CONTACT)
+    if name is None or cause.stream is None or not of_list:
+        return False
+    of_stream = removal.id == _id_of_joining(name, cause.stream)
+    return cause.reason == Reason.UNSUBSCRIBED and of_stream and cause.at < removal.at
 
 
 def standing(item: Suppression) -> tuple[Cause, ...]:

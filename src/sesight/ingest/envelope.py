@@ -43,13 +43,19 @@ INBOUND = "inbound-mail"
 """Why there is no event in what SES says of mail that it received for us."""
 
 _RECEIVED = re.compile(rb'"notificationType\\*"\s*:\s*\\*"Received\\*"')
+_NOT_RECEIVED = re.compile(rb'"notificationType\\*"\s*:\s*\\*"(?!Received\\*")')
 
 
 def is_inbound(body: bytes) -> bool:
     """Return whether a body that cannot be read is one of mail received: it may hold that mail whole,
     and nothing else that is ours.
     """
-    return _RECEIVED.search(body) is not None and b'"receipt' in body and b"eventType" not in body
+    return (
+        _RECEIVED.search(body) is not None
+        and b'"receipt' in body
+        and b"eventType" not in body
+        and _NOT_RECEIVED.search(body) is None
+    )
 
 
 _GZIP = b"\x1f\x8b"

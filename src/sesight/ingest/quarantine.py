@@ -12,6 +12,7 @@ from msgspec import Struct
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import Disposition, Event
 from sesight.domain.ports import QUARANTINE_REASONS, Changes
+from sesight.domain.text import DAY
 from sesight.ingest.batch import FUTURE
 from sesight.ingest.reading import Reading, read
 
@@ -41,6 +42,27 @@ class Retried(Struct, frozen=True):
     released: int
     dispositions: dict[str, int]
     reasons: dict[str, int]
+
+
+def take_due(store: Store, pipeline: Pipeline, now: int) -> None:
+    """Take events of messages that were not sent yet when they came, by a clock that was behind, and are
+    now. Raises StoreUnavailable.
+    """
+    count = store.quarantine_counts().get(FUTURE, 0)
+    waiting = iter(store.quarantine(count, FUTURE) if count else ())
+    while held := list(islice(waiting, AT_ONCE)):
+        events = {each.id: _decode_event(each.event) for each in held if each.event is not None}
+        due = [each for each in held if each.id in events]
+        due = [each for each in due if events[each.id].identity.sent_at <= now + DAY]
+        readings = [Reading(ORIGIN, events[each.id], body=each.body) for each in due]
+        processed = pipeline.process(readings) if readings else []
+        taken = [
+            each.id
+            for each, one in zip(due, processed, strict=True)
+            if one.disposition not in _KEPT
+        ]
+        if taken:
+            store.transact(lambda _, gone=taken: Changes({}, {}, {}, {}, [], gone))  # type: ignore[misc]
 
 
 def every(

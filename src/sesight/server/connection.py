@@ -28,6 +28,9 @@ EVENTS_PATHS = frozenset({b"/api/ses/events", b"/ses/events"})
 MAX_HEAD = 65_536
 """Bytes of a request beside its body: its head, what is said between chunks, trailers."""
 
+PARSED = 2_048
+"""Bytes that a request takes, about, which is read and waits for its turn."""
+
 MAX_HEADERS = 100
 """Headers of a request: SNS sends a dozen, proxies add as many again."""
 
@@ -249,7 +252,7 @@ class Connection(HttpToolsProtocol):
         self.deaf = False
         """Whether nothing more is read."""
         self.unsent = 0
-        """Bytes that were written and not sent when it was last looked at, and were then fewer."""
+        """Bytes that were written and not sent when that last changed by much."""
         self.sent_at = 0.0
 
     # -- its time --------------------------------------------------------------------------------
@@ -280,31 +283,38 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for a request, or for the rest of one."""
         self.since = self.loop.time()
         self.arriving = arriving
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete:  # else it also waits for us
+        if not self._owes():
             self.waiting[self] = None
             self.waiting.move_to_end(self)
+
+    def _owes(self) -> bool:
+        """Return whether a whole request waits for us."""
+        cycle: RequestResponseCycle | None = self.cycle
+        is_running = cycle is not None and not cycle.response_complete and not cycle.more_body
+        return bool(self.pipeline) or is_running
 
     def has_waited(self, now: float, request: float, idle: float) -> bool:
         """Return whether it has waited for too long: seconds for a request to come whole, seconds until
         one begins. While we do not read it waits for us.
         """
-        if self.since is None or self.flow.read_paused:
+        if self.since is None or self.flow.read_paused or self._owes():
             return False
         return now - self.since > (request if self.arriving else idle)
 
     def has_stalled(self, now: float, seconds: float, enough: int) -> bool:
         """Return whether its client has not taken `enough` bytes of what it was sent for so long."""
         left = self.transport.get_write_buffer_size()
-        if not left or left <= self.unsent - enough or not self.unsent:
+        # more than before means that some was taken and more came: answers stop while it is full
+        if not left or not self.unsent or abs(left - self.unsent) >= enough:
             self.unsent, self.sent_at = left, now
         return now - self.sent_at > seconds and left > 0
 
     @property
     def holds(self) -> int:
-        """Return the bytes that it keeps of what has come."""
+        """Return the bytes that it keeps of what has come, about."""
         cycle: RequestResponseCycle | None = self.cycle
-        return len(self.unread) + (len(cycle.body) if cycle is not None else 0)
+        body = len(cycle.body) if cycle is not None else 0
+        return len(self.unread) + body + PARSED * len(self.pipeline)
 
     def cut_off(self) -> None:
         """End at once, and have the system forget what it has not sent either."""
@@ -427,7 +437,8 @@ class Connection(HttpToolsProtocol):
             self._wait(arriving=False)
         else:
             self.since = None
-            self.waiting.pop(self, None)
+            if not self.flow.write_paused:
+                self.waiting.pop(self, None)
 
     # -- answering -------------------------------------------------------------------------------
 
@@ -445,7 +456,9 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif self.since is None:
+        if self.since is not None:  # part of the next is there: its time begins now
+            self._wait(arriving=True)
+        elif not self._owes():
             self._wait(arriving=False)
         self.go_on()
 
@@ -453,10 +466,13 @@ class Connection(HttpToolsProtocol):
         """Hear that the client does not take what it is sent: nor is read what it asks."""
         super().pause_writing()
         self.flow.pause_reading()
+        self.waiting.setdefault(self, None)  # for its client
 
     def resume_writing(self) -> None:
         """Hear that it does again."""
         super().resume_writing()
+        if self._owes():
+            self.waiting.pop(self, None)
         self.go_on()
 
     def shutdown(self) -> None:

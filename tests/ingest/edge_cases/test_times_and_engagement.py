@@ -5,14 +5,17 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from sesight.domain.event import Click, Delivery, DeliveryDelay, Open, Reject, Subscription
 from sesight.domain.outcome import Outcome, facts
+from sesight.domain.stream import OUTREACH
+from sesight.domain.suppression import Scope
 from sesight.domain.text import DAY, HOUR
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.quarantine import Retried, retry
+from sesight.ingest.quarantine import Retried, retry, take_due
 from sesight.ingest.reading import read
-from tests.builders import NOW
+from tests.builders import NOW, POLICY
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception, expires_at
 
@@ -182,6 +185,23 @@ def test_44_a_send_time_in_the_future(reception: Reception) -> None:
     reception.now += 1
     assert again(reception).dispositions == {"created": 1, "updated": 1}
     assert reception.quarantine() == []
+
+
+def test_44_a_clock_that_was_behind(reception: Reception) -> None:
+    """What seemed to come from the future by a clock that was behind is taken by itself once it is right;
+    what still does stays.
+    """
+    now = reception.now
+    reception.now = SENT_AT - 40 * DAY
+    assert (
+        reception.take(raw("send.json"), body("send", FUTURE))
+        == ["quarantined future-send-time"] * 2
+    )
+    reception.now = now
+    pipeline = Pipeline(reception.store, reception.rules, lambda: reception.now, None)
+    take_due(reception.store, pipeline, reception.now)
+    assert reception.totals()["recipients"] == 1
+    assert reception.store.quarantine_counts() == {"future-send-time": 1}
 
 
 def again(reception: Reception) -> Retried:
@@ -527,6 +547,24 @@ def test_78_an_opt_in_suppresses_nobody(reception: Reception) -> None:
     """A change that leaves nothing makes no unsubscribe, though other topics are opted out of."""
     reception.take(change(1, prefers(tips=OUT), prefers(tips=OUT, digest=IN)))
     assert (reception.item(ANA), reception.totals().get("unsubscribed")) == (None, None)
+
+
+def test_78_joining_in_another_stream(reception: Reception) -> None:
+    """However far an unsubscribe reaches, only joining again in its own stream lifts it."""
+    reception.change(
+        streams={
+            "outreach": OUTREACH,
+            "offers": replace(OUTREACH, id="offers", configuration_set="o"),
+        },
+        suppression=replace(POLICY, unsubscribed=Scope.MARKETING),
+    )
+    reception.take(LEAVES)
+    reception.take(JOINS.replace(b"outreach-tracking", b"o"))
+    assert [reception.suppressed(ANA, name) for name in ("outreach", "offers")] == [
+        "unsubscribed"
+    ] * 2
+    reception.take(JOINS)
+    assert [reception.suppressed(ANA, name) for name in ("outreach", "offers")] == [None, None]
 
 
 def test_78_joining_lifts_no_complaint(reception: Reception) -> None:
