@@ -144,7 +144,7 @@ def test_a_pipe_by_its_number() -> None:
     """What is a pipe behind a link, as /dev/stdout is, is written to as it is."""
     out, into = os.pipe()
     with os.fdopen(out, "rb") as pipe:
-        with written(Path(f"/dev/fd/{into}")) as file:
+        with private_file.written(Path(f"/dev/fd/{into}")) as file:
             file.write(b"rows")
         os.close(into)
         assert pipe.read() == b"rows"
