@@ -80,8 +80,10 @@ from sesight.store.sweeping import HOURS_KEPT
 ROUNDS = 8
 """How often a batch is decided again before what is still in conflict is given back."""
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
-"""Seconds before a batch is decided again."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.8
+"""Seconds at most before a batch is decided again, at random: doubled each time, so that many who
+change the same come out of each other's way.
+"""
 
 FEED_LAG = 90.0
 """Seconds in which changes come by the feed: batches wait for up to a minute to fill."""
@@ -202,11 +204,11 @@ class DynamoStore:
         commit = Commit(self._parts, view)
         changes = fold(view)
         try:
-            for _ in range(ROUNDS):
+            for number in range(ROUNDS):
                 if commit.round(changes):
                     break
                 self.conflicts += len(commit.conflicts)
-                self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
+                self._pause(number)
                 changes = fold(view)
             else:
                 if not commit.stands(changes):
@@ -224,19 +226,24 @@ class DynamoStore:
         self._await(commit.written)
         return lost
 
+    def _pause(self, number: int) -> None:
+        """Pause after a round, given how many there were before it."""
+        longest = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
+        self.calls.sleep(random.uniform(0, longest))  # noqa: S311
+
     def _change_afterwards(self, decide: Callable[[View], Changes]) -> None:
         """Change suppressions as records now stored want it, until a look shows nothing to change.
 
         Everybody looks after writing, at the item first and at records then: whoever is the last to
         write either sees all.
         """
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             view = DynamoView(self.calls, self.tables, self._quarantine, self._is_frozen)
             changes = decide(view)
             if not changes.suppressions:
                 return
             if not Commit(self._parts, view).round(changes):
-                self.calls.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311
+                self._pause(number)
         raise StoreUnavailable("Others change the same all the time.")
 
     def _await(self, written: Mapping[tuple[Key, str], int]) -> None:
