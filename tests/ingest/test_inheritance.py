@@ -93,6 +93,18 @@ def test_a_third_stream(url: str) -> None:
     after.close()
 
 
+def test_a_stream_that_was_away(url: str) -> None:
+    """What reaches a stream while it is not in the settings suppresses there once it is back."""
+    three = Lists(url, *TWO, PARTNERS)
+    three.list.inherit()
+    three.close()
+    begin(url, lambda held: held.add([Wish(address=ANA, reason=Reason.BOUNCED)], "add-00001"))
+    again = Lists(url, *TWO, PARTNERS)
+    again.list.inherit()
+    assert again.blocked(ANA) == ["outreach", "finance", "partners"]
+    again.close()
+
+
 def test_what_was_removed(url: str) -> None:
     """What was removed everywhere stays removed in the new stream; what still blocks anywhere blocks."""
 

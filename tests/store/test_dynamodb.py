@@ -297,9 +297,10 @@ def test_expiry_of_a_backfill(reopen: Callable[..., DynamoStore]) -> None:
     contract_retention.backfill(store, clock.now, contract_retention.sent_at(at, 3))
     delivered = Delivery(late + 5_000)
     contract.apply(store, contract_retention.sent_at(late, 2, delivered)[1:])
+    contract.apply(store, contract_retention.sent_at(late, 4))  # a record that no backfill has
     items = store.calls("scan", TableName=table)["Items"]
     ends = str((TODAY + 91) * DAY // 1_000)
     assert {item["messageId"]["S"]: item["expirationTime"]["N"] for item in items} == dict.fromkeys(
-        [ses_id(at, 1), ses_id(late, 2), ses_id(at, 3)], ends
+        [ses_id(at, 1), ses_id(late, 2), ses_id(at, 3), ses_id(late, 4)], ends
     )
     store.close()

@@ -428,6 +428,7 @@ class App:
         swept = None
         # a clock that went back is to be looked at again, not to be waited for
         if self._swept_at is None or not 0 <= now - self._swept_at < SWEEP_MS:
+            self.suppressions.inherit()
             take_due(self.store, self.pipeline, self.store.retention.believed(now))
             swept = self.store.sweep(now, SWEEP_ROWS)
             if swept.most < SWEEP_ROWS:

@@ -94,6 +94,7 @@ def replay(
     ):
         if stream is not None:
             streams_of(app, stream)
+        app.suppressions.inherit()  # before events reach lists of other streams than the last ones did
         with screen.bar("Replaying", shown=not as_json) as bar:
             summary = (
                 _feed(app, found, stream, bar)

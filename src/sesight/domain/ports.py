@@ -424,6 +424,10 @@ class Store(Protocol):
         """Note that a stream's suppression list has taken over what it should by a version."""
         ...
 
+    def keep_list_versions(self, streams: Collection[str]) -> None:
+        """Forget the versions that were noted of the lists of other streams than these."""
+        ...
+
     def held_days(self, stream: str, now: int) -> Iterable[int]:
         """Return the send days (numbers) of which records are still held: those not expired, and those
         held for a backfill, which no other answer shows.

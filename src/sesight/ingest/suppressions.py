@@ -286,9 +286,10 @@ class Suppressions:
     def inherit(self) -> None:
         """Let streams that are new in the settings start with the suppressions whose scope reaches them,
         and lists of an earlier version take over what they kept under other keys. Cut off, it may
-        simply be done again.
+        simply be done again. A stream that is not in the settings is new when it is there again.
         """
         streams = self._counting.streams
+        self._store.keep_list_versions(streams)
         new = [name for name in streams if self._store.list_version(name) < VERSION]
         if not new:
             return

@@ -63,6 +63,7 @@ from sesight.store.lists import LAST, QUARANTINE_MS
 from sesight.store.retention import (
     AHEAD,
     DEFAULT_DAYS,
+    READ_AGAIN,
     Look,
     Retention,
     Setting,
@@ -126,6 +127,7 @@ class DynamoStore:
         control = control_table(prefix).name
         self._feed: Feed | None = None
         self._awaited: dict[Written, int] = {}
+        self._usual_days: dict[tuple[str, int], int] = {}
         self._closed = False
         if endpoint is not None:
             self.while_there_is(lambda: LOCAL_PATIENCE)
@@ -157,6 +159,7 @@ class DynamoStore:
             SuppressionPolicy() if policy is None else policy,
             self.expires_at,
             self._hold,
+            self._held_since,
             {},
         )
 
@@ -543,6 +546,10 @@ class DynamoStore:
         """Note the version of a stream's suppression list; see the port."""
         self._notes.note_list_version(stream, version)
 
+    def keep_list_versions(self, streams: Collection[str]) -> None:
+        """Forget the versions that were noted of other lists; see the port."""
+        self._notes.keep_list_versions(streams)
+
     def held_days(self, stream: str, now: int) -> list[int]:
         """Return the send days of which records are held, in order."""
         if stream not in self.tables:
@@ -662,7 +669,23 @@ class DynamoStore:
             taken_on = self._notes.taken_on(stream, day)
             if taken_on is not None and taken_on >= live_from:
                 held[stream, day] = taken_on
+                self._usual_days.pop((stream, day), None)
         return held
+
+    def _held_since(self, stream: str, day: int) -> int:
+        """Return the day as of which records of a send day are kept: that on which its backfill began,
+        else the day itself. That there is no backfill is believed for a minute.
+        """
+        now, place = self._clock(), (stream, day)
+        if 0 <= now - self._usual_days.get(place, -READ_AGAIN) < READ_AGAIN:
+            return day
+        taken_on = self._notes.taken_on(stream, day)
+        if taken_on is not None and taken_on >= self.live_from(now):
+            return max(day, taken_on)
+        if len(self._usual_days) >= AWAITED:
+            self._usual_days.clear()
+        self._usual_days[place] = now
+        return day
 
 
 def _add(rollups: Rollups, key: RollupKey, counts: Sequence[int]) -> None:

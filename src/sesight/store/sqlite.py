@@ -434,6 +434,15 @@ class SqliteStore:
         with self._writing() as connection:
             _note(connection, f"list:{stream}", version, "max")
 
+    def keep_list_versions(self, streams: Collection[str]) -> None:
+        """Forget the versions that were noted of other lists; see the port."""
+        with self._reading() as (connection, _):
+            noted = connection.execute("SELECT name FROM meta WHERE name LIKE 'list:%'").fetchall()
+        others = [name for name in noted if name[0].removeprefix("list:") not in streams]
+        if others:
+            with self._writing() as connection:
+                connection.executemany("DELETE FROM meta WHERE name = ?", others)
+
     def held_days(self, stream: str, now: int) -> list[int]:
         """Return the send days of which records are held, in order."""
         day = live = self.live_from(now)

@@ -61,6 +61,9 @@ class Parts(NamedTuple):
     expires_at: Callable[[int], int | None]
     hold: Callable[[Collection[tuple[str, int]]], Mapping[tuple[str, int], int]]
     """Holds send days for a backfill; returns those held, with the day on which it began."""
+    held_since: Callable[[str, int], int]
+    """The day as of which records of a stream's send day are kept: a day expires as a whole, with what
+    a backfill brought, whoever wrote its records."""
     cards: dict[tuple[str, str], Card]
     """Cards as they were last read or written, by stream and campaign: stored ones only grow."""
 
@@ -85,7 +88,7 @@ class Commit:
         self._suppressions: dict[Place, tuple[Suppression, int]] = {}
         self._bodies: set[str] = set()
         self._unread: set[Key] = set()
-        self._taken_on: Mapping[tuple[str, int], int] = {}
+        self._taken_on: dict[tuple[str, int], int] = {}
         self.conflicts: set[Key] = set()
         """Keys of records that somebody else changed first, this round."""
         self.unsuppressed = False
@@ -105,7 +108,10 @@ class Commit:
         """
         self.conflicts = set()
         if changes.backfilled:
-            self._taken_on = self._parts.hold(changes.backfilled)
+            self._taken_on |= self._parts.hold(changes.backfilled)
+        days = {(one.stream, one.identity.sent_at // DAY) for one in changes.records.values()}
+        for place in days - self._taken_on.keys():
+            self._taken_on[place] = self._parts.held_since(*place)
         writings, suppressions, bodies = self._prepared(changes)
         self._view.written |= self._parts.quarantine.put(bodies)
         self._bodies |= {held.id for held in bodies}
@@ -157,7 +163,7 @@ class Commit:
         if done is not None:
             replaces = done[1]
         day = record.identity.sent_at // DAY
-        expires_at = self._parts.expires_at(self._taken_on.get((record.stream, day), day))
+        expires_at = self._parts.expires_at(self._taken_on[record.stream, day])
         if expires_at is not None and replaces is not None and EXPIRES in replaces:
             # what a backfill holds longer, a late event of the usual way must not end early
             expires_at = max(expires_at, int(replaces[EXPIRES]["N"]) * 1_000)

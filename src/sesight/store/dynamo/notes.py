@@ -4,7 +4,7 @@ and statement months there may be records, and which send days are held for a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sesight.domain.text import day_name, day_number
@@ -174,6 +174,18 @@ class Notes:
     def note_list_version(self, stream: str, version: int) -> None:
         """Note the version of a stream's suppression list; the latest stays."""
         self._note(f"list:{stream}", version, "<")
+
+    def keep_list_versions(self, streams: Collection[str]) -> None:
+        """Forget the versions that were noted of the lists of other streams."""
+        noted = self._calls.query(
+            TableName=self._table, **between(("pk", META), ("sk", "list:", "list:~"))
+        )
+        others = [
+            self._key(META, item["sk"]["S"])
+            for item in noted
+            if item["sk"]["S"].removeprefix("list:") not in streams
+        ]
+        self._calls.delete_many(self._table, others)
 
     def _note(self, name: str, value: int, held: str) -> None:
         self._update(
