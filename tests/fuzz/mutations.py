@@ -88,7 +88,7 @@ def _change(tree: Any, choose: Choice) -> None:
     if kind == "remove":
         del parent[last]
     elif kind == "replace":
-        parent[last] = choose.of(ODD)
+        parent[last] = deepcopy(choose.of(ODD))  # a later change must not alter what ODD holds
     elif kind == "wrap":
         parent[last] = choose.of(([parent[last]], [[parent[last]]], {"x": parent[last]}, DEEP))
     elif kind == "text":

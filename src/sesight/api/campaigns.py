@@ -183,7 +183,7 @@ def campaigns(
     found = [
         _Held(card, counts, _state(services, card))
         for card, counts in services.store.cards(streams)
-        if _matches(card, q, provider, within)
+        if any(counts) and _matches(card, q, provider, within)
     ]
     held = _sorted(
         [each for each in found if not wanted or each.state in wanted], column, descending
@@ -238,9 +238,9 @@ def campaign_figures(
     if stream not in services.counting.streams:
         raise NotFound(f"There is no stream {stream!r}.")
     card = services.store.card(stream, campaign)
-    if card is None:
-        raise NotFound(f"There is no campaign with the id {campaign!r} in {stream}.")
     source = Source(services.store.campaign_totals(stream, campaign), services.tracked(stream))
+    if card is None or not source.rows:
+        raise NotFound(f"There is no campaign with the id {campaign!r} in {stream}.")
     tags = sorted({row.key.dimension for row in source.rows if row.key.dimension[:4] == "tag:"})
     figures = period([source])
     held = _Held(card, (), _state(services, card))
