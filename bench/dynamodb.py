@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bench.figures import Figure
 from sesight.store import open_store
-from sesight.store.dynamodb import DynamoStore
+from sesight.store.dynamodb.store import DynamoStore
 from tests.store import capacity
 from tests.store.contract import NOW
 from tests.store.engine import dynamodb_local, url_of

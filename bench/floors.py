@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
 from bench.figures import median_seconds
-from sesight.ingest.sns import parse, string_to_sign
+from sesight.ingest.transport.sns import parse, string_to_sign
 
 
 class _Nothing(msgspec.Struct):

@@ -14,7 +14,7 @@ from bench.figures import Figure
 from bench.inputs import END, plan
 from sesight.lambdas import Processor
 from sesight.settings import Settings, StoreSettings
-from sesight.simulation.traffic import generate
+from sesight_simulator.traffic.traffic import generate
 from tests.invocation import KEY, Context, batches
 from tests.store.engine import dynamodb_local, url_of
 
@@ -26,7 +26,7 @@ import time
 started = time.perf_counter()
 import sesight.lambdas
 imported = time.perf_counter()
-from sesight.store.dynamodb import session_of
+from sesight.store.dynamodb.store import session_of
 session, options = session_of("eu-west-1", None)
 session.create_client("dynamodb", **options)
 made = time.perf_counter()

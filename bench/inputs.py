@@ -7,10 +7,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from sesight.simulation.notifications import Signer
-from sesight.simulation.plan import Plan
-from sesight.simulation.traffic import generate
-from sesight.simulation.truth import Truth
+from sesight_simulator.sns import Signer
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.traffic import generate
+from sesight_simulator.traffic.truth import Truth
 
 END = 1_795_500_000_000
 """The simulated now: 24 November 2026."""

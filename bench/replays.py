@@ -16,7 +16,7 @@ from typing import Any
 from bench.inputs import END
 from sesight.app import App
 from sesight.domain.tally import COUNTERS
-from sesight.ingest.batch import Batch
+from sesight.ingest.event_batch import Batch
 from sesight.ingest.reading import read
 from sesight.settings import load
 
@@ -120,8 +120,8 @@ def _peak_mb(process: int | str | None) -> float:
 
 
 def _main(events: str, store: str, durability: str) -> None:
-    from sesight.ingest.files import sources
-    from sesight.ingest.replay import replay as feed
+    from sesight.ingest.replay.replay import replay as feed
+    from sesight.ingest.transport.files import sources
 
     app = open_app(Path(store), durability)
     reader: list[float] = []

@@ -11,9 +11,9 @@ from typing import Any
 
 from bench.figures import Figure, median_seconds
 from sesight.app import App
-from sesight.app.mailroom import Mailroom
+from sesight.app.sending import Mailroom
 from sesight.domain.sending import Addressee, Campaign, State, TemplateMail
-from sesight.send.secrets import SesSecrets
+from sesight.send.stream_secrets import SesSecrets
 from sesight.settings import SendingSettings, Settings, StoreSettings
 
 WORKERS = (1, 8, 32)
@@ -86,7 +86,7 @@ def _rate(folder: Path, workers: int) -> float:
 
 
 def _rendering() -> float:
-    from sesight.send.templates import Templates
+    from sesight.send.templates.folder import Templates
 
     template = Templates(EXAMPLES).load(TEMPLATE)
     told = {

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from sesight import lambdas, server
-from sesight.api import services as api_services
+from sesight.api import dependencies as api_services
 from sesight.api.application import routes_of
 from sesight.api.openapi import document
 from sesight.api.problem import KINDS
@@ -44,30 +44,26 @@ from sesight.domain.record import fold
 from sesight.domain.rollup import Family
 from sesight.domain.sending import State
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression import Reason, Scope, SuppressionPolicy
+from sesight.domain.suppression.item import Reason, Scope, SuppressionPolicy
 from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting
 from sesight.domain.text import instant, iso
-from sesight.ingest import (
-    batch,
-    certificates,
-    envelope,
-    intake,
-    reading,
-    ses,
-    ses_mail,
-    sns,
-    writer,
-)
+from sesight.ingest import event_batch as batch
+from sesight.ingest import reading
+from sesight.ingest.http import commit_process as writer
+from sesight.ingest.http import intake
 from sesight.ingest.metrics import UNSUBSCRIBED, Metrics
 from sesight.ingest.reading import read
-from sesight.ingest.ses import read_event
+from sesight.ingest.ses import mail as ses_mail
+from sesight.ingest.ses import parser as ses
+from sesight.ingest.ses.parser import read_event
+from sesight.ingest.transport import certificates, envelope, sns
 from sesight.send import ses as send_ses
 from sesight.send.sender import TRIES
 from sesight.server import connection
 from sesight.settings import PREFIX, Settings
-from sesight.simulation.ses import SimulatedSes
-from sesight.simulation.ses_fates import Fate
-from sesight.simulation.ses_faults import BEFORE, Fault
+from sesight_simulator.ses.delivery_results import Fate
+from sesight_simulator.ses.faults import BEFORE, Fault
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 
 ROOT = Path(__file__).parent.parent
 PAYLOADS = ROOT / "tests" / "payloads"

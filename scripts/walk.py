@@ -21,14 +21,14 @@ from sesight.app import App
 from sesight.domain.errors import Untrusted
 from sesight.domain.outcome import Outcome, facts
 from sesight.domain.ports import Changes, Key, View
-from sesight.domain.suppression import active
+from sesight.domain.suppression.item import active
 from sesight.domain.tally import COUNTERS, FACTS, Tally
 from sesight.domain.text import iso
-from sesight.ingest.batch import Batch, Processed
-from sesight.ingest.envelope import open_notification
+from sesight.ingest.event_batch import Batch, Processed
+from sesight.ingest.http.commit_process import ORIGIN
 from sesight.ingest.reading import read, read_envelopes
-from sesight.ingest.sns import parse, string_to_sign, topic, verify
-from sesight.ingest.writer import ORIGIN
+from sesight.ingest.transport.envelope import open_notification
+from sesight.ingest.transport.sns import parse, string_to_sign, topic, verify
 from sesight.settings import Settings
 
 PAYLOADS = Path(__file__).parent.parent / "tests" / "payloads"

@@ -25,7 +25,7 @@ from sesight.domain.ports import Card, Changes, Key, Row, Store, View
 from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas
 from sesight.domain.stream import FINANCE, OUTREACH
-from sesight.domain.suppression import (
+from sesight.domain.suppression.item import (
     Suppression,
     SuppressionPolicy,
     causes_of,

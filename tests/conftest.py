@@ -7,12 +7,14 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.aws import aws_local
+from tests.reception import Reception
 from tests.store.engine import dynamodb_local
 
 
@@ -28,6 +30,14 @@ def aws() -> Iterator[str]:
     """The address of this session's own SQS, S3 and Secrets Manager."""
     with aws_local() as address:
         yield address
+
+
+@pytest.fixture
+def reception(tmp_path: Path) -> Iterator[Reception]:
+    """A new store and the pipeline into it."""
+    made = Reception(tmp_path)
+    yield made
+    made.store.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

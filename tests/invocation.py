@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sesight.settings import Settings, StoreSettings
-from sesight.store.dynamodb import DynamoStore
-from sesight.store.rollup_feed import Aggregator
+from sesight.store.dynamodb.rollup_aggregator import Aggregator
+from sesight.store.dynamodb.store import DynamoStore
 from tests.builders import NOW
 
 KEY = "5e" * 32

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sesight.send.templates import Templates
+from sesight.send.templates.folder import Templates
 
 
 def written(

@@ -12,8 +12,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from sesight.simulation.ses import SimulatedSes
-from sesight.simulation.ses_message import SentMessage
+from sesight_simulator.ses.message import SentMessage
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 
 
 @contextlib.contextmanager

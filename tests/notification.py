@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
-from sesight.ingest.certificates import CertificateNeeded, Certificates
-from sesight.ingest.sns import Notification, Topic, parse, topic, verify
-from sesight.simulation.notifications import Signer
+from sesight.ingest.transport.certificates import CertificateNeeded, Certificates
+from sesight.ingest.transport.sns import Notification, Topic, parse, topic, verify
+from sesight_simulator.sns import Signer
 from tests.payload import GONE, body
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:ses-email-events"

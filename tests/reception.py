@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from sesight.domain.ports import Key, Store
 from sesight.domain.record import Record
-from sesight.domain.suppression import Suppression, active
+from sesight.domain.suppression.item import Suppression, active
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY
-from sesight.ingest.batch import Processed, Rules
+from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading, read
 from sesight.store import open_store

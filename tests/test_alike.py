@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from sesight.app import App
-from sesight.ingest.files import sources
-from sesight.ingest.replay import replay
+from sesight.ingest.replay.replay import replay
+from sesight.ingest.transport.files import sources
 from sesight.settings import Settings, StoreSettings
-from sesight.simulation.plan import Plan
-from sesight.simulation.recording import write
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.recording import write
 from tests.builders import NOW
 from tests.store.engine import url_of
 

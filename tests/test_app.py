@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from sesight.app import SWEEP_MS, App
-from sesight.domain.decision import Wish
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
+from sesight.domain.suppression.manual import Wish
 from sesight.domain.text import DAY
-from sesight.send.secrets import SesSecrets
+from sesight.send.stream_secrets import SesSecrets
 from sesight.settings import SendingSettings, Settings, StoreSettings
 from tests.builders import NOW, delivery, fill
 

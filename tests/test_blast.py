@@ -15,9 +15,9 @@ import pytest
 from sesight.domain.ports import Filter
 from sesight.domain.tally import COUNTERS
 from sesight.store import open_store
-from sesight.store.dynamo.calls import equals
-from sesight.store.dynamo.keys import CAMPAIGN_SHARDS, sharded
-from sesight.store.dynamodb import DynamoStore
+from sesight.store.dynamodb.client import equals
+from sesight.store.dynamodb.keys import CAMPAIGN_SHARDS, sharded
+from sesight.store.dynamodb.store import DynamoStore
 from tests.blast import CAMPAIGN
 from tests.builders import NOW
 from tests.invocation import aggregate

@@ -19,23 +19,15 @@ from sesight.domain.outcome import Outcome
 from sesight.domain.ports import QUARANTINE_REASONS
 from sesight.domain.reason import REASONS
 from sesight.domain.stats import RATES
-from sesight.domain.suppression import Reason
+from sesight.domain.suppression.item import Reason
 from sesight.domain.tally import COUNTERS
-from sesight.ingest import (
-    batch,
-    certificates,
-    envelope,
-    health,
-    intake,
-    journal,
-    metrics,
-    pipeline,
-    reading,
-    ses,
-    sns,
-)
-from sesight.send.paper import Letterhead, Words
-from sesight.send.statement_files import COLUMNS, MORE
+from sesight.ingest import event_batch as batch
+from sesight.ingest import journal, metrics, pipeline, reading
+from sesight.ingest.http import intake, refusals
+from sesight.ingest.ses import parser as ses
+from sesight.ingest.transport import certificates, envelope, sns
+from sesight.send.statements.files import COLUMNS, MORE
+from sesight.send.statements.pdf import Letterhead, Words
 from sesight.settings import environment_names
 
 ROOT = Path(__file__).parent.parent
@@ -191,7 +183,7 @@ def test_reasons_of_refusal() -> None:
     """
     told = {(row[0], int(row[1])) for row in table_below(WALK, "Why a request is refused")}
     assert told == tables.refusals() - {("not-found", 404)}
-    assert {reason for reason, _ in told} == {*health.REFUSED, *health.PASSING}
+    assert {reason for reason, _ in told} == {*refusals.REFUSED, *refusals.PASSING}
 
 
 def test_every_setting() -> None:

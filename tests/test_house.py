@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HOUSE = ROOT / "src" / "sesight"
-MODULES = sorted(HOUSE.rglob("*.py"))
+SOURCE = ROOT / "src"
+HOUSE = SOURCE / "sesight"
+MODULES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 # Standard modules that reach outside the process or differ from one run to the next.
@@ -25,7 +26,7 @@ IMPURE = {
 ALLOWED = {*sys.stdlib_module_names, "msgspec", "idna", "sesight.domain"}
 CLOCK_READERS = {"now", "utcnow", "today"}
 
-by_path = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+by_path = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 by_test_file = pytest.mark.parametrize(
     "path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests"))
 )

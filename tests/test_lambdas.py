@@ -20,19 +20,19 @@ from msgspec.structs import replace
 from sesight import lambdas
 from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.leaving import Leave
 from sesight.domain.ports import Changes, Quarantined
 from sesight.domain.text import DAY, iso
+from sesight.domain.unsubscribe import Leave
 from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
-from sesight.send.secrets import SesSecrets
-from sesight.send.unsubscribe import Tokens
+from sesight.send.stream_secrets import SesSecrets
+from sesight.send.unsubscribe_link import Tokens
 from sesight.settings import SendingSettings, ServerSettings, Settings, StoreSettings
-from sesight.simulation.plan import Plan
-from sesight.simulation.traffic import generate
-from sesight.store.dynamo.calls import GRACE
-from sesight.store.dynamo.connection import session_of
-from sesight.store.dynamodb import DynamoStore
-from sesight.store.rollup_feed import Aggregator
+from sesight.store.dynamodb.client import GRACE
+from sesight.store.dynamodb.connection import session_of
+from sesight.store.dynamodb.rollup_aggregator import Aggregator
+from sesight.store.dynamodb.store import DynamoStore
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.traffic import generate
 from tests.aws import client
 from tests.builders import NOW, fill, sent
 from tests.invocation import (
@@ -48,8 +48,8 @@ from tests.invocation import (
 from tests.mailing import simulated_ses
 from tests.payload import body, payload
 from tests.send.office import EXAMPLES
+from tests.store.dynamodb.test_faults import make_faulty, refusal
 from tests.store.engine import url_of
-from tests.store.test_dynamodb_faults import make_faulty, refusal
 
 END = NOW
 

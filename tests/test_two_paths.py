@@ -13,9 +13,9 @@ from sesight.domain.ports import Filter
 from sesight.domain.text import DAY
 from sesight.lambdas import Processor, gateway
 from sesight.settings import Settings, StoreSettings
-from sesight.simulation.plan import Plan
-from sesight.simulation.traffic import generate
-from sesight.store.dynamodb import DynamoStore
+from sesight.store.dynamodb.store import DynamoStore
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.traffic import generate
 from tests.builders import NOW
 from tests.invocation import KEY, Context, aggregate, batches, event_loop, failed, http_event
 from tests.payload import PAYLOADS, raw

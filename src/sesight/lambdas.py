@@ -21,19 +21,19 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from sesight.app import SWEEP_ROWS, App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition
-from sesight.ingest.deliveries import Delivery, read_delivery, take
 from sesight.ingest.journal import report
-from sesight.ingest.quarantine import retry, take_due
 from sesight.ingest.reading import Reading, read
+from sesight.ingest.transport.sqs_batch import Delivery, read_delivery, take
+from sesight.services.quarantine import retry, take_due
 from sesight.settings import Settings, function_name, load
-from sesight.store.dynamodb import DynamoStore, open_aggregator
+from sesight.store.dynamodb.store import DynamoStore, open_aggregator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sesight.domain.ports import Clock
-    from sesight.ingest.batch import Processed
-    from sesight.store.rollup_feed import Aggregator
+    from sesight.ingest.event_batch import Processed
+    from sesight.store.dynamodb.rollup_aggregator import Aggregator
 
 _log = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ class Sending:
 
     def __init__(self, app: App, stream: str) -> None:
         """Find the stream's route, and make what it sends with."""
-        from sesight.api.services import OWN_ROUTES
+        from sesight.api.dependencies import OWN_ROUTES
 
         self._app = app
         self._store = _dynamo(app)

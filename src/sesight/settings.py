@@ -20,16 +20,16 @@ from msgspec import Meta, Struct, field
 from sesight import private_file
 from sesight.domain.address import address_or_domain
 from sesight.domain.errors import SettingsError
-from sesight.domain.mismatch import Mismatch, mismatch, nearest
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression import SuppressionPolicy
+from sesight.domain.suppression.item import SuppressionPolicy
 from sesight.domain.tally import Counting
-from sesight.send.secrets import SesSecrets
+from sesight.domain.validation import Mismatch, mismatch, nearest
+from sesight.send.stream_secrets import SesSecrets
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from sesight.ingest.sns import Topic
+    from sesight.ingest.transport.sns import Topic
 
 PREFIX = "SESIGHT_"
 DEFAULT_FILE = "sesight.toml"
@@ -401,7 +401,7 @@ def topics(settings: Settings) -> dict[str, Topic]:
     """Return the allow-list of topics. Raises SettingsError for a bad ARN or certificate."""
     if not settings.topics:
         return {}
-    from sesight.ingest.sns import topic
+    from sesight.ingest.transport.sns import topic
 
     found = {}
     for each in settings.topics:

@@ -10,10 +10,10 @@ from litestar.testing import TestClient
 from litestar.testing.transport import TestClientTransport
 
 from sesight.api.application import create_api
-from sesight.api.services import Intake, Services
+from sesight.api.dependencies import Intake, Services
 from sesight.domain.ports import Store
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.suppressions import Suppressions
+from sesight.services.suppressions import Suppressions
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY
 from tests.reception import RULES

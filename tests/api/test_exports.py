@@ -15,7 +15,7 @@ from litestar.exceptions import LitestarException
 
 from sesight.api.application import create_api
 from sesight.api.csv_file import PAGE
-from sesight.api.services import Services
+from sesight.api.dependencies import Services
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import Store
 from sesight.domain.text import HOUR, iso

@@ -6,8 +6,8 @@ from io import StringIO
 
 import pytest
 
+from sesight.api.dependencies import Retention
 from sesight.api.recipient_id import encode
-from sesight.api.services import Retention
 from sesight.domain.event import EVERYBODY
 from sesight.domain.text import DAY, HOUR
 from tests.builders import (

@@ -14,15 +14,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from sesight.api.answers import Meta
 from sesight.api.application import create_api, routes_of
 from sesight.api.campaigns import CampaignAnswer
+from sesight.api.dependencies import Services, StreamRoutes
 from sesight.api.openapi import document
 from sesight.api.parameters import known_parameters
 from sesight.api.problem import Problem
 from sesight.api.recipient_id import encode
 from sesight.api.recipients import Lookup
-from sesight.api.services import Services, StreamRoutes
+from sesight.api.responses import Meta
 from sesight.domain.stats import Totals
 from sesight.domain.text import DAY
 from tests.builders import COUNTING, NOW, bounce, clicked, complaint, delivery, fill, opened

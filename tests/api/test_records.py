@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from msgspec import to_builtins
 
+from sesight.api.dependencies import Retention
 from sesight.api.recipient_id import encode
 from sesight.api.records import message_record, safe_link
-from sesight.api.services import Retention
 from sesight.domain.event import EVERYBODY
 from tests.builders import (
     APPLE_MPP,

@@ -15,9 +15,9 @@ from litestar.testing import TestClient
 
 from sesight.api.application import create_api
 from sesight.domain.sending import TemplateMail
-from sesight.send.desk import identity
-from sesight.simulation.ses import SimulatedSes
-from sesight.simulation.ses_faults import Fault
+from sesight.services.sending import identity
+from sesight_simulator.ses.faults import Fault
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import eventually
 from tests.mailing import simulated_ses
 from tests.send.office import EXAMPLES, Office, office

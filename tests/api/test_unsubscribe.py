@@ -16,14 +16,14 @@ from litestar.testing import TestClient
 from sesight.api.application import create_api, create_public
 from sesight.api.unsubscribe import BODY_LIMIT, is_one_click
 from sesight.app import App
-from sesight.domain.leaving import Leave
 from sesight.domain.ports import Changes
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression import Removal, Scope, SuppressionPolicy, with_removal
+from sesight.domain.suppression.item import Removal, Scope, SuppressionPolicy, with_removal
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
-from sesight.send.secrets import SesSecrets
-from sesight.send.unsubscribe import Tokens
+from sesight.domain.unsubscribe import Leave
+from sesight.send.stream_secrets import SesSecrets
+from sesight.send.unsubscribe_link import Tokens
 from sesight.settings import SendingSettings, Settings, StoreSettings
 from tests.builders import NOW, Told, delivery, fill
 

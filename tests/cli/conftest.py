@@ -14,8 +14,8 @@ from typing import IO, Any, NamedTuple
 import msgspec
 import pytest
 
-from sesight.simulation.plan import Plan
-from sesight.simulation.recording import write
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.recording import write
 
 COMMAND = Path(sys.executable).parent / "sesight"
 PAYLOADS = Path(__file__).parent.parent / "payloads"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sesight.simulation.plan import Plan
-from sesight.simulation.recording import write
 from sesight.store import open_store
-from sesight.store.dynamodb import DynamoStore
+from sesight.store.dynamodb.store import DynamoStore
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.recording import write
 from tests.aws import client, new_name
 from tests.cli.conftest import PAYLOADS, Ended, Sesight, Start, Traffic
 from tests.store.engine import url_of

@@ -10,8 +10,8 @@ import pytest
 from sesight.cli.send import write_results
 from sesight.domain.sending import Result
 from sesight.domain.text import DAY
-from sesight.simulation.plan import now_ms
 from sesight.store import open_store
+from sesight_simulator.traffic.plan import now_ms
 from tests.cli.conftest import PAYLOADS, Sesight, Start, Traffic, eventually
 from tests.cli.totals import held, true
 

@@ -11,12 +11,12 @@ import zstandard
 
 from sesight.app import App
 from sesight.domain.text import DAY
-from sesight.ingest.files import sources
-from sesight.ingest.replay import replay as replay_files
+from sesight.ingest.replay.replay import replay as replay_files
+from sesight.ingest.transport.files import sources
 from sesight.settings import Settings, StoreSettings
-from sesight.simulation.plan import Plan, now_ms
-from sesight.simulation.recording import write
 from sesight.store import open_store
+from sesight_simulator.traffic.plan import Plan, now_ms
+from sesight_simulator.traffic.recording import write
 from tests.cli.conftest import PAYLOADS, Sesight, Start, Traffic, eventually
 from tests.cli.totals import held, true
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sesight.domain.text import DAY, day_name
-from sesight.simulation.plan import now_ms
 from sesight.store import open_store
+from sesight_simulator.traffic.plan import now_ms
 from tests.builders import delivery, fill
 from tests.cli.conftest import Sesight, Start, eventually
 

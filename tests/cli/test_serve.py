@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sesight.domain.text import DAY, day_name
-from sesight.simulation.plan import now_ms
 from sesight.store import open_store
+from sesight_simulator.traffic.plan import now_ms
 from tests.builders import delivery, fill
 from tests.cli.conftest import (
     COMMAND,

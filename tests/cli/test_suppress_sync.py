@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sesight.simulation.ses import SimulatedSes
-from sesight.simulation.ses_faults import Fault
+from sesight_simulator.ses.faults import Fault
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import Sesight
 from tests.mailing import simulated_ses
 from tests.payload import PAYLOADS

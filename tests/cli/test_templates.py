@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sesight.send.templates import Templates, copy_examples
-from sesight.simulation.ses import SimulatedSes
+from sesight.send.templates.folder import Templates, copy_examples
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import Sesight
 from tests.mailing import refusal, ses_client, simulated_ses
 

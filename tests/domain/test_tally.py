@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sesight.domain.event import EVERYBODY, Bounce, Click, Complaint, Open
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
-from sesight.domain.suppression import Suppression
+from sesight.domain.suppression.item import Suppression
 from sesight.domain.tally import (
     COUNTERS,
     EVENTS,

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from sesight.domain.errors import SettingsError, Untrusted
 from sesight.domain.event import Disposition
-from sesight.ingest.certificates import CertificateUnavailable
-from sesight.ingest.envelope import open_notification
-from sesight.ingest.files import Progress, bodies, sources
 from sesight.ingest.reading import read, read_envelopes
-from sesight.ingest.sns import string_to_sign
+from sesight.ingest.transport.certificates import CertificateUnavailable
+from sesight.ingest.transport.envelope import open_notification
+from sesight.ingest.transport.files import Progress, bodies, sources
+from sesight.ingest.transport.sns import string_to_sign
 from tests.builders import COUNTING
 from tests.fuzz.mutations import SAMPLES, anything, mutants
 from tests.notification import confirmation, notification, taken

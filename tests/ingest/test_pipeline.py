@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from sesight.domain.event import Accepted, Delivery, Disposition, Event, Identity, Report, Send
 from sesight.domain.ports import QUARANTINE_BODIES, Key
 from sesight.domain.text import DAY
-from sesight.ingest.batch import Processed
+from sesight.ingest.event_batch import Processed
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading, read
 from tests.builders import NOW

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.decision import Change, Decision
 from sesight.domain.event import Event
 from sesight.domain.ports import QUARANTINE_BYTES, Changes, Key, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
-from sesight.domain.suppression import Suppression
-from sesight.ingest.batch import Batch, Processed, Rules
+from sesight.domain.suppression.item import Suppression
+from sesight.domain.suppression.manual import Change, Decision
+from sesight.ingest.event_batch import Batch, Processed, Rules
 from sesight.ingest.pipeline import Pipeline
 from tests.builders import NOW
 from tests.laws.happenings import reading

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sesight.domain.address import address
-from sesight.domain.decision import key_of
 from sesight.domain.errors import InvalidRequest
+from sesight.domain.suppression.manual import key_of
 from sesight.send.addresses import normalised
-from sesight.send.outbound import Unsendable
+from sesight.send.message import Unsendable
 
 PLANE = 0x10000
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")

@@ -14,7 +14,7 @@ from sesight.domain.ports import Changes, Store, View
 from sesight.domain.rollup import Family, Rollups
 from sesight.domain.text import DAY
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.recount import Recount, recount
+from sesight.services.recount import Recount, recount
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW
 from tests.laws.happenings import again, histories, reading, seeds, some_events

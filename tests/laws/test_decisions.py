@@ -4,9 +4,9 @@ from random import Random
 
 from hypothesis import given
 
-from sesight.domain.decision import Addition, Decision, Lifting, Restoring
 from sesight.domain.event import Event
-from sesight.domain.suppression import Reason, Scope, active, standing
+from sesight.domain.suppression.item import Reason, Scope, active, standing
+from sesight.domain.suppression.manual import Addition, Decision, Lifting, Restoring
 from sesight.domain.text import DAY
 from tests.builders import COUNTING, NOW, POLICY
 from tests.laws.happenings import again, histories, seeds

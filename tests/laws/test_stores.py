@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 
-from sesight.domain.decision import Decision
 from sesight.domain.event import Event
 from sesight.domain.ports import Store
 from sesight.domain.rollup import Family, RollupKey, Rollups
+from sesight.domain.suppression.manual import Decision
 from sesight.ingest.pipeline import Pipeline
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 
 from sesight.app import App, now_ms
-from sesight.app.mailroom import Mailroom
+from sesight.app.sending import Mailroom
 from sesight.domain.record import Record
 from sesight.domain.sending import Addressee, Campaign, Result, State
 from sesight.ingest.reading import read
 from sesight.send import outreach
-from sesight.send.outbound import Body, Unsendable
+from sesight.send.message import Body, Unsendable
 from sesight.send.sender import Order
 from sesight.settings import Settings
-from sesight.simulation.ses import SimulatedSes
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 
-EXAMPLES = Path(outreach.__file__).parent / "examples"
+EXAMPLES = Path(outreach.__file__).parent / "templates" / "examples"
 KEYS = {"k1": "11" * 32}
 SPRING = Campaign(id="spring", name="Spring is here")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sesight.domain.address import address
 from sesight.send.addresses import Address, header_address, header_value, normalised
-from sesight.send.outbound import Unsendable
+from sesight.send.message import Unsendable
 
 LONG = "a" * 64
 

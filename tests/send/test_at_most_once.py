@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sesight.app.mailroom import Mailroom
+from sesight.app.sending import Mailroom
 from sesight.domain.errors import Conflict, SendingStopped
 from sesight.domain.sending import Intent, Result, State
 from sesight.ingest.reading import SENDER, Reading
-from sesight.send.outbox import accepted_event
-from sesight.simulation.ses import SimulatedSes
+from sesight.send.send_log_writer import accepted_event
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.send.office import Office, office
 from tests.store.engine import url_of
 

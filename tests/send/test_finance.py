@@ -12,7 +12,7 @@ from pypdf import PdfReader
 
 from sesight.domain.sending import Result, State, StatementMail
 from sesight.domain.tally import month_number
-from sesight.simulation.ses import SimulatedSes
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.mailing import parsed, simulated_ses
 from tests.send.office import EXAMPLES, Office, office, states
 

@@ -19,10 +19,10 @@ from botocore.parsers import ResponseParserError
 
 from sesight.domain.sending import State
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, REST, CircuitBreaker
-from sesight.send.outbound import Body, Outbound
+from sesight.send.message import Body, Outbound
 from sesight.send.ses import CREDENTIALS, NO_ANSWER, UNREACHABLE, Mailer
-from sesight.simulation.ses import SimulatedSes
-from sesight.simulation.ses_faults import Fault
+from sesight_simulator.ses.faults import Fault
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import eventually
 from tests.mailing import simulated_ses
 from tests.send.office import Office, office, states

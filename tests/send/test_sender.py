@@ -20,10 +20,10 @@ from sesight.domain.outcome import Outcome
 from sesight.domain.sending import Addressee, State
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
-from sesight.send.outbound import Outbound
-from sesight.send.unsubscribe import Tokens
-from sesight.simulation.ses import SimulatedSes
-from sesight.simulation.ses_faults import Fault
+from sesight.send.message import Outbound
+from sesight.send.unsubscribe_link import Tokens
+from sesight_simulator.ses.faults import Fault
+from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.builders import bounce
 from tests.mailing import parsed, ses_client, simulated_ses
 from tests.send.office import KEYS, Office, office, states

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import TAGS_KEPT, better_name, campaign_name, campaign_of, is_altered
-from sesight.send.outbound import TAGS
+from sesight.send.message import TAGS
 from sesight.send.tags import ALTERED_LIMIT, campaign_tags, format_campaign_tag, known_tags
 
 TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sesight.simulation.notifications import Signer
+from sesight_simulator.sns import Signer
 from tests.server.harness import Traffic, running
 
 

@@ -22,13 +22,13 @@ from sesight.domain.rollup import Deltas, RollupKey
 from sesight.domain.tally import COUNTERS, Counting, tally_of
 from sesight.domain.text import day_name
 from sesight.ingest.reading import read
-from sesight.ingest.sns import TEST_ACCOUNT
+from sesight.ingest.transport.sns import TEST_ACCOUNT
 from sesight.settings import Settings
-from sesight.simulation.notifications import TOPIC_ARN, Signer
-from sesight.simulation.plan import Plan
-from sesight.simulation.traffic import generate
-from sesight.simulation.truth import Truth
 from sesight.store import open_store
+from sesight_simulator.sns import TOPIC_ARN, Signer
+from sesight_simulator.traffic.plan import Plan
+from sesight_simulator.traffic.traffic import generate
+from sesight_simulator.traffic.truth import Truth
 
 EVENTS = "/api/ses/events"
 PATIENCE = 60.0

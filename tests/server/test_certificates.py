@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from sesight.domain.errors import Untrusted
-from sesight.ingest.certificates import (
+from sesight.ingest.transport.certificates import (
     FAILURE_SECONDS,
     MAX_BYTES,
     MAX_KEPT,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sesight.ingest.sns import MAX_BODY
+from sesight.ingest.transport.sns import MAX_BODY
 from tests.server.harness import PATIENCE, Line, read_all, request, running, say, until
 
 

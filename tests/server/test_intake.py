@@ -14,14 +14,14 @@ import pytest
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.ingest.batch import Processed
-from sesight.ingest.certificates import Certificates
-from sesight.ingest.intake import FETCHES_WAITING, Answer, Intake
+from sesight.ingest.event_batch import Processed
+from sesight.ingest.http.commit_process import Committer, Writer
+from sesight.ingest.http.intake import FETCHES_WAITING, Answer, Intake
 from sesight.ingest.metrics import Metrics
 from sesight.ingest.reading import Reading
-from sesight.ingest.sns import topic
-from sesight.ingest.writer import Committer, Writer
-from sesight.simulation.notifications import TOPIC_ARN, Signer
+from sesight.ingest.transport.certificates import Certificates
+from sesight.ingest.transport.sns import topic
+from sesight_simulator.sns import TOPIC_ARN, Signer
 from tests.server.harness import PATIENCE, Traffic, until
 
 BUSY = Answer(503, "busy")
@@ -175,7 +175,7 @@ def bench(signer):
 
 def test_a_tidying_that_fails_does_not_end_the_writer(signer, bodies, monkeypatch) -> None:
     """A checkpoint on a full disk, or a sweep of a locked store, is tried again later."""
-    monkeypatch.setattr("sesight.ingest.intake.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("sesight.ingest.http.intake.IDLE_SECONDS", 0.01)
 
     def fail() -> None:
         raise StoreUnavailable("The store cannot be used now: database or disk is full.")

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from sesight.ingest.health import advice
-from sesight.simulation.notifications import TOPIC_ARN, Signer
+from sesight.ingest.http.refusals import advice
+from sesight_simulator.sns import TOPIC_ARN, Signer
 from tests.server.harness import EVENTS, Traffic, ask, post, request, running
 
 DAY = 86_400_000

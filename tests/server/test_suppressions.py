@@ -4,7 +4,7 @@ import asyncio
 import json
 from itertools import count
 
-from sesight.ingest.recount import recount
+from sesight.services.recount import recount
 from sesight.store import open_store
 from tests.server.harness import COUNTING, Line, Posted, Traffic, posting, request, running
 

@@ -4,11 +4,11 @@ import json
 import sqlite3
 import threading
 
-from sesight.domain.leaving import Leave
-from sesight.domain.suppression import Suppression
+from sesight.domain.suppression.item import Suppression
 from sesight.domain.text import DAY
+from sesight.domain.unsubscribe import Leave
 from sesight.ingest.reading import read
-from sesight.send.unsubscribe import Tokens
+from sesight.send.unsubscribe_link import Tokens
 from sesight.store import open_store
 from tests.payload import payload
 from tests.server.harness import PATIENCE, ask, request, running

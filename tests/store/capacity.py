@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
-from sesight.domain.suppression import SuppressionPolicy
+from sesight.domain.suppression.item import SuppressionPolicy
 from sesight.domain.text import DAY
-from sesight.ingest.batch import Rules
+from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading
-from sesight.store.dynamo.keys import FEED
-from sesight.store.dynamo.tables import Table
-from sesight.store.dynamodb import DynamoStore
-from sesight.store.rollup_feed import Aggregator, Change, read_change
+from sesight.store.dynamodb.keys import FEED
+from sesight.store.dynamodb.rollup_aggregator import Aggregator, Change, read_change
+from sesight.store.dynamodb.store import DynamoStore
+from sesight.store.dynamodb.tables import Table
 from tests.store.anything import ses_id
 from tests.store.contract import COUNTING, NOW
 

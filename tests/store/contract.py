@@ -41,7 +41,7 @@ from sesight.domain.ports import (
 from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.stream import FINANCE, OUTREACH
-from sesight.domain.suppression import Cause, Removal, Suppression
+from sesight.domain.suppression.item import Cause, Removal, Suppression
 from sesight.domain.tally import COUNTERS, Counting, Tally, tally_of
 from sesight.domain.text import DAY, HOUR
 from tests.store.anything import occurrences, records, ses_id, tallies

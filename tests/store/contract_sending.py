@@ -23,7 +23,7 @@ from sesight.domain.sending import (
     Resumption,
     State,
 )
-from sesight.domain.suppression import Cause, Suppression
+from sesight.domain.suppression.item import Cause, Suppression
 from sesight.domain.text import DAY
 from tests.store.contract import NOW, put
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from sesight.store.dynamodb import DynamoStore
+from sesight.store.dynamodb.store import DynamoStore
 
 
 class Faulty:

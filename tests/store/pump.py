@@ -12,10 +12,10 @@ from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.tally import tally_of
 from sesight.domain.text import DAY
-from sesight.store.dynamo.items import record_body
-from sesight.store.dynamo.keys import TOTAL
-from sesight.store.dynamo.rows import SEQUENCE_DIGITS, Contribution, sparse
-from sesight.store.rollup_feed import Change
+from sesight.store.dynamodb.item_codec import record_body
+from sesight.store.dynamodb.keys import TOTAL
+from sesight.store.dynamodb.rollup_aggregator import Change
+from sesight.store.dynamodb.rollups import SEQUENCE_DIGITS, Contribution, sparse
 from tests.store.contract import COUNTING, NOW
 
 Apply = Callable[[str, Sequence[Change]], object]

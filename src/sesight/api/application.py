@@ -11,16 +11,16 @@ from litestar.handlers import HTTPRouteHandler
 
 from sesight.api import openapi
 from sesight.api.campaigns import campaign_figures, campaigns
-from sesight.api.gate import Dressing, Gate
+from sesight.api.dependencies import Services
 from sesight.api.messages import message, messages, tracking_routes
+from sesight.api.middleware import Dressing, Gate
 from sesight.api.months import month_routes
-from sesight.api.operation import JsonRequest, read, together
 from sesight.api.operations import entrance, health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
 from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
+from sesight.api.route import JsonRequest, read, together
 from sesight.api.sending import sending_routes, statement_routes
-from sesight.api.services import Services
 from sesight.api.suppressions import HANDLERS as SUPPRESSIONS
 from sesight.api.templates import template_preview, templates
 from sesight.api.unsubscribe import ROUTES as UNSUBSCRIBE

@@ -12,10 +12,9 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sesight.api.answers import Meta, Missing, Total, fitting, meta_of, weight
 from sesight.api.csv_file import CsvFile, csv_answer, file_name
+from sesight.api.dependencies import Given, Services
 from sesight.api.figures import Detail, day_source, detail_of, first_live_day
-from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
     Cursor,
@@ -31,7 +30,8 @@ from sesight.api.parameters import (
     read_streams,
 )
 from sesight.api.problem import InvalidParameter
-from sesight.api.services import Given, Services
+from sesight.api.responses import Meta, Missing, Total, fitting, meta_of, weight
+from sesight.api.route import AnyRequest, read
 from sesight.domain.errors import NotFound
 from sesight.domain.ports import CARD_STEP, Card
 from sesight.domain.rollup import Family

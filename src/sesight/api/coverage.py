@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sesight.api.answers import Missing, Total
+from sesight.api.dependencies import Services
 from sesight.api.figures import Days, first_live_day, totals_over
 from sesight.api.parameters import LAST_DAY
-from sesight.api.services import Services
+from sesight.api.responses import Missing, Total
 from sesight.domain.ports import Card, Filter
 from sesight.domain.record import Record
 from sesight.domain.rollup import Family

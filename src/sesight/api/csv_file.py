@@ -17,10 +17,10 @@ from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 from msgspec import to_builtins
 
-from sesight.api.answers import Missing, fitting, weight
-from sesight.api.operation import AnyRequest
+from sesight.api.dependencies import Services
 from sesight.api.problem import request_id_of
-from sesight.api.services import Services
+from sesight.api.responses import Missing, fitting, weight
+from sesight.api.route import AnyRequest
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.text import spreadsheet_text
 

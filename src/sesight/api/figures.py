@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
 
-from sesight.api.services import Services
+from sesight.api.dependencies import Services
 from sesight.domain.ports import Card
 from sesight.domain.rollup import Family
 from sesight.domain.stats import Source, Totals, counts_of, totals_of

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from sesight.api.gate import Authority, is_of, is_of_proxy, values_of
+from sesight.api.middleware import Authority, is_of, is_of_proxy, values_of
 from sesight.api.problem import MEDIA_TYPE, problem
 
 Message = MutableMapping[str, Any]

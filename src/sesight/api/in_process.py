@@ -10,9 +10,9 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from sesight.api.operation import FUNCTION
+from sesight.api.dependencies import Services
 from sesight.api.problem import mismatched, problem_of, wrong_parameter
-from sesight.api.services import Services
+from sesight.api.route import FUNCTION
 
 
 def answer_to(

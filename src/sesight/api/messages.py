@@ -10,11 +10,10 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import fields
 
-from sesight.api.answers import Meta, Total, fitting, meta_of, weight
 from sesight.api.coverage import coverage
 from sesight.api.csv_file import PARTIAL_HEADER, CsvFile, csv_answer, file_name, partial_header
+from sesight.api.dependencies import Given, Services, StreamRoutes
 from sesight.api.figures import detail_of
-from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
     Campaign,
@@ -41,7 +40,8 @@ from sesight.api.parameters import (
 )
 from sesight.api.problem import CampaignExpired, InvalidParameter
 from sesight.api.records import MessageRecord, message_record
-from sesight.api.services import Given, Services, StreamRoutes
+from sesight.api.responses import Meta, Total, fitting, meta_of, weight
+from sesight.api.route import AnyRequest, read
 from sesight.domain.address import address
 from sesight.domain.errors import InvalidRequest, NotFound
 from sesight.domain.ports import Card, Filter, Page

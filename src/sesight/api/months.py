@@ -6,12 +6,12 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Total, meta_of
 from sesight.api.csv_file import CsvFile, csv_answer, file_name
+from sesight.api.dependencies import Given, Services, StreamRoutes
 from sesight.api.figures import Detail, DetailState, first_live_day
-from sesight.api.operation import AnyRequest, read
 from sesight.api.parameters import Format, From, To, read_range
-from sesight.api.services import Given, Services, StreamRoutes
+from sesight.api.responses import Meta, Total, meta_of
+from sesight.api.route import AnyRequest, read
 from sesight.domain.ports import Filter, Row
 from sesight.domain.rollup import Family
 from sesight.domain.stats import Period, Rate, Slice, Source, Totals, breakdown, period

@@ -18,9 +18,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sesight.api.csv_file import MEDIA_TYPE as CSV
-from sesight.api.operation import together
+from sesight.api.dependencies import Services
 from sesight.api.problem import KINDS, MEDIA_TYPE, Problem
-from sesight.api.services import Services
+from sesight.api.route import together
 
 _ABOUT = (
     "Email analytics for Amazon SES that you own. Times are ISO-8601 UTC with milliseconds; absent "

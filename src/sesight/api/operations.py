@@ -8,11 +8,11 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Missing, Total, meta_of
-from sesight.api.operation import read
+from sesight.api.dependencies import Given, IntakeState
 from sesight.api.parameters import DEFAULT_LIMIT, Limit, only_known
 from sesight.api.problem import InvalidParameter
-from sesight.api.services import Given, IntakeState
+from sesight.api.responses import Meta, Missing, Total, meta_of
+from sesight.api.route import read
 from sesight.domain.ports import QUARANTINE_REASONS
 from sesight.domain.text import iso
 

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from litestar.params import QueryParameter
 from msgspec import Struct, field
 
-from sesight.api.answers import Meta, meta_of
+from sesight.api.dependencies import Given, Services
 from sesight.api.figures import Days, day_source, days_of, hour_source
-from sesight.api.operation import read
 from sesight.api.parameters import From, Range, StreamIds, To, read_range, read_streams
 from sesight.api.problem import InvalidParameter
-from sesight.api.services import Given, Services
+from sesight.api.responses import Meta, meta_of
+from sesight.api.route import read
+from sesight.domain.reputation import Verdict, verdict
 from sesight.domain.stats import Axis, Period, Rate, Series, Slice, Source, Totals, series, stats
 from sesight.domain.text import DAY, HOUR, iso
-from sesight.domain.verdict import Verdict, verdict
 
 HOURS_KEPT = 30
 """Days for which there are rows by hour."""

@@ -9,9 +9,9 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
+from sesight.api.dependencies import Services
 from sesight.api.problem import InvalidParameter
 from sesight.api.recipient_id import decode
-from sesight.api.services import Services
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import EventType
 from sesight.domain.outcome import Outcome

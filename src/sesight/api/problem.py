@@ -23,8 +23,8 @@ from sesight.domain.errors import (
     StoreDamaged,
     StoreUnavailable,
 )
-from sesight.domain.mismatch import Mismatch, mismatch
 from sesight.domain.text import printable
+from sesight.domain.validation import Mismatch, mismatch
 
 log = logging.getLogger("sesight.api")
 

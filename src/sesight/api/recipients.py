@@ -8,19 +8,19 @@ from operator import add
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Missing, fitting, meta_of, weight
 from sesight.api.coverage import coverage
-from sesight.api.operation import ask, read
+from sesight.api.dependencies import Given, Services
 from sesight.api.parameters import StreamIds, read_recipient, read_streams
 from sesight.api.problem import InvalidParameter
 from sesight.api.recipient_id import encode
 from sesight.api.records import MessageRecord, message_record
-from sesight.api.services import Given, Services
+from sesight.api.responses import Meta, Missing, fitting, meta_of, weight
+from sesight.api.route import ask, read
 from sesight.domain.address import address
 from sesight.domain.ports import Filter, Page
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals, totals_of
-from sesight.domain.suppression import (
+from sesight.domain.suppression.item import (
     Active,
     Cause,
     Removal,

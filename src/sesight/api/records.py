@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from sesight.api.dependencies import Services
 from sesight.api.recipient_id import encode
-from sesight.api.services import Services
 from sesight.domain.engagement import Verdict, Who
 from sesight.domain.event import (
     AnyOccurrence,

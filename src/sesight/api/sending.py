@@ -11,11 +11,11 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import Struct
 
-from sesight.api.operation import ask, read
+from sesight.api.dependencies import Given, Services, StreamRoutes
 from sesight.api.parameters import Cursor, Limit
 from sesight.api.problem import InvalidParameter
 from sesight.api.recipient_id import seal, unseal
-from sesight.api.services import Given, Services, StreamRoutes
+from sesight.api.route import ask, read
 from sesight.domain.errors import InvalidRequest, SendingStopped
 from sesight.domain.ports import Desk
 from sesight.domain.sending import (

@@ -12,9 +12,8 @@ from litestar.params import JSONBody, QueryParameter, RawBody
 from msgspec import Meta as Limits
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Total, fitting, meta_of, weight
 from sesight.api.csv_file import MEDIA_TYPE, CsvFile, Rows, csv_answer, file_name
-from sesight.api.operation import AnyRequest, ask, read
+from sesight.api.dependencies import Given, Services
 from sesight.api.parameters import (
     DEFAULT_LIMIT,
     Format,
@@ -28,12 +27,11 @@ from sesight.api.parameters import (
 from sesight.api.problem import InvalidParameter
 from sesight.api.recipient_id import encode, seal, unseal
 from sesight.api.recipients import CauseSource, Mailable, SuppressionEntry, entry, mailable
-from sesight.api.services import Given, Services
-from sesight.domain.decision import CHANGE, Fate, Told, Wish
+from sesight.api.responses import Meta, Total, fitting, meta_of, weight
+from sesight.api.route import AnyRequest, ask, read
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.rollup import Family
-from sesight.domain.suppression import Reason, Scope, Suppression, foremost
-from sesight.domain.suppression_file import (
+from sesight.domain.suppression.csv import (
     COLUMNS,
     BadRow,
     Defaults,
@@ -42,6 +40,8 @@ from sesight.domain.suppression_file import (
     moment,
     refuse_broken,
 )
+from sesight.domain.suppression.item import Reason, Scope, Suppression, foremost
+from sesight.domain.suppression.manual import CHANGE, Fate, Told, Wish
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, day_name
 

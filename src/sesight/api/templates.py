@@ -7,9 +7,9 @@ from typing import Any
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
-from sesight.api.answers import Meta, Total, meta_of
-from sesight.api.operation import ask, read
-from sesight.api.services import Given
+from sesight.api.dependencies import Given
+from sesight.api.responses import Meta, Total, meta_of
+from sesight.api.route import ask, read
 from sesight.domain.errors import NotFound
 from sesight.domain.template import Level
 

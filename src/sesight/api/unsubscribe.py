@@ -14,12 +14,12 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
+from sesight.api.dependencies import Given, Services, Unsubscribing
 from sesight.api.problem import KINDS
-from sesight.api.services import Given, Services, Unsubscribing
 from sesight.domain.errors import InvalidRequest, NotFound, SesightError, StoreUnavailable
-from sesight.domain.leaving import Leave
 from sesight.domain.stream import Stream
-from sesight.domain.suppression import Scope
+from sesight.domain.suppression.item import Scope
+from sesight.domain.unsubscribe import Leave
 
 PATH = "/unsubscribe/{token:str}"
 

@@ -17,12 +17,12 @@ from urllib.parse import urlencode, urlsplit
 from sesight import __version__
 from sesight.domain.errors import NO_CREDENTIALS, NotFound, SettingsError, StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.ingest.batch import Processed, Rules
-from sesight.ingest.health import Seen, health
+from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.journal import Journal
 from sesight.ingest.pipeline import Observer, Pipeline
-from sesight.ingest.quarantine import take_due
-from sesight.ingest.suppressions import Suppressions
+from sesight.services.intake_health import Seen, health
+from sesight.services.quarantine import take_due
+from sesight.services.suppressions import Suppressions
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
 from sesight.store.retention import in_words, is_longer
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from sesight.api.services import Intake as IntakeHealth
-    from sesight.api.services import Services
-    from sesight.app.mailroom import Mailroom
+    from sesight.api.dependencies import Intake as IntakeHealth
+    from sesight.api.dependencies import Services
+    from sesight.app.sending import Mailroom
     from sesight.domain.event import Event
     from sesight.domain.ports import Clock, SendLog, Swept
-    from sesight.ingest.archive import Archive
-    from sesight.ingest.intake import Answer, Intake
-    from sesight.ingest.leaving import Leaving
+    from sesight.ingest.http.commit_process import Writer
+    from sesight.ingest.http.intake import Answer, Intake
     from sesight.ingest.metrics import Metrics
-    from sesight.ingest.queue import Queue
     from sesight.ingest.reading import Reading
-    from sesight.ingest.writer import Writer
-    from sesight.send.secrets import Secrets
-    from sesight.send.ses_templates import SesTemplates
-    from sesight.send.templates import Templates
+    from sesight.ingest.transport.s3 import Archive
+    from sesight.ingest.transport.sqs import Queue
+    from sesight.send.stream_secrets import Secrets
+    from sesight.send.templates.folder import Templates
+    from sesight.send.templates.ses import SesTemplates
+    from sesight.services.unsubscribe import Leaving
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def region_of(settings: Settings) -> str | None:
 
 def open_archive(url: str, region: str | None) -> Archive:
     """Open the archive in S3 that a URL names. Raises SettingsError for one that names none."""
-    from sesight.ingest.archive import Archive, place_of
+    from sesight.ingest.transport.s3 import Archive, place_of
 
     place = place_of(url)
     return Archive(aws_client("s3", region or LOCAL, place.endpoint), place, _aws_errors())
@@ -176,7 +176,7 @@ def open_queue(url: str, region: str | None) -> Queue:
     """Open the SQS queue of a URL, which has its region in it; one that is not AWS's is of a local
     engine there. Raises SettingsError for what is no queue's URL.
     """
-    from sesight.ingest.queue import Queue
+    from sesight.ingest.transport.sqs import Queue
 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/"):
@@ -192,14 +192,14 @@ def open_queue(url: str, region: str | None) -> Queue:
 
 def templates_of(settings: Settings) -> Templates:
     """Return the folder of templates."""
-    from sesight.send.templates import Templates
+    from sesight.send.templates.folder import Templates
 
     return Templates(settings.sending.templates, settings.streams)
 
 
 def ses_templates(settings: Settings, stream: str | None) -> SesTemplates:
     """Return SES's own templates, in the region that a stream sends in."""
-    from sesight.send.ses_templates import SesTemplates
+    from sesight.send.templates.ses import SesTemplates
 
     sending = settings.sending
     senders = {each.stream: each.region for each in sending.senders}
@@ -333,7 +333,7 @@ class App:
     @cached_property
     def secrets(self) -> Secrets:
         """What each stream sends with."""
-        from sesight.send.secrets import Secrets
+        from sesight.send.stream_secrets import Secrets
 
         sending = self.settings.sending
         return Secrets(
@@ -356,7 +356,7 @@ class App:
     @cached_property
     def mailroom(self) -> Mailroom:
         """What sends mail in this process."""
-        from sesight.app.mailroom import Mailroom
+        from sesight.app.sending import Mailroom
 
         return Mailroom(self)
 
@@ -370,8 +370,8 @@ class App:
 
     def open_intake(self) -> Intake:
         """Return the intake, on the running loop; what it takes waits for `start_writer`."""
-        from sesight.ingest.certificates import Certificates, get
-        from sesight.ingest.intake import Intake
+        from sesight.ingest.http.intake import Intake
+        from sesight.ingest.transport.certificates import Certificates, get
 
         self.intake = intake = Intake(
             self.topics,
@@ -392,7 +392,7 @@ class App:
             intake.lost()
             gone()
 
-        from sesight.ingest.writer import Writer
+        from sesight.ingest.http.commit_process import Writer
 
         self._writer = Writer(intake.committed, lost)
         await self._writer.start(write_apart, self.settings, self._journal is not None)
@@ -448,7 +448,7 @@ class App:
 
     def health(self) -> IntakeHealth:
         """Return how intake is."""
-        from sesight.api.services import Intake as IntakeHealth
+        from sesight.api.dependencies import Intake as IntakeHealth
 
         intake = self.intake
         seen = Seen(
@@ -476,8 +476,8 @@ class App:
     @cached_property
     def unsubscribing(self) -> Leaving:
         """Unsubscribe links at work."""
-        from sesight.ingest.leaving import Leaving
-        from sesight.send.unsubscribe import Links
+        from sesight.send.unsubscribe_link import Links
+        from sesight.services.unsubscribe import Leaving
 
         sending = self.settings.sending
         senders = [each.stream for each in sending.senders]
@@ -489,7 +489,7 @@ class App:
 
     async def _take_leave(self, event: Event) -> None:
         """Take in that somebody left: by the process that writes, where there is one."""
-        from sesight.domain.leaving import ORIGIN
+        from sesight.domain.unsubscribe import ORIGIN
         from sesight.ingest.reading import Reading
 
         if self._writer is not None and self.intake is not None:
@@ -511,7 +511,7 @@ class App:
 
     def services(self) -> Services:
         """Return what the API reads."""
-        from sesight.api.services import Retention, Services
+        from sesight.api.dependencies import Retention, Services
 
         store, settings = self.store, self.settings
         if self.lasting:
@@ -575,7 +575,7 @@ class App:
 
 def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # noqa: FBT001
     """Be the process that writes: commit what comes over a line until it ends."""
-    from sesight.ingest.writer import Committer
+    from sesight.ingest.http.commit_process import Committer
 
     lines: list[bytes] = []
 

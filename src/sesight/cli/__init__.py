@@ -15,8 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process: 0 done, 1 failed, 2 misused."""
     from typer.exceptions import TyperException
 
-    from sesight.cli.misuse import told
     from sesight.cli.program import program
+    from sesight.cli.usage_errors import told
     from sesight.domain.errors import InvalidRequest, SesightError
 
     for stream in (sys.stdout, sys.stderr):

@@ -86,7 +86,7 @@ def campaigns(
 
 def show_campaigns(found: dict[str, Any]) -> None:
     """Print a page of campaigns."""
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     out = screen.screen()
     if not found["data"]:
@@ -147,7 +147,7 @@ def stats(
 
 
 def _show_stats(found: dict[str, Any]) -> None:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     out = screen.screen()
     out.print(screen.plain(found["name"] or found["campaign"]), style="bold")
@@ -177,7 +177,7 @@ def _withheld(withheld: dict[str, int]) -> str | None:
 
 
 def _span(found: dict[str, Any]) -> str:
-    from sesight.cli.screen import moment
+    from sesight.cli.output import moment
 
     return f"{moment(found['firstSentAt'])} to {moment(found['lastSentAt'])} UTC"
 
@@ -197,7 +197,7 @@ def detail_in_words(detail: dict[str, Any]) -> str:
 
 
 def _totals(totals: dict[str, Any]) -> Table:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     at_least = set(totals["atLeast"])
     names = [name for name in totals if name != "atLeast"]
@@ -209,7 +209,7 @@ def _totals(totals: dict[str, Any]) -> Table:
 
 
 def _rates(rates: dict[str, Any]) -> Table:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     rows = screen.table("Rate", "n of m", numbers=("n of m",))
     for name, found in rates.items():
@@ -218,7 +218,7 @@ def _rates(rates: dict[str, Any]) -> Table:
 
 
 def _breakdown(name: str, slices: list[dict[str, Any]]) -> Table:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     counters = [key for key in slices[0]["totals"] if any(s["totals"][key] for s in slices)]
     rows = [
@@ -237,14 +237,14 @@ def _breakdown(name: str, slices: list[dict[str, Any]]) -> Table:
 
 def _counters(first: str, counters: Iterable[str], rows: list[list[Any]]) -> Table:
     """Return a table of counters; where there is little room, of the more important ones."""
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     columns = [screen.Column(in_words(each), LESSER.get(each, 1), number=True) for each in counters]
     return screen.fitted([screen.Column(first, wraps=16), *columns], rows, screen.screen().width)
 
 
 def _series(series: dict[str, Any]) -> Table:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     counts = {name: values for name, values in series["counts"].items() if any(values)}
     if series["by"] != "age":

@@ -17,9 +17,9 @@ import typer
 from msgspec import Struct
 
 from sesight import private_file
-from sesight.cli.backups import flush
+from sesight.cli.backup import flush
+from sesight.cli.demo_ses import postbox, section, stock, words
 from sesight.cli.options import Json
-from sesight.cli.postbox import postbox, section, stock, words
 from sesight.cli.serve import stop_on_sigterm
 from sesight.domain.errors import SettingsError, StoreUnavailable
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sesight.app import App
     from sesight.settings import Settings
-    from sesight.simulation.plan import Plan
+    from sesight_simulator.traffic.plan import Plan
 
 SETTINGS = "sesight.toml"
 STORE = "sesight.db"
@@ -119,7 +119,7 @@ def _settings(folder: Path, sending: str = "") -> Settings:
     """
     from sesight.cli.simulate import CERTIFICATE, signer
     from sesight.settings import load
-    from sesight.simulation.notifications import TOPIC_ARN
+    from sesight_simulator.sns import TOPIC_ARN
 
     signer(folder)
     file = folder / SETTINGS
@@ -159,7 +159,7 @@ def _clear(folder: Path) -> None:
 
 
 def _plan(of: Filled) -> Plan:
-    from sesight.simulation.plan import Plan
+    from sesight_simulator.traffic.plan import Plan
 
     return Plan(seed=of.seed, end=of.end, days=of.days, messages=of.messages)
 
@@ -167,8 +167,8 @@ def _plan(of: Filled) -> Plan:
 @contextmanager
 def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Connection]:
     """Start the process that makes the traffic; end it with the demo."""
-    from sesight.cli.rehearsal import run
-    from sesight.ingest.readers import start_apart
+    from sesight.cli.demo_traffic import run
+    from sesight.ingest.replay.reader_processes import start_apart
 
     sets = frozenset(stream.configuration_set for stream in settings.streams)
     context: Any = multiprocessing.get_context("spawn")
@@ -191,8 +191,8 @@ def _fill(
 ) -> None:
     """Take the history in. Generating and reading run beside committing, on two cores."""
     from sesight.app import App
-    from sesight.cli import screen
-    from sesight.cli.rehearsal import decode
+    from sesight.cli import output as screen
+    from sesight.cli.demo_traffic import decode
     from sesight.cli.session import interruptible
 
     with interruptible("Stopped before the history was whole: the next start begins anew."):
@@ -248,7 +248,7 @@ def _serve(
     as_json: bool,
 ) -> None:
     from sesight.app import App
-    from sesight.cli.rehearsal import Live
+    from sesight.cli.demo_traffic import Live
     from sesight.cli.serve import tell
     from sesight.server import address_of, serve
 

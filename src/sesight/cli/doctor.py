@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sesight.app import App
-    from sesight.send.secrets import SesSecrets
+    from sesight.send.stream_secrets import SesSecrets
     from sesight.settings import Settings
 
 FREE = 1_000_000_000
@@ -87,7 +87,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     import shutil
 
     from sesight.app import App
-    from sesight.cli.screen import size
+    from sesight.cli.output import size
     from sesight.cli.session import store_file
 
     file = store_file(settings)
@@ -117,7 +117,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
-    from sesight.cli.screen import counted
+    from sesight.cli.output import counted
 
     damage = app.store.damage()
     if damage is not None:
@@ -181,7 +181,7 @@ def _key(app: App) -> Finding:
 
 
 def _topics(settings: Settings) -> Finding:
-    from sesight.cli.screen import counted
+    from sesight.cli.output import counted
     from sesight.settings import topics
 
     try:
@@ -270,7 +270,7 @@ def _sending(settings: Settings) -> Iterator[Finding]:
 
 def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
     from sesight.app import region_of
-    from sesight.send.stationery import Stationery
+    from sesight.send.message_defaults import Stationery
 
     stream = settings.rules_of_counting.streams[secrets.stream]
     url = secrets.public_url
@@ -299,7 +299,7 @@ def _is_reachable(url: str) -> bool:
 
 def _templates(settings: Settings) -> Finding:
     from sesight.app import templates_of
-    from sesight.cli.screen import counted
+    from sesight.cli.output import counted
 
     found = templates_of(settings)
     try:

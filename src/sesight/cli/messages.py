@@ -87,7 +87,7 @@ def _address(text: str) -> str:
 
 
 def _show_page(found: dict[str, Any]) -> None:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     out = screen.screen()
     if found["data"]:
@@ -114,7 +114,7 @@ def _show_page(found: dict[str, Any]) -> None:
 
 def _show_records(records: list[dict[str, Any]], *, of_one: bool = False) -> None:
     """Print records, perhaps `of_one` person, whose address is said already."""
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     rows = []
     for each in records:
@@ -157,14 +157,14 @@ def _show_records(records: list[dict[str, Any]], *, of_one: bool = False) -> Non
 
 
 def _counted(every: int, machine: int, *, capped: bool) -> str:
-    from sesight.cli.screen import number
+    from sesight.cli.output import number
 
     told = number(every, at_least=capped)
     return f"{told}, {machine:,} by machines" if machine else told
 
 
 def _show_person(found: dict[str, Any]) -> None:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     out = screen.screen()
     out.print(screen.plain(found["address"]), style="bold")

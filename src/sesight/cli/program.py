@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from sesight import __version__
-from sesight.cli.backups import backup, restore
+from sesight.cli.backup import backup, restore
 from sesight.cli.campaigns import campaigns, stats
 from sesight.cli.demo import demo
 from sesight.cli.doctor import doctor
 from sesight.cli.messages import recipient, tracking
 from sesight.cli.quarantine import quarantine
+from sesight.cli.recount import reclassify, recount
 from sesight.cli.replay import replay
 from sesight.cli.retention import retention
 from sesight.cli.send import send
@@ -23,7 +24,6 @@ from sesight.cli.simulate import simulate
 from sesight.cli.stream import stream
 from sesight.cli.suppress import suppress
 from sesight.cli.templates import templates
-from sesight.cli.totals import reclassify, recount
 
 program = typer.Typer(
     name="sesight",

@@ -29,7 +29,7 @@ def list_bodies(
 ) -> None:
     """List quarantined bodies, the newest first."""
     from sesight.api.operations import quarantine as route
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import answer, opened
 
     with opened(config, store) as app:
@@ -78,10 +78,10 @@ def show(
     """Show one body with all that is known of it. It may hold addresses."""
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import opened, put
     from sesight.domain.text import iso
-    from sesight.ingest.quarantine import every
+    from sesight.services.quarantine import every
 
     with opened(config, store) as app:
         found = [held for held in every(app.store) if held.id.startswith(of)]
@@ -132,9 +132,9 @@ def retry(
     """Feed quarantined bodies in again, and let those go that are taken now."""
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put
-    from sesight.ingest.quarantine import retry as again
+    from sesight.services.quarantine import retry as again
 
     with (
         interruptible("Stopped. What was taken is kept: retry again for the rest."),

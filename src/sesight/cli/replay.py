@@ -12,10 +12,10 @@ from sesight.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from sesight.app import App
-    from sesight.cli import screen
-    from sesight.ingest.files import Source
-    from sesight.ingest.queue import Queue, QueueSummary
-    from sesight.ingest.replay import FrozenDay, Summary
+    from sesight.cli import output as screen
+    from sesight.ingest.replay.replay import FrozenDay, Summary
+    from sesight.ingest.transport.files import Source
+    from sesight.ingest.transport.sqs import Queue, QueueSummary
 
 MEANINGS = {
     "created": "the first event of a message to a recipient",
@@ -73,7 +73,7 @@ def replay(
     import msgspec
 
     from sesight.app import open_queue, region_of
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put, settings_of, streams_of
 
     if bool(files) == (from_queue is not None):
@@ -150,8 +150,8 @@ def _nothing(summary: Summary) -> str:
 
 def _sources(paths: list[str], region: str | None) -> list[Source]:
     from sesight.app import open_archive
-    from sesight.ingest.archive import is_archive
-    from sesight.ingest.files import sources
+    from sesight.ingest.transport.files import sources
+    from sesight.ingest.transport.s3 import is_archive
 
     return [
         source
@@ -163,7 +163,7 @@ def _sources(paths: list[str], region: str | None) -> list[Source]:
 
 
 def _feed(app: App, found: list[Source], stream: str | None, bar: screen.Bar) -> Summary:
-    from sesight.ingest.replay import replay as feed
+    from sesight.ingest.replay.replay import replay as feed
 
     sizes = [source.size for source in found]
     total = sum(size for size in sizes if size is not None) if None not in sizes else None
@@ -177,7 +177,7 @@ def _feed(app: App, found: list[Source], stream: str | None, bar: screen.Bar) ->
 
 
 def _drain(app: App, queue: Queue, stream: str | None, bar: screen.Bar) -> QueueSummary:
-    from sesight.ingest.queue import drain
+    from sesight.ingest.transport.sqs import drain
 
     total = queue.size()
     return drain(
@@ -196,7 +196,7 @@ def _put_lines(lines: bytes) -> None:
 
 
 def _show(summary: Summary) -> None:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     out = screen.screen()
     rows = screen.table("Disposition", "Events", "What it means", numbers=("Events",))

@@ -112,9 +112,9 @@ def outreach(
 
     from sesight.cli.session import opened
     from sesight.domain.sending import Campaign, TemplateMail
-    from sesight.send.desk import identity
-    from sesight.send.lists import context as decoded
-    from sesight.send.lists import people
+    from sesight.send.recipient_file import context as decoded
+    from sesight.send.recipient_file import people
+    from sesight.services.sending import identity
 
     asked = TemplateMail(
         template,
@@ -182,8 +182,8 @@ def finance(
     from msgspec.structs import replace
 
     from sesight.cli.session import opened
-    from sesight.send.desk import identity
-    from sesight.send.statement_files import Defaults, from_csv, from_json
+    from sesight.send.statements.files import Defaults, from_csv, from_json
+    from sesight.services.sending import identity
 
     defaults = Defaults(month=month, currency=currency, locale=locale)
     content = read_file(statements)
@@ -292,7 +292,7 @@ def warn_of_second_messages(app: App, order: Order) -> None:
 
 def _sent(app: App, order: Order, tally: Tally, *, as_json: bool) -> list[Result]:
     """Send, with a progress bar; Ctrl-C lets what is under way be told to the log, and ends."""
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     total = len(order.drafts)
     with screen.bar("Sending", total, shown=not as_json) as bar:
@@ -340,7 +340,7 @@ def show(
     """
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import put
 
     counts = Counter(each.state.value for each in found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sesight.cli.lines import Lines
+from sesight.cli.event_log_writer import Lines
 from sesight.cli.options import Config, Json, StoreUrl
 from sesight.domain.errors import InvalidRequest
 
@@ -102,7 +102,7 @@ def serve(
 def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
     from sesight import __version__
     from sesight.app import store_url
-    from sesight.cli.screen import counted
+    from sesight.cli.output import counted
 
     store, streams, topics = store_url(app.settings), list(app.counting.streams), len(app.topics)
     if as_json:

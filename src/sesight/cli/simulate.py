@@ -15,9 +15,9 @@ from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailabl
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sesight.simulation.notifications import Signer
-    from sesight.simulation.plan import Plan
-    from sesight.simulation.truth import Truth
+    from sesight_simulator.sns import Signer
+    from sesight_simulator.traffic.plan import Plan
+    from sesight_simulator.traffic.truth import Truth
 
 CERTIFICATE = "simulator.pem"
 SIGNING_KEY = "simulator-key.pem"
@@ -69,7 +69,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Make up traffic whose true totals are known: write it to a file, or post it to a server."""
-    from sesight.simulation.plan import Plan, now_ms
+    from sesight_simulator.traffic.plan import Plan, now_ms
 
     if (file is None) == (post is None):
         raise InvalidRequest("Name a FILE to write, or --post URL, one of both.")
@@ -101,7 +101,7 @@ def _instant(text: str) -> int:
 
 def signer(folder: Path, *, told: bool = False) -> Signer:
     """Return the signer of a folder's key and certificate, made if they are not there."""
-    from sesight.simulation.notifications import TOPIC_ARN, Signer
+    from sesight_simulator.sns import TOPIC_ARN, Signer
 
     new = not (folder / SIGNING_KEY).exists()
     try:
@@ -125,9 +125,9 @@ def signer(folder: Path, *, told: bool = False) -> Signer:
 def _write(plan: Plan, file: Path, *, as_json: bool) -> None:
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import interruptible, put
-    from sesight.simulation.recording import write
+    from sesight_simulator.traffic.recording import write
 
     span = plan.end - plan.begin
     try:
@@ -163,10 +163,10 @@ def _post(
 ) -> None:
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import interruptible, put
-    from sesight.simulation.poster import Poster
-    from sesight.simulation.truth import Truth
+    from sesight_simulator.sns_client import Poster
+    from sesight_simulator.traffic.truth import Truth
 
     try:
         poster = Poster(url, connections, retries=25)
@@ -221,7 +221,7 @@ def _post(
 def _notifications(
     plan: Plan, by: Signer, truth: Truth, progress: Callable[[int, int], None]
 ) -> Iterator[bytes]:
-    from sesight.simulation.traffic import generate
+    from sesight_simulator.traffic.traffic import generate
 
     for n, event in enumerate(generate(plan, truth), start=1):
         if n % 200 == 0:

@@ -20,7 +20,7 @@ def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
     """Show which streams send, why others do not, and which the reputation guard watches."""
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import opened, put
     from sesight.domain.text import iso
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from sesight import private_file
-from sesight.cli.account_list import sync
 from sesight.cli.options import Config, Cursor, Json, Limit, StoreUrl, StreamId
+from sesight.cli.suppress_sync import sync
 from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
-from sesight.domain.suppression import Reason, Scope
+from sesight.domain.suppression.item import Reason, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sesight.domain.decision import Told
-    from sesight.domain.suppression_file import BadRow
+    from sesight.domain.suppression.csv import BadRow
+    from sesight.domain.suppression.manual import Told
 
 SHOWN = 20
 """Addresses and bad rows that are shown to people one by one."""
@@ -67,8 +67,8 @@ def add(
 ) -> None:
     """Suppress addresses, or whole domains. Exits with 1 if one of them is no address."""
     from sesight.cli.session import opened
-    from sesight.domain.decision import Wish
-    from sesight.domain.suppression_file import moment
+    from sesight.domain.suppression.csv import moment
+    from sesight.domain.suppression.manual import Wish
     from sesight.domain.text import DAY
 
     at = None if until is None else moment(until, DAY)
@@ -138,7 +138,7 @@ def check(
     import msgspec
 
     from sesight.api.suppressions import checked
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import opened, put, streams_of
 
     with opened(config, store) as app:
@@ -192,7 +192,7 @@ def list_addresses(
 ) -> None:
     """List suppressed addresses and whole domains, in order, with why and since when."""
     from sesight.api.suppressions import suppressions
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import answer, opened
 
     query: dict[str, Any] = {
@@ -284,9 +284,9 @@ def import_file(
     import msgspec
 
     from sesight.api.suppressions import BAD_ROWS, BadLine, Imported
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put
-    from sesight.domain.suppression_file import BadRow, Defaults, SuppressionFile, refuse_broken
+    from sesight.domain.suppression.csv import BadRow, Defaults, SuppressionFile, refuse_broken
 
     change = secrets.token_hex(8)
     counts: Counter[str] = Counter()
@@ -388,7 +388,7 @@ def _reported(path: Path | None) -> Iterator[Callable[[int, str], None]]:
 
 
 def _show_import(done: Any) -> None:
-    from sesight.cli import screen
+    from sesight.cli import output as screen
 
     out = screen.screen()
     rows = screen.table("Rows", "What became of them", numbers=("Rows",))
@@ -440,9 +440,9 @@ def export(
     """Write all suppressed addresses and domains as CSV, which `sesight suppress import` reads."""
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put, streams_of
-    from sesight.domain.suppression_file import written
+    from sesight.domain.suppression.csv import written
 
     if file is not None and file.exists() and not force:
         raise SettingsError(f"{file} is there already: name another file, or --force.")
@@ -501,7 +501,7 @@ def _show(told: list[Told], change: str, *, as_json: bool) -> None:
     import msgspec
 
     from sesight.api.suppressions import changed
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import put
 
     if as_json:

@@ -14,7 +14,7 @@ from sesight.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from sesight.domain.template import Finding
-    from sesight.send.templates import Templates
+    from sesight.send.templates.folder import Templates
 
 templates = typer.Typer(
     help="Check and look at templates, and push them to SES.", no_args_is_help=True
@@ -48,7 +48,7 @@ def list_templates(config: Config = None, as_json: Json = False) -> None:
     """List templates."""
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import put
 
     found = _found(config)
@@ -80,7 +80,7 @@ def check(names: Names = None, config: Config = None, as_json: Json = False) -> 
     """Check templates with their samples. Ends with 1 if one could not be sent."""
     import msgspec
 
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import put
 
     found = _found(config)
@@ -118,7 +118,7 @@ def preview(
     import msgspec
 
     from sesight.cli.session import put
-    from sesight.send.preview import preview as page
+    from sesight.send.templates.preview import preview as page
 
     found = _found(config)
     made = found.rendered(name, None if context is None else _context(context))
@@ -158,9 +158,9 @@ def push(
     import msgspec
 
     from sesight.app import ses_templates, templates_of
-    from sesight.cli import screen
+    from sesight.cli import output as screen
     from sesight.cli.session import put, settings_of
-    from sesight.send.handlebars import BySes
+    from sesight.send.templates.handlebars import BySes
 
     settings = settings_of(config, None)
     found = templates_of(settings)
@@ -185,7 +185,7 @@ def init(config: Config = None, as_json: Json = False) -> None:
     import msgspec
 
     from sesight.cli.session import put
-    from sesight.send.templates import copy_examples
+    from sesight.send.templates.folder import copy_examples
 
     found = _found(config)
     brought = copy_examples(found)

@@ -26,7 +26,7 @@ from sesight.domain.sending import (
     StatementMail,
     TemplateMail,
 )
-from sesight.domain.suppression import Suppression
+from sesight.domain.suppression.item import Suppression
 
 Clock = Callable[[], int]
 """Returns now, epoch milliseconds UTC."""

@@ -13,7 +13,7 @@ from sesight.domain.tally import COUNTERS, EVENTS, OUTCOMES, Place, Tally, flags
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sesight.domain.suppression import Suppression
+    from sesight.domain.suppression.item import Suppression
 
 DIMENSIONED = frozenset(
     {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sesight.domain.ports import Clock, Swept
-    from sesight.ingest.batch import Processed
+    from sesight.ingest.event_batch import Processed
 
 _log = logging.getLogger(__name__)
 

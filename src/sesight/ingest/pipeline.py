@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sesight.ingest.batch import Batch, Processed
+from sesight.ingest.event_batch import Batch, Processed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sesight.domain.decision import Change, Decision
     from sesight.domain.ports import Changes, Clock, Store, View
-    from sesight.ingest.batch import Rules
+    from sesight.domain.suppression.manual import Change, Decision
+    from sesight.ingest.event_batch import Rules
     from sesight.ingest.reading import Reading
 
 

@@ -9,8 +9,11 @@ from msgspec import Struct
 
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
-from sesight.domain.leaving import ORIGIN as LINK
-from sesight.ingest.envelope import (
+from sesight.domain.unsubscribe import ORIGIN as LINK
+from sesight.ingest.ses.fast_parser import read_plain
+from sesight.ingest.ses.json_repair import mended
+from sesight.ingest.ses.parser import read_event
+from sesight.ingest.transport.envelope import (
     INBOUND,
     Envelope,
     is_inbound,
@@ -18,9 +21,6 @@ from sesight.ingest.envelope import (
     open_envelope,
     open_notification,
 )
-from sesight.ingest.mending import mended
-from sesight.ingest.ses import read_event
-from sesight.ingest.ses_plain import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

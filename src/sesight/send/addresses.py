@@ -14,7 +14,7 @@ from email_validator.rfc_constants import EMAIL_MAX_LENGTH, LOCAL_PART_MAX_LENGT
 from msgspec import Struct
 
 from sesight.domain.address import EDGES, address
-from sesight.send.outbound import Unsendable
+from sesight.send.message import Unsendable
 
 NAME_LIMIT = 640
 """Characters of a display name as a header has it, quoted or encoded: with the longest address beside it

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from sesight.send.outbound import Outbound, Unsendable
+from sesight.send.message import Outbound, Unsendable
+from sesight.send.message_defaults import Stationery
 from sesight.send.outreach import Seal, Template, content_mark, faulty, recipient
-from sesight.send.paper import Paper
 from sesight.send.sender import Draft
-from sesight.send.statement_files import Refused
-from sesight.send.statements import Statement
-from sesight.send.stationery import Stationery
+from sesight.send.statements.files import Refused
+from sesight.send.statements.model import Statement
+from sesight.send.statements.pdf import Paper
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 STATEMENT_TAG = "statement_id"

@@ -10,9 +10,9 @@ import msgspec
 
 from sesight.domain.sending import Addressee, Campaign
 from sesight.send.addresses import Address, normalised
-from sesight.send.outbound import Body, Outbound, Pushed, Unsendable
+from sesight.send.message import Body, Outbound, Pushed, Unsendable
+from sesight.send.message_defaults import Stationery
 from sesight.send.sender import Draft
-from sesight.send.stationery import Stationery
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 Seal = Callable[[bytes], str]

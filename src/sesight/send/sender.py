@@ -32,8 +32,8 @@ from sesight.domain.sending import (
 )
 from sesight.domain.text import DAY
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
-from sesight.send.outbound import Body, Outbound, Unsendable, request
-from sesight.send.outbox import Outbox, Settled, accepted_event
+from sesight.send.message import Body, Outbound, Unsendable, request
+from sesight.send.send_log_writer import Outbox, Settled, accepted_event
 from sesight.send.ses import AccountUnknown
 from sesight.send.tags import known_tags
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from sesight.domain.ports import Clock, SendLog
     from sesight.send.circuit_breaker import Ticket
-    from sesight.send.pace import Pace
+    from sesight.send.rate_limiter import Pace
     from sesight.send.ses import Mailer, Meaning
 
 LEASE = 120_000

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from sesight.domain.errors import NO_CREDENTIALS, SendingStopped
 from sesight.domain.sending import State
-from sesight.send.outbound import Outbound, Unsendable, request
+from sesight.send.message import Outbound, Unsendable, request
 
 
 class Meaning(NamedTuple):

@@ -15,10 +15,10 @@ from typing import Any
 
 import uvicorn
 
-from sesight.api.gate import LINKS, is_loopback
+from sesight.api.middleware import LINKS, is_loopback
 from sesight.app import App
 from sesight.domain.errors import SettingsError
-from sesight.ingest.intake import TAKEN, Answer, Intake
+from sesight.ingest.http.intake import TAKEN, Answer, Intake
 from sesight.server.connection import Connection, written
 from sesight.server.log import lay_out
 

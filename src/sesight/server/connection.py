@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from sesight.ingest.intake import Answer, Intake
-from sesight.ingest.sns import MAX_BODY
+from sesight.ingest.http.intake import Answer, Intake
+from sesight.ingest.transport.sns import MAX_BODY
 
 EVENTS_PATHS = frozenset({b"/api/ses/events", b"/ses/events"})
 """Where SNS posts notifications to."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from sesight.domain.errors import SettingsError
 from sesight.domain.ports import Clock
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression import SuppressionPolicy
-from sesight.store.dynamo.connection import parse_url
-from sesight.store.dynamodb import DynamoStore
-from sesight.store.sqlite import SqliteStore, wall_clock
+from sesight.domain.suppression.item import SuppressionPolicy
+from sesight.store.dynamodb.connection import parse_url
+from sesight.store.dynamodb.store import DynamoStore
+from sesight.store.sqlite.store import SqliteStore, wall_clock
 
 FORMS = "sqlite:///PATH (sqlite:////PATH for one from the root) or dynamodb://REGION"
 """The forms of a store's URL."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
-from sesight.store import totals
-from sesight.store.numbers import Numbers
+from sesight.store.sqlite import rollups as totals
+from sesight.store.sqlite.interning import Numbers
 
 
 def is_held(connection: sqlite3.Connection, stream: str, day: int, live_from: int) -> bool:

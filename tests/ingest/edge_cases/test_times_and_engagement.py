@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from sesight.domain.event import Click, Delivery, DeliveryDelay, Open, Reject, Subscription
 from sesight.domain.outcome import Outcome, facts
 from sesight.domain.stream import OUTREACH
-from sesight.domain.suppression import Scope
+from sesight.domain.suppression.item import Scope
 from sesight.domain.text import DAY, HOUR
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.quarantine import Retried, retry, take_due
 from sesight.ingest.reading import read
+from sesight.services.quarantine import Retried, retry, take_due
 from tests.builders import NOW, POLICY
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception, expires_at

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import Untrusted
 from sesight.domain.stream import OUTREACH
-from sesight.ingest.certificates import CertificateUnavailable
-from sesight.ingest.envelope import open_notification
 from sesight.ingest.reading import read_envelopes
-from sesight.ingest.sns import confirmation_url, topic
+from sesight.ingest.transport.certificates import CertificateUnavailable
+from sesight.ingest.transport.envelope import open_notification
+from sesight.ingest.transport.sns import confirmation_url, topic
 from tests.builders import COUNTING
 from tests.notification import AT_MS, TOPIC, changed, confirmation, notification, taken
 from tests.payload import body, payload, raw

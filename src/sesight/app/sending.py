@@ -1,0 +1,256 @@
+"""The mailroom: what sends mail in one process, put together when it is first asked for."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sesight.app import LOCAL, aws_client, region_of, templates_of
+from sesight.domain.errors import SettingsError
+from sesight.domain.ports import Filter
+from sesight.domain.suppression.item import Suppression, foremost, keys_of
+from sesight.domain.tally import month_number
+from sesight.domain.text import DAY
+from sesight.domain.unsubscribe import Leave
+from sesight.ingest.reading import SENDER, Reading
+from sesight.send.account_suppression_list import (
+    PER_SECOND,
+    AccountList,
+    Ours,
+    Row,
+    Synced,
+    sync,
+    turns,
+)
+from sesight.send.finance import STATEMENT_TAG
+from sesight.send.jobs import Jobs
+from sesight.send.message_defaults import Stationery
+from sesight.send.rate_limiter import Pace
+from sesight.send.reputation_guard import Guard
+from sesight.send.send_log_writer import Outbox
+from sesight.send.sender import Sender
+from sesight.send.ses import Mailer
+from sesight.send.statements.pdf import Paper
+from sesight.send.templates.folder import Template
+from sesight.send.templates.handlebars import BySes
+from sesight.send.templates.sandbox import Folder
+from sesight.send.unsubscribe_link import Tokens, link
+from sesight.services.sending import Desk
+
+if TYPE_CHECKING:
+    from sesight.app import App
+    from sesight.domain.event import Event
+    from sesight.domain.sending import Intent
+
+FOUND = 100
+"""Records of one address looked through for a send id."""
+
+PAUSE = 0.2
+"""Seconds waited first after SES throttled or failed; longer each time."""
+
+SLACK = 10 * 60_000
+"""How far (ms) the clocks of SES and of this machine may lie apart."""
+
+
+class Place(NamedTuple):
+    """One account and region that mail is sent from: its streams share rate, quota and list."""
+
+    mailer: Mailer
+    pace: Pace
+    account_list: AccountList
+
+
+class Mailroom:
+    """Gives senders and stationery of streams. Close it when done."""
+
+    def __init__(self, app: App, client: Any = None, pause: float = PAUSE) -> None:
+        """Keep the app; nothing is called before something is sent. `client` is called in the place
+        of SES v2's own; `pause` is how many seconds are waited first after SES throttled or failed.
+        """
+        self._app = app
+        self._pause = pause
+        self._client = client
+        self._settings = app.settings.sending
+        self._lock = threading.Lock()
+        self._senders: dict[str, Sender] = {}
+        self._places: dict[str | None, Place] = {}
+
+    def stationery(self, stream: str) -> Stationery:
+        """Return what every message of a stream has on it. Raises SettingsError."""
+        secrets = self._app.secrets.get_ses_secrets(stream)
+        make = None
+        if secrets.unsubscribe_keys and secrets.public_url:
+            tokens, public_url = Tokens(secrets.unsubscribe_keys), secrets.public_url
+
+            def make(stream: str, address: str, campaign: str, send_id: str) -> str:
+                leave = Leave(stream, address, campaign, self._app.clock() // DAY, send_id)
+                return link(public_url, tokens.make(leave))
+
+        return Stationery(stream=self._app.counting.streams[stream], secrets=secrets, link=make)
+
+    def sender(self, stream: str) -> Sender:
+        """Return what sends mail of a stream. Raises SettingsError."""
+        with self._lock:
+            found = self._senders.get(stream)
+            if found is None:
+                found = self._senders[stream] = self._made(stream)
+            return found
+
+    @cached_property
+    def desk(self) -> Desk:
+        """What takes requests to send."""
+        jobs = self._jobs if self._app.lasting else None
+        return Desk(
+            self.sender,
+            self.stationery,
+            self.template,
+            jobs,
+            self._paper,
+            self._attempts,
+            self._seal,
+        )
+
+    def _seal(self, data: bytes) -> str:
+        return hmac.digest(self._app.recipient_key, b"sending\0" + data, "sha256").hex()
+
+    @cached_property
+    def _jobs(self) -> Jobs:
+        return Jobs(self._app.log, self._app.clock)
+
+    def template(self, name: str, stream: str) -> Template | BySes:
+        """Return a template that is fit to be sent by a stream. Raises NotFound, SettingsError."""
+        found = templates_of(self._app.settings).checked(name, self._app.counting.streams[stream])
+        return BySes(found) if self._settings.rendering == "ses" else found
+
+    def _paper(self, template: str) -> Paper:
+        return Paper(Folder(Path(self._settings.templates)), template)
+
+    def _attempts(self, stream: str, address: str, month: str, tag: str) -> int:
+        """Return how many messages an address got of a month's statement."""
+        wanted = Filter(streams=(stream,), address=address, month=month_number(month))
+        page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
+        return sum(each.tag(STATEMENT_TAG) == tag for each in page.records)
+
+    def _made(self, stream: str) -> Sender:
+        app, settings = self._app, self._settings
+        app.suppressions.inherit()  # before anything is sent
+        place = self._place(app.secrets.get_ses_secrets(stream).region)
+        return Sender(
+            log=app.log,
+            outbox=self._outbox,
+            mailer=place.mailer,
+            pace=place.pace,
+            streams=app.counting.streams,
+            find=self._find,
+            newest_at=app.newest_at,
+            guard=self.guard,
+            listed=place.account_list.listed if settings.account_list else None,
+            clock=app.clock,
+            steady=time.monotonic,
+            workers=settings.workers,
+            unknown_ms=settings.unknown_minutes * 60_000,
+            pause=self._pause,
+        )
+
+    def _place(self, region: str | None) -> Place:
+        """Return what sends from one region."""
+        region = region or region_of(self._app.settings)
+        if region is None and self._settings.endpoint is None:
+            raise SettingsError("There is no AWS region to send in: set `region`.")
+        found = self._places.get(region)
+        if found is None:
+            client = self._client or aws_client(
+                "sesv2",
+                region or LOCAL,
+                self._settings.endpoint,
+                tries=1,
+                at_once=self._settings.workers + 1,
+            )
+            mailer = Mailer(client)
+            pace = Pace(mailer.account, self._settings.rate, time.monotonic)
+            found = self._places[region] = Place(mailer, pace, AccountList(client, time.sleep))
+        return found
+
+    @cached_property
+    def _outbox(self) -> Outbox:
+        return Outbox(self._app.log, self._blocks, self._accept)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What watches the reputation of every marketing stream, and of those that the settings name."""
+        settings = self._settings.guard
+        streams = self._app.counting.streams.values()
+        watched = {each.id for each in streams if each.marketing} | set(settings.streams)
+        return Guard(
+            self._app.store,
+            self._app.log,
+            self._app.clock,
+            streams=watched,
+            bounce=settings.bounce,
+            complaint=settings.complaint,
+            floor=settings.floor,
+            days=settings.days,
+        )
+
+    def _blocks(self, stream: str, items: Collection[Suppression]) -> str | None:
+        del stream  # the items are of its list
+        now, policy = self._app.clock(), self._app.settings.suppression
+        found = foremost(items, now, policy)
+        return None if found is None else found.cause.reason
+
+    def blocked(self, stream: str, address: str) -> str | None:
+        """Return the reason why a stream must not send to an address now, or None."""
+        items = self._app.store.suppressions_of(stream, keys_of(address))
+        return self._blocks(stream, items.values())
+
+    def sync(
+        self, told: Callable[[Row], object], *, apply: bool, region: str | None = None
+    ) -> Synced:
+        """Bring SES's suppression list of a region and ours together; see `send.account_list.sync`.
+
+        Raises AccountUnknown, StoreUnavailable, SettingsError.
+        """
+        app = self._app
+        # a simulated SES takes any number of calls
+        pace = PER_SECOND if self._settings.endpoint is None else float("inf")
+        return sync(
+            self._place(region).account_list,
+            Ours(
+                streams=tuple(app.counting.streams),
+                held=app.store.suppressions_of,
+                counted=app.store.suppressions_counted,
+                take=app.pipeline.decide,
+                is_test=app.counting.is_test,
+                policy=app.settings.suppression,
+            ),
+            apply=apply,
+            now=app.clock(),
+            turn=turns(pace, time.monotonic, time.sleep),
+            told=told,
+        )
+
+    def _accept(self, events: Sequence[Event]) -> None:
+        self._app.pipeline.process([Reading(SENDER, event) for event in events])
+
+    def _find(self, intent: Intent) -> str | None:
+        """Return the message id of the record that carries an intent's send id."""
+        wanted = Filter(streams=(intent.stream,), address=intent.address, since=intent.at - SLACK)
+        page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
+        return next(
+            (each.message_id for each in page.records if each.identity.send_id == intent.send_id),
+            None,
+        )
+
+    def close(self) -> None:
+        """Stop jobs; record what was sent."""
+        if "_jobs" in self.__dict__:
+            self._jobs.close()
+        for sender in self._senders.values():
+            sender.close()
+        if "_outbox" in self.__dict__:
+            self._outbox.close()

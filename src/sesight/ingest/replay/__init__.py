@@ -1,0 +1,1 @@
+"""Replay: feed stored events through the pipeline again."""

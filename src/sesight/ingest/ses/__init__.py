@@ -1,0 +1,1 @@
+"""SES JSON to events: the only reader of SES's field names."""

@@ -1,0 +1,1 @@
+"""Transports: how event bodies arrive (SNS, SQS, S3, files), and whether they are genuine."""

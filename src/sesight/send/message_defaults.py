@@ -1,0 +1,138 @@
+"""Stationery: what all messages of an order share, and what every message must have on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sesight.domain.errors import SettingsError
+from sesight.domain.stream import Stream
+from sesight.send.addresses import Address, normalised
+from sesight.send.message import Attachment, Body, Outbound, Pushed, Unsendable
+from sesight.send.stream_secrets import SesSecrets
+from sesight.send.unsubscribe_link import headers
+
+SES_LINK = "{{amazonSESUnsubscribeUrl}}"
+"""What SES replaces by its own unsubscribe link where a contact list is named (SES guide on
+subscription management)."""
+
+Link = Callable[[str, str, str, str], str]
+"""Makes the unsubscribe link of a stream, an address, a campaign and a send id."""
+
+
+class Stationery(Struct, frozen=True, kw_only=True):
+    """The stream, what it sends with, and what makes unsubscribe links (None: there are no keys)."""
+
+    stream: Stream
+    secrets: SesSecrets
+    link: Link | None
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for what no message of the stream may lack."""
+        name, secrets = self.stream.id, self.secrets
+        if secrets.configuration_set not in (None, self.stream.configuration_set):
+            raise SettingsError(
+                f"The sender of {name} names another configuration set than the stream: events of its "
+                f"mail would belong to no stream. Set configuration_set of the stream {name} to it."
+            )
+        for setting, text, shown in (
+            ("from_address", secrets.from_address, secrets.from_name),
+            *(("reply_to", each, None) for each in secrets.reply_to),
+        ):
+            try:
+                _sender(text, shown)
+            except Unsendable as error:
+                raise SettingsError(
+                    f"The sender of {name} has a {setting} (or the name shown with it) that no message "
+                    f"can carry: {error}"
+                ) from None
+        if self.stream.marketing and not secrets.postal_address:
+            raise SettingsError(
+                f"Marketing mail shows a postal address: set postal_address for {name}."
+            )
+        one_click = self.stream.marketing or secrets.unsubscribe == "header"
+        if one_click and secrets.contact_list is None and self.link is None:
+            raise SettingsError(
+                f"Mail of {name} carries an unsubscribe link: set public_url and unsubscribe_keys "
+                "for it, or a contact_list of SES."
+            )
+        if not one_click and secrets.unsubscribe == "notify" and not secrets.reply_to:
+            raise SettingsError(
+                f"Who wants no more mail of {name} writes to reply_to: set it, or unsubscribe."
+            )
+
+    def url(self, address: str, campaign: str, send_id: str) -> str | None:
+        """Return the link by which an address leaves the stream, None where there is none."""
+        if not self.stream.marketing and self.secrets.unsubscribe != "header":
+            return None
+        if self.secrets.contact_list is not None:
+            return SES_LINK
+        return None if self.link is None else self.link(self.stream.id, address, campaign, send_id)
+
+    def given(self, to: Address, url: str | None, campaign: str) -> dict[str, str]:
+        """Return what every template is told: of the recipient, how to leave, who sends. Who has no name
+        has no empty one either: "Hello ," would go out.
+        """
+        return {
+            "email": to.mailbox,
+            **({"name": to.name} if to.name else {}),
+            "unsubscribe_url": url or "",
+            "postal_address": self.secrets.postal_address or "",
+            "campaign": campaign,
+        }
+
+    def outbound(
+        self,
+        to: Address,
+        content: Body | Pushed,
+        tags: Mapping[str, str],
+        campaign: str,
+        *,
+        template: str,
+        url: str | None,
+        attachments: tuple[Attachment, ...] = (),
+        tracked: bool = True,
+    ) -> Outbound:
+        """Return a message with everything on it that each must have. `campaign` is
+        its name as its owner wrote it, `template` the template's name, `url` what `url` gave.
+
+        Raises Unsendable for names and addresses that no header can hold.
+        """
+        secrets = self.secrets
+        by_ses = url == SES_LINK
+        return Outbound(
+            to=to.header,
+            sender=_sender(secrets.from_address, secrets.from_name).header,
+            configuration_set=self.stream.configuration_set,
+            tags=tags,
+            campaign_name=campaign,
+            template=template,
+            content=content,
+            reply_to=tuple(_sender(each, None).header for each in secrets.reply_to),
+            headers=() if by_ses else self._headers(url),
+            attachments=attachments,
+            contact_list=secrets.contact_list if by_ses else None,
+            topic=secrets.topic if by_ses else None,
+            tracked=tracked and secrets.tracked and self.stream.tracked,
+        )
+
+    def _headers(self, url: str | None) -> tuple[tuple[str, str], ...]:
+        if url is not None:
+            return headers(url)
+        if self.secrets.unsubscribe == "notify":
+            mailbox = _sender(self.secrets.reply_to[0], None).mailbox
+            return (("List-Unsubscribe", f"<mailto:{mailbox}?subject=unsubscribe>"),)
+        return ()
+
+
+@lru_cache(64)
+def _sender(text: str, name: str | None) -> Address:
+    """Read an address of ours; `name` wins over one before it. Raises Unsendable."""
+    found = normalised(text)
+    if name:
+        found = replace(found, name=name)
+        _ = found.header
+    return found

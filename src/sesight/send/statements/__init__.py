@@ -1,0 +1,1 @@
+"""Statements: monthly financial reports as mail, PDF and CSV."""

@@ -1,0 +1,1 @@
+"""Templates: folders of files that render messages."""

@@ -1,1 +1,0 @@
-"""Realistic traffic with known totals, and a local SES that publishes signed events."""

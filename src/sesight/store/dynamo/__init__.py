@@ -1,1 +1,0 @@
-"""How the DynamoDB store keeps things: tables, keys, items, reading, writing."""

@@ -1,0 +1,374 @@
+"""Records as bytes and back, without loss: msgpack lists in which shared values are numbers.
+
+A body is `[message, address, head, timeline, tally, send id, rest]`, what is default left out at
+the end. The head (sender, subject, template, ISP, provider, tags) and a tally's place are one
+shared value each, since whole campaigns have them in common; so are user agents, links and mail
+servers. Times are differences from the send time, which is in the row's id.
+
+An entry of the timeline is `[tag, difference, fields…]`, for a Send at the send time the tag alone;
+tag + 16 says that a clock follows the difference. Unchanged parts of
+a record that was read are written back as they were read, which is most of the work saved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from sesight.domain.event import (
+    EVERYBODY,
+    Accepted,
+    AnyOccurrence,
+    Bounce,
+    Click,
+    Complaint,
+    Delivery,
+    DeliveryDelay,
+    Identity,
+    Open,
+    Reject,
+    RenderingFailure,
+    Send,
+    Subscription,
+)
+from sesight.domain.record import Record
+from sesight.domain.tally import LinkTally, Tally
+from sesight.store.sqlite.message_id import unpack
+from sesight.store.sqlite.shared_values import NETWORK_NAMES, NETWORKS, Shared, Values
+
+Raw = list[Any]
+"""A decoded body."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode: Callable[[bytes], Raw] = msgspec.msgpack.Decoder(list).decode
+
+# How a field is kept: S shared, R as it is, T a time as a difference, N a number, C a tuple.
+_FIELDS: dict[type, str] = {
+    Accepted: "",
+    Send: "",
+    DeliveryDelay: "SRSST",
+    Delivery: "RSN",
+    Bounce: "SSRSSSR",
+    Complaint: "SSSC",
+    Open: "SRR",
+    Click: "SRRS",
+    Subscription: "SCSC",
+    Reject: "S",
+    RenderingFailure: "RS",
+}
+_CLASSES = tuple(_FIELDS)
+_TAG = {kind: tag for tag, kind in enumerate(_CLASSES)}
+_CLOCKED = 16
+_SEND, _OPEN, _CLICK, _DELIVERY = _TAG[Send], _TAG[Open], _TAG[Click], _TAG[Delivery]
+_RARE = frozenset(
+    tag for tag, kind in enumerate(_CLASSES) if kind not in (Accepted, Send, Delivery, Open, Click)
+)
+_BOTS: dict[str | None, int] = {None: 0, "Likely": 1, "Unlikely": 2}
+_BOT_WORDS: dict[int | str, str | None] = {number: word for word, number in _BOTS.items()}
+_PLAIN = 5
+"""Parts of a tally without events."""
+_REST = 6
+"""Where in a body the rest is."""
+
+_OWN = re.compile(r"\d{4}|@|[A-Za-z0-9_=+-]{24}")
+_TOKEN = re.compile(r"\d\S{9}|\S{9}\d")
+
+
+class Before(Struct, frozen=True, gc=False):
+    """A record as it was read, with its decoded body and whether it has a rare type."""
+
+    record: Record
+    raw: Raw
+    rare: bool
+
+
+def encode(
+    record: Record,
+    message: bytes | str,
+    shared: Shared,
+    before: Before | None = None,
+    *,
+    displaced: bool = False,
+) -> tuple[bytes, int, bool]:
+    """Return the body of a record, the number of its head, and whether it has a rare type.
+
+    `message` is what `messageid.pack` keeps. `before` has the same message, recipient, stream and
+    send time. `displaced`: the row's id cannot say the send time.
+    """
+    identity = record.identity
+    sent_at = identity.sent_at
+    own: list[Any] = []
+    if before is None:
+        timeline, rare = _entries(record.timeline, sent_at, shared)
+        head, own = _head(identity, shared)
+    else:
+        held, raw, rare = before.record, before.raw, before.rare
+        timeline = raw[3]
+        if record.timeline != held.timeline:
+            timeline, found = _merged(record.timeline, held.timeline, timeline, sent_at, shared)
+            rare = rare or found
+        if identity is held.identity or identity == held.identity:
+            head = raw[2]
+            if len(raw) > _REST:
+                own = raw[_REST][0]
+        else:
+            head, own = _head(identity, shared)
+
+    tally = record.tally
+    counted: list[Any] | int = 0
+    if tally is not None:
+        place = tally.place
+        if (
+            before is not None
+            and before.record.tally is not None
+            and before.record.tally.place == place
+        ):
+            number = before.raw[4][1]
+        else:
+            number = shared[place]
+        counted = [tally.rules, number, tally.hour, tally.outcome, tally.facts]
+        if tally.links:
+            links = [
+                (shared[held.link], held.human, held.clicks, held.machine_clicks)
+                for held in tally.links
+            ]
+            counted += (tally.events, tally.ages, links)
+        elif tally.ages:
+            counted += (tally.events, tally.ages)
+        elif tally.events:
+            counted.append(tally.events)
+
+    address = record.recipient
+    body: list[Any] = [message, 0 if address == EVERYBODY else address, head, timeline, counted]
+    if own or displaced or record.capped or record.spelling is not None:
+        rest: list[Any] = [own]
+        if displaced or record.capped or record.spelling is not None:
+            rest += (record.capped, record.spelling)
+            if displaced:
+                rest.append(sent_at)
+        body += [identity.send_id, rest]
+    elif identity.send_id is not None:
+        body.append(identity.send_id)
+    return _encode(body), head, rare
+
+
+def _head(identity: Identity, shared: Shared) -> tuple[int, list[Any]]:
+    """Return the number of what an identity shares with others, and the tags it does not share."""
+    _, sender, subject, template, _, isp, tags, provider = astuple(identity)
+    head = shared.get((sender, subject, template, isp, provider, tags))
+    if head is not None:
+        return head, []
+    own = [pair for pair in tags if _is_own(*pair)]
+    if own and tuple(sorted(tags)) != tags:
+        own = []  # only sorted ones are put together again in their order
+    common = tuple([pair for pair in tags if pair not in own]) if own else tags
+    return shared[(sender, subject, template, isp, provider, common)], own
+
+
+def _merged(
+    timeline: tuple[AnyOccurrence, ...],
+    held: tuple[AnyOccurrence, ...],
+    entries: list[Any],
+    sent_at: int,
+    shared: Shared,
+) -> tuple[list[Any], bool]:
+    """Return the entries of a timeline, those it held before as they were."""
+    found: list[Any] = []
+    rare = False
+    at, many = 0, len(held)
+    new: list[AnyOccurrence] = []
+    for occurrence in timeline:
+        if at < many and held[at] is occurrence:
+            if new:
+                added, odd = _entries(new, sent_at, shared)
+                rare = rare or odd
+                found += added
+                new = []
+            found.append(entries[at])
+            at += 1
+        else:
+            new.append(occurrence)
+    if new:
+        added, odd = _entries(new, sent_at, shared)
+        rare = rare or odd
+        found += added
+    return found, rare
+
+
+def _entries(
+    timeline: Iterable[AnyOccurrence], sent_at: int, shared: Shared
+) -> tuple[list[Any], bool]:
+    """Return the entries of occurrences, and whether one is of a rare type."""
+    entries: list[Any] = []
+    rare = False
+    for held in timeline:
+        kind = type(held)
+        at = held.at - sent_at
+        if held.clock is None:
+            if kind is Send and at == 0:
+                entries.append(_SEND)
+                continue
+            if kind is Open:
+                _, _, agent, ip, bot = astuple(held)
+                entries.append((_OPEN, at, shared[agent], NETWORKS[ip], _BOTS.get(bot, bot)))
+                continue
+            if kind is Delivery:
+                _, _, reply, mta, millis = astuple(held)
+                if reply is not None and not _TOKEN.search(reply):
+                    reply = shared[reply]
+                if millis is not None:
+                    millis -= at
+                entries.append((_DELIVERY, at, reply, shared[mta], millis))
+                continue
+            if kind is Click:
+                _, _, agent, ip, bot, link = astuple(held)
+                entries.append(
+                    (_CLICK, at, shared[agent], NETWORKS[ip], _BOTS.get(bot, bot), shared[link])
+                )
+                continue
+        tag = _TAG[kind]
+        rare = rare or tag in _RARE
+        entries.append(_entry(held, tag, at, sent_at, shared))
+    return entries, rare
+
+
+def _is_own(name: str, text: str) -> bool:
+    """Say whether a tag looks like one recipient's, so that it is not worth sharing."""
+    return not name.startswith("campaign") and bool(_OWN.search(text))
+
+
+def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, shared: Shared) -> list[Any]:
+    """Return the entry of an occurrence of any type."""
+    _, clock, *fields = astuple(held)
+    entry = [tag, at] if clock is None else [tag + _CLOCKED, at, shared[clock]]
+    for how, value in zip(_FIELDS[type(held)], fields, strict=True):
+        if how == "S":
+            entry.append(shared[value])
+        elif how == "T" and value is not None:
+            entry.append(value - sent_at)
+        else:
+            entry.append(value)
+    return entry
+
+
+def _occurrence(entry: Any, sent_at: int, values: Values) -> AnyOccurrence:
+    """Return the occurrence of an entry of any type."""
+    tag, at, *fields = entry
+    clock = None
+    if tag >= _CLOCKED:
+        tag -= _CLOCKED
+        clock = values[fields.pop(0)]
+    kind = _CLASSES[tag]
+    found: list[Any] = [at + sent_at, clock]
+    # an entry that an earlier version wrote may lack the last fields
+    for how, value in zip(_FIELDS[kind], fields, strict=False):
+        if how == "S":
+            found.append(values[value])
+        elif how == "T" and value is not None:
+            found.append(value + sent_at)
+        elif how == "C" and value is not None:
+            found.append(tuple(value))
+        else:
+            found.append(value)
+    return kind(*found)  # type: ignore[no-any-return]
+
+
+def decode(
+    key: int,
+    body: bytes,
+    sent_at: int,
+    stream: str,
+    values: Values,
+    known: tuple[str, bytes | str] | None = None,
+) -> Before:
+    """Return the record of a row.
+
+    `key` is the row's message key, `sent_at` and `stream` are from its id. `known` is a message
+    id and what `messageid.pack` keeps of it, which saves making it again.
+    """
+    raw = _decode(body)
+    own: Any = None
+    send_id = None
+    capped, spelling = 0, None
+    many = len(raw)
+    if many == _REST:
+        message, address, head, entries, counted, send_id = raw
+    elif many < _REST:
+        message, address, head, entries, counted = raw
+    else:
+        message, address, head, entries, counted, send_id, rest = raw
+        own, *more = rest
+        if more:
+            capped, spelling, *more = more
+            if more:
+                (sent_at,) = more
+    sender, subject, template, isp, provider, tags = values[head]
+    if own:
+        tags = tuple(sorted((*tags, *[(name, text) for name, text in own])))
+
+    timeline: list[AnyOccurrence] = []
+    rare = False
+    for entry in entries:
+        if entry == _SEND:
+            timeline.append(Send(sent_at))
+            continue
+        tag = entry[0]
+        if tag == _OPEN:
+            _, at, agent, ip, bot = entry
+            timeline.append(
+                Open(at + sent_at, None, values[agent], NETWORK_NAMES[ip], _BOT_WORDS.get(bot, bot))
+            )
+        elif tag == _DELIVERY:
+            _, at, reply, mta, millis = entry
+            if type(reply) is int:
+                reply = values[reply]
+            if millis is not None:
+                millis += at
+            timeline.append(Delivery(at + sent_at, None, reply, values[mta], millis))
+        elif tag == _CLICK:
+            _, at, agent, ip, bot, link = entry
+            timeline.append(
+                Click(
+                    at + sent_at,
+                    None,
+                    values[agent],
+                    NETWORK_NAMES[ip],
+                    _BOT_WORDS.get(bot, bot),
+                    values[link],
+                )
+            )
+        else:
+            rare = rare or tag & 15 in _RARE
+            timeline.append(_occurrence(entry, sent_at, values))
+
+    tally = None
+    if counted:
+        if len(counted) == _PLAIN:
+            rules, place, hour, outcome, flags = counted
+            tally = Tally(rules, values[place], hour, outcome, flags)
+        else:
+            rules, place, hour, outcome, flags, events, *more = counted
+            ages = tuple(more[0]) if more else ()
+            links: tuple[LinkTally, ...] = ()
+            if len(more) > 1:
+                links = tuple([LinkTally(values[link], *counts) for link, *counts in more[1]])
+            tally = Tally(rules, values[place], hour, outcome, flags, tuple(events), ages, links)
+    return Before(
+        Record(
+            known[0] if known is not None and known[1] == message else unpack(key, message),
+            EVERYBODY if address == 0 else address,
+            stream,
+            Identity(sent_at, sender, subject, template, send_id, isp, tags, provider),
+            tuple(timeline),
+            capped,
+            spelling,
+            tally,
+        ),
+        raw,
+        rare,
+    )

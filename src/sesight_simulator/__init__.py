@@ -1,0 +1,1 @@
+"""A simulated SES on loopback, and realistic traffic with known totals."""

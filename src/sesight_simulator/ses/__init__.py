@@ -1,0 +1,1 @@
+"""A local SES that obeys SES's rules and publishes signed events."""

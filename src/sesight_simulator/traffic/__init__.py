@@ -1,0 +1,1 @@
+"""Realistic traffic that counts its own true totals."""

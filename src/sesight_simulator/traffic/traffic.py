@@ -1,0 +1,134 @@
+"""Traffic: the events of a plan in the order they arrive, first those of the past, then live.
+
+    truth = Truth()
+    for event in generate(Plan(seed=7, end=…, messages=10_000), truth):
+        store(event.body)
+    truth.document()
+
+Memory holds only what is still to come: the heap of pending events.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from heapq import heappop
+from itertools import chain
+from math import ceil
+
+from sesight_simulator.traffic.arrivals import REPEAT, Message, Pending
+from sesight_simulator.traffic.campaigns import Calendar
+from sesight_simulator.traffic.event_bodies import PREFIX, Mark
+from sesight_simulator.traffic.message_lifecycle import Lives
+from sesight_simulator.traffic.plan import DAY, Plan, SimulatedEvent, now_ms
+from sesight_simulator.traffic.truth import Truth
+
+__all__ = ["Live", "Plan", "SimulatedEvent", "Traffic", "Truth", "generate"]
+
+
+def body(message: Message, mark: int, tail: bytes) -> bytes:
+    """The event as SES would send it: JSON in UTF-8."""
+    args = message.args
+    if mark == Mark.SEND:
+        # Most often a delivery is next: its head is kept, but no longer, for the memory's sake.
+        head = message.head = message.batch.heads.full % args
+    elif mark == Mark.DELAY:  # comes without headers
+        head = message.batch.heads.brief % (args[0], args[1], args[2], args[5])
+    elif mark == Mark.FAILURE:  # comes without any tag but the configuration set
+        head = message.batch.heads.bare % args[:3]
+    elif message.head:
+        head = message.head
+        message.head = b""
+    else:
+        head = message.batch.heads.full % args
+    return PREFIX[mark] + head + tail
+
+
+class Traffic:
+    """One plan's traffic: `history()` up to the plan's end, then `live()`."""
+
+    def __init__(self, plan: Plan, truth: Truth | None = None) -> None:
+        self.plan = plan
+        self.truth = truth
+        if truth is not None:
+            truth.plan = plan
+        self.calendar = Calendar(plan)
+        self.heap: list[Pending] = []
+        self._finished = False
+
+    def history(self) -> Iterator[SimulatedEvent]:
+        """Every event that arrives up to the plan's end, in order of arrival; once.
+
+        The truth is whole when the iterator is exhausted.
+        """
+        heap, truth = self.heap, self.truth
+        begin = Lives(self.plan, random.Random(f"sesight lives {self.plan.seed}"), heap).begin
+        end = (self.plan.end + 1, 0, None)
+        for sent, number, batch in chain(self.calendar.sends(), (end,)):
+            while heap and heap[0][0] < sent:
+                at, _, message, mark, who, tail = heappop(heap)
+                if mark >= REPEAT:
+                    mark -= REPEAT
+                    if truth is not None:
+                        truth.duplicates += 1
+                elif truth is not None:
+                    truth.note(message, mark, who)
+                yield SimulatedEvent(at, body(message, mark, tail))
+            if batch is not None:
+                begin(batch, number, sent)
+        if truth is not None:
+            # What has begun and is not over counts as it stands.
+            for message in {id(entry[2]): entry[2] for entry in heap}.values():
+                if message.left:
+                    truth.fold(message)
+        self._finished = True
+
+    def live(self, rate: float = 1.0, clock: Callable[[], int] = now_ms) -> "Live":
+        """What comes after the history: the pending events and `rate` new messages a second."""
+        if not self._finished:
+            raise RuntimeError("read history() to its end before asking for what follows it")
+        return Live(self, rate, clock)
+
+
+class Live:
+    """Traffic in real time: ask `due()` again and again for what has arrived meanwhile.
+
+    The truth does not count it. New messages leave at random moments, `rate` a second on average.
+    """
+
+    def __init__(self, traffic: Traffic, rate: float, clock: Callable[[], int]) -> None:
+        plan = traffic.plan
+        self.rate = rate
+        self.clock = clock
+        self.heap = traffic.heap
+        self._random = random.Random(f"sesight live {plan.seed}")
+        self._lives = Lives(plan, self._random, self.heap)
+        self._lives.order = 1 << 60  # above every tie-break of the history
+        self._batches = traffic.calendar.endless()
+        self._share = plan.outreach_share
+        self._number = 0
+        self._next = float(plan.end)
+        self._wait()
+
+    def due(self, now: int | None = None) -> list[SimulatedEvent]:
+        """The events that arrived since the last call, up to `now` (ms; else the clock's)."""
+        now = self.clock() if now is None else now
+        while self._next <= now:
+            batch = self._batches[0 if self._random.random() < self._share else 1]
+            self._number += 1
+            self._lives.begin(batch, self._number, ceil(self._next))
+            self._wait()
+        events = []
+        while self.heap and self.heap[0][0] <= now:
+            at, _, message, mark, _, tail = heappop(self.heap)
+            events.append(SimulatedEvent(at, body(message, mark & 31, tail)))
+        return events
+
+    def _wait(self) -> None:
+        """Choose when the next message leaves."""
+        self._next += (
+            self._random.expovariate(self.rate) * 1000.0 if self.rate > 0 else 36_500.0 * DAY
+        )
+
+
+def generate(plan: Plan, truth: Truth | None = None) -> Iterator[SimulatedEvent]:
+    """The history of a plan, counted by `truth` if there is one."""
+    return Traffic(plan, truth).history()

@@ -1,0 +1,41 @@
+"""A backup is taken of one moment, however busy the store is."""
+
+import os
+from itertools import count
+from pathlib import Path
+
+from sesight.domain.ports import Changes, Quarantined
+from sesight.store import open_store
+from sesight.store.sqlite.store import SqliteStore
+
+_ids = count()
+
+
+def _fill(store: SqliteStore, bodies: int) -> None:
+    """Store bodies of 400 KB that nothing shortens."""
+    held = [
+        Quarantined(f"{next(_ids)}", "not-json", "", os.urandom(400_000), 1) for _ in range(bodies)
+    ]
+    store.transact(lambda _: Changes({}, {}, {}, {}, held, []))
+
+
+def test_backup_while_another_process_writes(tmp_path: Path) -> None:
+    """Commits between the steps of a backup neither begin it anew nor get into it."""
+    url = f"sqlite:///{tmp_path}/sesight.db"
+    store, other = open_store(url), open_store(url)
+    _fill(store, 60)
+    left_of = []
+
+    def writes_meanwhile(left: int, of: int) -> None:
+        left_of.append((left, of))
+        assert len(left_of) < 20
+        _fill(other, 1)
+
+    store.backup(tmp_path / "copy.db", writes_meanwhile)
+    copy = open_store(f"sqlite:///{tmp_path}/copy.db")
+    counted = (copy.integrity(), copy.quarantine_counts(), store.quarantine_counts())
+    for each in (store, other, copy):
+        each.close()
+    assert len(left_of) > 2
+    assert left_of[-1][0] == 0
+    assert counted == ([], {"not-json": 60}, {"not-json": 60 + len(left_of)})
