@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.figures import Figure, median_seconds
 from sesight.app import App
-from sesight.app.sending import Mailroom
+from sesight.app.sending import SendingComponents
 from sesight.domain.sending import Addressee, Campaign, State, TemplateMail
 from sesight.send.stream_secrets import SesSecrets
 from sesight.settings import SendingSettings, Settings, StoreSettings
@@ -72,12 +72,12 @@ def _rate(folder: Path, workers: int) -> float:
         for n in range(MESSAGES[workers])
     ]
     try:
-        app.mailroom = Mailroom(app, Instant())
-        desk = app.mailroom.desk
+        app.sending = SendingComponents(app, Instant())
+        service = app.sending.service
         asked = TemplateMail(TEMPLATE, Campaign("bench", "A bench"), people)
-        order = desk.order("outreach", asked, "bench", "command")
+        mailing = service.mail_command("outreach", asked, None)
         started = perf_counter()
-        results = app.mailroom.sender("outreach").send(order)
+        results = service.send(mailing)
         taken = perf_counter() - started
         assert {each.state for each in results} == {State.SENT}
     finally:
@@ -86,9 +86,9 @@ def _rate(folder: Path, workers: int) -> float:
 
 
 def _rendering() -> float:
-    from sesight.send.templates.folder import Templates
+    from sesight.send.templates.folder import TemplateFolder
 
-    template = Templates(EXAMPLES).load(TEMPLATE)
+    template = TemplateFolder(EXAMPLES).load(TEMPLATE)
     told = {
         **SAMPLE,
         "email": "ana@example.org",

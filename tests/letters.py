@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from sesight.send.templates.folder import Templates
+from sesight.send.templates.folder import TemplateFolder
 
 
 def written(
-    templates: Templates,
+    templates: TemplateFolder,
     name: str = "hello",
     *,
     subject: str,

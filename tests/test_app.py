@@ -55,7 +55,7 @@ def test_a_new_stream(tmp_path: Path, first: str) -> None:
     settings = Settings(store=store, streams=[OUTREACH, FINANCE, partners], sending=sending)
     after = App(settings, clock=lambda: NOW)
     if first == "a sender":
-        after.mailroom.sender("partners")
+        after.sending.sender("partners")
     else:
         _ = after.suppressions
     item = after.store.suppression("partners", "ana@contoso.example")

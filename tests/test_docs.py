@@ -27,7 +27,7 @@ from sesight.ingest.http import intake, refusals
 from sesight.ingest.ses import parser as ses
 from sesight.ingest.transport import certificates, envelope, sns
 from sesight.send.statements.files import COLUMNS, MORE
-from sesight.send.statements.pdf import Letterhead, Words
+from sesight.send.statements.pdf import Labels, Letterhead
 from sesight.settings import environment_names
 
 ROOT = Path(__file__).parent.parent
@@ -198,7 +198,9 @@ def test_every_measure() -> None:
 
 def test_every_word_of_statements() -> None:
     """The page on statements has every column of their files, and every setting of their paper."""
-    members = [field.name for each in (Letterhead, Words) for field in msgspec.structs.fields(each)]
+    members = [
+        field.name for each in (Letterhead, Labels) for field in msgspec.structs.fields(each)
+    ]
     assert missing(DOCS / "statements.md", *COLUMNS, *MORE, *members) == set()
 
 

@@ -491,7 +491,7 @@ from sesight import lambdas
 def never(*_, **__):
     raise AssertionError("a client")
 botocore.session.Session.create_client = never
-print(type(lambdas._app()[0].mailroom.sender("outreach")).__name__)
+print(type(lambdas._app()[0].sending.sender("outreach")).__name__)
 """
     secret = json.dumps({"from_address": "news@example.com", "region": "eu-west-1"})
     client("secretsmanager", aws).create_secret(Name="loaded/outreach", SecretString=secret)

@@ -280,7 +280,7 @@ class Sending:
         self._api = app.api()
         (self._path,) = [each.send for each in OWN_ROUTES if each.stream == stream]
         with suppress(SettingsError):  # what is wrong with a sender, the route says
-            app.mailroom.sender(stream)
+            app.sending.sender(stream)
 
     def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
         """Answer the body of `POST …/send`, in which `idempotencyKey` may stand as well.

@@ -15,7 +15,7 @@ from litestar.testing import TestClient
 
 from sesight.api.application import create_api
 from sesight.domain.sending import TemplateMail
-from sesight.services.sending import identity
+from sesight.services.sending import batch_id
 from sesight_simulator.ses.faults import Fault
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import eventually
@@ -176,14 +176,14 @@ def test_a_key_of_an_earlier_version(
     a second message.
     """
     asked = mail("ana@example.org", "ben@example.org")
-    desk = here.app.mailroom.desk
-    order = desk.order(
+    service = here.app.sending.service
+    mailing = service.mailing(
         "outreach",
         msgspec.convert(asked, TemplateMail),
-        identity("", "outreach", "spring-1", kind),
+        batch_id("", "outreach", "spring-1", kind),
         kind,
     )
-    here.app.mailroom.sender("outreach").send(order)
+    service.send(mailing)
     where = PATH if kind == "request" else f"{PATH}/jobs"
     answer = api.post(where, json=asked, headers={"Idempotency-Key": "spring-1"})
     assert answer.status_code == (200 if kind == "request" else 202)

@@ -8,24 +8,26 @@ import pytest
 
 from sesight.api.dependencies import Services
 from sesight.send.message import DATA_LIMIT
-from sesight.send.templates.folder import EXAMPLES, Templates, copy_examples
+from sesight.send.templates.folder import EXAMPLES, TemplateFolder, copy_examples
 from tests.api.conftest import Client
 from tests.letters import written
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Templates:
-    found = Templates(tmp_path / "templates")
+def library(tmp_path: Path) -> TemplateFolder:
+    found = TemplateFolder(tmp_path / "templates")
     copy_examples(found)
     return found
 
 
 @pytest.fixture
-def client(services: Services, serve: Callable[[Services], Client], library: Templates) -> Client:
+def client(
+    services: Services, serve: Callable[[Services], Client], library: TemplateFolder
+) -> Client:
     return serve(replace(services, templates=lambda: library))
 
 
-def test_list(client: Client, library: Templates) -> None:
+def test_list(client: Client, library: TemplateFolder) -> None:
     """Every template is listed, the broken ones too."""
     written(library, name="broken", subject="s", html=None, text="{{ who }}")
     found = client.get("/api/templates").json()
@@ -63,7 +65,7 @@ def test_list(client: Client, library: Templates) -> None:
 
 def test_preview_of_the_sample(client: Client) -> None:
     """Without a context, a template is rendered with its sample."""
-    made = Templates(EXAMPLES).rendered("spring-launch", None)
+    made = TemplateFolder(EXAMPLES).rendered("spring-launch", None)
     for body in ({}, {"context": None}):
         found = client.post("/api/templates/spring-launch/preview", json=body).json()
         assert {part: found[part] for part in ("name", "subject", "html", "text")} == {
@@ -74,7 +76,7 @@ def test_preview_of_the_sample(client: Client) -> None:
         }
 
 
-def test_preview_of_a_context(client: Client, library: Templates) -> None:
+def test_preview_of_a_context(client: Client, library: TemplateFolder) -> None:
     """A context is rendered as it would be sent: escaped in HTML, as it is in text."""
     written(library, subject="Hello {{ who }}", html="<p>{{ who }}</p>", text="{{ who }}")
     found = client.post(
@@ -96,7 +98,7 @@ def test_preview_of_a_context(client: Client, library: Templates) -> None:
     ],
 )
 def test_context(
-    client: Client, library: Templates, context: dict[str, object], sentence: str | None
+    client: Client, library: TemplateFolder, context: dict[str, object], sentence: str | None
 ) -> None:
     """A context that makes no message is refused with a sentence; it is never a template itself."""
     written(library, subject="Hello {{ who }}", html=None, text="t")

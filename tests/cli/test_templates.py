@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sesight.send.templates.folder import Templates, copy_examples
+from sesight.send.templates.folder import TemplateFolder, copy_examples
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import Sesight
 from tests.mailing import refusal, ses_client, simulated_ses
@@ -16,7 +16,7 @@ NAMES = ["payout-statement", "spring-launch"]
 @pytest.fixture
 def begun(sesight: Sesight, tmp_path: Path) -> Sesight:
     """The command in a folder that has the two templates to begin with."""
-    assert copy_examples(Templates(tmp_path / "templates")) == NAMES
+    assert copy_examples(TemplateFolder(tmp_path / "templates")) == NAMES
     return sesight
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sesight.domain.address import address
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.suppression.manual import key_of
-from sesight.send.addresses import normalised
+from sesight.send.addresses import parse_address
 from sesight.send.message import Unsendable
 
 PLANE = 0x10000
@@ -21,7 +21,7 @@ def disagreement(text: str) -> str | None:
     if not address(text)[2]:
         return None  # as test_unread shows
     try:
-        sent = normalised(text)
+        sent = parse_address(text)
     except Unsendable:
         return None
     keys = {sent.address, address(text)[0], address(sent.mailbox)[0], address(sent.header)[0]}
@@ -57,7 +57,7 @@ def test_unread(text: str, rest: str) -> None:
     for given_text in (text, rest, f"ana@{text}", f"{text}@example.org", f"ana@x.{text}{rest}"):
         if not address(given_text)[2]:
             with pytest.raises(Unsendable):
-                normalised(given_text)
+                parse_address(given_text)
 
 
 EDGE_POINTS = [chr(n) for n in range(0x3100)] + [chr(n) for n in range(0xF900, 0x10000)]

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from sesight.app import App, now_ms
-from sesight.app.sending import Mailroom
+from sesight.app.sending import SendingComponents
 from sesight.domain.record import Record
 from sesight.domain.sending import Addressee, Campaign, Result, State
+from sesight.domain.template import Rendered
 from sesight.ingest.reading import read
 from sesight.send import outreach
-from sesight.send.message import Body, Unsendable
-from sesight.send.sender import Order
+from sesight.send.message import Unsendable
+from sesight.send.sender import Mailing
 from sesight.settings import Settings
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 
@@ -34,10 +35,10 @@ class Letter:
     def __init__(self, version: str = "1") -> None:
         self.version = version
 
-    def body(self, context: Mapping[str, Any]) -> Body:
+    def body(self, context: Mapping[str, Any]) -> Rendered:
         if "lacking" in context["email"]:
             raise Unsendable("template", "The template needs a name.")
-        return Body(
+        return Rendered(
             f"Hello {context.get('name', '')}",
             f"<p>Hello {context.get('name', '')}</p>"
             f'<a ses:no-track href="{context["unsubscribe_url"]}">Unsubscribe</a>',
@@ -62,17 +63,17 @@ class Office:
         resumed: bool = False,
         retry_unknown: bool = False,
         same: bool = False,
-    ) -> Order:
+    ) -> Mailing:
         """Return an order; `same`: another list of people is the same one, as for a command."""
         drafts = outreach.drafts(
             [each if isinstance(each, Addressee) else Addressee(email=each) for each in addresses],
             campaign,
             Letter(),
-            self.app.mailroom.stationery(stream),
+            self.app.sending.message_defaults(stream),
             {},
             lambda data: sha256(data).hexdigest(),
         )
-        return Order(
+        return Mailing(
             id=id_,
             kind="request",
             stream=stream,
@@ -87,7 +88,7 @@ class Office:
         self, addresses: Sequence[str | Addressee], id_: str = "batch-1", **more: Any
     ) -> list[Result]:
         stream = more.get("stream", "outreach")
-        return self.app.mailroom.sender(stream).send(self.order(addresses, id_, **more))
+        return self.app.sending.sender(stream).send(self.order(addresses, id_, **more))
 
     def take_events(self) -> None:
         """Take in everything that SES has published so far."""
@@ -145,7 +146,7 @@ def office(
         Settings,
     )
     app = App(settings, clock=clock)
-    app.mailroom = Mailroom(app, pause=pause)
+    app.sending = SendingComponents(app, pause=pause)
     try:
         yield Office(app, ses)
     finally:

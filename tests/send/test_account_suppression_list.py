@@ -14,11 +14,11 @@ from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.send.account_suppression_list import (
     TRIES,
-    AccountList,
-    Difference,
-    Ours,
-    Row,
-    Synced,
+    AccountSuppressionList,
+    LocalSuppressions,
+    SyncAction,
+    SyncDifference,
+    SyncResult,
     sync,
     turns,
 )
@@ -37,14 +37,14 @@ class Bench(NamedTuple):
     """A simulated SES, its list, and a store."""
 
     ses: SimulatedSes
-    theirs: AccountList
+    theirs: AccountSuppressionList
     store: SqliteStore
     pipeline: Pipeline
     pauses: list[float]
 
     @property
-    def ours(self) -> Ours:
-        return Ours(
+    def ours(self) -> LocalSuppressions:
+        return LocalSuppressions(
             streams=tuple(STREAMS),
             held=self.store.suppressions_of,
             counted=self.store.suppressions_counted,
@@ -79,8 +79,8 @@ class Bench(NamedTuple):
             each.address: each.reason for each in self.ses.account.suppressions.suppressed.values()
         }
 
-    def sync(self, *, apply: bool) -> tuple[Synced, list[Row]]:
-        rows: list[Row] = []
+    def sync(self, *, apply: bool) -> tuple[SyncResult, list[SyncDifference]]:
+        rows: list[SyncDifference] = []
 
         done = sync(
             self.theirs, self.ours, apply=apply, now=NOW, turn=lambda: None, told=rows.append
@@ -107,7 +107,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     pipeline = Pipeline(store, rules, lambda: NOW, None)
     pauses: list[float] = []
     with simulated_ses(clock=lambda: LISTED_AT) as ses:
-        yield Bench(ses, AccountList(ses_client(ses), pauses.append), store, pipeline, pauses)
+        yield Bench(
+            ses, AccountSuppressionList(ses_client(ses), pauses.append), store, pipeline, pauses
+        )
     store.close()
 
 
@@ -147,11 +149,11 @@ def test_dry_run_is_what_is_then_done(bench: Bench) -> None:
     bench.suppress("gone@example.org", because(Reason.BOUNCED, spelling="Gone@example.org"))
     dry = bench.sync(apply=False)
     assert dry == (
-        Synced(2, {Difference.TAKEN: 2, Difference.PUT: 1}),
+        SyncResult(2, {SyncAction.TAKEN: 2, SyncAction.PUT: 1}),
         [
-            Row("Listed@example.org", Difference.TAKEN, "BOUNCE"),
-            Row("angry@example.org", Difference.TAKEN, "COMPLAINT"),
-            Row("Gone@example.org", Difference.PUT, "BOUNCE"),
+            SyncDifference("Listed@example.org", SyncAction.TAKEN, "BOUNCE"),
+            SyncDifference("angry@example.org", SyncAction.TAKEN, "COMPLAINT"),
+            SyncDifference("Gone@example.org", SyncAction.PUT, "BOUNCE"),
         ],
     )
     assert bench.reasons("listed@example.org") == [None, None]
@@ -163,7 +165,7 @@ def test_dry_run_is_what_is_then_done(bench: Bench) -> None:
         "angry@example.org": "COMPLAINT",
         "Gone@example.org": "BOUNCE",
     }
-    assert bench.sync(apply=True) == (Synced(3, {}), [])
+    assert bench.sync(apply=True) == (SyncResult(3, {}), [])
 
 
 def test_removals_stay(bench: Bench) -> None:
@@ -171,11 +173,11 @@ def test_removals_stay(bench: Bench) -> None:
     bench.put("ana@example.org")
     bench.sync(apply=True)
     bench.remove("ana@example.org")
-    told = [Row("ana@example.org", Difference.LIFTED, "BOUNCE")]
-    assert bench.sync(apply=True) == (Synced(1, {Difference.LIFTED: 1}), told)
+    told = [SyncDifference("ana@example.org", SyncAction.LIFTED, "BOUNCE")]
+    assert bench.sync(apply=True) == (SyncResult(1, {SyncAction.LIFTED: 1}), told)
     assert bench.reasons("ana@example.org") == [None, None]
     bench.ses.account.suppressions.suppressed["ana@example.org"].at = NOW + 1
-    assert bench.sync(apply=True)[0] == Synced(1, {Difference.TAKEN: 1})
+    assert bench.sync(apply=True)[0] == SyncResult(1, {SyncAction.TAKEN: 1})
     assert bench.reasons("ana@example.org") == ["account-list", "account-list"]
 
 
@@ -183,8 +185,8 @@ def test_what_ends_here_is_taken(bench: Bench) -> None:
     """What blocks here only for a while is suppressed for good when SES lists it."""
     bench.suppress("ana@example.org", because(Reason.MANUAL, until=NOW + DAY))
     bench.put("ana@example.org")
-    assert bench.sync(apply=True)[0] == Synced(1, {Difference.TAKEN: 1})
-    assert bench.sync(apply=True)[0] == Synced(1, {})
+    assert bench.sync(apply=True)[0] == SyncResult(1, {SyncAction.TAKEN: 1})
+    assert bench.sync(apply=True)[0] == SyncResult(1, {})
 
 
 def test_what_left_ses_list_does_not_return(bench: Bench) -> None:
@@ -192,7 +194,7 @@ def test_what_left_ses_list_does_not_return(bench: Bench) -> None:
     bench.put("ana@example.org")
     bench.sync(apply=True)
     bench.ses.account.suppressions.suppressed.clear()
-    assert bench.sync(apply=True) == (Synced(0, {}), [])
+    assert bench.sync(apply=True) == (SyncResult(0, {}), [])
     assert bench.listed == {}
 
 
@@ -229,8 +231,8 @@ def test_what_is_left_alone(bench: Bench) -> None:
     bench.suppress("bounce@simulator.amazonses.com", because(Reason.BOUNCED))
     bench.put("complaint@simulator.amazonses.com", "COMPLAINT")
     bench.put("no address")
-    told = [Row("no address", Difference.UNREADABLE, "BOUNCE")]
-    assert bench.sync(apply=True) == (Synced(2, {Difference.UNREADABLE: 1}), told)
+    told = [SyncDifference("no address", SyncAction.UNREADABLE, "BOUNCE")]
+    assert bench.sync(apply=True) == (SyncResult(2, {SyncAction.UNREADABLE: 1}), told)
     assert len(bench.listed) == 2
 
 
@@ -238,7 +240,7 @@ def test_another_spelling_is_the_same(bench: Bench) -> None:
     """SES's list is compared without case, so one mailbox is not put there twice."""
     bench.put("ANA@Example.org")
     bench.suppress("ana@example.org", because(Reason.BOUNCED))
-    assert bench.sync(apply=True) == (Synced(1, {}), [])
+    assert bench.sync(apply=True) == (SyncResult(1, {}), [])
     assert bench.listed == {"ANA@Example.org": "BOUNCE"}
 
 
@@ -257,7 +259,7 @@ def test_pages(bench: Bench) -> None:
         turn=lambda: waited.append(None),
         told=lambda _: None,
     )
-    assert done == Synced(2_345, {Difference.TAKEN: 2_345, Difference.PUT: 3})
+    assert done == SyncResult(2_345, {SyncAction.TAKEN: 2_345, SyncAction.PUT: 3})
     assert len(waited) == 3
 
 
@@ -278,9 +280,11 @@ def test_refused(bench: Bench) -> None:
     for name in "ab":
         bench.suppress(f"{name}@example.org", because(Reason.BOUNCED))
     assert bench.sync(apply=True) == (
-        Synced(0, {Difference.REFUSED: 2}),
+        SyncResult(0, {SyncAction.REFUSED: 2}),
         [
-            Row(f"{name}@example.org", Difference.REFUSED, "BOUNCE", "BadRequestException")
+            SyncDifference(
+                f"{name}@example.org", SyncAction.REFUSED, "BOUNCE", "BadRequestException"
+            )
             for name in "ab"
         ],
     )
@@ -298,7 +302,7 @@ def test_cut_off_and_made_again(bench: Bench) -> None:
     with pytest.raises(AccountUnknown):
         bench.sync(apply=True)
     assert list(bench.listed) == ["a@example.org"]
-    assert bench.sync(apply=True)[0].differences == {Difference.PUT: 2}
+    assert bench.sync(apply=True)[0].differences == {SyncAction.PUT: 2}
     assert sorted(bench.listed) == [f"{name}@example.org" for name in "abc"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.address import address
-from sesight.send.addresses import Address, header_address, header_value, normalised
+from sesight.send.addresses import Address, header_address, header_value, parse_address
 from sesight.send.message import Unsendable
 
 LONG = "a" * 64
@@ -41,7 +41,7 @@ LONG = "a" * 64
 )
 def test_addresses(text: str, expected: Address) -> None:
     """An address is known lower-cased with its domain in A-labels; its spelling and name are kept."""
-    assert normalised(text) == expected
+    assert parse_address(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_addresses(text: str, expected: Address) -> None:
 def test_refused(text: str, code: str) -> None:
     """What SES cannot send to has a code, and a sentence that repeats nothing of it."""
     with pytest.raises(Unsendable) as refused:
-        normalised(text)
+        parse_address(text)
     assert refused.value.code == code
     assert str(refused.value).endswith(".")
     assert "example" not in str(refused.value)
@@ -112,9 +112,9 @@ labels = st.from_regex(r"[A-Za-z0-9àéüß日本]{1,12}", fullmatch=True)
 @given(local_parts, labels, st.sampled_from(["com", "Example", "DE", "xn--p1ai"]))
 def test_same_as_events(local: str, label: str, top: str) -> None:
     """The events of what was sent name the same address: what mail goes to, read as SES's text is."""
-    found = normalised(f"{local}@{label}.{top}")
+    found = parse_address(f"{local}@{label}.{top}")
     assert address(found.mailbox) == (found.address, found.spelling, True)
-    assert normalised(found.mailbox) == found
+    assert parse_address(found.mailbox) == found
     assert found.mailbox.isascii()
 
 
@@ -124,7 +124,7 @@ def test_anything(text: str) -> None:
     """Whatever is given, the answer is an address or a refusal."""
     for given_text in (text, f"{text}@example.com", f"jo@{text}.com", f"{text} <jo@example.com>"):
         try:
-            found = normalised(given_text)
+            found = parse_address(given_text)
         except Unsendable:
             continue
         assert parseaddr(found.header)[1] == found.mailbox

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sesight.app.sending import Mailroom
+from sesight.app.sending import SendingComponents
 from sesight.domain.errors import Conflict, SendingStopped
 from sesight.domain.sending import Intent, Result, State
 from sesight.ingest.reading import SENDER, Reading
@@ -108,11 +108,11 @@ class Run:
         # people of its own, since a store is shared by all examples
         addresses = [f"{each}@d{self.ses.name}.example.org" for each in people]
         order = self.here.order(addresses, self.batch, resumed=resumed)
-        mailroom = Mailroom(self.here.app, self.ses, pause=0)
+        sending = SendingComponents(self.here.app, self.ses, pause=0)
         try:
-            return mailroom.sender("outreach").send(order)
+            return sending.sender("outreach").send(order)
         finally:
-            mailroom.close()
+            sending.close()
 
     def take_events(self) -> None:
         """Have it known of every message that SES accepted."""

@@ -48,7 +48,7 @@ def statement(id_: str = "PS-1", to: str = "ana@example.org", **changes: Any) ->
 
 def send(here: Office, *statements: dict[str, Any], key: str | None = None) -> list[Result]:
     asked = StatementMail(month="2026-10", statements=list(statements))
-    return here.app.mailroom.desk.statements("finance", asked, key)
+    return here.app.sending.service.send_statements("finance", asked, key)
 
 
 def test_a_statement(here: Office, ses: SimulatedSes) -> None:

@@ -9,14 +9,15 @@ import pytest
 from botocore.validate import ParamValidator
 from msgspec.structs import replace
 
-from sesight.send.message import Attachment, Body, Outbound, Pushed, Unsendable, request
+from sesight.domain.template import Rendered
+from sesight.send.message import Attachment, OutgoingMessage, TemplatedContent, Unsendable, request
 
-MESSAGE = Outbound(
+MESSAGE = OutgoingMessage(
     to="Ana <ana@example.com>",
     sender="News <news@news.example.com>",
     configuration_set="outreach-tracking",
     tags={"campaign_id": "spring", "send_id": "0a1b", "ses:feedback-id-a": "outreach"},
-    content=Body("Spring is here", "<p>Hello</p>", "Hello"),
+    content=Rendered("Spring is here", "<p>Hello</p>", "Hello"),
 )
 
 
@@ -42,7 +43,7 @@ def test_a_rendered_message() -> None:
 def test_a_message_that_ses_renders() -> None:
     """A pushed template goes by its name, with its data as JSON, and headers beside it."""
     headers = (("List-Unsubscribe", "<https://mail.example.com/api/unsubscribe/k.t>"),)
-    content = Pushed("spring-launch", {"name": "Zoë", "n": 3})
+    content = TemplatedContent("spring-launch", {"name": "Zoë", "n": 3})
     asked = request(replace(MESSAGE, content=content, headers=headers))
     assert_in_model(asked)
     template = asked["Content"]["Template"]
@@ -73,10 +74,10 @@ def test_attachments_lists_and_tracking() -> None:
 
 REFUSED = {
     "a line break in the subject": (
-        {"content": Body("Spring\r\nBcc: x@example.com", None, "t")},
+        {"content": Rendered("Spring\r\nBcc: x@example.com", None, "t")},
         "headers",
     ),
-    "a NUL in the subject": ({"content": Body("Spring\0", None, "t")}, "headers"),
+    "a NUL in the subject": ({"content": Rendered("Spring\0", None, "t")}, "headers"),
     "a line break in the sender": ({"sender": "News\n <news@example.com>"}, "headers"),
     "a line break in the recipient": ({"to": "ana@example.com\r\nCc: x@example.com"}, "headers"),
     "a line break in reply-to": ({"reply_to": ("a@example.com\n",)}, "headers"),
@@ -92,7 +93,7 @@ REFUSED = {
     "a tag that is too long": ({"tags": {"campaign_id": "a" * 257}}, "tags"),
     "too many tags": ({"tags": {f"tag_{n}": "a" for n in range(21)}}, "tags"),
     "a template's data that is too long": (
-        {"content": Pushed("spring-launch", {"a": "a" * 262_144})},
+        {"content": TemplatedContent("spring-launch", {"a": "a" * 262_144})},
         "too-large",
     ),
     "a message that is too large": (

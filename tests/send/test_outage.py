@@ -18,8 +18,9 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from sesight.domain.sending import State
+from sesight.domain.template import Rendered
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, REST, CircuitBreaker
-from sesight.send.message import Body, Outbound
+from sesight.send.message import OutgoingMessage
 from sesight.send.ses import CREDENTIALS, NO_ANSWER, UNREACHABLE, Mailer
 from sesight_simulator.ses.faults import Fault
 from sesight_simulator.ses.simulated_ses import SimulatedSes
@@ -251,12 +252,12 @@ RAISED = {
 def test_what_botocore_raises(case: str) -> None:
     """Whatever goes wrong on the way is told as a meaning: unknown, unless nothing can have been sent."""
     error, meaning = RAISED[case]
-    message = Outbound(
+    message = OutgoingMessage(
         to="ana@example.org",
         sender="news@example.com",
         configuration_set="outreach-tracking",
         tags={},
-        content=Body("Hello", None, "Hello"),
+        content=Rendered("Hello", None, "Hello"),
     )
     assert Mailer(Raising(error)).send(message) == meaning
 

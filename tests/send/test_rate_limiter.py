@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from sesight.send.rate_limiter import REFRESH, Pace
-from sesight.send.ses import Account, AccountUnknown
+from sesight.send.rate_limiter import REFRESH, RateLimiter
+from sesight.send.ses import AccountUnknown, SesAccount
 
 
 class Time:
@@ -21,11 +21,11 @@ class Time:
         return self.now
 
 
-def account(rate: float = 10.0, quota: int | None = None, used: int = 0) -> Account:
-    return Account(rate, quota, used, enabled=True, enforcement="HEALTHY")
+def account(rate: float = 10.0, quota: int | None = None, used: int = 0) -> SesAccount:
+    return SesAccount(rate, quota, used, enabled=True, enforcement="HEALTHY")
 
 
-def taken(pace: Pace, time: Time, seconds: float) -> int:
+def taken(pace: RateLimiter, time: Time, seconds: float) -> int:
     """Take all that is given in so many seconds of the clock, a hundredth at a time."""
     got = 0
     for _ in range(round(seconds * 100)):
@@ -39,23 +39,23 @@ def taken(pace: Pace, time: Time, seconds: float) -> int:
 def test_the_accounts_rate(rate: float) -> None:
     """Over any time the account's rate is reached and, but for the first burst, not passed."""
     time = Time()
-    pace = Pace(lambda: account(rate), None, time)
+    pace = RateLimiter(lambda: account(rate), None, time)
     assert rate * 10 * 0.95 <= taken(pace, time, 10) <= rate * 10 + max(rate / 10, 1)
 
 
 def test_a_lower_rate_of_ones_own() -> None:
     """A rate of the settings holds where it is below the account's, and not where it is above."""
     time = Time()
-    slow = Pace(lambda: account(100), 5.0, time)
+    slow = RateLimiter(lambda: account(100), 5.0, time)
     assert taken(slow, time, 10) <= 51
-    quick = Pace(lambda: account(5), 100.0, time)
+    quick = RateLimiter(lambda: account(5), 100.0, time)
     assert taken(quick, time, 10) <= 51
 
 
 def test_throttling_slows_and_time_mends() -> None:
     """After SES throttled, less is sent; after a while without, the full rate again."""
     time = Time()
-    pace = Pace(lambda: account(100), None, time)
+    pace = RateLimiter(lambda: account(100), None, time)
     taken(pace, time, 1)
     for _ in range(3):
         pace.slow()
@@ -68,7 +68,7 @@ def test_what_an_account_allows_unthrottled() -> None:
     """What fits into a request is by the account's rate: throttling takes nothing from it, so that the same
     request can be made again.
     """
-    pace = Pace(lambda: account(100), 50.0, Time())
+    pace = RateLimiter(lambda: account(100), 50.0, Time())
     for _ in range(10):
         pace.slow()
     assert (pace.full, pace.rate < pace.full) == (50.0, True)
@@ -76,7 +76,7 @@ def test_what_an_account_allows_unthrottled() -> None:
 
 def test_throttling_never_stops() -> None:
     """However often SES throttles, a quarter of the rate goes on."""
-    pace = Pace(lambda: account(100), None, Time())
+    pace = RateLimiter(lambda: account(100), None, Time())
     for _ in range(100):
         pace.slow()
     assert pace.rate == 25
@@ -86,7 +86,7 @@ def test_the_quota_of_a_day() -> None:
     """What was sent counts against the quota until the account is asked again."""
     time = Time()
     told = [account(10, quota=100, used=95)]
-    pace = Pace(lambda: told[-1], None, time)
+    pace = RateLimiter(lambda: told[-1], None, time)
     assert pace.left() == 5
     assert pace.take()
     assert pace.left() == 4
@@ -100,14 +100,14 @@ def test_the_quota_of_a_day() -> None:
 def test_an_account_that_cannot_be_asked() -> None:
     """While the account was never told, nothing is given; later what was told last holds."""
     time = Time()
-    answers: list[Account] = []
+    answers: list[SesAccount] = []
 
-    def ask() -> Account:
+    def ask() -> SesAccount:
         if not answers:
             raise AccountUnknown("SES does not say.")
         return answers.pop()
 
-    pace = Pace(ask, None, time)
+    pace = RateLimiter(ask, None, time)
     with pytest.raises(AccountUnknown):
         pace.take()
     answers.append(account(7))
@@ -122,12 +122,12 @@ def test_an_account_is_asked_by_one() -> None:
     asked: Counter[str] = Counter()
     gate = threading.Event()
 
-    def ask() -> Account:
+    def ask() -> SesAccount:
         asked["n"] += 1
         assert gate.wait(10)
         return account(1_000_000)
 
-    pace = Pace(ask, None, Time())
+    pace = RateLimiter(ask, None, Time())
     workers = [threading.Thread(target=pace.account, daemon=True) for _ in range(16)]
     for each in workers:
         each.start()

@@ -105,7 +105,7 @@ def test_after_it_was_resumed(here: Office, time: Time) -> None:
     history(here, delivered=50, bounced=50)
     with pytest.raises(SendingStopped):
         here.send(["ana@example.org"])
-    here.app.mailroom.guard.resume("outreach")
+    here.app.sending.guard.resume("outreach")
     assert states(here.send(["ana@example.org"])) == [State.SENT]
     time.now += DAY
     assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
@@ -123,7 +123,7 @@ def test_from_the_moment_of_resume(here: Office, time: Time, bad: str) -> None:
     history(here, **earlier)
     with pytest.raises(SendingStopped, match="over 7 days"):
         here.send(["ana@example.org"])
-    here.app.mailroom.guard.resume("outreach")
+    here.app.sending.guard.resume("outreach")
     time.now = NOW + 40 * 60_000
     assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
     history(here, delivered=99, sent_at=NOW + 30 * 60_000)
@@ -142,7 +142,7 @@ def test_a_resume_before_the_first_mail_of_a_day(here: Office, time: Time, bad: 
     history(here, delivered=150, **{bad: 60})
     with pytest.raises(SendingStopped):
         here.send(["ana@example.org"])
-    here.app.mailroom.guard.resume("outreach")
+    here.app.sending.guard.resume("outreach")
     history(here, delivered=100, sent_at=NOW + 60_000, **{bad: 20})
     time.now += 10 * 60_000
     with pytest.raises(SendingStopped, match="since it was last resumed"):
@@ -157,7 +157,7 @@ def test_a_bounce_of_mail_before_the_resume(here: Office, time: Time) -> None:
     history(here, delivered=50, bounced=50, sent_at=NOW)
     with pytest.raises(SendingStopped):
         here.send(["ana@example.org"])
-    here.app.mailroom.guard.resume("outreach")
+    here.app.sending.guard.resume("outreach")
     history(here, delivered=0, bounced=80, sent_at=NOW + HOUR)
     history(here, delivered=200, sent_at=NOW + 3 * HOUR + 1)
     time.now += 2 * 60_000
@@ -181,7 +181,7 @@ def test_every_marketing_stream_is_watched(tmp_path: Path, ses: SimulatedSes, ti
     """Any marketing stream is watched without being named, and stops."""
     others = [OUTREACH, replace(FINANCE, kind="marketing")]
     with office(tmp_path, ses, time, streams=to_builtins(others), guard={"floor": 100}) as here:
-        assert here.app.mailroom.guard.streams == {"outreach", "finance"}
+        assert here.app.sending.guard.streams == {"outreach", "finance"}
         history(here, delivered=50, bounced=50, stream="finance")
         with pytest.raises(SendingStopped, match=r"bounce rate was 50\.00%"):
             here.send(["ana@example.org"], stream="finance")
@@ -194,7 +194,7 @@ def test_a_transactional_stream_that_is_named(
     """The settings may have transactional streams watched beside the marketing ones."""
     guard = {"floor": 100, "streams": ["finance"]}
     with office(tmp_path, ses, time, guard=guard) as here:
-        assert here.app.mailroom.guard.streams == {"outreach", "finance"}
+        assert here.app.sending.guard.streams == {"outreach", "finance"}
         history(here, delivered=50, bounced=50, stream="finance")
         with pytest.raises(SendingStopped, match=r"bounce rate was 50\.00%"):
             here.send(["ana@example.org"], stream="finance")

@@ -20,7 +20,7 @@ from sesight.domain.outcome import Outcome
 from sesight.domain.sending import Addressee, State
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
-from sesight.send.message import Outbound
+from sesight.send.message import OutgoingMessage
 from sesight.send.unsubscribe_link import Tokens
 from sesight_simulator.ses.faults import Fault
 from sesight_simulator.ses.simulated_ses import SimulatedSes
@@ -261,7 +261,7 @@ def test_sending_that_is_paused_in_ses(here: Office, ses: SimulatedSes) -> None:
         here.send(["ana@example.org"], "batch-2")
     assert states(here.send(["ana@example.org"], "batch-3", stream="finance")) == [State.SENT]
     ses.account.sets["outreach-tracking"].sending = True
-    here.app.mailroom.guard.resume("outreach")
+    here.app.sending.guard.resume("outreach")
     assert set(states(here.send(addresses))) == {State.SENT}
 
 
@@ -285,7 +285,7 @@ def test_the_quota_of_a_day(here: Office, ses: SimulatedSes) -> None:
 def test_a_store_that_is_away(here: Office, ses: SimulatedSes) -> None:
     """While the suppression list cannot be asked, nothing is sent."""
     order = here.order(["ana@example.org"])
-    sender = here.app.mailroom.sender("outreach")
+    sender = here.app.sending.sender("outreach")
     here.app.store.close()
     path = Path(here.app.settings.store.url.removeprefix("sqlite:///"))
     path.write_bytes(b"not a store" * 1_000)
@@ -483,11 +483,11 @@ def test_a_mistake_of_ours(here: Office, ses: SimulatedSes) -> None:
     """What nobody thought of ends the order with its error, and no recipient is told of wrongly."""
     order = here.order([f"a{n}@example.org" for n in range(50)])
 
-    def broken(send_id: str) -> Outbound:
+    def broken(send_id: str) -> OutgoingMessage:
         raise ZeroDivisionError(send_id)
 
     drafts = [*order.drafts[:20], replace(order.drafts[20], compose=broken), *order.drafts[21:]]
-    sender = here.app.mailroom.sender("outreach")
+    sender = here.app.sending.sender("outreach")
     with pytest.raises(ZeroDivisionError):
         sender.send(replace(order, drafts=drafts))
     results = sender.send(order)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sesight.domain.errors import SettingsError
-from sesight.send.stream_secrets import AGAIN_MS, Secrets, SesSecrets
+from sesight.send.stream_secrets import AGAIN_MS, SesSecrets, StreamSecrets
 
 KEY = "11" * 32
 
@@ -18,7 +18,7 @@ class Vault:
         self.now = 0
         self.asked: list[str] = []
         self.failed: list[str] = []
-        self.secrets = Secrets(
+        self.secrets = StreamSecrets(
             {}, "ses/{stream}", self.read, lambda: self.now, 300, self.failed.append
         )
 
@@ -41,7 +41,7 @@ def text(**more: object) -> str:
 def test_of_the_settings() -> None:
     """Without a secret a stream sends with what the settings say; one they do not name cannot send."""
     held = SesSecrets(stream="outreach", from_address="news@example.org")
-    secrets = Secrets({"outreach": held}, None, str, lambda: 0, 300, lambda _: None)
+    secrets = StreamSecrets({"outreach": held}, None, str, lambda: 0, 300, lambda _: None)
     assert secrets.get_ses_secrets("outreach") is held
     with pytest.raises(SettingsError, match="finance has no sender"):
         secrets.get_ses_secrets("finance")

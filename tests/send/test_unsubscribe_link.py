@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import NotFound, SettingsError, StoreUnavailable
+from sesight.domain.template import Rendered
 from sesight.domain.unsubscribe import Leave
-from sesight.send.message import Body, Outbound, Unsendable, request
+from sesight.send.message import OutgoingMessage, Unsendable, request
 from sesight.send.stream_secrets import SesSecrets
-from sesight.send.unsubscribe_link import TOKEN_LIMIT, Links, Tokens, headers, link
+from sesight.send.unsubscribe_link import TOKEN_LIMIT, Tokens, UnsubscribeLinks, headers, link
 
 ONE, TWO = "11" * 32, "22" * 32
 LEAVE = Leave("outreach", "jo@example.com", "spring-2026", 20_781, "0a1b2c3d4e5f60718293")
@@ -150,7 +151,7 @@ def test_links_of_streams() -> None:
         "outreach": sender("outreach", {"a": ONE}, "Example"),
         "finance": sender("finance", {"a": TWO}),
     }
-    links = Links(list(senders), senders.__getitem__)
+    links = UnsubscribeLinks(list(senders), senders.__getitem__)
     finance = Leave("finance", LEAVE.address, None, 20_781, LEAVE.send_id)
     assert links.read(TOKEN) == (LEAVE, "Example")
     assert links.read(Tokens({"a": TWO}).make(finance)) == (finance, "example.org")
@@ -161,7 +162,9 @@ def test_links_of_streams() -> None:
 
 def test_one_key_for_two_streams() -> None:
     """Streams may share a key: a link still is of the one stream that it names."""
-    links = Links(["finance", "outreach"], lambda stream: sender(stream, {"a": ONE}, stream))
+    links = UnsubscribeLinks(
+        ["finance", "outreach"], lambda stream: sender(stream, {"a": ONE}, stream)
+    )
     assert links.read(TOKEN) == (LEAVE, "outreach")
 
 
@@ -173,7 +176,7 @@ def test_keys_away() -> None:
             raise SettingsError("The secret cannot be read.")
         return sender(stream, {"a": ONE})
 
-    links = Links(["finance", "outreach"], read)
+    links = UnsubscribeLinks(["finance", "outreach"], read)
     assert links.read(TOKEN).leave == LEAVE
     with pytest.raises(StoreUnavailable):
         links.read("b.AAAA")
@@ -215,12 +218,12 @@ def test_the_longest_fit() -> None:
     token = TOKENS.make(Leave("s" * 32, address, "c" * 256, 20_781, LEAVE.send_id))
     assert len(token) <= TOKEN_LIMIT
     found = headers(link("https://unsubscribe.mail.example.com", token))
-    message = Outbound(
+    message = OutgoingMessage(
         to="jo@example.com",
         sender="news@example.org",
         configuration_set="outreach-tracking",
         tags={},
-        content=Body("Hello", None, "Hello"),
+        content=Rendered("Hello", None, "Hello"),
         headers=found,
     )
     sent = request(message)["Content"]["Simple"]["Headers"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from sesight.domain.ports import Clock, Desk, Store
+from sesight.domain.ports import Clock, Store
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.csv import BadRow, Row
 from sesight.domain.suppression.item import Active, Suppression, SuppressionPolicy
@@ -20,6 +20,11 @@ from sesight.domain.tally import Counting
 from sesight.domain.template import Library
 from sesight.domain.text import DAY
 from sesight.domain.unsubscribe import Leave
+
+if TYPE_CHECKING:
+    from sesight.services.sending import (
+        SendService,  # what it loads is much: only routes that send do
+    )
 
 IntakeState = Literal["ok", "late", "quiet"]
 """Is intake working? late: something waits or is refused; quiet: nothing came, as expected or not."""
@@ -174,7 +179,7 @@ class SuppressionList(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """All that the API reads. `recipient_key` is 32 or 64 secret bytes; `hosts` are names beside the
-    loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `desk`
+    loopback ones that a request may be for; `intake` and `metrics` are asked at each request; `sending`
     gives what sends mail, None: nothing does; without `unsubscribing` there are no unsubscribe links;
     `templates` gives where they are looked at, None: there are none (both are asked for by the routes
     that need them alone: what they load is much); `withheld` says of a stream's
@@ -203,7 +208,7 @@ class Services:
     api_keys_exist: Callable[[], bool] = lambda: False
     base_path: str = "/api"
     answer_bytes: int | None = None
-    desk: Callable[[], Desk] | None = None
+    sending: Callable[[], SendService] | None = None
     templates: Callable[[], Library] | None = None
     withheld: Callable[[str, str], Mapping[str, int]] = lambda _stream, _campaign: {}
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)

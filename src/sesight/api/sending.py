@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
@@ -17,7 +17,6 @@ from sesight.api.problem import InvalidParameter
 from sesight.api.recipient_id import seal, unseal
 from sesight.api.route import ask, read
 from sesight.domain.errors import InvalidRequest, SendingStopped
-from sesight.domain.ports import Desk
 from sesight.domain.sending import (
     PASSING,
     Job,
@@ -28,6 +27,9 @@ from sesight.domain.sending import (
     TemplateMail,
 )
 from sesight.domain.text import iso
+
+if TYPE_CHECKING:
+    from sesight.services.sending import SendService
 
 RESULTS = 100
 """Results of a job on a page, unless said."""
@@ -95,7 +97,7 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         """Send template mail to at most 100 recipients. 200: all were sent; 207: some were not, each
         for its own reason; 503: none could be tried.
         """
-        return answered(desk(services).mail(stream, data, key))
+        return answered(send_service(services).send_mail(stream, data, key))
 
     @ask(
         f"{path}/jobs",
@@ -107,7 +109,7 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         services: Given, data: JSONBody[TemplateMail], key: IdempotencyKey = None
     ) -> JobAnswer:
         """Send to at most 10,000 recipients in the server's own time, or go on with it."""
-        return _job(desk(services).mail_job(stream, data, needed(key)))
+        return _job(send_service(services).start_mail_job(stream, data, needed(key)))
 
     return [send, send_job, *job_routes(routes)]
 
@@ -123,7 +125,7 @@ def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         """Send at most 100 statements. 200: all were sent; 207: some were not, each for its own reason;
         503: none could be tried.
         """
-        return answered(desk(services).statements(stream, data, key))
+        return answered(send_service(services).send_statements(stream, data, key))
 
     @ask(
         f"{path}/jobs",
@@ -135,7 +137,7 @@ def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         services: Given, data: JSONBody[StatementMail], key: IdempotencyKey = None
     ) -> JobAnswer:
         """Send at most 10,000 statements in the server's own time, or go on with it."""
-        return _job(desk(services).statement_job(stream, data, needed(key)))
+        return _job(send_service(services).start_statement_job(stream, data, needed(key)))
 
     return [send, send_job, *job_routes(routes)]
 
@@ -156,7 +158,7 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
     @read(f"{path}/{{job_id:str}}", operation_id=f"{stream}_job", summary=f"A job: {stream}")
     def job(services: Given, job_id: FromPath[str]) -> JobAnswer:
         """How far a job is."""
-        return _job(desk(services).job(stream, job_id))
+        return _job(send_service(services).job(stream, job_id))
 
     @read(
         f"{path}/{{job_id:str}}/results",
@@ -169,7 +171,7 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         """What became of each recipient of a job that was looked at."""
         question, key = f"{stream} job {job_id}", services.recipient_key
         after = 0 if cursor is None else read_place(cursor, question, key)
-        found, end = desk(services).job_results(stream, job_id, limit or RESULTS, after)
+        found, end = send_service(services).job_results(stream, job_id, limit or RESULTS, after)
         return JobResults(found, None if end is None else seal(str(end), question, key))
 
     return [job, job_results]
@@ -183,11 +185,11 @@ def read_place(cursor: str, question: str, key: bytes) -> int:
         raise InvalidParameter("cursor", f"cursor: {error}") from error
 
 
-def desk(services: Services) -> Desk:
+def send_service(services: Services) -> SendService:
     """Return what sends. Raises SendingStopped where nothing does."""
-    if services.desk is None:
+    if services.sending is None:
         raise SendingStopped("This server sends no mail.")
-    return services.desk()
+    return services.sending()
 
 
 def answered(results: list[Result]) -> Response[SendAnswer]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sesight.api.dependencies import Intake as IntakeHealth
     from sesight.api.dependencies import Services
-    from sesight.app.sending import Mailroom
+    from sesight.app.sending import SendingComponents
     from sesight.domain.event import Event
     from sesight.domain.ports import Clock, SendLog, Swept
     from sesight.ingest.http.commit_process import Writer
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from sesight.ingest.reading import Reading
     from sesight.ingest.transport.s3 import Archive
     from sesight.ingest.transport.sqs import Queue
-    from sesight.send.stream_secrets import Secrets
-    from sesight.send.templates.folder import Templates
+    from sesight.send.stream_secrets import StreamSecrets
+    from sesight.send.templates.folder import TemplateFolder
     from sesight.send.templates.ses import SesTemplates
     from sesight.services.unsubscribe import Leaving
 
@@ -190,11 +190,11 @@ def open_queue(url: str, region: str | None) -> Queue:
     return Queue(client, url, _aws_errors())
 
 
-def templates_of(settings: Settings) -> Templates:
+def templates_of(settings: Settings) -> TemplateFolder:
     """Return the folder of templates."""
-    from sesight.send.templates.folder import Templates
+    from sesight.send.templates.folder import TemplateFolder
 
-    return Templates(settings.sending.templates, settings.streams)
+    return TemplateFolder(settings.sending.templates, settings.streams)
 
 
 def ses_templates(settings: Settings, stream: str | None) -> SesTemplates:
@@ -331,12 +331,12 @@ class App:
         return encode(address, self.recipient_key)
 
     @cached_property
-    def secrets(self) -> Secrets:
+    def secrets(self) -> StreamSecrets:
         """What each stream sends with."""
-        from sesight.send.stream_secrets import Secrets
+        from sesight.send.stream_secrets import StreamSecrets
 
         sending = self.settings.sending
-        return Secrets(
+        return StreamSecrets(
             {each.stream: each for each in sending.senders},
             sending.secret,
             self.secret,
@@ -354,16 +354,16 @@ class App:
         return self.store.sending
 
     @cached_property
-    def mailroom(self) -> Mailroom:
+    def sending(self) -> SendingComponents:
         """What sends mail in this process."""
-        from sesight.app.sending import Mailroom
+        from sesight.app.sending import SendingComponents
 
-        return Mailroom(self)
+        return SendingComponents(self)
 
     def close(self) -> None:
         """Let go of the store, after what is being sent was recorded."""
-        if "mailroom" in self.__dict__:
-            self.mailroom.close()
+        if "sending" in self.__dict__:
+            self.sending.close()
         self.store.close()
 
     # -- taking in -------------------------------------------------------------------------------
@@ -476,13 +476,13 @@ class App:
     @cached_property
     def unsubscribing(self) -> Leaving:
         """Unsubscribe links at work."""
-        from sesight.send.unsubscribe_link import Links
+        from sesight.send.unsubscribe_link import UnsubscribeLinks
         from sesight.services.unsubscribe import Leaving
 
         sending = self.settings.sending
         senders = [each.stream for each in sending.senders]
         streams = self.counting.streams
-        links = Links(
+        links = UnsubscribeLinks(
             senders if sending.secret is None else list(streams), self.secrets.get_ses_secrets
         )
         return Leaving(links.read, self.store, streams, self.clock, self._take_leave)
@@ -515,7 +515,7 @@ class App:
 
         store, settings = self.store, self.settings
         if self.lasting:
-            _ = self.mailroom.desk  # made once, before requests ask for it at the same time
+            _ = self.sending.service  # made once, before requests ask for it at the same time
         return Services(
             store=store,
             suppressions=self.suppressions,
@@ -531,7 +531,7 @@ class App:
             region=region_of(settings),
             simulated=any(each.pinned is not None for each in self.topics.values()),
             hosts=self.hosts,
-            desk=lambda: self.mailroom.desk,
+            sending=lambda: self.sending.service,
             withheld=self._withheld,
             unsubscribing=self.unsubscribing,
             templates=lambda: templates_of(settings),

@@ -1,4 +1,4 @@
-"""The mailroom: what sends mail in one process, put together when it is first asked for."""
+"""Everything that sends mail in one process, constructed when it is first used."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from sesight.domain.unsubscribe import Leave
 from sesight.ingest.reading import SENDER, Reading
 from sesight.send.account_suppression_list import (
     PER_SECOND,
-    AccountList,
-    Ours,
-    Row,
-    Synced,
+    AccountSuppressionList,
+    LocalSuppressions,
+    SyncDifference,
+    SyncResult,
     sync,
     turns,
 )
 from sesight.send.finance import STATEMENT_TAG
 from sesight.send.jobs import Jobs
-from sesight.send.message_defaults import Stationery
-from sesight.send.rate_limiter import Pace
-from sesight.send.reputation_guard import Guard
-from sesight.send.send_log_writer import Outbox
+from sesight.send.message_defaults import MessageDefaults
+from sesight.send.rate_limiter import RateLimiter
+from sesight.send.reputation_guard import ReputationGuard
+from sesight.send.send_log_writer import SendLogWriter
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
-from sesight.send.statements.pdf import Paper
+from sesight.send.statements.pdf import StatementRenderer
 from sesight.send.templates.folder import Template
 from sesight.send.templates.handlebars import BySes
-from sesight.send.templates.sandbox import Folder
+from sesight.send.templates.sandbox import FolderLoader
 from sesight.send.unsubscribe_link import Tokens, link
-from sesight.services.sending import Desk
+from sesight.services.sending import SendService
 
 if TYPE_CHECKING:
     from sesight.app import App
@@ -57,16 +57,16 @@ SLACK = 10 * 60_000
 """How far (ms) the clocks of SES and of this machine may lie apart."""
 
 
-class Place(NamedTuple):
+class SendingRegion(NamedTuple):
     """One account and region that mail is sent from: its streams share rate, quota and list."""
 
     mailer: Mailer
-    pace: Pace
-    account_list: AccountList
+    rate_limiter: RateLimiter
+    account_list: AccountSuppressionList
 
 
-class Mailroom:
-    """Gives senders and stationery of streams. Close it when done."""
+class SendingComponents:
+    """Constructs the senders and the send service. Close it when done."""
 
     def __init__(self, app: App, client: Any = None, pause: float = PAUSE) -> None:
         """Keep the app; nothing is called before something is sent. `client` is called in the place
@@ -78,9 +78,9 @@ class Mailroom:
         self._settings = app.settings.sending
         self._lock = threading.Lock()
         self._senders: dict[str, Sender] = {}
-        self._places: dict[str | None, Place] = {}
+        self._regions: dict[str | None, SendingRegion] = {}
 
-    def stationery(self, stream: str) -> Stationery:
+    def message_defaults(self, stream: str) -> MessageDefaults:
         """Return what every message of a stream has on it. Raises SettingsError."""
         secrets = self._app.secrets.get_ses_secrets(stream)
         make = None
@@ -91,7 +91,9 @@ class Mailroom:
                 leave = Leave(stream, address, campaign, self._app.clock() // DAY, send_id)
                 return link(public_url, tokens.make(leave))
 
-        return Stationery(stream=self._app.counting.streams[stream], secrets=secrets, link=make)
+        return MessageDefaults(
+            stream=self._app.counting.streams[stream], secrets=secrets, link=make
+        )
 
     def sender(self, stream: str) -> Sender:
         """Return what sends mail of a stream. Raises SettingsError."""
@@ -102,20 +104,20 @@ class Mailroom:
             return found
 
     @cached_property
-    def desk(self) -> Desk:
-        """What takes requests to send."""
-        jobs = self._jobs if self._app.lasting else None
-        return Desk(
-            self.sender,
-            self.stationery,
-            self.template,
-            jobs,
-            self._paper,
-            self._attempts,
-            self._seal,
+    def service(self) -> SendService:
+        """The service that the API, the command line and the functions send through."""
+        return SendService(
+            sender=self.sender,
+            message_defaults=self.message_defaults,
+            template=self.template,
+            renderer=self._renderer,
+            jobs=self._jobs if self._app.lasting else None,
+            blocked=self.blocked,
+            attempts=self._attempts,
+            keyed_hash=self._keyed_hash,
         )
 
-    def _seal(self, data: bytes) -> str:
+    def _keyed_hash(self, data: bytes) -> str:
         return hmac.digest(self._app.recipient_key, b"sending\0" + data, "sha256").hex()
 
     @cached_property
@@ -127,8 +129,8 @@ class Mailroom:
         found = templates_of(self._app.settings).checked(name, self._app.counting.streams[stream])
         return BySes(found) if self._settings.rendering == "ses" else found
 
-    def _paper(self, template: str) -> Paper:
-        return Paper(Folder(Path(self._settings.templates)), template)
+    def _renderer(self, template: str) -> StatementRenderer:
+        return StatementRenderer(FolderLoader(Path(self._settings.templates)), template)
 
     def _attempts(self, stream: str, address: str, month: str, tag: str) -> int:
         """Return how many messages an address got of a month's statement."""
@@ -139,17 +141,17 @@ class Mailroom:
     def _made(self, stream: str) -> Sender:
         app, settings = self._app, self._settings
         app.suppressions.inherit()  # before anything is sent
-        place = self._place(app.secrets.get_ses_secrets(stream).region)
+        region_ = self._region(app.secrets.get_ses_secrets(stream).region)
         return Sender(
             log=app.log,
-            outbox=self._outbox,
-            mailer=place.mailer,
-            pace=place.pace,
+            writer=self._writer,
+            mailer=region_.mailer,
+            rate_limiter=region_.rate_limiter,
             streams=app.counting.streams,
             find=self._find,
             newest_at=app.newest_at,
             guard=self.guard,
-            listed=place.account_list.listed if settings.account_list else None,
+            listed=region_.account_list.listed if settings.account_list else None,
             clock=app.clock,
             steady=time.monotonic,
             workers=settings.workers,
@@ -157,12 +159,12 @@ class Mailroom:
             pause=self._pause,
         )
 
-    def _place(self, region: str | None) -> Place:
+    def _region(self, region: str | None) -> SendingRegion:
         """Return what sends from one region."""
         region = region or region_of(self._app.settings)
         if region is None and self._settings.endpoint is None:
             raise SettingsError("There is no AWS region to send in: set `region`.")
-        found = self._places.get(region)
+        found = self._regions.get(region)
         if found is None:
             client = self._client or aws_client(
                 "sesv2",
@@ -172,21 +174,23 @@ class Mailroom:
                 at_once=self._settings.workers + 1,
             )
             mailer = Mailer(client)
-            pace = Pace(mailer.account, self._settings.rate, time.monotonic)
-            found = self._places[region] = Place(mailer, pace, AccountList(client, time.sleep))
+            rate_limiter = RateLimiter(mailer.account, self._settings.rate, time.monotonic)
+            found = self._regions[region] = SendingRegion(
+                mailer, rate_limiter, AccountSuppressionList(client, time.sleep)
+            )
         return found
 
     @cached_property
-    def _outbox(self) -> Outbox:
-        return Outbox(self._app.log, self._blocks, self._accept)
+    def _writer(self) -> SendLogWriter:
+        return SendLogWriter(self._app.log, self._blocks, self._accept)
 
     @cached_property
-    def guard(self) -> Guard:
+    def guard(self) -> ReputationGuard:
         """What watches the reputation of every marketing stream, and of those that the settings name."""
         settings = self._settings.guard
         streams = self._app.counting.streams.values()
         watched = {each.id for each in streams if each.marketing} | set(settings.streams)
-        return Guard(
+        return ReputationGuard(
             self._app.store,
             self._app.log,
             self._app.clock,
@@ -209,18 +213,18 @@ class Mailroom:
         return self._blocks(stream, items.values())
 
     def sync(
-        self, told: Callable[[Row], object], *, apply: bool, region: str | None = None
-    ) -> Synced:
+        self, told: Callable[[SyncDifference], object], *, apply: bool, region: str | None = None
+    ) -> SyncResult:
         """Bring SES's suppression list of a region and ours together; see `send.account_list.sync`.
 
         Raises AccountUnknown, StoreUnavailable, SettingsError.
         """
         app = self._app
         # a simulated SES takes any number of calls
-        pace = PER_SECOND if self._settings.endpoint is None else float("inf")
+        per_second = PER_SECOND if self._settings.endpoint is None else float("inf")
         return sync(
-            self._place(region).account_list,
-            Ours(
+            self._region(region).account_list,
+            LocalSuppressions(
                 streams=tuple(app.counting.streams),
                 held=app.store.suppressions_of,
                 counted=app.store.suppressions_counted,
@@ -230,7 +234,7 @@ class Mailroom:
             ),
             apply=apply,
             now=app.clock(),
-            turn=turns(pace, time.monotonic, time.sleep),
+            turn=turns(per_second, time.monotonic, time.sleep),
             told=told,
         )
 
@@ -253,4 +257,4 @@ class Mailroom:
         for sender in self._senders.values():
             sender.close()
         if "_outbox" in self.__dict__:
-            self._outbox.close()
+            self._writer.close()

@@ -270,14 +270,14 @@ def _sending(settings: Settings) -> Iterator[Finding]:
 
 def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
     from sesight.app import region_of
-    from sesight.send.message_defaults import Stationery
+    from sesight.send.message_defaults import MessageDefaults
 
     stream = settings.rules_of_counting.streams[secrets.stream]
     url = secrets.public_url
     link = None if not (url and secrets.unsubscribe_keys) else lambda *_: ""
     wrong = []
     try:
-        Stationery(stream=stream, secrets=secrets, link=link)
+        MessageDefaults(stream=stream, secrets=secrets, link=link)
     except SesightError as error:
         wrong.append(str(error))
     if url is not None and not _is_reachable(url):

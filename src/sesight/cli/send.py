@@ -18,7 +18,7 @@ from sesight.domain.errors import InvalidRequest, SettingsError
 if TYPE_CHECKING:
     from sesight.app import App
     from sesight.domain.sending import Result
-    from sesight.send.sender import Order, Past
+    from sesight.send.sender import Mailing, PriorSend
 
 send = typer.Typer(
     name="send",
@@ -108,13 +108,10 @@ def outreach(
     does one with a longer file. Campaign, template, step and variant (or --key) tell one sending from
     another.
     """
-    from msgspec.structs import replace
-
     from sesight.cli.session import opened
     from sesight.domain.sending import Campaign, TemplateMail
     from sesight.send.recipient_file import context as decoded
     from sesight.send.recipient_file import people
-    from sesight.services.sending import identity
 
     asked = TemplateMail(
         template,
@@ -122,18 +119,11 @@ def outreach(
         people(read_file(to)),
         decoded(read_file(context)) if context is not None else {},
     )
-    named = key or "\n".join((campaign, template, step or "", variant or ""))
     with opened(config, store, new=True) as app:
-        order = app.mailroom.desk.order(
-            "outreach",
-            asked,
-            identity(named, "outreach", "command", "command"),
-            "command",
-            open_ended=True,
-            resumed=True,
+        mailing = app.sending.service.mail_command(
+            "outreach", asked, key, retry_unknown=retry_unknown
         )
-        order = replace(order, retry_unknown=retry_unknown)
-        carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
+        carry_out(app, mailing, dry_run=dry_run, results=results, as_json=as_json)
 
 
 @send.command()
@@ -179,30 +169,18 @@ def finance(
     Stopped by Ctrl-C or a crash, the same command goes on with those that were not sent. To send a
     statement again, give a --key: it is then an attempt of the same statement.
     """
-    from msgspec.structs import replace
-
     from sesight.cli.session import opened
-    from sesight.send.statements.files import Defaults, from_csv, from_json
-    from sesight.services.sending import identity
+    from sesight.send.statements.files import StatementDefaults, from_csv, from_json
 
-    defaults = Defaults(month=month, currency=currency, locale=locale)
+    defaults = StatementDefaults(month=month, currency=currency, locale=locale)
     content = read_file(statements)
     read = from_json if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"} else from_csv
     entries = read(content, defaults).entries
-    named = key or "\n".join((campaign or "", month, template))
     with opened(config, store, new=True) as app:
-        order = app.mailroom.desk.order_of(
-            "finance",
-            entries,
-            month,
-            template,
-            campaign,
-            identity(named, "finance", "command", "command"),
-            "command",
-            resumed=True,
+        mailing = app.sending.service.statement_command(
+            "finance", entries, month, template, campaign, key, retry_unknown=retry_unknown
         )
-        order = replace(order, retry_unknown=retry_unknown)
-        carry_out(app, order, dry_run=dry_run, results=results, as_json=as_json)
+        carry_out(app, mailing, dry_run=dry_run, results=results, as_json=as_json)
 
 
 def read_file(path: str) -> bytes:
@@ -225,7 +203,7 @@ class Tally:
         self.had_before = 0
         self.changed = 0
 
-    def told(self, result: Result, past: Past) -> None:
+    def told(self, result: Result, past: PriorSend) -> None:
         """Count one recipient."""
         with self._lock:
             self.states["sent before" if past.had_before else result.state.value] += 1
@@ -239,24 +217,25 @@ class Tally:
             return ", ".join(f"{n:,} {state}" for state, n in self.states.items())
 
 
-def carry_out(app: App, order: Order, *, dry_run: bool, results: str | None, as_json: bool) -> None:
+def carry_out(
+    app: App, mailing: Mailing, *, dry_run: bool, results: str | None, as_json: bool
+) -> None:
     """Send an order, or rehearse it; show what became of it. Ends with 1 where anybody got nothing
     that might have, where everybody is invalid, and where a rehearsal finds what would hold mail up.
     """
-    sender = app.mailroom.sender(order.stream)
+    service = app.sending.service
     if results is not None and not Path(results).parent.is_dir():
         raise SettingsError(f"There is no folder for the result file {results}.")
-    if order.retry_unknown:
-        warn_of_second_messages(app, order)
+    if mailing.retry_unknown:
+        warn_of_second_messages(app, mailing)
     tally = Tally()
     obstacles: list[str] = []
     if dry_run:
-        found = sender.rehearse(
-            order, app.mailroom.blocked, lambda _, result, past: tally.told(result, past)
+        found, obstacles = service.dry_run(
+            mailing, lambda _, result, past: tally.told(result, past)
         )
-        obstacles = sender.obstacles(order.stream, tally.states["intended"])
     else:
-        found = _sent(app, order, tally, as_json=as_json)
+        found = _sent(app, mailing, tally, as_json=as_json)
     if results is not None:
         write_results(Path(results), found)
     warnings = [*obstacles, *_changed(tally)]
@@ -277,11 +256,11 @@ def _changed(tally: Tally) -> list[str]:
     return [sentence] if tally.changed else []
 
 
-def warn_of_second_messages(app: App, order: Order) -> None:
+def warn_of_second_messages(app: App, mailing: Mailing) -> None:
     """Say what trying the unknown again may do, and to how many."""
     from sesight.domain.sending import OPEN
 
-    progress = app.log.progress(order.id)
+    progress = app.log.progress(mailing.id)
     if unknown := sum(progress.get(state, 0) for state in OPEN):
         print(
             f"Warning: up to {unknown:,} of the recipients are unknown: SES may have taken their "
@@ -290,19 +269,19 @@ def warn_of_second_messages(app: App, order: Order) -> None:
         )
 
 
-def _sent(app: App, order: Order, tally: Tally, *, as_json: bool) -> list[Result]:
+def _sent(app: App, mailing: Mailing, tally: Tally, *, as_json: bool) -> list[Result]:
     """Send, with a progress bar; Ctrl-C lets what is under way be told to the log, and ends."""
     from sesight.cli import output as screen
 
-    total = len(order.drafts)
+    total = len(mailing.drafts)
     with screen.bar("Sending", total, shown=not as_json) as bar:
 
-        def told(_: int, result: Result, past: Past) -> None:
+        def told(_: int, result: Result, past: PriorSend) -> None:
             tally.told(result, past)
             bar.at(tally.states.total(), total, tally.words)
 
         try:
-            return app.mailroom.sender(order.stream).send(order, told)
+            return app.sending.service.send(mailing, told)
         except KeyboardInterrupt:
             print(
                 f"Stopped: {tally.words or 'nobody tried'} of {total:,}. The same command goes on with "

@@ -25,7 +25,7 @@ def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
     from sesight.domain.text import iso
 
     with opened(config, store) as app:
-        pauses, guard = app.log.pauses(), app.mailroom.guard
+        pauses, guard = app.log.pauses(), app.sending.guard
         found: list[dict[str, Any]] = [
             {
                 "stream": name,
@@ -82,8 +82,8 @@ def resume(
 
     with opened(config, store) as app:
         streams_of(app, name)
-        before = app.mailroom.guard.resume(name)
-        watched = name in app.mailroom.guard.streams
+        before = app.sending.guard.resume(name)
+        watched = name in app.sending.guard.streams
     said = (
         f"The stream {name} was not paused."
         if before is None

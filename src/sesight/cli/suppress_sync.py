@@ -9,7 +9,7 @@ import typer
 from sesight.cli.options import Config, Json, StoreUrl
 
 if TYPE_CHECKING:
-    from sesight.send.account_suppression_list import Row, Synced
+    from sesight.send.account_suppression_list import SyncDifference, SyncResult
 
 SHOWN = 20
 """Differences that are shown to people; `--json` has all."""
@@ -45,7 +45,7 @@ def sync(
     from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened
 
-    rows: list[Row] = []
+    rows: list[SyncDifference] = []
     stopped = "Stopped. What was done is kept; the same command goes on."
     with (
         opened(config, store, new=True) as app,
@@ -53,17 +53,17 @@ def sync(
         screen.bar("Comparing", shown=not as_json) as bar,
     ):
 
-        def told(row: Row) -> None:
+        def told(row: SyncDifference) -> None:
             rows.append(row)
             bar.at(len(rows), told=f"{len(rows):,} differences")
 
-        done = app.mailroom.sync(told, apply=apply, region=region)
+        done = app.sending.sync(told, apply=apply, region=region)
     _show(done, rows, applied=apply, as_json=as_json)
     if "refused" in done.differences:
         raise typer.Exit(1)
 
 
-def _show(done: Synced, rows: list[Row], *, applied: bool, as_json: bool) -> None:
+def _show(done: SyncResult, rows: list[SyncDifference], *, applied: bool, as_json: bool) -> None:
     import msgspec
 
     from sesight.cli import output as screen

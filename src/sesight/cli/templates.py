@@ -14,7 +14,7 @@ from sesight.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from sesight.domain.template import Finding
-    from sesight.send.templates.folder import Templates
+    from sesight.send.templates.folder import TemplateFolder
 
 templates = typer.Typer(
     help="Check and look at templates, and push them to SES.", no_args_is_help=True
@@ -26,14 +26,14 @@ Names = Annotated[
 ]
 
 
-def _found(config: str | None) -> Templates:
+def _found(config: str | None) -> TemplateFolder:
     from sesight.app import templates_of
     from sesight.cli.session import settings_of
 
     return templates_of(settings_of(config, None))
 
 
-def _named(found: Templates, names: list[str] | None) -> list[str]:
+def _named(found: TemplateFolder, names: list[str] | None) -> list[str]:
     """Return the names that are asked for, all if none is. Raises SettingsError if there is none."""
     wanted = names or found.names()
     if not wanted:

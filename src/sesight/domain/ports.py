@@ -17,14 +17,9 @@ from sesight.domain.rollup import RollupKey, Rollups
 from sesight.domain.sending import (
     Batch,
     Intent,
-    Job,
-    JobResult,
     Pause,
-    Result,
     Resumption,
     State,
-    StatementMail,
-    TemplateMail,
 )
 from sesight.domain.suppression.item import Suppression
 
@@ -549,44 +544,4 @@ class SendLog(Protocol):
 
     def resumption(self, stream: str) -> Resumption | None:
         """Return how somebody last let the stream send again."""
-        ...
-
-
-class Desk(Protocol):
-    """Has mail sent. Raises InvalidRequest, NotFound, Conflict, SettingsError, SendingStopped and
-    StoreUnavailable when nothing was sent. `owner` is who gave the key.
-    """
-
-    def mail(
-        self, stream: str, asked: TemplateMail, key: str | None, owner: str = ""
-    ) -> list[Result]:
-        """Send a request; return its recipients' results in its order. The same request under the
-        same key is not sent again: it gets the first answer.
-        """
-        ...
-
-    def statements(
-        self, stream: str, asked: StatementMail, key: str | None, owner: str = ""
-    ) -> list[Result]:
-        """Send a request of statements; as `mail`."""
-        ...
-
-    def statement_job(self, stream: str, asked: StatementMail, key: str, owner: str = "") -> Job:
-        """Begin to send many statements; as `mail_job`."""
-        ...
-
-    def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:
-        """Begin to send a larger order, or go on with it, and return at once."""
-        ...
-
-    def job(self, stream: str, id_: str) -> Job:
-        """Return how far a job is. Raises NotFound."""
-        ...
-
-    def job_results(
-        self, stream: str, id_: str, limit: int, after: int
-    ) -> tuple[list[JobResult], int | None]:
-        """Return results of a job in the order of its request, those after so many, and after how many
-        to continue, None at the end.
-        """
         ...

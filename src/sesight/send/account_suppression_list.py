@@ -56,7 +56,7 @@ HELD = 500
 """Of our addresses so many are looked up in the other streams at once."""
 
 
-class Entry(NamedTuple):
+class SuppressedDestination(NamedTuple):
     """An address on SES's list: as we know it, as SES spells it, BOUNCE or COMPLAINT, and since when
     (ms). `address` None: it is none that we could send to.
     """
@@ -82,7 +82,7 @@ class Entry(NamedTuple):
         )
 
 
-class AccountList:
+class AccountSuppressionList:
     """SES's list over a client of SES v2. Safe to use from any thread."""
 
     def __init__(self, client: Any, pause: Callable[[float], object]) -> None:
@@ -104,7 +104,7 @@ class AccountList:
             raise _unknown(error) from None
         return Reason.ACCOUNT_LIST
 
-    def entries(self, turn: Callable[[], object]) -> Iterator[list[Entry]]:
+    def entries(self, turn: Callable[[], object]) -> Iterator[list[SuppressedDestination]]:
         """Yield the list page by page; `turn` waits for leave to make a call. Raises AccountUnknown."""
         token: dict[str, str] = {}
         while True:
@@ -158,11 +158,11 @@ class AccountList:
             attempt += 1
 
 
-def _entry(told: dict[str, Any]) -> Entry:
+def _entry(told: dict[str, Any]) -> SuppressedDestination:
     spelling = told["EmailAddress"]
     address, _, mailable = mailbox_of(spelling)
     at = int(told["LastUpdateTime"].timestamp() * 1_000)
-    return Entry(address if mailable else None, spelling, told["Reason"], at)
+    return SuppressedDestination(address if mailable else None, spelling, told["Reason"], at)
 
 
 def _code(error: ClientError) -> str:
@@ -186,7 +186,7 @@ def _unknown(error: Exception) -> AccountUnknown:
 # Bringing both together
 
 
-class Difference(StrEnum):
+class SyncAction(StrEnum):
     """What a sync does about an address that is not on both lists alike."""
 
     TAKEN = "taken"
@@ -201,25 +201,25 @@ class Difference(StrEnum):
     """SES did not take it."""
 
 
-class Row(Struct, frozen=True):
+class SyncDifference(Struct, frozen=True):
     """One difference: the address, as SES spells it if it does, BOUNCE or COMPLAINT, and SES's code
     if it refused.
     """
 
     address: str
-    difference: Difference
+    difference: SyncAction
     reason: str
     code: str | None = None
 
 
-class Synced(Struct, frozen=True):
+class SyncResult(Struct, frozen=True):
     """How a sync went: entries SES lists, and how many differences there were of each kind."""
 
     listed: int
-    differences: dict[Difference, int]
+    differences: dict[SyncAction, int]
 
 
-class Ours(Struct, frozen=True, kw_only=True):
+class LocalSuppressions(Struct, frozen=True, kw_only=True):
     """Our side of a sync.
 
     `held` returns the items of addresses in a stream, `counted` yields those of a stream that count as
@@ -236,24 +236,24 @@ class Ours(Struct, frozen=True, kw_only=True):
 
 
 def sync(
-    theirs: AccountList,
-    ours: Ours,
+    theirs: AccountSuppressionList,
+    ours: LocalSuppressions,
     *,
     apply: bool,
     now: int,
     turn: Callable[[], object],
-    told: Callable[[Row], object],
-) -> Synced:
+    told: Callable[[SyncDifference], object],
+) -> SyncResult:
     """Add to each list what the other has; nothing is taken off either.
 
     Without `apply` nothing is written, `told` hears of the same rows. `turn` waits for leave to make
     the next call. Cut off, it may simply be made again. Raises AccountUnknown, StoreUnavailable.
     """
-    counts: Counter[Difference] = Counter()
+    counts: Counter[SyncAction] = Counter()
     known: set[str] = set()
     listed = 0
 
-    def tell(row: Row) -> None:
+    def tell(row: SyncDifference) -> None:
         counts[row.difference] += 1
         told(row)
 
@@ -276,23 +276,32 @@ def sync(
         if apply:
             turn()
             code = theirs.put(address, reason)
-        tell(Row(address, Difference.PUT if code is None else Difference.REFUSED, reason, code))
-    return Synced(listed, dict(counts))
+        tell(
+            SyncDifference(
+                address, SyncAction.PUT if code is None else SyncAction.REFUSED, reason, code
+            )
+        )
+    return SyncResult(listed, dict(counts))
 
 
 def _take(
-    page: list[Entry], ours: Ours, now: int, tell: Callable[[Row], None], *, apply: bool
+    page: list[SuppressedDestination],
+    ours: LocalSuppressions,
+    now: int,
+    tell: Callable[[SyncDifference], None],
+    *,
+    apply: bool,
 ) -> None:
     """Take over what a page of SES's list has that does not block here for good in every stream."""
     addresses = [
         each.address for each in page if each.address is not None and not ours.is_test(each.address)
     ]
     held = {stream: ours.held(stream, addresses) for stream in ours.streams}
-    wanted: list[Entry] = []
-    rows: list[Row] = []
+    wanted: list[SuppressedDestination] = []
+    rows: list[SyncDifference] = []
     for entry in page:
         if entry.address is None:
-            rows.append(Row(entry.spelling, Difference.UNREADABLE, entry.reason))
+            rows.append(SyncDifference(entry.spelling, SyncAction.UNREADABLE, entry.reason))
         elif not ours.is_test(entry.address):
             found = [held[stream].get(entry.address) for stream in ours.streams]
             free = [item for item in found if not _for_good(item, now, ours.policy)]
@@ -300,9 +309,9 @@ def _take(
                 item is None or not is_lifted(entry.addition.cause, item.removals) for item in free
             ):
                 wanted.append(entry)
-                rows.append(Row(entry.spelling, Difference.TAKEN, entry.reason))
+                rows.append(SyncDifference(entry.spelling, SyncAction.TAKEN, entry.reason))
             elif free:
-                rows.append(Row(entry.spelling, Difference.LIFTED, entry.reason))
+                rows.append(SyncDifference(entry.spelling, SyncAction.LIFTED, entry.reason))
     if apply and wanted:
         ours.take([entry.addition for entry in wanted])
     for row in rows:
@@ -314,7 +323,7 @@ def _for_good(item: Suppression | None, now: int, policy: SuppressionPolicy) -> 
     return found is not None and found.until is None
 
 
-def _missing(ours: Ours, known: Collection[str]) -> Iterator[tuple[Suppression, str]]:
+def _missing(ours: LocalSuppressions, known: Collection[str]) -> Iterator[tuple[Suppression, str]]:
     """Yield what every stream suppresses for good and SES does not list, with the reason SES is told."""
     first, *others = ours.streams
     wanted = (

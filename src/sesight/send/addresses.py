@@ -48,7 +48,7 @@ class Address(Struct, frozen=True):
         return header_address(self.mailbox, self.name)
 
 
-def normalised(text: str) -> Address:
+def parse_address(text: str) -> Address:
     """Read an address, with or without a name before it: `jo@example.com`, `Jo <jo@example.com>`.
 
     Raises Unsendable with a code: empty, control-characters, too-long, several, non-ascii-local,

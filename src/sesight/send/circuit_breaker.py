@@ -23,7 +23,7 @@ _LOOK = 0.25
 """How often (seconds) one who waits looks whether to stop."""
 
 
-class Ticket(NamedTuple):
+class Permit(NamedTuple):
     """Leave to make one call: in which round, and whether no other is made beside it."""
 
     round: int
@@ -54,7 +54,7 @@ class CircuitBreaker:
         """Return whether the last call failed."""
         return self._kind == OUTAGE
 
-    def enter(self, until: float | None, stop: threading.Event) -> Ticket | None:
+    def enter(self, until: float | None, stop: threading.Event) -> Permit | None:
         """Wait for leave to make a call; return None if it does not come by `until` or before `stop` is
         set, and at once while nothing is called.
         """
@@ -64,19 +64,19 @@ class CircuitBreaker:
                 wait = max(self._not_before - now, 0.0)
                 if wait == 0 and not (self._alone and self._occupied):
                     self._occupied = self._alone
-                    return Ticket(self._round, self._alone)
+                    return Permit(self._round, self._alone)
                 is_open = self._kind == OUTAGE and self._in_a_row >= IN_A_ROW
                 if (is_open and wait) or (until is not None and now + wait >= until):
                     return None
                 self._condition.wait(min(wait, _LOOK) or _LOOK)
         return None
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Permit) -> None:
         """Say that a call was not made, or that its answer tells nothing of the next one."""
         with self._condition:
             self._left(ticket)
 
-    def accepted(self, ticket: Ticket) -> None:
+    def accepted(self, ticket: Permit) -> None:
         """Say that SES accepted the message. It tells nothing if another call failed since this began."""
         with self._condition:
             if ticket.round == self._round:
@@ -84,7 +84,7 @@ class CircuitBreaker:
                 self._alone = False
             self._left(ticket)
 
-    def failed(self, ticket: Ticket, kind: str) -> bool:
+    def failed(self, ticket: Permit, kind: str) -> bool:
         """Say that a call failed (`OUTAGE`) or was refused; return whether that is enough to stop.
 
         Calls that were under way together count once: what ends them is one fault.
@@ -105,7 +105,7 @@ class CircuitBreaker:
             self._left(ticket)
             return enough
 
-    def _left(self, ticket: Ticket) -> None:
+    def _left(self, ticket: Permit) -> None:
         if ticket.alone:
             self._occupied = False
         self._condition.notify_all()

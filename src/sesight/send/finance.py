@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from sesight.send.message import Outbound, Unsendable
-from sesight.send.message_defaults import Stationery
-from sesight.send.outreach import Seal, Template, content_mark, faulty, recipient
+from sesight.send.message import OutgoingMessage, Unsendable
+from sesight.send.message_defaults import MessageDefaults
+from sesight.send.outreach import KeyedHash, MessageTemplate, content_mark, faulty, recipient
 from sesight.send.sender import Draft
-from sesight.send.statements.files import Refused
+from sesight.send.statements.files import RefusedStatement
 from sesight.send.statements.model import Statement
-from sesight.send.statements.pdf import Paper
+from sesight.send.statements.pdf import StatementRenderer
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 STATEMENT_TAG = "statement_id"
@@ -25,7 +25,7 @@ Attempts = Callable[[str, str, str], int]
 """Returns how many messages an address (the first argument) got of a month's statement, by its tag."""
 
 
-class Ledger(Struct, frozen=True, kw_only=True):
+class StatementBatch(Struct, frozen=True, kw_only=True):
     """What all statements of an order share: the campaign, the month, how they are written, put on paper
     and sent, how many attempts there were, and a hash under a key of ours.
     """
@@ -33,28 +33,30 @@ class Ledger(Struct, frozen=True, kw_only=True):
     campaign: str
     name: str | None
     month: str
-    template: Template
-    paper: Paper
-    stationery: Stationery
+    template: MessageTemplate
+    renderer: StatementRenderer
+    message_defaults: MessageDefaults
     attempts: Attempts
-    seal: Seal
+    keyed_hash: KeyedHash
 
 
-def drafts(entries: Sequence[Statement | Refused], ledger: Ledger) -> list[Draft]:
+def drafts(entries: Sequence[Statement | RefusedStatement], batch: StatementBatch) -> list[Draft]:
     """Return a draft for each statement, in their order; one that is refused has its reason.
 
     Raises InvalidRequest for a campaign or a month that no tag can hold.
     """
-    _ = _tags(ledger, "0", "0", 1)  # what is wrong for one is so for all
+    _ = _tags(batch, "0", "0", 1)  # what is wrong for one is so for all
     seen: set[str] = set()
-    return [_draft(n, each, ledger, seen) for n, each in enumerate(entries)]
+    return [_draft(n, each, batch, seen) for n, each in enumerate(entries)]
 
 
-def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -> Draft:
+def _draft(
+    n: int, entry: Statement | RefusedStatement, batch: StatementBatch, seen: set[str]
+) -> Draft:
     try:
-        if isinstance(entry, Refused):
+        if isinstance(entry, RefusedStatement):
             raise Unsendable(entry.code, entry.sentence)
-        if entry.month != ledger.month:
+        if entry.month != batch.month:
             raise Unsendable("month", "The statement is of another month than what is sent.")
         if entry.id in seen:
             raise Unsendable("duplicate", "A statement of this id comes before it.")
@@ -64,22 +66,22 @@ def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -
     except Unsendable as error:
         return faulty(entry.recipient, n, error)
 
-    def compose(send_id: str) -> Outbound:
+    def compose(send_id: str) -> OutgoingMessage:
         tag = format_campaign_tag(entry.id)
-        attempt = 1 + ledger.attempts(to.address, entry.month, tag)
-        campaign = format_campaign_tag(ledger.campaign)
-        url = ledger.stationery.url(to.address, campaign, send_id)
-        name = ledger.name or ledger.campaign
-        language = ledger.template.language
-        told = {**entry.context(language), **ledger.stationery.given(to, url, name)}
-        return ledger.stationery.outbound(
+        attempt = 1 + batch.attempts(to.address, entry.month, tag)
+        campaign = format_campaign_tag(batch.campaign)
+        url = batch.message_defaults.url(to.address, campaign, send_id)
+        name = batch.name or batch.campaign
+        language = batch.template.language
+        values = {**entry.context(language), **batch.message_defaults.context(to, url, name)}
+        return batch.message_defaults.message(
             to,
-            ledger.template.body(told),
-            _tags(ledger, send_id, tag, attempt),
+            batch.template.body(values),
+            _tags(batch, send_id, tag, attempt),
             name,
-            template=ledger.template.name,
+            template=batch.template.name,
             url=url,
-            attachments=ledger.paper.attachments(entry, language),
+            attachments=batch.renderer.attachments(entry, language),
         )
 
     return Draft(
@@ -89,19 +91,19 @@ def _draft(n: int, entry: Statement | Refused, ledger: Ledger, seen: set[str]) -
         spelling=to.spelling,
         compose=compose,
         content=lambda: content_mark(
-            ledger.seal, ledger.template, {**entry.context(), "name": to.name}
+            batch.keyed_hash, batch.template, {**entry.context(), "name": to.name}
         ),
     )
 
 
-def _tags(ledger: Ledger, send_id: str, statement: str, attempt: int) -> dict[str, str]:
+def _tags(batch: StatementBatch, send_id: str, statement: str, attempt: int) -> dict[str, str]:
     tags = campaign_tags(
-        stream=ledger.stationery.stream.id,
-        campaign=ledger.campaign,
+        stream=batch.message_defaults.stream.id,
+        campaign=batch.campaign,
         send_id=send_id,
-        name=ledger.name,
+        name=batch.name,
         kind="statement",
-        month=ledger.month,
+        month=batch.month,
         attempt=attempt,
     )
     return {**tags, STATEMENT_TAG: statement}

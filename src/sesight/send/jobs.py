@@ -19,7 +19,7 @@ from sesight.send.sender import batch_of, check_same, result_of
 
 if TYPE_CHECKING:
     from sesight.domain.ports import Clock, SendLog
-    from sesight.send.sender import Order, Sender
+    from sesight.send.sender import Mailing, Sender
 
 JOB = "job"
 """The kind of a job's batch."""
@@ -62,17 +62,17 @@ class Jobs:
         self._running: dict[str, _Running] = {}
         self._closed = False
 
-    def start(self, order: Order, sender: Sender) -> Job:
+    def start(self, mailing: Mailing, sender: Sender) -> Job:
         """Work through an order in a thread; return how far it is. One under way just goes on.
 
         Raises Conflict for another order under the same id, SendingStopped when as many run as may.
         """
         with self._lock:
-            known = self._log.batch(order.id)
+            known = self._log.batch(mailing.id)
             if known is not None:
-                check_same(known, order)
+                check_same(known, mailing)
             live = {id_ for id_, each in self._running.items() if _alive(each)}
-            if order.id not in live and (known is None or self._has_rest(known)):
+            if mailing.id not in live and (known is None or self._has_rest(known)):
                 if self._closed or len(live) >= AT_ONCE:
                     raise TooManyJobs(
                         f"{AT_ONCE} jobs are running already: send this one when one has finished."
@@ -80,17 +80,17 @@ class Jobs:
                 if known is None:
                     # recorded before the answer: no other order gets in under its id
                     now = self._clock()
-                    check_same(self._log.begin(batch_of(order, now, "", now)), order)
+                    check_same(self._log.begin(batch_of(mailing, now, "", now)), mailing)
                 running = _Running()
                 running.thread = threading.Thread(
-                    target=self._run, args=(order, sender, running), name="job", daemon=True
+                    target=self._run, args=(mailing, sender, running), name="job", daemon=True
                 )
                 ended = [id_ for id_ in self._running if id_ not in live]
                 for id_ in ended[: max(len(ended) - REMEMBERED, 0)]:
                     del self._running[id_]
-                self._running[order.id] = running
+                self._running[mailing.id] = running
                 running.thread.start()
-        return self.job(order.stream, order.id)
+        return self.job(mailing.stream, mailing.id)
 
     def job(self, stream: str, id_: str) -> Job:
         """Return how far a job of a stream is. Raises NotFound."""
@@ -141,9 +141,9 @@ class Jobs:
             if each.thread is not None:
                 each.thread.join(WAIT)
 
-    def _run(self, order: Order, sender: Sender, running: _Running) -> None:
+    def _run(self, mailing: Mailing, sender: Sender, running: _Running) -> None:
         try:
-            sender.send(order, stop=running.stop)
+            sender.send(mailing, stop=running.stop)
         except SesightError as error:
             running.detail = str(error)
 

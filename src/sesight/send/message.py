@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from sesight.domain.template import Rendered
+
 TAGS = 20
 """Tags of a message at most: SES publishes no number of its own."""
 
@@ -34,22 +36,14 @@ class Attachment(Struct, frozen=True):
     content: bytes
 
 
-class Body(Struct, frozen=True):
-    """A message rendered here."""
-
-    subject: str
-    html: str | None
-    text: str
-
-
-class Pushed(Struct, frozen=True):
+class TemplatedContent(Struct, frozen=True):
     """A message that SES renders: the name of its template there, and the data."""
 
     template: str
     data: Mapping[str, Any]
 
 
-class Outbound(Struct, frozen=True, kw_only=True):
+class OutgoingMessage(Struct, frozen=True, kw_only=True):
     """One message to one recipient. `sender` and `to` may show a name (RFC 5322, ASCII); `headers`
     are further ones; `contact_list` and `topic` let SES make the unsubscribe links;
     `campaign_name` is the campaign's as its owner wrote it, which no tag may hold; `template` is what
@@ -60,7 +54,7 @@ class Outbound(Struct, frozen=True, kw_only=True):
     sender: str
     configuration_set: str
     tags: Mapping[str, str]
-    content: Body | Pushed
+    content: Rendered | TemplatedContent
     reply_to: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
@@ -80,7 +74,7 @@ class Unsendable(ValueError):
         self.code = code
 
 
-def request(message: Outbound) -> dict[str, Any]:
+def request(message: OutgoingMessage) -> dict[str, Any]:
     """Return the parameters of SES v2's SendEmail.
 
     Raises Unsendable for what SES would refuse of tags, headers and sizes (its API reference of
@@ -107,7 +101,7 @@ def request(message: Outbound) -> dict[str, Any]:
     return asked
 
 
-def _content(message: Outbound) -> dict[str, Any]:
+def _content(message: OutgoingMessage) -> dict[str, Any]:
     shared: dict[str, Any] = {}
     if message.headers:
         shared["Headers"] = [
@@ -126,7 +120,7 @@ def _content(message: Outbound) -> dict[str, Any]:
         ]
     size = sum(4 * len(each.content) // 3 for each in message.attachments)
     content = message.content
-    if isinstance(content, Pushed):
+    if isinstance(content, TemplatedContent):
         data = msgspec.json.encode(content.data).decode()
         if len(data) > DATA_LIMIT:
             raise Unsendable("too-large", f"The template's data is over {DATA_LIMIT:,} characters.")

@@ -1,4 +1,4 @@
-"""Stationery: what all messages of an order share, and what every message must have on it."""
+"""Message defaults: what all messages of a stream share, and what every message must carry."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import Stream
-from sesight.send.addresses import Address, normalised
-from sesight.send.message import Attachment, Body, Outbound, Pushed, Unsendable
+from sesight.domain.template import Rendered
+from sesight.send.addresses import Address, parse_address
+from sesight.send.message import Attachment, OutgoingMessage, TemplatedContent, Unsendable
 from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import headers
 
@@ -19,16 +20,16 @@ SES_LINK = "{{amazonSESUnsubscribeUrl}}"
 """What SES replaces by its own unsubscribe link where a contact list is named (SES guide on
 subscription management)."""
 
-Link = Callable[[str, str, str, str], str]
+MakeLink = Callable[[str, str, str, str], str]
 """Makes the unsubscribe link of a stream, an address, a campaign and a send id."""
 
 
-class Stationery(Struct, frozen=True, kw_only=True):
+class MessageDefaults(Struct, frozen=True, kw_only=True):
     """The stream, what it sends with, and what makes unsubscribe links (None: there are no keys)."""
 
     stream: Stream
     secrets: SesSecrets
-    link: Link | None
+    link: MakeLink | None
 
     def __post_init__(self) -> None:
         """Raise SettingsError for what no message of the stream may lack."""
@@ -72,7 +73,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
             return SES_LINK
         return None if self.link is None else self.link(self.stream.id, address, campaign, send_id)
 
-    def given(self, to: Address, url: str | None, campaign: str) -> dict[str, str]:
+    def context(self, to: Address, url: str | None, campaign: str) -> dict[str, str]:
         """Return what every template is told: of the recipient, how to leave, who sends. Who has no name
         has no empty one either: "Hello ," would go out.
         """
@@ -84,10 +85,10 @@ class Stationery(Struct, frozen=True, kw_only=True):
             "campaign": campaign,
         }
 
-    def outbound(
+    def message(
         self,
         to: Address,
-        content: Body | Pushed,
+        content: Rendered | TemplatedContent,
         tags: Mapping[str, str],
         campaign: str,
         *,
@@ -95,7 +96,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
         url: str | None,
         attachments: tuple[Attachment, ...] = (),
         tracked: bool = True,
-    ) -> Outbound:
+    ) -> OutgoingMessage:
         """Return a message with everything on it that each must have. `campaign` is
         its name as its owner wrote it, `template` the template's name, `url` what `url` gave.
 
@@ -103,7 +104,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
         """
         secrets = self.secrets
         by_ses = url == SES_LINK
-        return Outbound(
+        return OutgoingMessage(
             to=to.header,
             sender=_sender(secrets.from_address, secrets.from_name).header,
             configuration_set=self.stream.configuration_set,
@@ -131,7 +132,7 @@ class Stationery(Struct, frozen=True, kw_only=True):
 @lru_cache(64)
 def _sender(text: str, name: str | None) -> Address:
     """Read an address of ours; `name` wins over one before it. Raises Unsendable."""
-    found = normalised(text)
+    found = parse_address(text)
     if name:
         found = replace(found, name=name)
         _ = found.header

@@ -9,17 +9,18 @@ from typing import Any, Protocol
 import msgspec
 
 from sesight.domain.sending import Addressee, Campaign
-from sesight.send.addresses import Address, normalised
-from sesight.send.message import Body, Outbound, Pushed, Unsendable
-from sesight.send.message_defaults import Stationery
+from sesight.domain.template import Rendered
+from sesight.send.addresses import Address, parse_address
+from sesight.send.message import OutgoingMessage, TemplatedContent, Unsendable
+from sesight.send.message_defaults import MessageDefaults
 from sesight.send.sender import Draft
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
-Seal = Callable[[bytes], str]
+KeyedHash = Callable[[bytes], str]
 """A hash, in hex digits, under a key of ours."""
 
 
-class Template(Protocol):
+class MessageTemplate(Protocol):
     """A template that was checked for its stream."""
 
     name: str
@@ -30,7 +31,7 @@ class Template(Protocol):
         """Return a hash of all that messages are made of but what is told."""
         ...
 
-    def body(self, context: Mapping[str, Any]) -> Body | Pushed:
+    def body(self, context: Mapping[str, Any]) -> Rendered | TemplatedContent:
         """Return what the template makes of a context. Raises Unsendable for what that lacks."""
         ...
 
@@ -38,10 +39,10 @@ class Template(Protocol):
 def drafts(
     people: Iterable[Addressee],
     campaign: Campaign,
-    template: Template,
-    stationery: Stationery,
+    template: MessageTemplate,
+    message_defaults: MessageDefaults,
     context: Mapping[str, Any],
-    seal: Seal,
+    keyed_hash: KeyedHash,
 ) -> list[Draft]:
     """Return a draft for each person, in their order. `context` is what all are told alike; `seal` is a
     hash under a key of ours.
@@ -50,10 +51,10 @@ def drafts(
     `postal_address` and `campaign` are given to every template.
     Raises InvalidRequest for a campaign that no tag can hold.
     """
-    _ = _tags(campaign, stationery, "0")  # a campaign that is wrong is so for everybody
+    _ = _tags(campaign, message_defaults, "0")  # a campaign that is wrong is so for everybody
     seen: dict[str, int] = {}
     return [
-        _draft(n, person, campaign, template, stationery, context, seal, seen)
+        _draft(n, person, campaign, template, message_defaults, context, keyed_hash, seen)
         for n, person in enumerate(people)
     ]
 
@@ -62,10 +63,10 @@ def _draft(
     n: int,
     person: Addressee,
     campaign: Campaign,
-    template: Template,
-    stationery: Stationery,
+    template: MessageTemplate,
+    message_defaults: MessageDefaults,
     context: Mapping[str, Any],
-    seal: Seal,
+    keyed_hash: KeyedHash,
     seen: dict[str, int],
 ) -> Draft:
     try:
@@ -73,13 +74,13 @@ def _draft(
     except Unsendable as error:
         return faulty(person.email, n, error)
 
-    def compose(send_id: str) -> Outbound:
-        url = stationery.url(to.address, format_campaign_tag(campaign.id), send_id)
+    def compose(send_id: str) -> OutgoingMessage:
+        url = message_defaults.url(to.address, format_campaign_tag(campaign.id), send_id)
         name = campaign.name or campaign.id
-        told = {**context, **person.context, **stationery.given(to, url, name)}
-        tags = _tags(campaign, stationery, send_id)
-        content = template.body(told)
-        return stationery.outbound(
+        values = {**context, **person.context, **message_defaults.context(to, url, name)}
+        tags = _tags(campaign, message_defaults, send_id)
+        content = template.body(values)
+        return message_defaults.message(
             to, content, tags, name, template=template.name, url=url, tracked=person.tracked
         )
 
@@ -90,22 +91,26 @@ def _draft(
         spelling=to.spelling,
         compose=compose,
         content=lambda: content_mark(
-            seal, template, {**context, **person.context, "name": to.name or context.get("name")}
+            keyed_hash,
+            template,
+            {**context, **person.context, "name": to.name or context.get("name")},
         ),
     )
 
 
-def content_mark(seal: Seal, template: Template, told: Mapping[str, Any]) -> str:
+def content_mark(
+    keyed_hash: KeyedHash, template: MessageTemplate, values: Mapping[str, Any]
+) -> str:
     """Return what tells whether a message would be made of the same template and values again; nobody
     can find the values by it.
     """
-    made_of = (template.name, template.version, told)
-    return seal(msgspec.json.encode(made_of, order="deterministic"))[:32]
+    made_of = (template.name, template.version, values)
+    return keyed_hash(msgspec.json.encode(made_of, order="deterministic"))[:32]
 
 
-def _tags(campaign: Campaign, stationery: Stationery, send_id: str) -> dict[str, str]:
+def _tags(campaign: Campaign, message_defaults: MessageDefaults, send_id: str) -> dict[str, str]:
     return campaign_tags(
-        stream=stationery.stream.id,
+        stream=message_defaults.stream.id,
         campaign=campaign.id,
         send_id=send_id,
         name=campaign.name,
@@ -117,7 +122,7 @@ def _tags(campaign: Campaign, stationery: Stationery, send_id: str) -> dict[str,
 
 def recipient(email: str, name: str | None, n: int, seen: dict[str, int]) -> Address:
     """Read a recipient's address; `seen` are those before it, by place. Raises Unsendable."""
-    to = normalised(email)
+    to = parse_address(email)
     if name and name.strip():
         to = Address(to.address, name, to.spelling)
         _ = to.header

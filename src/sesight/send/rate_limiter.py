@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from sesight.send.ses import Account, AccountUnknown
+from sesight.send.ses import AccountUnknown, SesAccount
 
 REFRESH = 60.0
 """Seconds after which the account is asked again."""
@@ -20,12 +20,12 @@ RECOVERY = 10.0
 """Seconds without throttling after which the rate goes up by a tenth of the account's."""
 
 
-class Pace:
+class RateLimiter:
     """A token bucket over what the account may send. Safe to use from any thread."""
 
     def __init__(
         self,
-        ask: Callable[[], Account],
+        ask: Callable[[], SesAccount],
         most: float | None,
         clock: Callable[[], float],
     ) -> None:
@@ -36,7 +36,7 @@ class Pace:
         self._most = most
         self._clock = clock
         self._condition = threading.Condition()
-        self._account: Account | None = None
+        self._account: SesAccount | None = None
         self._asked_at = 0.0
         self._asking = threading.Lock()
         self._share = 1.0
@@ -45,7 +45,7 @@ class Pace:
         self._filled_at = clock()
         self._spent = 0
 
-    def account(self) -> Account:
+    def account(self) -> SesAccount:
         """Return what the account may do, asked again every `REFRESH` seconds.
 
         Raises AccountUnknown if it was never told; else what was told last holds.

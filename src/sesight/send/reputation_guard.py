@@ -22,7 +22,7 @@ _COMPLAINTS = ("reached", "complained")
 _HOURS = DAY // HOUR
 
 
-class Guard:
+class ReputationGuard:
     """Watches the bounce and complaint rates of streams. Safe to use from any thread."""
 
     def __init__(

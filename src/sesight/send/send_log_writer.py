@@ -23,14 +23,14 @@ Accept = Callable[[Sequence[Event]], None]
 """Folds events of our own into the records: durable when it returns."""
 
 
-class Settled(Struct, frozen=True):
+class SettledIntent(Struct, frozen=True):
     """What became of an intent, and the Accepted event where SES took the message."""
 
     intent: Intent
     accepted: Event | None = None
 
 
-class Outbox:
+class SendLogWriter:
     """Writes what workers hand it in groups, from one thread of its own. Close it when done."""
 
     def __init__(self, log: SendLog, blocks: Blocks, accept: Accept) -> None:
@@ -38,7 +38,9 @@ class Outbox:
         self._log = log
         self._blocks = blocks
         self._accept = accept
-        self._waiting: SimpleQueue[tuple[Intent | Settled, Future[Intent]] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Intent | SettledIntent, Future[Intent]] | None] = (
+            SimpleQueue()
+        )
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
@@ -46,7 +48,7 @@ class Outbox:
         """Record an intent; return what is recorded. See `SendLog.claim`. Raises StoreUnavailable."""
         return self._hand(intent).result()
 
-    def settle(self, settled: Settled) -> Future[Intent]:
+    def settle(self, settled: SettledIntent) -> Future[Intent]:
         """Have it recorded what became of an intent, before any claim made after this. The future
         raises StoreUnavailable where it could not be.
         """
@@ -57,7 +59,7 @@ class Outbox:
         self._waiting.put(None)
         self._thread.join()
 
-    def _hand(self, item: Intent | Settled) -> Future[Intent]:
+    def _hand(self, item: Intent | SettledIntent) -> Future[Intent]:
         future: Future[Intent] = Future()
         self._waiting.put((item, future))
         return future
@@ -66,14 +68,14 @@ class Outbox:
         going = True
         while going:
             claims: list[tuple[Intent, Future[Intent]]] = []
-            results: list[tuple[Settled, Future[Intent]]] = []
+            results: list[tuple[SettledIntent, Future[Intent]]] = []
             handed = self._waiting.get()
             while True:
                 if handed is None:
                     going = False
                     break
                 item, future = handed
-                if isinstance(item, Settled):
+                if isinstance(item, SettledIntent):
                     results.append((item, future))
                 else:
                     claims.append((item, future))
@@ -86,7 +88,7 @@ class Outbox:
             self._write_results(results)
             self._write_claims(claims)
 
-    def _write_results(self, results: list[tuple[Settled, Future[Intent]]]) -> None:
+    def _write_results(self, results: list[tuple[SettledIntent, Future[Intent]]]) -> None:
         if not results:
             return
         accepted = [item.accepted for item, _ in results if item.accepted is not None]

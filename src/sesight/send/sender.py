@@ -30,10 +30,11 @@ from sesight.domain.sending import (
     Result,
     State,
 )
+from sesight.domain.template import Rendered
 from sesight.domain.text import DAY
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
-from sesight.send.message import Body, Outbound, Unsendable, request
-from sesight.send.send_log_writer import Outbox, Settled, accepted_event
+from sesight.send.message import OutgoingMessage, Unsendable, request
+from sesight.send.send_log_writer import SendLogWriter, SettledIntent, accepted_event
 from sesight.send.ses import AccountUnknown
 from sesight.send.tags import known_tags
 
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sesight.domain.ports import Clock, SendLog
-    from sesight.send.circuit_breaker import Ticket
-    from sesight.send.rate_limiter import Pace
-    from sesight.send.ses import Mailer, Meaning
+    from sesight.send.circuit_breaker import Permit
+    from sesight.send.rate_limiter import RateLimiter
+    from sesight.send.ses import Mailer, SendFailure
 
 LEASE = 120_000
 """How long a batch is held (ms): as long as a crash keeps it from being resumed."""
@@ -59,7 +60,7 @@ PAGE = 1_000
 NOT_ACCEPTED = "not-accepted"
 """The code of an intent of which no Send event came in the time set."""
 
-Compose = Callable[[str], Outbound]
+Compose = Callable[[str], OutgoingMessage]
 """Makes the message that carries a send id. Raises Unsendable."""
 
 
@@ -78,7 +79,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     content: Callable[[], str] | None = None
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Mailing(Struct, frozen=True, kw_only=True):
     """What is asked to be sent. See `domain.sending.Batch`; `resumed` tries all recipients again of
     which the batch says that nothing was sent, other orders those only who were not tried.
     `retry_unknown` tries those too of whom that is unknown, though they may get it twice.
@@ -94,7 +95,7 @@ class Order(Struct, frozen=True, kw_only=True):
     retry_unknown: bool = False
 
 
-class Past(NamedTuple):
+class PriorSend(NamedTuple):
     """What a run found of a recipient: whether they had their message before it, and whether that was
     made of another template, other figures or another context.
     """
@@ -103,14 +104,14 @@ class Past(NamedTuple):
     has_changed: bool = False
 
 
-Told = Callable[[int, Result, Past], object]
+OnResult = Callable[[int, Result, PriorSend], object]
 """Hears of each recipient's result, with its place in the order and what was before, in no order."""
 
 
 class Run(Struct):
     """One working through an order."""
 
-    order: Order
+    mailing: Mailing
     batch: Batch
     known: Mapping[str, Intent]
     until: float | None
@@ -130,9 +131,9 @@ class Sender:
         self,
         *,
         log: SendLog,
-        outbox: Outbox,
+        writer: SendLogWriter,
         mailer: Mailer,
-        pace: Pace,
+        rate_limiter: RateLimiter,
         streams: Iterable[str],
         find: Callable[[Intent], str | None],
         newest_at: Callable[[], int | None],
@@ -153,9 +154,9 @@ class Sender:
         first after SES throttled or failed.
         """
         self._log = log
-        self._outbox = outbox
+        self._writer = writer
         self._mailer = mailer
-        self._pace = pace
+        self._rate_limiter = rate_limiter
         self._streams = tuple(streams)
         self._find = find
         self._newest_at = newest_at
@@ -178,7 +179,7 @@ class Sender:
         """Return how many messages the rate lets go in so many seconds while SES does not throttle.
         Raises AccountUnknown.
         """
-        return int(self._pace.full * seconds)
+        return int(self._rate_limiter.full * seconds)
 
     def knows(self, id_: str) -> bool:
         """Return whether the log has a batch of this id."""
@@ -186,8 +187,8 @@ class Sender:
 
     def send(
         self,
-        order: Order,
-        told: Told | None = None,
+        mailing: Mailing,
+        on_result: OnResult | None = None,
         seconds: float | None = None,
         stop: threading.Event | None = None,
     ) -> list[Result]:
@@ -200,30 +201,30 @@ class Sender:
         nothing could be tried.
         """
         now = self._clock()
-        asked = batch_of(order, now, secrets.token_hex(8), now + LEASE)
-        known = self._log.batch(order.id)
-        again = order.resumed
+        asked = batch_of(mailing, now, secrets.token_hex(8), now + LEASE)
+        known = self._log.batch(mailing.id)
+        again = mailing.resumed
         if known is not None:
-            check_same(known, order)
+            check_same(known, mailing)
             if known.finished_at is not None and not again:
-                results = self.answer(order)
+                results = self.answer(mailing)
                 # of one that was unknown its events may have told since that it was not sent
                 again = any(each.state in UNTRIED for each in results)
                 if not again:
                     return results
-        self._may_send(order.stream)
-        self._pace.account()  # while it is not known, nothing can be sent
+        self._may_send(mailing.stream)
+        self._rate_limiter.account()  # while it is not known, nothing can be sent
         batch = self._log.reopen(asked) if again else self._log.begin(asked)
         if batch.holder != asked.holder:
-            check_same(batch, order)
+            check_same(batch, mailing)
             if batch.finished_at is not None:
-                return self.answer(order)
+                return self.answer(mailing)
             raise Conflict(
                 "This is being sent already: ask again in a minute.",
                 max(batch.leased_until - now, 0) // 1_000 + 1,
             )
         run = Run(
-            order,
+            mailing,
             batch,
             {},
             None if seconds is None else self._steady() + seconds,
@@ -233,10 +234,10 @@ class Sender:
         )
         done = False
         try:
-            check_same(batch, order)
+            check_same(batch, mailing)
             _is_remembered(batch, now)
-            run.known = self.intents(order.id)
-            results = self._work(run, told)
+            run.known = self.intents(mailing.id)
+            results = self._work(run, on_result)
             done = not run.stop.is_set() and not any(each.state in UNTRIED for each in results)
         finally:
             if not done:
@@ -247,9 +248,9 @@ class Sender:
             self._log.finish(batch.id, self._clock())
         return results
 
-    def answer(self, order: Order) -> list[Result]:
+    def answer(self, mailing: Mailing) -> list[Result]:
         """Return what the log says of an order's recipients, asking the records of open ones."""
-        known = self.intents(order.id)
+        known = self.intents(mailing.id)
         return [
             Result(
                 recipient=draft.recipient,
@@ -259,7 +260,7 @@ class Sender:
             )
             if (found := known.get(draft.key)) is None
             else result_of(draft.recipient, self.settled(found))
-            for draft in order.drafts
+            for draft in mailing.drafts
         ]
 
     def settled(self, intent: Intent) -> Intent:
@@ -298,17 +299,17 @@ class Sender:
         sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=self._clock())
         return replace(sent, code=None, detail=None)
 
-    def rehearse(
-        self, order: Order, blocked: Callable[[str, str], str | None], told: Told
+    def dry_run(
+        self, mailing: Mailing, blocked: Callable[[str, str], str | None], on_result: OnResult
     ) -> list[Result]:
         """Return what would become of each recipient now: intended, if it would be sent; nothing is
         sent or recorded. `blocked` says of a stream and an address why it must not be sent to.
         """
-        known = self.intents(order.id)
+        known = self.intents(mailing.id)
         results = []
-        for n, draft in enumerate(order.drafts):
-            result = self._rehearsed(order, draft, known.get(draft.key), blocked)
-            told(n, result, past(known.get(draft.key), result, draft))
+        for n, draft in enumerate(mailing.drafts):
+            result = self._dry_run_result(mailing, draft, known.get(draft.key), blocked)
+            on_result(n, result, past(known.get(draft.key), result, draft))
             results.append(result)
         return results
 
@@ -319,7 +320,7 @@ class Sender:
         if pause is not None:
             found.append(_paused(pause))
         try:
-            account, left = self._pace.account(), self._pace.left()
+            account, left = self._rate_limiter.account(), self._rate_limiter.left()
         except AccountUnknown as error:
             return [*found, str(error)]
         if not account.enabled or account.enforcement == "SHUTDOWN":
@@ -333,16 +334,16 @@ class Sender:
             )
         return found
 
-    def _rehearsed(
+    def _dry_run_result(
         self,
-        order: Order,
+        mailing: Mailing,
         draft: Draft,
         known: Intent | None,
         blocked: Callable[[str, str], str | None],
     ) -> Result:
         if known is not None and known.state not in AGAIN:
             known = self._told_of(known) or known
-            if known.state not in OPEN or not order.retry_unknown:
+            if known.state not in OPEN or not mailing.retry_unknown:
                 return result_of(draft.recipient, known)
         try:
             request(_composed(draft, "rehearsal"))
@@ -350,7 +351,7 @@ class Sender:
             return Result(
                 recipient=draft.recipient, state=State.INVALID, code=error.code, detail=str(error)
             )
-        reason = blocked(order.stream, draft.address)
+        reason = blocked(mailing.stream, draft.address)
         if reason is None:
             return Result(recipient=draft.recipient, state=State.INTENDED)
         return Result(
@@ -362,16 +363,16 @@ class Sender:
 
     # A run
 
-    def _work(self, run: Run, told: Told | None) -> list[Result]:
+    def _work(self, run: Run, on_result: OnResult | None) -> list[Result]:
         """Try every draft with several workers, and see now and then whether to go on."""
-        results: list[Result] = [_WAITING] * len(run.order.drafts)
+        results: list[Result] = [_WAITING] * len(run.mailing.drafts)
         futures: set[Future[None]] = set()
 
         def one(n: int, draft: Draft) -> None:
             try:
                 results[n] = result = self._one(run, n, draft)
-                if told is not None:
-                    told(n, result, past(run.known.get(draft.key), result, draft))
+                if on_result is not None:
+                    on_result(n, result, past(run.known.get(draft.key), result, draft))
             except BaseException as error:  # a mistake of ours: whoever waits must hear of it
                 run.failed = error
                 run.stop.set()
@@ -381,7 +382,7 @@ class Sender:
 
         try:
             for n in _in_turn(run):
-                draft = run.order.drafts[n]
+                draft = run.mailing.drafts[n]
                 while not self._places.acquire(timeout=LOOK / 1_000):
                     self._keep(run)
                 self._keep(run)
@@ -413,7 +414,7 @@ class Sender:
     def _look(self, run: Run) -> None:
         with suppress(StoreUnavailable):
             try:
-                self._may_send(run.order.stream)
+                self._may_send(run.mailing.stream)
             except SendingStopped as error:
                 self._stop(run, "paused", str(error))
 
@@ -455,9 +456,9 @@ class Sender:
         unknown: Intent | None = None
         if known is not None:
             known = self.settled(known)
-            if known.state is State.UNKNOWN and run.order.retry_unknown:
+            if known.state is State.UNKNOWN and run.mailing.retry_unknown:
                 unknown = known
-            elif known.state not in (AGAIN if run.order.resumed else UNTRIED):
+            elif known.state not in (AGAIN if run.mailing.resumed else UNTRIED):
                 return known
         if run.stop.is_set():
             return unknown or _not_tried(run, draft)
@@ -466,8 +467,8 @@ class Sender:
             batch=run.batch.id,
             key=draft.key,
             send_id=secrets.token_hex(10),
-            stream=run.order.stream,
-            campaign=run.order.campaign,
+            stream=run.mailing.stream,
+            campaign=run.mailing.campaign,
             address=draft.address,
             at=self._clock(),
             number=n + 1,
@@ -505,7 +506,12 @@ class Sender:
         self._log.settle([given_up])
 
     def _call(
-        self, run: Run, draft: Draft, intent: Intent, message: Outbound, unknown: Intent | None
+        self,
+        run: Run,
+        draft: Draft,
+        intent: Intent,
+        message: OutgoingMessage,
+        unknown: Intent | None,
     ) -> tuple[Intent, bool]:
         """Call SES once when it is time to; return what came of it, and whether to call again.
 
@@ -514,12 +520,12 @@ class Sender:
         """
         if run.stop.is_set():
             return unknown or _not_tried(run, draft), False
-        if self._pace.left() == 0:
+        if self._rate_limiter.left() == 0:
             return unknown or self._record(run, intent, State.THROTTLED, "quota", _QUOTA), False
         ticket = self._breaker.enter(run.until, run.stop)
         if ticket is None and self._breaker.is_failing:
             self._stop(run, OUTAGE, _OUTAGE)
-        if ticket is None or not self._pace.take(run.until, run.stop):
+        if ticket is None or not self._rate_limiter.take(run.until, run.stop):
             if ticket is not None:
                 self._breaker.leave(ticket)
             if run.stop.is_set():
@@ -528,11 +534,11 @@ class Sender:
         try:
             if unknown is not None:
                 self._give_up(unknown)
-            claimed = self._outbox.claim(
+            claimed = self._writer.claim(
                 replace(intent, at=self._clock(), state=State.INTENDED, code=None, detail=None)
             )
             if claimed.state is not State.INTENDED or claimed.send_id != intent.send_id:
-                self._pace.give_back()
+                self._rate_limiter.give_back()
                 self._breaker.leave(ticket)
                 return claimed, False
             answer = self._mailer.send(message)
@@ -545,7 +551,7 @@ class Sender:
         self._weigh(run, ticket, answer)
         return self._refused(run, claimed, answer), answer.again
 
-    def _weigh(self, run: Run, ticket: Ticket, meaning: Meaning) -> None:
+    def _weigh(self, run: Run, ticket: Permit, meaning: SendFailure) -> None:
         """Stop a run of which SES fails or refuses one message after the other."""
         if meaning.fault:
             if self._breaker.failed(ticket, OUTAGE):
@@ -562,7 +568,7 @@ class Sender:
             self._breaker.leave(ticket)
 
     def _sent(
-        self, run: Run, intent: Intent, draft: Draft, message: Outbound, message_id: str
+        self, run: Run, intent: Intent, draft: Draft, message: OutgoingMessage, message_id: str
     ) -> Intent:
         now = self._clock()
         sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=now)
@@ -572,18 +578,18 @@ class Sender:
             message_id,
             now,
             sender=mailbox_of(message.sender)[0],
-            subject=content.subject if isinstance(content, Body) else None,
+            subject=content.subject if isinstance(content, Rendered) else None,
             template=message.template,
             tags=known_tags(message.tags, message.campaign_name),
             configuration_set=message.configuration_set,
             spelling=draft.spelling,
         )
         # nobody waits for this: SES has it, and what could not be recorded its Send event tells
-        self._settle(run, Settled(sent, event))
+        self._settle(run, SettledIntent(sent, event))
         return sent
 
-    def _settle(self, run: Run, settled: Settled) -> None:
-        future = self._outbox.settle(settled)
+    def _settle(self, run: Run, settled: SettledIntent) -> None:
+        future = self._writer.settle(settled)
         run.settling.add(future)
         future.add_done_callback(lambda done: self._settled_in(run, done))
 
@@ -594,9 +600,9 @@ class Sender:
             run.away = error
             self._stop(run, "store-away", "The store is away, so nothing more was tried.")
 
-    def _refused(self, run: Run, intent: Intent, meaning: Meaning) -> Intent:
+    def _refused(self, run: Run, intent: Intent, meaning: SendFailure) -> Intent:
         if meaning.code == "rate":
-            self._pace.slow()
+            self._rate_limiter.slow()
         if meaning.stops is not None:
             self._stop(run, meaning.code, meaning.sentence)
             stopped = self._streams if meaning.stops == "account" else (intent.stream,)
@@ -610,7 +616,7 @@ class Sender:
         self, run: Run, intent: Intent, state: State, code: str, detail: str | None
     ) -> Intent:
         found = replace(intent, state=state, code=code, detail=detail, settled_at=self._clock())
-        self._settle(run, Settled(found))
+        self._settle(run, SettledIntent(found))
         return found
 
     def intents(self, batch: str) -> dict[str, Intent]:
@@ -625,11 +631,11 @@ class Sender:
             after = page[-1].key
 
 
-def check_same(batch: Batch, order: Order) -> None:
+def check_same(batch: Batch, mailing: Mailing) -> None:
     """Raise Conflict if a batch is not of this order, though it has its id."""
-    if batch.kind != order.kind:
+    if batch.kind != mailing.kind:
         raise Conflict(f"This key was used for a {batch.kind} before: take another key.")
-    if batch.fingerprint != order.fingerprint:
+    if batch.fingerprint != mailing.fingerprint:
         raise Conflict("Something else was sent under this key before: take another key for it.")
 
 
@@ -642,18 +648,18 @@ def _is_remembered(batch: Batch, now: int) -> None:
         )
 
 
-def batch_of(order: Order, at: int, holder: str, leased_until: int) -> Batch:
+def batch_of(mailing: Mailing, at: int, holder: str, leased_until: int) -> Batch:
     """Return the batch of an order that is begun now."""
     return Batch(
-        id=order.id,
-        kind=order.kind,
-        stream=order.stream,
-        campaign=order.campaign,
-        fingerprint=order.fingerprint,
+        id=mailing.id,
+        kind=mailing.kind,
+        stream=mailing.stream,
+        campaign=mailing.campaign,
+        fingerprint=mailing.fingerprint,
         at=at,
         holder=holder,
         leased_until=leased_until,
-        total=len(order.drafts),
+        total=len(mailing.drafts),
     )
 
 
@@ -663,10 +669,10 @@ def _in_turn(run: Run) -> list[int]:
     """
 
     def was_refused(place: int) -> bool:
-        known = run.known.get(run.order.drafts[place].key)
+        known = run.known.get(run.mailing.drafts[place].key)
         return known is not None and known.state is State.REFUSED
 
-    return sorted(range(len(run.order.drafts)), key=was_refused)
+    return sorted(range(len(run.mailing.drafts)), key=was_refused)
 
 
 def result_of(recipient: str, intent: Intent) -> Result:
@@ -684,12 +690,12 @@ def result_of(recipient: str, intent: Intent) -> Result:
     )
 
 
-def past(known: Intent | None, result: Result, draft: Draft) -> Past:
+def past(known: Intent | None, result: Result, draft: Draft) -> PriorSend:
     """Return what was recorded of a recipient before this run, beside what is so now."""
     if known is None or known.send_id != result.send_id or result.state is not State.SENT:
-        return Past()
+        return PriorSend()
     comparable = known.content is not None and draft.content is not None
-    return Past(
+    return PriorSend(
         had_before=True,
         has_changed=comparable and draft.content is not None and known.content != draft.content(),
     )
@@ -708,7 +714,7 @@ _QUOTA = "The account's quota of 24 hours is used up: go on later."
 _RATE = "It could not go in the time there was: go on later."
 
 
-def _composed(draft: Draft, send_id: str) -> Outbound:
+def _composed(draft: Draft, send_id: str) -> OutgoingMessage:
     if draft.fault is not None:
         raise draft.fault
     if draft.compose is None:
@@ -722,8 +728,8 @@ def _not_tried(run: Run, draft: Draft) -> Intent:
         batch=run.batch.id,
         key=draft.key,
         send_id="",
-        stream=run.order.stream,
-        campaign=run.order.campaign,
+        stream=run.mailing.stream,
+        campaign=run.mailing.campaign,
         address=draft.address,
         at=run.batch.at,
         state=State.THROTTLED,

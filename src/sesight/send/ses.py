@@ -23,10 +23,10 @@ from msgspec import Struct
 
 from sesight.domain.errors import NO_CREDENTIALS, SendingStopped
 from sesight.domain.sending import State
-from sesight.send.message import Outbound, Unsendable, request
+from sesight.send.message import OutgoingMessage, Unsendable, request
 
 
-class Meaning(NamedTuple):
+class SendFailure(NamedTuple):
     """What an error of SES's means. `again`: the same call may be made soon; `stops`: nothing more is
     sent, by the `stream` or by all streams (`account`); `fault`: SES or the way to it failed, as it may
     for the next message too.
@@ -41,39 +41,39 @@ class Meaning(NamedTuple):
 
 
 ERRORS = {
-    "TooManyRequestsException": Meaning(
+    "TooManyRequestsException": SendFailure(
         State.THROTTLED, "rate", "SES took no more messages a second than it did.", again=True
     ),
-    "LimitExceededException": Meaning(
+    "LimitExceededException": SendFailure(
         State.THROTTLED, "limit", "A limit of the SES account is reached."
     ),
-    "AccountSuspendedException": Meaning(
+    "AccountSuspendedException": SendFailure(
         State.THROTTLED,
         "account-suspended",
         "AWS has suspended sending for the account: see the AWS console.",
         stops="account",
     ),
-    "SendingPausedException": Meaning(
+    "SendingPausedException": SendFailure(
         State.THROTTLED,
         "sending-paused",
         "Sending is paused in SES, for the account or the configuration set.",
         stops="stream",
     ),
-    "MessageRejected": Meaning(
+    "MessageRejected": SendFailure(
         State.REFUSED, "message-rejected", "SES rejected the message: is the sender verified?"
     ),
-    "MailFromDomainNotVerifiedException": Meaning(
+    "MailFromDomainNotVerifiedException": SendFailure(
         State.REFUSED, "mail-from", "The MAIL FROM domain is not verified with SES."
     ),
-    "NotFoundException": Meaning(
+    "NotFoundException": SendFailure(
         State.REFUSED,
         "not-found",
         "SES does not know the configuration set, template or contact list.",
     ),
-    "BadRequestException": Meaning(
+    "BadRequestException": SendFailure(
         State.REFUSED, "bad-request", "SES does not take the message such as it is."
     ),
-    "AccessDeniedException": Meaning(
+    "AccessDeniedException": SendFailure(
         State.REFUSED, "access", "These AWS credentials may not send: allow ses:SendEmail."
     ),
 }
@@ -96,30 +96,30 @@ ALIASES = {
 }
 """Other codes by which the same is said."""
 
-QUOTA = Meaning(
+QUOTA = SendFailure(
     State.THROTTLED, "quota", "The account's quota of 24 hours is used up: go on later."
 )
-UNREACHABLE = Meaning(
+UNREACHABLE = SendFailure(
     State.THROTTLED, "unreachable", "SES could not be reached.", again=True, fault=True
 )
-UNAVAILABLE = Meaning(
+UNAVAILABLE = SendFailure(
     State.THROTTLED, "unavailable", "SES was unavailable and took nothing.", again=True, fault=True
 )
 """A 503: whoever answers it did not begin (docs/decisions/0027)."""
-NO_ANSWER = Meaning(
+NO_ANSWER = SendFailure(
     State.UNKNOWN,
     "no-answer",
     "SES was called and did not answer: its Send event will tell.",
     fault=True,
 )
-FAULT = Meaning(
+FAULT = SendFailure(
     State.UNKNOWN,
     "ses-fault",
     "SES answered that it failed: a Send event will tell if it sent.",
     fault=True,
 )
-CREDENTIALS = Meaning(State.REFUSED, "access", "There are no AWS credentials to send with.")
-OTHER = Meaning(State.REFUSED, "other", "SES refused the message.")
+CREDENTIALS = SendFailure(State.REFUSED, "access", "There are no AWS credentials to send with.")
+OTHER = SendFailure(State.REFUSED, "other", "SES refused the message.")
 
 
 UNSIGNED = (
@@ -136,7 +136,7 @@ NO_CONNECTION = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionEr
 """Errors of botocore's before a byte of the request is sent."""
 
 
-class Account(Struct, frozen=True):
+class SesAccount(Struct, frozen=True):
     """What SES says the account may do: messages a second, messages in 24 hours (None: no limit) and
     how many of those are used, whether it sends at all, and how AWS sees it.
     """
@@ -161,7 +161,7 @@ class Mailer:
         """Keep the client (botocore's `sesv2`)."""
         self._client = client
 
-    def send(self, message: Outbound) -> str | Meaning:
+    def send(self, message: OutgoingMessage) -> str | SendFailure:
         """Ask SES to send one message, once; return the message id, or what the error means.
 
         Never raises for what SES or the network does.
@@ -170,7 +170,7 @@ class Mailer:
             asked = request(message)
             answer = self._client.send_email(**asked)
         except Unsendable as error:
-            return Meaning(State.INVALID, error.code, str(error))
+            return SendFailure(State.INVALID, error.code, str(error))
         except ParamValidationError:
             return ERRORS["BadRequestException"]
         except ClientError as error:
@@ -184,7 +184,7 @@ class Mailer:
         found: str | None = answer.get("MessageId")
         return found or FAULT
 
-    def account(self) -> Account:
+    def account(self) -> SesAccount:
         """Ask SES what the account may do. Raises AccountUnknown."""
         try:
             told = self._client.get_account()
@@ -200,7 +200,7 @@ class Mailer:
             ) from None
         quota = told.get("SendQuota", {})
         most = quota.get("Max24HourSend", -1)
-        return Account(
+        return SesAccount(
             quota.get("MaxSendRate", 1.0),
             None if most < 0 else int(most),
             int(quota.get("SentLast24Hours", 0)),
@@ -216,7 +216,7 @@ def code_of(error: Exception) -> str:
     return found or type(error).__name__
 
 
-def meaning_of(response: dict[str, Any]) -> Meaning:
+def meaning_of(response: dict[str, Any]) -> SendFailure:
     """Return what an error's response means."""
     error = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

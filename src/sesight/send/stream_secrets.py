@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, field
 from sesight.domain.errors import SettingsError
 from sesight.domain.ports import Clock
 
-Keys = dict[str, Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]]
+UnsubscribeKeys = dict[str, Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]]
 
 
 class SesSecrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,7 +37,7 @@ class SesSecrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unsubscribe: Literal["header", "notify", "none"] = "header"
     """Of streams that are not marketing: header: one click; notify: answered by a person, the address
     in `reply_to`; none."""
-    unsubscribe_keys: Keys = field(default_factory=dict)
+    unsubscribe_keys: UnsubscribeKeys = field(default_factory=dict)
     """Keys of unsubscribe links by id, 64 hex digits each. Add keys, never take one away; the last is
     the one in use."""
     contact_list: str | None = None
@@ -53,7 +53,7 @@ AGAIN_MS = 30_000
 not make us call AWS each time."""
 
 
-class Secrets:
+class StreamSecrets:
     """The streams' secrets, read at most once per `seconds`. Safe to use from any thread."""
 
     def __init__(

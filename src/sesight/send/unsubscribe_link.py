@@ -124,14 +124,14 @@ def headers(url: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return ("List-Unsubscribe", value), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 
 
-class Opened(NamedTuple):
+class UnsubscribeLink(NamedTuple):
     """A link that was read: what it stands for, and the name of who sent the message."""
 
     leave: Leave
     sender: str
 
 
-class Links:
+class UnsubscribeLinks:
     """Reads the links of every stream that sends. Safe to use from any thread."""
 
     def __init__(self, streams: Sequence[str], secrets: Callable[[str], SesSecrets]) -> None:
@@ -139,7 +139,7 @@ class Links:
         self._streams = tuple(streams)
         self._secrets = secrets
 
-    def read(self, token: str) -> Opened:
+    def read(self, token: str) -> UnsubscribeLink:
         """Return what a token stands for, by the keys of the stream it names.
 
         Raises NotFound for one that no stream has made, StoreUnavailable while a stream's keys that
@@ -156,7 +156,9 @@ class Links:
                 away = error
                 continue
             if leave.stream == stream:
-                return Opened(leave, held.from_name or held.from_address.rpartition("@")[2])
+                return UnsubscribeLink(
+                    leave, held.from_name or held.from_address.rpartition("@")[2]
+                )
         if away is not None:
             raise StoreUnavailable(
                 "The keys of unsubscribe links cannot be read now: try again."

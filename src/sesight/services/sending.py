@@ -1,4 +1,7 @@
-"""The desk: takes what is asked to be sent, makes an order of it and has it sent."""
+"""Sending as a service: requests, jobs and commands become mailings, which the stream's sender works through.
+
+The API, the command line and the Lambda functions all send through this module.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sesight.domain.errors import InvalidRequest, SendingStopped
+from sesight.domain.sending import State
 from sesight.send import finance, outreach
 from sesight.send.jobs import JOB, RECIPIENTS
-from sesight.send.sender import Order
-from sesight.send.statements.files import Defaults, from_objects
+from sesight.send.sender import Mailing
+from sesight.send.statements.files import StatementDefaults, from_objects
 from sesight.send.tags import format_campaign_tag
 
 if TYPE_CHECKING:
@@ -21,216 +25,306 @@ if TYPE_CHECKING:
 
     from sesight.domain.sending import Job, JobResult, Result, StatementMail, TemplateMail
     from sesight.send.jobs import Jobs
-    from sesight.send.message_defaults import Stationery
-    from sesight.send.outreach import Template
-    from sesight.send.sender import Draft, Sender
-    from sesight.send.statements.files import Refused
+    from sesight.send.message_defaults import MessageDefaults
+    from sesight.send.outreach import KeyedHash, MessageTemplate
+    from sesight.send.sender import Draft, OnResult, Sender
+    from sesight.send.statements.files import RefusedStatement
     from sesight.send.statements.model import Statement
-    from sesight.send.statements.pdf import Paper
+    from sesight.send.statements.pdf import StatementRenderer
 
-AT_ONCE = 100
-"""Recipients of one request at most."""
+REQUEST, COMMAND = "request", "command"
+"""Kinds of batches, beside `JOB`."""
 
-SECONDS = 20.0
-"""How long a request may take, which fewer recipients may fill where the account's rate is low."""
+REQUEST_RECIPIENTS = 100
+"""The largest number of recipients of one request."""
+
+REQUEST_SECONDS = 20.0
+"""How long a request may take. At a low sending rate, fewer recipients than the limit fit into it."""
 
 KEY_LIMIT = 255
-"""Characters of an idempotency key at most."""
+"""The largest number of characters of an idempotency key."""
 
 
-class Desk:
-    """Has mail of all streams sent. Safe to use from any thread."""
+class SendService:
+    """Sends mail of all streams. Safe to use from any thread.
+
+    Unless its docstring says otherwise, each method raises InvalidRequest, NotFound, Conflict,
+    SendingStopped, SettingsError, StoreUnavailable or AccountUnknown when nothing was sent.
+    """
 
     def __init__(
         self,
+        *,
         sender: Callable[[str], Sender],
-        stationery: Callable[[str], Stationery],
-        template: Callable[[str, str], Template],
+        message_defaults: Callable[[str], MessageDefaults],
+        template: Callable[[str, str], MessageTemplate],
+        renderer: Callable[[str], StatementRenderer],
         jobs: Jobs | None,
-        paper: Callable[[str], Paper],
+        blocked: Callable[[str, str], str | None],
         attempts: Callable[[str, str, str, str], int],
-        seal: Callable[[bytes], str],
+        keyed_hash: KeyedHash,
     ) -> None:
-        """Keep what gives a stream's sender and stationery, and a template (by name) that was checked
-        for a stream. All raise SettingsError or NotFound for what is not there. `jobs` None: this
-        process runs none. `paper` puts statements on paper as a template has it; `attempts` says of a
-        stream, an address, a month and a statement's tag how many messages there were; `seal` is a
-        hash under a key of ours.
+        """`sender` and `message_defaults` are looked up by stream, `template` by template name and
+        stream, `renderer` by template name. `jobs` is None where no work continues after an answer
+        (Lambda). `blocked` returns the reason why a stream must not send to an address. `attempts`
+        counts earlier messages by stream, address, month and statement tag.
         """
-        self._jobs = jobs
-        self._paper = paper
-        self._attempts = attempts
-        self._seal = seal
         self._sender = sender
-        self._stationery = stationery
+        self._message_defaults = message_defaults
         self._template = template
+        self._renderer = renderer
+        self._jobs = jobs
+        self._blocked = blocked
+        self._attempts = attempts
+        self._keyed_hash = keyed_hash
 
-    def mail(
-        self, stream: str, asked: TemplateMail, key: str | None, owner: str = ""
+    # Requests: answered when every recipient has a result
+
+    def send_mail(
+        self, stream: str, mail: TemplateMail, key: str | None, owner: str = ""
     ) -> list[Result]:
-        """Send a request of at most `AT_ONCE` recipients; return their results in its order.
+        """Send template mail to at most `REQUEST_RECIPIENTS`; return the results in request order.
 
-        A request with a `key` that its `owner` used before gets the first answer, and is sent to those
-        who were throttled then. Raises InvalidRequest, NotFound, Conflict, SendingStopped, SettingsError,
-        StoreUnavailable, AccountUnknown.
+        A repeated request with the same `owner` and `key` returns the first answer and sends only to
+        recipients that were throttled.
         """
         sender = self._sender(stream)
-        self._fits(sender, len(asked.recipients))
-        order = self.order(stream, asked, _id(sender, owner, stream, key), "request")
-        return sender.send(order, seconds=SECONDS)
+        self._check_size(sender, len(mail.recipients))
+        id_ = _id(sender, owner, stream, key)
+        return sender.send(self.mailing(stream, mail, id_, REQUEST), seconds=REQUEST_SECONDS)
 
-    def statements(
-        self, stream: str, asked: StatementMail, key: str | None, owner: str = ""
+    def send_statements(
+        self, stream: str, mail: StatementMail, key: str | None, owner: str = ""
     ) -> list[Result]:
-        """Send at most `AT_ONCE` statements; as `mail`."""
+        """Send at most `REQUEST_RECIPIENTS` statements; see `send_mail`."""
         sender = self._sender(stream)
-        self._fits(sender, len(asked.statements))
+        self._check_size(sender, len(mail.statements))
         id_ = _id(sender, owner, stream, key)
-        return sender.send(self.statement_order(stream, asked, id_, "request"), seconds=SECONDS)
+        mailing = self._requested_statements(stream, mail, id_, REQUEST)
+        return sender.send(mailing, seconds=REQUEST_SECONDS)
 
-    def statement_job(self, stream: str, asked: StatementMail, key: str, owner: str = "") -> Job:
-        """Begin to send many statements, or go on with it; as `mail_job`."""
-        _fits_job(len(asked.statements))
+    # Jobs: answered at once, worked through by this process
+
+    def start_mail_job(self, stream: str, mail: TemplateMail, key: str, owner: str = "") -> Job:
+        """Start, or resume, a job that sends template mail to at most `RECIPIENTS`."""
+        _check_job_size(len(mail.recipients))
         sender = self._sender(stream)
         id_ = _id(sender, owner, stream, key)
-        return self._running().start(self.statement_order(stream, asked, id_, JOB), sender)
+        return self._running_jobs().start(self.mailing(stream, mail, id_, JOB), sender)
 
-    def statement_order(self, stream: str, asked: StatementMail, id_: str, kind: str) -> Order:
-        """Return the order of a request's statements. Raises InvalidRequest, NotFound, SettingsError."""
-        defaults = Defaults(month=asked.month, currency=asked.currency, locale=asked.locale)
-        entries = from_objects(asked.statements, defaults).entries
-        return self.order_of(
-            stream,
-            entries,
-            asked.month,
-            asked.template,
-            asked.campaign,
-            id_,
-            kind,
-            fingerprint=self._sealed(asked),
+    def start_statement_job(
+        self, stream: str, mail: StatementMail, key: str, owner: str = ""
+    ) -> Job:
+        """Start, or resume, a job that sends at most `RECIPIENTS` statements."""
+        _check_job_size(len(mail.statements))
+        sender = self._sender(stream)
+        id_ = _id(sender, owner, stream, key)
+        return self._running_jobs().start(
+            self._requested_statements(stream, mail, id_, JOB), sender
         )
 
-    def order_of(
+    def job(self, stream: str, id_: str) -> Job:
+        """Return a job's state and progress. Raises NotFound."""
+        return self._running_jobs().job(stream, id_)
+
+    def job_results(
+        self, stream: str, id_: str, limit: int, after: int
+    ) -> tuple[list[JobResult], int | None]:
+        """Return up to `limit` results of a job, skipping the first `after`, and the number to skip for
+        the next page (None at the end). Raises NotFound.
+        """
+        return self._running_jobs().results(stream, id_, limit, after, self._sender(stream))
+
+    # Commands: a repeated command resumes where the last one ended
+
+    def mail_command(
+        self, stream: str, mail: TemplateMail, key: str | None, *, retry_unknown: bool = False
+    ) -> Mailing:
+        """Return the mailing of a `send` command. Without a `key`, the campaign, template, step and
+        variant identify it: the same command with a longer list sends to the new recipients only.
+        """
+        campaign = mail.campaign
+        name = key or "\n".join(
+            (campaign.id, mail.template, campaign.step or "", campaign.variant or "")
+        )
+        return self.mailing(
+            stream,
+            mail,
+            batch_id(name, stream, COMMAND, COMMAND),
+            COMMAND,
+            fingerprint=_hash_of(mail.template, campaign.id, campaign.step, campaign.variant),
+            resumed=True,
+            retry_unknown=retry_unknown,
+        )
+
+    def statement_command(
         self,
         stream: str,
-        entries: Sequence[Statement | Refused],
+        statements: Sequence[Statement | RefusedStatement],
+        month: str,
+        template: str,
+        campaign: str | None,
+        key: str | None,
+        *,
+        retry_unknown: bool = False,
+    ) -> Mailing:
+        """Return the mailing of a command that sends statements. Without a `key`, the campaign, month
+        and template identify it.
+        """
+        name = key or "\n".join((campaign or "", month, template))
+        return self._statement_mailing(
+            stream,
+            statements,
+            month,
+            template,
+            campaign,
+            batch_id(name, stream, COMMAND, COMMAND),
+            COMMAND,
+            fingerprint=_hash_of(campaign or _campaign_of(month), month, template),
+            resumed=True,
+            retry_unknown=retry_unknown,
+        )
+
+    def send(self, mailing: Mailing, on_result: OnResult | None = None) -> list[Result]:
+        """Work through a mailing until every recipient was tried; see `Sender.send`."""
+        return self._sender(mailing.stream).send(mailing, on_result)
+
+    def dry_run(self, mailing: Mailing, on_result: OnResult) -> tuple[list[Result], list[str]]:
+        """Return the result each recipient would have now, and in sentences why not all messages would
+        go out now. Nothing is sent or recorded.
+        """
+        sender = self._sender(mailing.stream)
+        results = sender.dry_run(mailing, self._blocked, on_result)
+        intended = sum(result.state is State.INTENDED for result in results)
+        return results, sender.obstacles(mailing.stream, intended)
+
+    # Mailings
+
+    def mailing(
+        self,
+        stream: str,
+        mail: TemplateMail,
+        id_: str,
+        kind: str,
+        *,
+        fingerprint: str | None = None,
+        resumed: bool = False,
+        retry_unknown: bool = False,
+    ) -> Mailing:
+        """Return the mailing of template mail. `fingerprint` is by default that of the whole request."""
+        if not mail.recipients:
+            raise InvalidRequest("There is nobody to send to: name recipients.")
+        drafts = outreach.drafts(
+            mail.recipients,
+            mail.campaign,
+            self._template(mail.template, stream),
+            self._message_defaults(stream),
+            mail.context,
+            self._keyed_hash,
+        )
+        return _mailing(
+            id_,
+            kind,
+            stream,
+            mail.campaign.id,
+            fingerprint or self._fingerprint(mail),
+            drafts,
+            resumed=resumed,
+            retry_unknown=retry_unknown,
+        )
+
+    def _requested_statements(
+        self, stream: str, mail: StatementMail, id_: str, kind: str
+    ) -> Mailing:
+        defaults = StatementDefaults(month=mail.month, currency=mail.currency, locale=mail.locale)
+        return self._statement_mailing(
+            stream,
+            from_objects(mail.statements, defaults).entries,
+            mail.month,
+            mail.template,
+            mail.campaign,
+            id_,
+            kind,
+            fingerprint=self._fingerprint(mail),
+        )
+
+    def _statement_mailing(
+        self,
+        stream: str,
+        statements: Sequence[Statement | RefusedStatement],
         month: str,
         template: str,
         campaign: str | None,
         id_: str,
         kind: str,
         *,
-        fingerprint: str | None = None,
+        fingerprint: str,
         resumed: bool = False,
-    ) -> Order:
-        """Return the order of statements that were read; with no `fingerprint`, another file of the same
-        campaign, month and template is the same order. Raises as `statement_order` does.
-        """
-        if not entries:
+        retry_unknown: bool = False,
+    ) -> Mailing:
+        if not statements:
             raise InvalidRequest("There is no statement to send.")
-        named = campaign or f"statements-{month}"
-        ledger = finance.Ledger(
-            campaign=named,
+        campaign_id = campaign or _campaign_of(month)
+        shared = finance.StatementBatch(
+            campaign=campaign_id,
             name=campaign,
             month=month,
             template=self._template(template, stream),
-            paper=self._paper(template),
-            stationery=self._stationery(stream),
+            renderer=self._renderer(template),
+            message_defaults=self._message_defaults(stream),
             attempts=lambda address, of, tag: self._attempts(stream, address, of, tag),
-            seal=self._seal,
+            keyed_hash=self._keyed_hash,
         )
-        drafts = finance.drafts(entries, ledger)
-        if fingerprint is None:
-            fingerprint = _hashed((named, month, template))
-        return _order(id_, kind, stream, named, fingerprint, drafts, resumed=resumed)
-
-    def mail_job(self, stream: str, asked: TemplateMail, key: str, owner: str = "") -> Job:
-        """Begin to send at most `RECIPIENTS`, or go on with it; return at once how far it is.
-
-        Raises as `mail` does.
-        """
-        _fits_job(len(asked.recipients))
-        sender = self._sender(stream)
-        order = self.order(stream, asked, _id(sender, owner, stream, key), JOB)
-        return self._running().start(order, sender)
-
-    def job(self, stream: str, id_: str) -> Job:
-        """Return how far a job is. Raises NotFound."""
-        return self._running().job(stream, id_)
-
-    def job_results(
-        self, stream: str, id_: str, limit: int, after: int
-    ) -> tuple[list[JobResult], int | None]:
-        """Return results of a job after so many, and after how many to continue. Raises NotFound."""
-        return self._running().results(stream, id_, limit, after, self._sender(stream))
-
-    def order(
-        self,
-        stream: str,
-        asked: TemplateMail,
-        id_: str,
-        kind: str,
-        *,
-        open_ended: bool = False,
-        resumed: bool = False,
-    ) -> Order:
-        """Return the order of template mail. `open_ended`: another list of recipients, or another
-        context, is the same order, of which those are sent who have got nothing yet.
-        """
-        if not asked.recipients:
-            raise InvalidRequest("There is nobody to send to: name recipients.")
-        template = self._template(asked.template, stream)
-        drafts = outreach.drafts(
-            asked.recipients,
-            asked.campaign,
-            template,
-            self._stationery(stream),
-            asked.context,
-            self._seal,
+        return _mailing(
+            id_,
+            kind,
+            stream,
+            campaign_id,
+            fingerprint,
+            finance.drafts(statements, shared),
+            resumed=resumed,
+            retry_unknown=retry_unknown,
         )
-        of = asked.campaign
-        fingerprint = (
-            _hashed((asked.template, of.id, of.step, of.variant))
-            if open_ended
-            else self._sealed(asked)
-        )
-        return _order(id_, kind, stream, of.id, fingerprint, drafts, resumed=resumed)
 
-    def _sealed(self, asked: TemplateMail | StatementMail) -> str:
-        """Return a request's fingerprint: its figures and contexts are not kept, not even as a hash
-        that guesses could be tried against.
+    def _fingerprint(self, mail: TemplateMail | StatementMail) -> str:
+        """Return a request's fingerprint. The hash is keyed: a plain one would let a reader of the log
+        confirm guesses of figures and contexts.
         """
-        return self._seal(msgspec.json.encode(asked, order="deterministic"))
+        return self._keyed_hash(msgspec.json.encode(mail, order="deterministic"))
 
-    def _running(self) -> Jobs:
+    def _running_jobs(self) -> Jobs:
         if self._jobs is None:
             raise SendingStopped(
                 "Nothing goes on here after an answer, so there are no jobs: send requests of at most "
-                f"{AT_ONCE} recipients, or use `sesight send`."
+                f"{REQUEST_RECIPIENTS} recipients, or use `sesight send`."
             )
         return self._jobs
 
-    def _fits(self, sender: Sender, recipients: int) -> None:
-        room = min(AT_ONCE, max(sender.room(SECONDS), 1))
-        if recipients > room:
+    def _check_size(self, sender: Sender, recipients: int) -> None:
+        limit = min(REQUEST_RECIPIENTS, max(sender.room(REQUEST_SECONDS), 1))
+        if recipients > limit:
             raise InvalidRequest(
-                f"A request goes to at most {room} recipients at the account's rate now, this one has "
+                f"A request goes to at most {limit} recipients at the account's rate now, this one has "
                 f"{recipients:,}: send a job (POST …/send/jobs), or use `sesight send`."
             )
 
 
-def _fits_job(recipients: int) -> None:
+def _check_job_size(recipients: int) -> None:
     if recipients > RECIPIENTS:
         raise InvalidRequest(
             f"A job goes to at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
         )
 
 
-def _hashed(said: tuple[Any, ...]) -> str:
-    return sha256(msgspec.json.encode(said)).hexdigest()
+def _campaign_of(month: str) -> str:
+    return f"statements-{month}"
 
 
-def _order(
+def _hash_of(*values: Any) -> str:
+    return sha256(msgspec.json.encode(values)).hexdigest()
+
+
+def _mailing(
     id_: str,
     kind: str,
     stream: str,
@@ -239,8 +333,9 @@ def _order(
     drafts: list[Draft],
     *,
     resumed: bool,
-) -> Order:
-    return Order(
+    retry_unknown: bool,
+) -> Mailing:
+    return Mailing(
         id=id_,
         kind=kind,
         stream=stream,
@@ -248,12 +343,13 @@ def _order(
         fingerprint=fingerprint,
         drafts=drafts,
         resumed=resumed,
+        retry_unknown=retry_unknown,
     )
 
 
-def identity(owner: str, stream: str, key: str | None, kind: str = "key") -> str:
-    """Return the id of a batch: the same for the same key of one owner and stream, else a new one. A
-    request and a job share their keys; `kind` keeps those of commands apart from them.
+def batch_id(owner: str, stream: str, key: str | None, kind: str = "key") -> str:
+    """Return the id of a batch: always the same for the same key of one owner and stream, random without
+    a key. Requests and jobs share keys; `kind` separates those of commands.
 
     Raises InvalidRequest for a key that is empty, too long, or not printable ASCII.
     """
@@ -265,11 +361,11 @@ def identity(owner: str, stream: str, key: str | None, kind: str = "key") -> str
 
 
 def _id(sender: Sender, owner: str, stream: str, key: str | None) -> str:
-    """Return the id of a request's or a job's batch: of one that was begun when these had ids of their
-    own, where there is one under the key.
+    """Return the id of a request's or a job's batch. Earlier versions gave requests and jobs separate
+    ids: where a batch with such an id exists under the key, its id is used.
     """
-    id_ = identity(owner, stream, key)
+    id_ = batch_id(owner, stream, key)
     if key is None or sender.knows(id_):
         return id_
-    earlier = [identity(owner, stream, key, kind) for kind in ("request", JOB)]
-    return next((one for one in earlier if sender.knows(one)), id_)
+    earlier = [batch_id(owner, stream, key, kind) for kind in (REQUEST, JOB)]
+    return next((earlier_id for earlier_id in earlier if sender.knows(earlier_id)), id_)

@@ -12,9 +12,30 @@ from hypothesis import strategies as st
 
 from sesight.domain.errors import InvalidRequest
 from sesight.send.statements import files as statement_files
-from sesight.send.statements.files import Defaults, Refused, from_csv, from_json, from_objects
-from sesight.send.statements.model import LINES, Faulty, Figures, Given, Line, Statement, statement
-from sesight.send.statements.money import Misstated, amount, decimals_of, figure, locale_of, money
+from sesight.send.statements.files import (
+    RefusedStatement,
+    StatementDefaults,
+    from_csv,
+    from_json,
+    from_objects,
+)
+from sesight.send.statements.model import (
+    LINES,
+    InvalidStatement,
+    LineInput,
+    Statement,
+    StatementInput,
+    StatementLine,
+    statement,
+)
+from sesight.send.statements.money import (
+    InvalidValue,
+    amount,
+    decimals_of,
+    figure,
+    locale_of,
+    money,
+)
 
 OCTOBER = {
     "id": "PS-1",
@@ -42,7 +63,7 @@ def with_(**members) -> dict:
     return {**OCTOBER, **members}
 
 
-def one(value: dict) -> Statement | Refused:
+def one(value: dict) -> Statement | RefusedStatement:
     [found] = from_objects([value]).entries
     return found
 
@@ -50,7 +71,7 @@ def one(value: dict) -> Statement | Refused:
 def faults(value: dict) -> list[str]:
     """Return the codes of what is wrong, asserting that no fault may repeat a figure or an address."""
     found = one(value)
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedStatement)
     for fault in found.faults:
         assert fault.sentence.endswith(".")
         assert not any(said in fault.sentence for said in ("1199", "1237", "37.5", "zoe"))
@@ -67,14 +88,14 @@ def test_a_statement() -> None:
         currency="EUR",
         locale="de-DE",
         lines=(
-            Line(
+            StatementLine(
                 label="Mug",
                 amount=Decimal("1237.50"),
                 quantity=Decimal(3),
                 unit_price=Decimal("412.5"),
                 section="Sales",
             ),
-            Line(label="Card fees", amount=Decimal("-37.51"), section="Fees"),
+            StatementLine(label="Card fees", amount=Decimal("-37.51"), section="Fees"),
         ),
         total=Decimal("1199.99"),
     )
@@ -166,7 +187,7 @@ BAD_AMOUNTS = [
 )
 def test_what_is_no_amount(written: object) -> None:
     """Floats, exponents, NaN, other digits and separators, and too many decimals are refused."""
-    with pytest.raises(Misstated) as refused:
+    with pytest.raises(InvalidValue) as refused:
         amount(written, "EUR")
     assert str(refused.value).endswith(".")
 
@@ -174,7 +195,7 @@ def test_what_is_no_amount(written: object) -> None:
 def test_too_fine_for_the_currency() -> None:
     """No amount has more decimals than its currency."""
     for written, currency in (("0.5", "JPY"), ("0.001", "EUR"), ("0.0001", "KWD")):
-        with pytest.raises(Misstated, match="decimals"):
+        with pytest.raises(InvalidValue, match="decimals"):
             amount(written, currency)
 
 
@@ -192,7 +213,7 @@ def test_numbers_of_a_file_refused(written: str) -> None:
     """An exponent, or a decimal too many, is refused in a file's numbers too."""
     text = json.dumps(with_(total="N")).replace('"N"', written)
     [found] = from_json(text.encode()).entries
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedStatement)
     assert found.code == "total"
 
 
@@ -266,7 +287,7 @@ def test_refused(value: dict, codes: list[str]) -> None:
 def test_by_how_much() -> None:
     """Whoever asked hears by how much a sum is wrong; what may be stored does not say it."""
     found = one(with_(total="1200.00"))
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedStatement)
     [fault] = found.faults
     assert fault.sentence == "The total is not the sum of the lines."
     assert fault.told == "The total is not the sum of the lines. The difference is 0.01 EUR."
@@ -290,7 +311,7 @@ def test_fine_figures_are_shown_whole() -> None:
 
 def test_why_no_floats() -> None:
     """Whoever gives a float hears what to write instead."""
-    with pytest.raises(Misstated, match="is a float, which cannot hold cents: write it as text"):
+    with pytest.raises(InvalidValue, match="is a float, which cannot hold cents: write it as text"):
         amount(12.5, "EUR")
 
 
@@ -313,7 +334,7 @@ def test_the_same_statement_twice() -> None:
     """Of two statements of one id the second is refused."""
     first, second = from_objects([OCTOBER, OCTOBER]).entries
     assert isinstance(first, Statement)
-    assert isinstance(second, Refused)
+    assert isinstance(second, RefusedStatement)
     assert second.code == "id"
 
 
@@ -355,7 +376,9 @@ def test_csv_as_spreadsheets_write_it(change) -> None:
 def test_defaults() -> None:
     """What the command says holds where a file says nothing."""
     text = "statement,recipient,label,amount,total\nA,a@example.com,Fee,1500,1500\n"
-    found = from_csv(text.encode(), Defaults(month="2026-10", currency="JPY", locale="ja-JP"))
+    found = from_csv(
+        text.encode(), StatementDefaults(month="2026-10", currency="JPY", locale="ja-JP")
+    )
     [entry] = found.entries
     assert isinstance(entry, Statement)
     assert (entry.month, str(entry.total)) == ("2026-10", "1500")
@@ -377,7 +400,7 @@ def test_csv_faults_by_line() -> None:
     entries = from_csv("\n".join([HEADER, *rows]).encode()).entries
     told = [
         [(fault.line, fault.code) for fault in each.faults]
-        if isinstance(each, Refused)
+        if isinstance(each, RefusedStatement)
         else each.id
         for each in entries
     ]
@@ -412,7 +435,7 @@ def test_a_quote_left_open() -> None:
     text = f'{HEADER}\n{ROWS}PS-3,"x\nPS-4,a@example.com,,,,,,,,,,,\n'
     *whole, last = from_csv(text.encode()).entries
     assert [type(each) for each in whole] == [Statement, Statement]
-    assert isinstance(last, Refused)
+    assert isinstance(last, RefusedStatement)
     assert (last.code, last.faults[0].line) == ("row", 5)
 
 
@@ -439,7 +462,11 @@ def test_what_is_no_json(content: bytes) -> None:
 def test_what_is_no_statement(value: object) -> None:
     """Whatever else stands among statements is refused, in its place."""
     first, second, third = from_objects([OCTOBER, value, with_(id="PS-9")]).entries
-    assert [type(each) for each in (first, second, third)] == [Statement, Refused, Statement]
+    assert [type(each) for each in (first, second, third)] == [
+        Statement,
+        RefusedStatement,
+        Statement,
+    ]
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -474,7 +501,7 @@ def made(cents: list[tuple[int, str]], currency: str, off: int = 0) -> Statement
     for each, section in cents:
         sections[section] = sections.get(section, 0) + each
     return statement(
-        Given(
+        StatementInput(
             id="PS-1",
             recipient="zoe@example.com",
             month="2026-10",
@@ -483,7 +510,7 @@ def made(cents: list[tuple[int, str]], currency: str, off: int = 0) -> Statement
             total=written(sum(each for each, _ in cents) + off, currency),
             subtotals={name: written(each, currency) for name, each in sections.items()},
             lines=[
-                Figures(label="x", amount=written(each, currency), section=section)
+                LineInput(label="x", amount=written(each, currency), section=section)
                 for each, section in cents
             ],
         )
@@ -504,7 +531,7 @@ def test_no_cent_is_lost(cents: list[tuple[int, str]], currency: str) -> None:
 @given(CENTS, CURRENCIES, st.integers(-(10**9), 10**9).filter(bool))
 def test_every_cent_too_many_is_seen(cents: list[tuple[int, str]], currency: str, off: int) -> None:
     """A total that is wrong by any amount is refused, and the difference is told."""
-    with pytest.raises(Faulty) as refused:
+    with pytest.raises(InvalidStatement) as refused:
         made(cents, currency, off)
     [fault] = refused.value.faults
     assert fault.by == f"{written(off, currency)} {currency}"
@@ -525,7 +552,7 @@ def test_what_is_written_is_what_it_is(cents: int, currency: str, locale: str) -
 def test_any_text(text: str) -> None:
     """Any text is a figure, a locale and a row of a file, or is refused."""
     for read in (lambda: figure(text, 2), lambda: locale_of(text), lambda: amount(text, "EUR")):
-        with suppress(Misstated):
+        with suppress(InvalidValue):
             read()
     content = f"statement,recipient,label,amount,total\n{text}".encode("utf-8", "ignore")
-    assert all(isinstance(entry, Refused) for entry in from_csv(content).entries)
+    assert all(isinstance(entry, RefusedStatement) for entry in from_csv(content).entries)

@@ -19,10 +19,10 @@ from pypdf import PdfReader
 from sesight.domain.errors import SettingsError
 from sesight.send.message import Attachment, Unsendable
 from sesight.send.statements.files import from_json
-from sesight.send.statements.model import Line, Statement
-from sesight.send.statements.pdf import FONTS, Paper
-from sesight.send.templates.folder import EXAMPLES, GIVEN, Templates
-from sesight.send.templates.sandbox import Folder
+from sesight.send.statements.model import Statement, StatementLine
+from sesight.send.statements.pdf import FONTS, StatementRenderer
+from sesight.send.templates.folder import EXAMPLES, GIVEN, TemplateFolder
+from sesight.send.templates.sandbox import FolderLoader
 
 STATEMENT = Statement(
     id="PS/2026-10 #42",
@@ -32,14 +32,14 @@ STATEMENT = Statement(
     currency="EUR",
     locale="de-DE",
     lines=(
-        Line(
+        StatementLine(
             section="Sales",
             label="Ceramic mug",
             quantity=Decimal(124),
             unit_price=Decimal("12.5"),
             amount=Decimal("1550.00"),
         ),
-        Line(section="Fees", label="Commission of 12 %", amount=Decimal("-186.00")),
+        StatementLine(section="Fees", label="Commission of 12 %", amount=Decimal("-186.00")),
     ),
     total=Decimal("1364.00"),
 )
@@ -53,9 +53,9 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
-def paper(own: Path, toml: str = "") -> Paper:
+def paper(own: Path, toml: str = "") -> StatementRenderer:
     (own / "paper.toml").write_text(toml)
-    return Paper(Folder(own.parent), own.name)
+    return StatementRenderer(FolderLoader(own.parent), own.name)
 
 
 def words(pdf: bytes) -> str:
@@ -79,7 +79,7 @@ def test_everything_is_on_it(own: Path) -> None:
 def test_words_of_another_language(own: Path) -> None:
     """What stands on it can be said in another language; columns that no line needs are not there."""
     toml = '[words]\ntitle = "Abrechnung"\ntotal = "Summe"\npage = "Seite {page} von {pages}"'
-    plain = replace(STATEMENT, lines=(Line(label="Fee", amount=Decimal("1364.00")),))
+    plain = replace(STATEMENT, lines=(StatementLine(label="Fee", amount=Decimal("1364.00")),))
     text = words(paper(own, toml).pdf(plain))
     for said in ("Abrechnung", "Summe", "Seite 1 von 1"):
         assert said in text
@@ -110,7 +110,9 @@ def test_the_same_bytes(own: Path) -> None:
 def test_many_lines(own: Path) -> None:
     """Of several pages each has the columns' names and its number, and no line is lost or cut."""
     long = "with a label that is so long that it does not fit into one line of its column"
-    lines = tuple(Line(label=f"Item {n:03} {long}", amount=Decimal(n)) for n in range(1, 201))
+    lines = tuple(
+        StatementLine(label=f"Item {n:03} {long}", amount=Decimal(n)) for n in range(1, 201)
+    )
     whole = replace(STATEMENT, lines=lines, total=Decimal(20_100))
     pages = PdfReader(io.BytesIO(paper(own).pdf(whole))).pages
     text = [page.extract_text().replace("\xa0", " ") for page in pages]
@@ -214,7 +216,7 @@ def test_csv(own: Path) -> None:
 @pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)"])
 def test_nothing_runs_in_a_spreadsheet(own: Path, label: str) -> None:
     """A label that a spreadsheet would run is only text there; a negative amount stays a figure."""
-    line = Line(label=label, section=label, amount=Decimal("-5.00"))
+    line = StatementLine(label=label, section=label, amount=Decimal("-5.00"))
     content = paper(own).csv(replace(STATEMENT, lines=(line,), total=Decimal("-5.00")))
     row = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))[1]
     assert row == [f"'{label}", f"'{label}", "", "", "-5.00", "EUR"]
@@ -234,7 +236,7 @@ def test_attachments(own: Path) -> None:
 
 def test_no_letterhead(own: Path) -> None:
     """A template without paper.toml has a plain PDF."""
-    [made] = Paper(Folder(own.parent), own.name).attachments(STATEMENT)
+    [made] = StatementRenderer(FolderLoader(own.parent), own.name).attachments(STATEMENT)
     assert "Statement" in words(made.content)
 
 
@@ -245,9 +247,9 @@ def test_the_example() -> None:
     assert isinstance(found, Statement)
     sample = msgspec.json.decode((folder / "sample.json").read_bytes())
     assert {"statement": sample["statement"]} == found.context()
-    body = Templates(EXAMPLES).load("payout-statement").body({**GIVEN, **found.context()})
+    body = TemplateFolder(EXAMPLES).load("payout-statement").body({**GIVEN, **found.context()})
     assert found.shown(found.total) not in body.subject  # subjects are stored
-    pdf, sheet = Paper(Folder(EXAMPLES), "payout-statement").attachments(found)
+    pdf, sheet = StatementRenderer(FolderLoader(EXAMPLES), "payout-statement").attachments(found)
     for line in found.lines:
         for text in (body.html or "", body.text, words(pdf.content)):
             assert found.shown(line.amount) in text.replace("\xa0", " ")
@@ -303,7 +305,7 @@ def test_a_negative_total_is_a_balance(own: Path) -> None:
     card = '[words]\ntotal = "To be paid"\nnegative_total = "You owe"'
     negative = replace(
         STATEMENT,
-        lines=(Line(label="Returned", amount=Decimal("-2.00")),),
+        lines=(StatementLine(label="Returned", amount=Decimal("-2.00")),),
         total=Decimal("-2.00"),
     )
     found = paper(own, card)

@@ -10,9 +10,9 @@ import pytest
 
 from sesight.domain.errors import InvalidRequest, NotFound, SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH
-from sesight.domain.template import Finding
-from sesight.send.message import DATA_LIMIT, Body, Unsendable
-from sesight.send.templates.folder import EXAMPLES, GIVEN, Templates
+from sesight.domain.template import Finding, Rendered
+from sesight.send.message import DATA_LIMIT, Unsendable
+from sesight.send.templates.folder import EXAMPLES, GIVEN, TemplateFolder
 from sesight.send.templates.preview import POLICY, preview
 from tests.letters import written
 
@@ -21,17 +21,17 @@ LEAVE_TEXT = "No more: {{ unsubscribe_url }}\n{{ postal_address }}\n"
 
 
 @pytest.fixture
-def templates(tmp_path: Path) -> Templates:
-    return Templates(tmp_path)
+def templates(tmp_path: Path) -> TemplateFolder:
+    return TemplateFolder(tmp_path)
 
 
-def refused(templates: Templates, context: dict[str, object], name: str = "hello") -> tuple:
+def refused(templates: TemplateFolder, context: dict[str, object], name: str = "hello") -> tuple:
     with pytest.raises(Unsendable) as caught:
         templates.load(name).body(context)
     return caught.value.code, str(caught.value)
 
 
-def errors(templates: Templates, name: str = "hello") -> list[str]:
+def errors(templates: TemplateFolder, name: str = "hello") -> list[str]:
     return [each.text for each in templates.check(name) if each.level == "error"]
 
 
@@ -56,7 +56,7 @@ class Read(HTMLParser):
 # -- what is made ---------------------------------------------------------------------------------
 
 
-def test_body(templates: Templates) -> None:
+def test_body(templates: TemplateFolder) -> None:
     """A template makes subject, HTML with its styles at the elements, and text."""
     written(
         templates,
@@ -65,7 +65,7 @@ def test_body(templates: Templates) -> None:
         text="Hello {{ who }},\n{% if more %}\nmore\n{% endif %}\nbye\n",
     )
     made = templates.load("hello").body({"who": "Ana & Bo <b>", "more": None})
-    assert made == Body(
+    assert made == Rendered(
         "Hello Ana & Bo <b>",
         "<html><head><style>@media print { p { color: blue } } </style></head><body>"
         '<p style="color: red;">Ana &amp; Bo &lt;b&gt;</p></body></html>',
@@ -73,7 +73,7 @@ def test_body(templates: Templates) -> None:
     )
 
 
-def test_nothing_is_loaded(templates: Templates, tmp_path: Path) -> None:
+def test_nothing_is_loaded(templates: TemplateFolder, tmp_path: Path) -> None:
     """No style sheet is loaded, were it a file of this machine."""
     (tmp_path / "own.css").write_text("p { color: red }")
     links = "".join(
@@ -84,13 +84,13 @@ def test_nothing_is_loaded(templates: Templates, tmp_path: Path) -> None:
     assert "red" not in (templates.load("hello").body({}).html or "")
 
 
-def test_text_alone(templates: Templates) -> None:
+def test_text_alone(templates: TemplateFolder) -> None:
     """A template without HTML makes mail of text alone."""
     written(templates, subject="Hi", html=None, text="Hi {{ who }}")
-    assert templates.load("hello").body({"who": "<Ana>"}) == Body("Hi", None, "Hi <Ana>\n")
+    assert templates.load("hello").body({"who": "<Ana>"}) == Rendered("Hi", None, "Hi <Ana>\n")
 
 
-def test_printed_values(templates: Templates) -> None:
+def test_printed_values(templates: TemplateFolder) -> None:
     """Null prints nothing, truth prints a word, a list or an object by mistake nothing at all."""
     written(templates, subject="s", html=None, text="[{{ a }}] {{ b }} {{ c }}")
     template = templates.load("hello")
@@ -99,7 +99,7 @@ def test_printed_values(templates: Templates) -> None:
         template.body({"a": ["x"], "b": "", "c": ""})
 
 
-def test_members_before_methods(templates: Templates) -> None:
+def test_members_before_methods(templates: TemplateFolder) -> None:
     """What an object holds under a name like `items` is what the template means."""
     written(
         templates, subject="s", html=None, text="{% for x in order.items %}{{ x }} {% endfor %}"
@@ -107,7 +107,7 @@ def test_members_before_methods(templates: Templates) -> None:
     assert templates.load("hello").body({"order": {"items": ["a", "b"]}}).text == "a b \n"
 
 
-def test_included_part(templates: Templates) -> None:
+def test_included_part(templates: TemplateFolder) -> None:
     """A file of a folder that begins with _ is no template, and any template can include it."""
     written(templates, subject="s", html='<p>{% include "_parts/foot.html" %}</p>', text="t")
     (templates.folder / "_parts").mkdir()
@@ -118,7 +118,7 @@ def test_included_part(templates: Templates) -> None:
 
 @pytest.mark.parametrize("html", ["<p>{{ v }}</p>", '<a title="{{ v }}"></a>'])
 @pytest.mark.parametrize("value", ["<script>alert(1)</script>", '" onclick="x', "' x='", "a&lt;"])
-def test_values_are_escaped(templates: Templates, html: str, value: str) -> None:
+def test_values_are_escaped(templates: TemplateFolder, html: str, value: str) -> None:
     """No value ends a text or an attribute of HTML."""
     written(templates, subject="s", html=html, text="t")
     page = Read()
@@ -130,7 +130,7 @@ def test_values_are_escaped(templates: Templates, html: str, value: str) -> None
 # -- what is refused of a context -----------------------------------------------------------------
 
 
-def test_missing_variable(templates: Templates) -> None:
+def test_missing_variable(templates: TemplateFolder) -> None:
     """A variable that nobody gives a value is refused, with where it is named."""
     written(templates, subject="s", html=None, text="Hello\n{{ who.first }}\n")
     assert refused(templates, {}) == (
@@ -144,20 +144,20 @@ def test_missing_variable(templates: Templates) -> None:
 
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\0", "\x1b", "\x85", "\u2028"])
-def test_subject_is_one_line(templates: Templates, character: str) -> None:
+def test_subject_is_one_line(templates: TemplateFolder, character: str) -> None:
     """No subject begins a header of its own."""
     written(templates, subject="Hello {{ who }}", html=None, text="t")
     assert refused(templates, {"who": f"Ana{character}Bcc: x"})[0] == "subject"
 
 
-def test_subject_has_a_length(templates: Templates) -> None:
+def test_subject_has_a_length(templates: TemplateFolder) -> None:
     """A subject is neither empty nor longer than a line of mail."""
     written(templates, subject="{{ who }}", html=None, text="t")
     assert refused(templates, {"who": " "})[0] == "subject"
     assert refused(templates, {"who": "x" * 901})[0] == "subject"
 
 
-def test_context_has_a_size(templates: Templates) -> None:
+def test_context_has_a_size(templates: TemplateFolder) -> None:
     """A template is told no more than SES takes, and only what JSON can hold."""
     written(templates, subject="s", html=None, text="t")
     assert refused(templates, {"who": "x" * DATA_LIMIT})[0] == "too-large"
@@ -167,7 +167,7 @@ def test_context_has_a_size(templates: Templates) -> None:
     )
 
 
-def test_failure_names_no_value(templates: Templates) -> None:
+def test_failure_names_no_value(templates: TemplateFolder) -> None:
     """What fails says where, and nothing of whom the mail is for."""
     written(templates, subject="s", html=None, text="{{ who + 1 }}")
     assert refused(templates, {"who": "secret"}) == (
@@ -211,7 +211,7 @@ def test_failure_names_no_value(templates: Templates) -> None:
         "{% include 'hello/body.txt' %}",
     ],
 )
-def test_sandbox(templates: Templates, escape: str) -> None:
+def test_sandbox(templates: TemplateFolder, escape: str) -> None:
     """No template reaches Python, changes what it is told, or grows without end."""
     written(templates, subject="s", html=None, text=escape)
     context = {"who": "Ana", "things": [1], "told": {"a": 0}}
@@ -235,13 +235,13 @@ def test_sandbox(templates: Templates, escape: str) -> None:
         "'a{}'['format']('b')",
     ],
 )
-def test_no_chance(templates: Templates, gone: str) -> None:
+def test_no_chance(templates: TemplateFolder, gone: str) -> None:
     """What pads, or differs from one rendering to the next, is not in the language."""
     written(templates, subject="s", html=None, text=f"{{{{ {gone} }}}}")
     assert errors(templates) != []
 
 
-def test_includes_stay_inside(templates: Templates, tmp_path: Path) -> None:
+def test_includes_stay_inside(templates: TemplateFolder, tmp_path: Path) -> None:
     """No path leads out of the folder, nor does a link, nor one to a folder of another place."""
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()
@@ -274,14 +274,14 @@ def test_includes_stay_inside(templates: Templates, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../hello", "hello/", "hello/../hello", "_parts", "a\0", "x" * 65]
 )
-def test_names_stay_inside(templates: Templates, name: str) -> None:
+def test_names_stay_inside(templates: TemplateFolder, name: str) -> None:
     """A template is only ever one of the folder's own names."""
     written(templates, subject="s", html=None, text="t")
     with pytest.raises(NotFound):
         templates.load(name)
 
 
-def test_linked_template(templates: Templates, tmp_path: Path) -> None:
+def test_linked_template(templates: TemplateFolder, tmp_path: Path) -> None:
     """A template that is a link to elsewhere is none, and so is one of whose files one is."""
     written(templates, subject="s", html=None, text="t")
     moved = tmp_path.parent / f"{tmp_path.name}-moved"
@@ -294,12 +294,12 @@ def test_linked_template(templates: Templates, tmp_path: Path) -> None:
         templates.load("hello")
 
 
-def test_folder_reached_by_a_link(templates: Templates, tmp_path: Path) -> None:
+def test_folder_reached_by_a_link(templates: TemplateFolder, tmp_path: Path) -> None:
     """The folder itself may be reached by a link, as folders of mounted settings are."""
     written(templates, subject="s", html=None, text="t")
     link = tmp_path.parent / f"{tmp_path.name}-link"
     link.symlink_to(tmp_path)
-    assert Templates(link).load("hello").body({}).text == "t\n"
+    assert TemplateFolder(link).load("hello").body({}).text == "t\n"
 
 
 # -- what is wrong with a template ----------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_folder_reached_by_a_link(templates: Templates, tmp_path: Path) -> None:
 
 def test_examples_are_right() -> None:
     """What Sesight ships is without a finding, for the streams it is for."""
-    examples = Templates(EXAMPLES)
+    examples = TemplateFolder(EXAMPLES)
     assert {each.name: (each.stream, each.findings) for each in examples.about()} == {
         "payout-statement": ("finance", ()),
         "spring-launch": ("outreach", ()),
@@ -318,10 +318,10 @@ def test_examples_are_right() -> None:
 
 def test_no_folder(tmp_path: Path) -> None:
     """A folder that is not there yet has no templates; a file in its place is said."""
-    assert Templates(tmp_path / "none").names() == []
+    assert TemplateFolder(tmp_path / "none").names() == []
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="cannot be read"):
-        Templates(tmp_path / "file").names()
+        TemplateFolder(tmp_path / "file").names()
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,9 @@ def test_no_folder(tmp_path: Path) -> None:
         ("template.toml", b"=", "hello/template.toml is wrong: "),
     ],
 )
-def test_wrong_file(templates: Templates, file: str, content: bytes | None, sentence: str) -> None:
+def test_wrong_file(
+    templates: TemplateFolder, file: str, content: bytes | None, sentence: str
+) -> None:
     """A file that is wrong is told in a sentence that names it."""
     written(templates, subject="s", html="<p>x</p>", text="Hello, dear {{ who }}", who="Ana")
     path = templates.folder / "hello" / file
@@ -375,14 +377,14 @@ HEAD = "<p>Hello</p>"
         ('<a href="{{ unsubscribe_url }}">x</a>', "warning", "ses:no-track"),
     ],
 )
-def test_findings(templates: Templates, html: str, level: str, word: str) -> None:
+def test_findings(templates: TemplateFolder, html: str, level: str, word: str) -> None:
     """What a recipient or a mail program would stumble over is said."""
     written(templates, subject="s", html=HEAD + html, text="t", stream="finance")
     (found,) = templates.check("hello")
     assert (found.level, word in found.text) == (level, True), found
 
 
-def test_nothing_to_find(templates: Templates) -> None:
+def test_nothing_to_find(templates: TemplateFolder) -> None:
     """Pictures in the message itself, fragments and alt texts are right."""
     html = (
         "<style>p{background:url(data:image/png;base64,AA)} i{fill:url(#a)}</style>"
@@ -392,7 +394,7 @@ def test_nothing_to_find(templates: Templates) -> None:
     assert templates.check("hello") == []
 
 
-def test_any_stream(templates: Templates) -> None:
+def test_any_stream(templates: TemplateFolder) -> None:
     """A template that names no stream may be sent by any, and was held to the rules of none."""
     written(templates, subject="s", html=HEAD, text="t")
     (found,) = templates.check("hello")
@@ -402,7 +404,7 @@ def test_any_stream(templates: Templates) -> None:
         templates.checked("hello", OUTREACH)
 
 
-def test_other_stream(templates: Templates) -> None:
+def test_other_stream(templates: TemplateFolder) -> None:
     """A template of one stream is not sent by another."""
     written(templates, subject="s", html=HEAD, text="t", stream="finance")
     with pytest.raises(InvalidRequest, match="for the stream finance, not for outreach"):
@@ -439,7 +441,7 @@ def test_other_stream(templates: Templates) -> None:
         ),
     ],
 )
-def test_marketing(templates: Templates, html: str | None, text: str, sentence: str) -> None:
+def test_marketing(templates: TemplateFolder, html: str | None, text: str, sentence: str) -> None:
     """Marketing mail that does not show how to leave, or who sends it, fails its check and is not
     sent.
     """
@@ -451,7 +453,7 @@ def test_marketing(templates: Templates, html: str | None, text: str, sentence: 
         templates.checked("hello", OUTREACH)
 
 
-def test_marketing_of_each_message(templates: Templates) -> None:
+def test_marketing_of_each_message(templates: TemplateFolder) -> None:
     """What the sample shows and a context hides is refused when the message is made."""
     shown = "{% if shown %}" + LEAVE + "{% endif %}"
     written(templates, subject="s", html=shown, text=LEAVE_TEXT, stream="outreach", shown=True)
@@ -466,7 +468,7 @@ def test_marketing_of_each_message(templates: Templates) -> None:
     )
 
 
-def test_marketing_with_lines_and_ampersands(templates: Templates) -> None:
+def test_marketing_with_lines_and_ampersands(templates: TemplateFolder) -> None:
     """An address of several lines, and a link with &, are found where they are shown escaped."""
     written(templates, subject="s", html=LEAVE, text=LEAVE_TEXT, stream="outreach")
     body = templates.load("hello").body(
@@ -483,7 +485,7 @@ def test_marketing_with_lines_and_ampersands(templates: Templates) -> None:
 # -- looking at them ------------------------------------------------------------------------------
 
 
-def test_about(templates: Templates) -> None:
+def test_about(templates: TemplateFolder) -> None:
     """Every template is listed, the broken ones too, with what is wrong with them."""
     written(templates, subject="s", html=HEAD, text="t", stream="finance")
     written(templates, name="broken", subject="s", html=None, text="{{")
@@ -497,7 +499,7 @@ def test_about(templates: Templates) -> None:
     assert broken.findings[0].level == "error"
 
 
-def test_rendered(templates: Templates) -> None:
+def test_rendered(templates: TemplateFolder) -> None:
     """A template is looked at with its sample or with another context."""
     written(templates, subject="{{ who }}", html=None, text="{{ name }}", who="Ana")
     assert templates.rendered("hello", None).subject == "Ana"
@@ -508,7 +510,7 @@ def test_rendered(templates: Templates) -> None:
 
 def test_preview() -> None:
     """A preview loads and runs nothing, shows HTML in frames without rights, and escapes the rest."""
-    examples = Templates(EXAMPLES)
+    examples = TemplateFolder(EXAMPLES)
     made = examples.rendered(
         "spring-launch", {**examples.sample("spring-launch"), "first_name": "<b>"}
     )
@@ -522,7 +524,7 @@ def test_preview() -> None:
     assert "<script" not in page
 
 
-def test_sample_is_json(templates: Templates) -> None:
+def test_sample_is_json(templates: TemplateFolder) -> None:
     """The samples of the examples are what a context may be."""
-    for name in Templates(EXAMPLES).names():
-        assert msgspec.json.encode(Templates(EXAMPLES).sample(name))
+    for name in TemplateFolder(EXAMPLES).names():
+        assert msgspec.json.encode(TemplateFolder(EXAMPLES).sample(name))

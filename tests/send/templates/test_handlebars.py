@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import SettingsError
-from sesight.send.message import Pushed, Unsendable
-from sesight.send.templates.folder import EXAMPLES, GIVEN, Template, Templates
+from sesight.send.message import TemplatedContent, Unsendable
+from sesight.send.templates.folder import EXAMPLES, GIVEN, Template, TemplateFolder
 from sesight.send.templates.handlebars import BySes
 from sesight_simulator.ses.handlebars import parse, render
 from tests.letters import written
@@ -43,13 +43,13 @@ CONTEXTS = st.fixed_dictionaries(
 
 
 @pytest.fixture
-def templates(tmp_path: Path) -> Templates:
-    return Templates(tmp_path)
+def templates(tmp_path: Path) -> TemplateFolder:
+    return TemplateFolder(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    templates = Templates(tmp_path_factory.mktemp("templates"))
+    templates = TemplateFolder(tmp_path_factory.mktemp("templates"))
     written(templates, **SOURCE)
     return templates.load("hello")
 
@@ -110,18 +110,18 @@ def test_same_as_here(template: Template, found: BySes, context: dict[str, Any])
 @pytest.mark.parametrize("name", ["payout-statement", "spring-launch"])
 def test_examples(name: str) -> None:
     """What Sesight ships can be rendered by SES too, and comes out the same."""
-    examples = Templates(EXAMPLES)
+    examples = TemplateFolder(EXAMPLES)
     template, sample = examples.load(name), examples.sample(name)
     here, there = template.body(sample), by_ses(BySes(template), sample)
     assert (there["Subject"], there["Text"].strip("\n")) == (here.subject, here.text.strip("\n"))
     assert browsed(there["Html"]) == browsed(here.html)
 
 
-def test_html_is_escaped_and_text_is_not(templates: Templates) -> None:
+def test_html_is_escaped_and_text_is_not(templates: TemplateFolder) -> None:
     """SES puts values in as they are: those for HTML are escaped before, those for text are not."""
     written(templates, subject="{{ who }}", html='<p title="{{ who }}">{{ who }}</p>', text="t")
     found = BySes(templates.load("hello"))
-    assert found.body({"who": '<b> & "x"', "unused": "private"}) == Pushed(
+    assert found.body({"who": '<b> & "x"', "unused": "private"}) == TemplatedContent(
         "hello",
         {"text": {"who": '<b> & "x"'}, "html": {"who": "&lt;b&gt; &amp; &#34;x&#34;"}},
     )
@@ -151,14 +151,14 @@ def test_missing_is_told_before(template: Template) -> None:
     assert caught.value.code == "missing-variable"
 
 
-def test_branch_not_taken(templates: Templates) -> None:
+def test_branch_not_taken(templates: TemplateFolder) -> None:
     """What only a branch names that is not taken need not be there."""
     written(templates, subject="s", html=None, text="{% if a %}{{ b }}{% endif %}.")
     assert BySes(templates.load("hello")).body({"a": ""}).data == {"text": {"a": ""}, "html": {}}
 
 
 @pytest.mark.parametrize("rows", ["abc", {"a": 1}])
-def test_loops_are_over_lists(templates: Templates, rows: object) -> None:
+def test_loops_are_over_lists(templates: TemplateFolder, rows: object) -> None:
     """A loop over what is no list would differ between here and SES."""
     written(templates, subject="s", html=None, text="{% for x in a.rows %}{{ x }}{% endfor %}")
     with pytest.raises(Unsendable, match=r"a\.rows is not a list"):
@@ -205,7 +205,7 @@ def test_loops_are_over_lists(templates: Templates, rows: object) -> None:
         ("<p>\ue000</p>", "private use"),
     ],
 )
-def test_refused(templates: Templates, html: str, what: str) -> None:
+def test_refused(templates: TemplateFolder, html: str, what: str) -> None:
     """What SES's language has not, or would read otherwise, is refused with what to do instead."""
     written(templates, subject="s", html=html, text="t", who="Ana")
     with pytest.raises(SettingsError) as caught:
@@ -216,7 +216,7 @@ def test_refused(templates: Templates, html: str, what: str) -> None:
     assert ("private" in sentence) or ('rendering = "local"' in sentence)
 
 
-def test_size(templates: Templates) -> None:
+def test_size(templates: TemplateFolder) -> None:
     """A template that outgrows SES's limit when its styles are inlined is refused."""
     rows = "<p>x</p>" * 9_000
     written(templates, subject="s", html=f"<style>p{{font: {'9' * 60}px}}</style>{rows}", text="t")
@@ -224,7 +224,7 @@ def test_size(templates: Templates) -> None:
         BySes(templates.load("hello"))
 
 
-def test_marketing(templates: Templates) -> None:
+def test_marketing(templates: TemplateFolder) -> None:
     """A marketing message that would hide how to leave is not handed to SES either."""
     shown = '{% if shown %}<a ses:no-track href="{{ unsubscribe_url }}">x</a>{% endif %}'
     text = "{{ unsubscribe_url }} {{ postal_address }}"

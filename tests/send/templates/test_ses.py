@@ -7,9 +7,9 @@ import pytest
 
 from sesight.app import ses_templates
 from sesight.domain.sending import Addressee, Campaign, Result, State, TemplateMail
-from sesight.send.templates.folder import Templates, copy_examples
+from sesight.send.templates.folder import TemplateFolder, copy_examples
 from sesight.send.templates.handlebars import BySes
-from sesight.send.templates.ses import NotPushed
+from sesight.send.templates.ses import PushFailed
 from sesight_simulator.ses.faults import Fault
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.letters import written
@@ -34,7 +34,7 @@ def ses() -> Iterator[SimulatedSes]:
 
 def sent(here: Office, name: str, *people: Addressee) -> list[Result]:
     asked = TemplateMail(name, Campaign(id="spring"), list(people), CONTEXT)
-    return here.app.mailroom.desk.mail("outreach", asked, None)
+    return here.app.sending.service.send_mail("outreach", asked, None)
 
 
 def person(first_name: str, address: str = "ana@example.org") -> Addressee:
@@ -42,7 +42,7 @@ def person(first_name: str, address: str = "ana@example.org") -> Addressee:
 
 
 def pushed(here: Office, name: str) -> str:
-    found = Templates(here.app.settings.sending.templates)
+    found = TemplateFolder(here.app.settings.sending.templates)
     return ses_templates(here.app.settings, "outreach").push(BySes(found.load(name)))
 
 
@@ -56,7 +56,7 @@ def unlinked(text: str | None) -> str:
 def test_same_mail_either_way(tmp_path: Path, ses: SimulatedSes) -> None:
     """A recipient gets the same message whoever renders it, with values that look like HTML."""
     folder = str(tmp_path / "templates")
-    copy_examples(Templates(folder))
+    copy_examples(TemplateFolder(folder))
     for rendering in ("local", "ses"):
         (tmp_path / rendering).mkdir()
         with office(tmp_path / rendering, ses, templates=folder, rendering=rendering) as here:
@@ -82,7 +82,7 @@ def test_same_mail_either_way(tmp_path: Path, ses: SimulatedSes) -> None:
 
 def test_what_ses_is_told(tmp_path: Path, ses: SimulatedSes) -> None:
     """SES is told what the template names, and nothing else that is known of a person."""
-    folder = Templates(tmp_path / "templates")
+    folder = TemplateFolder(tmp_path / "templates")
     written(
         folder,
         subject="{{ who }}",
@@ -102,7 +102,7 @@ def test_what_ses_is_told(tmp_path: Path, ses: SimulatedSes) -> None:
 def test_lacking_is_refused_before(tmp_path: Path, ses: SimulatedSes) -> None:
     """What a person's context lacks is refused for that person, and SES is never asked."""
     folder = str(tmp_path / "templates")
-    copy_examples(Templates(folder))
+    copy_examples(TemplateFolder(folder))
     with office(tmp_path, ses, templates=folder, rendering="ses") as here:
         pushed(here, "spring-launch")
         lacking, told = sent(
@@ -116,7 +116,7 @@ def test_lacking_is_refused_before(tmp_path: Path, ses: SimulatedSes) -> None:
 def test_not_pushed(tmp_path: Path, ses: SimulatedSes) -> None:
     """A template that SES does not hold sends nothing, and the result says what is not known."""
     folder = str(tmp_path / "templates")
-    copy_examples(Templates(folder))
+    copy_examples(TemplateFolder(folder))
     with office(tmp_path, ses, templates=folder, rendering="ses") as here:
         (result,) = sent(here, "spring-launch", person("Ana"))
     assert (result.state, result.code) == (State.REFUSED, "not-found")
@@ -125,7 +125,7 @@ def test_not_pushed(tmp_path: Path, ses: SimulatedSes) -> None:
 def test_link_of_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
     """Where SES makes the link to leave, a pushed template shows SES's own."""
     folder = str(tmp_path / "templates")
-    copy_examples(Templates(folder))
+    copy_examples(TemplateFolder(folder))
     sender = {
         "stream": "outreach",
         "from_address": "news@example.com",
@@ -146,12 +146,12 @@ def test_link_of_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
 
 def test_refused(tmp_path: Path, ses: SimulatedSes) -> None:
     """What SES says against a template is passed on, under the template's name."""
-    folder = Templates(tmp_path / "templates")
+    folder = TemplateFolder(tmp_path / "templates")
     copy_examples(folder)
     with office(tmp_path, ses, templates=str(folder.folder)) as here:
         held = ses_templates(here.app.settings, "outreach")
         ses.fail(Fault.ERROR, times=9, operations=("CreateEmailTemplate",))
         with pytest.raises(
-            NotPushed, match="SES did not take the template spring-launch: Internal"
+            PushFailed, match="SES did not take the template spring-launch: Internal"
         ):
             held.push(BySes(folder.load("spring-launch")))

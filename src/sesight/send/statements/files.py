@@ -11,7 +11,14 @@ from typing import Any
 from msgspec import Struct
 
 from sesight.domain.errors import InvalidRequest
-from sesight.send.statements.model import Fault, Faulty, Figures, Given, Statement, statement
+from sesight.send.statements.model import (
+    InvalidStatement,
+    LineInput,
+    Statement,
+    StatementInput,
+    StatementProblem,
+    statement,
+)
 from sesight.send.statements.money import Number
 
 BYTES = 50_000_000
@@ -34,12 +41,12 @@ _MEMBERS = frozenset({"id", *_OF_STATEMENT, "lines", "subtotals"})
 _LINE_MEMBERS = frozenset({"label", "amount", "quantity", "unit_price", "section"})
 
 
-class Refused(Struct, frozen=True, kw_only=True):
+class RefusedStatement(Struct, frozen=True, kw_only=True):
     """A statement that is not sent: its id and recipient as far as they are known, and its faults."""
 
     id: str | None
     recipient: str
-    faults: tuple[Fault, ...]
+    faults: tuple[StatementProblem, ...]
 
     @property
     def code(self) -> str:
@@ -53,7 +60,7 @@ class Refused(Struct, frozen=True, kw_only=True):
         return self.faults[0].sentence + (f" ({more} more)" if more else "")
 
 
-class Defaults(Struct, frozen=True, kw_only=True):
+class StatementDefaults(Struct, frozen=True, kw_only=True):
     """What statements that do not say it themselves are taken to say."""
 
     month: str | None = None
@@ -61,18 +68,18 @@ class Defaults(Struct, frozen=True, kw_only=True):
     locale: str | None = None
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Statements(Struct, frozen=True, kw_only=True):
     """What a file or a request holds, in its order."""
 
-    entries: tuple[Statement | Refused, ...]
+    entries: tuple[Statement | RefusedStatement, ...]
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
+    def refused(self) -> tuple[RefusedStatement, ...]:
         """Return what is not sent."""
-        return tuple(each for each in self.entries if isinstance(each, Refused))
+        return tuple(each for each in self.entries if isinstance(each, RefusedStatement))
 
 
-def from_csv(content: bytes, defaults: Defaults | None = None) -> Found:
+def from_csv(content: bytes, defaults: StatementDefaults | None = None) -> Statements:
     """Read CSV: one row for each line of a statement, rows of one statement told by their `statement`.
 
     What a statement has once (recipient, total …) stands in its first row, and may be repeated.
@@ -80,25 +87,25 @@ def from_csv(content: bytes, defaults: Defaults | None = None) -> Found:
     """
     rows = _rows(_text(content))
     groups: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    loose: dict[str, Refused] = {}
+    loose: dict[str, RefusedStatement] = {}
     for n, (line, row) in enumerate(rows):
         if n >= ROWS:
             raise InvalidRequest(f"The file has more than {ROWS:,} rows: split it.")
-        if isinstance(row, Fault):
+        if isinstance(row, StatementProblem):
             key = f"\0{line}"  # no cell has a NUL
-            loose[key] = Refused(id=None, recipient="", faults=(row,))
+            loose[key] = RefusedStatement(id=None, recipient="", faults=(row,))
             groups[key] = []
         else:
             groups.setdefault(row["statement"], []).append((line, row))
-    return Found(
+    return Statements(
         entries=tuple(
-            loose[key] if key in loose else _of_rows(key, held, defaults or Defaults())
+            loose[key] if key in loose else _of_rows(key, held, defaults or StatementDefaults())
             for key, held in groups.items()
         )
     )
 
 
-def from_json(content: bytes, defaults: Defaults | None = None) -> Found:
+def from_json(content: bytes, defaults: StatementDefaults | None = None) -> Statements:
     """Read JSON: a statement or an array of them. Numbers are taken digit by digit, as decimals.
 
     Raises InvalidRequest for what is no such file.
@@ -119,7 +126,7 @@ def from_json(content: bytes, defaults: Defaults | None = None) -> Found:
     return from_objects(value if isinstance(value, list) else [value], defaults)
 
 
-def from_objects(values: Sequence[Any], defaults: Defaults | None = None) -> Found:
+def from_objects(values: Sequence[Any], defaults: StatementDefaults | None = None) -> Statements:
     """Read statements out of decoded JSON, where figures are text or whole numbers.
 
     Raises InvalidRequest for too many of them.
@@ -131,7 +138,9 @@ def from_objects(values: Sequence[Any], defaults: Defaults | None = None) -> Fou
     if size > ROWS:
         raise InvalidRequest(f"The statements have more than {ROWS:,} lines: split them.")
     seen: set[str] = set()
-    return Found(entries=tuple(_of_object(each, defaults or Defaults(), seen) for each in values))
+    return Statements(
+        entries=tuple(_of_object(each, defaults or StatementDefaults(), seen) for each in values)
+    )
 
 
 # CSV
@@ -146,7 +155,7 @@ def _text(content: bytes) -> str:
         raise InvalidRequest("The file is not UTF-8: save it as that.") from None
 
 
-def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | Fault]]:
+def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | StatementProblem]]:
     head = text[:10_000].partition("\n")[0]
     # a spreadsheet set to a language with decimal commas writes semicolons
     delimiter = ";" if ";" in head and "," not in head else ","
@@ -164,7 +173,12 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | Fault]]:
             return
         except csv.Error as error:
             # where a row ends is not known any more
-            yield line, Fault(code="row", sentence=f"The row cannot be read: {error}.", line=line)
+            yield (
+                line,
+                StatementProblem(
+                    code="row", sentence=f"The row cannot be read: {error}.", line=line
+                ),
+            )
             return
         if not any(cell.strip() for cell in cells):
             continue
@@ -172,14 +186,17 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | Fault]]:
         if len(cells) != len(header):
             yield (
                 line,
-                Fault(
+                StatementProblem(
                     code="row",
                     sentence=f"The row has {len(cells)} cells and the first row {len(header)}.",
                     line=line,
                 ),
             )
         elif "\0" in row["statement"] or not row["statement"]:
-            yield line, Fault(code="row", sentence="The row names no statement.", line=line)
+            yield (
+                line,
+                StatementProblem(code="row", sentence="The row names no statement.", line=line),
+            )
         else:
             yield line, row
 
@@ -202,10 +219,10 @@ def _check_header(header: Sequence[str]) -> None:
 
 
 def _of_rows(
-    key: str, rows: Sequence[tuple[int, Mapping[str, str]]], defaults: Defaults
-) -> Statement | Refused:
+    key: str, rows: Sequence[tuple[int, Mapping[str, str]]], defaults: StatementDefaults
+) -> Statement | RefusedStatement:
     first = rows[0][0]
-    faults: list[Fault] = []
+    faults: list[StatementProblem] = []
     once: dict[str, str] = {}
     subtotals: dict[str, object] = {}
     for line, row in rows:
@@ -213,7 +230,7 @@ def _of_rows(
             held = row.get(name, "")
             if held and once.setdefault(name, held) != held:
                 faults.append(
-                    Fault(
+                    StatementProblem(
                         code=name,
                         sentence=f"The {name} is another than in a row above of the same statement.",
                         line=line,
@@ -222,13 +239,13 @@ def _of_rows(
         held, section = row.get("subtotal", ""), row.get("section", "")
         if held and subtotals.setdefault(section, held) != held:
             faults.append(
-                Fault(
+                StatementProblem(
                     code="subtotal",
                     sentence="The subtotal is another than in a row above of the same section.",
                     line=line,
                 )
             )
-    given = Given(
+    given = StatementInput(
         id=key,
         recipient=once.get("recipient"),
         name=once.get("name"),
@@ -238,7 +255,7 @@ def _of_rows(
         total=once.get("total", ""),
         subtotals=subtotals,
         lines=[
-            Figures(
+            LineInput(
                 label=row["label"],
                 amount=row["amount"],
                 quantity=row.get("quantity"),
@@ -253,17 +270,19 @@ def _of_rows(
     return _made(given, faults)
 
 
-def _made(given: Given, faults: Sequence[Fault]) -> Statement | Refused:
+def _made(
+    given: StatementInput, faults: Sequence[StatementProblem]
+) -> Statement | RefusedStatement:
     found: Statement | None = None
     try:
         found = statement(given)
-    except Faulty as error:
+    except InvalidStatement as error:
         faults = [*faults, *error.faults]
     return found if found is not None and not faults else _refused(given, faults)
 
 
-def _refused(given: Given, faults: Sequence[Fault]) -> Refused:
-    return Refused(
+def _refused(given: StatementInput, faults: Sequence[StatementProblem]) -> RefusedStatement:
+    return RefusedStatement(
         id=given.id if isinstance(given.id, str) else None,
         recipient=given.recipient if isinstance(given.recipient, str) else "",
         faults=tuple(faults),
@@ -288,26 +307,34 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _of_object(value: Any, defaults: Defaults, seen: set[str]) -> Statement | Refused:
+def _of_object(
+    value: Any, defaults: StatementDefaults, seen: set[str]
+) -> Statement | RefusedStatement:
     if not isinstance(value, dict):
-        fault = Fault(code="statement", sentence="A statement is an object.")
-        return Refused(id=None, recipient="", faults=(fault,))
+        fault = StatementProblem(code="statement", sentence="A statement is an object.")
+        return RefusedStatement(id=None, recipient="", faults=(fault,))
     faults = [_unknown(name) for name in value if name not in _MEMBERS]
     lines, subtotals = value.get("lines"), value.get("subtotals", {})
     if not isinstance(lines, list) or not all(isinstance(each, dict) for each in lines):
-        faults.append(Fault(code="lines", sentence="The lines are not an array of objects."))
+        faults.append(
+            StatementProblem(code="lines", sentence="The lines are not an array of objects.")
+        )
         lines = None
     if not isinstance(subtotals, dict):
-        faults.append(Fault(code="subtotal", sentence="The subtotals are not an object."))
+        faults.append(
+            StatementProblem(code="subtotal", sentence="The subtotals are not an object.")
+        )
         subtotals = {}
     for each in lines or ():
         faults += [_unknown(name) for name in each if name not in _LINE_MEMBERS]
     key = value.get("id")
     if isinstance(key, str):
         if key in seen:
-            faults.append(Fault(code="id", sentence="There is another statement of this id above."))
+            faults.append(
+                StatementProblem(code="id", sentence="There is another statement of this id above.")
+            )
         seen.add(key)
-    given = Given(
+    given = StatementInput(
         id=_words(key),
         recipient=_words(value.get("recipient")),
         name=_words(value.get("name")),
@@ -316,7 +343,9 @@ def _of_object(value: Any, defaults: Defaults, seen: set[str]) -> Statement | Re
         locale=_words(value.get("locale") or defaults.locale),
         total=value.get("total", ""),
         subtotals=subtotals,
-        lines=[Figures(**{"label": None, "amount": None, **_known(each)}) for each in lines or ()],
+        lines=[
+            LineInput(**{"label": None, "amount": None, **_known(each)}) for each in lines or ()
+        ],
     )
     return _made(given, faults) if lines is not None else _refused(given, faults)
 
@@ -334,6 +363,8 @@ def _words(value: Any) -> Any:
     return None if isinstance(value, Number) else value
 
 
-def _unknown(name: str) -> Fault:
+def _unknown(name: str) -> StatementProblem:
     shown = name[:50] if name.isprintable() else "?"
-    return Fault(code="member", sentence=f"There is no {shown!r} in a statement or its lines.")
+    return StatementProblem(
+        code="member", sentence=f"There is no {shown!r} in a statement or its lines."
+    )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from sesight.send.statements import money
-from sesight.send.statements.money import Misstated
+from sesight.send.statements.money import InvalidValue
 
 LINES = 1_000
 """Lines of a statement at most."""
@@ -25,7 +25,7 @@ ID_LONG = 64
 """Characters of a statement's id at most."""
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class StatementLine(Struct, frozen=True, kw_only=True):
     """One item. Where there are quantity and unit price, the amount is their product, rounded."""
 
     label: str
@@ -50,7 +50,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     month: str
     currency: str
     locale: str
-    lines: tuple[Line, ...]
+    lines: tuple[StatementLine, ...]
     total: Decimal
 
     def __repr__(self) -> str:
@@ -58,9 +58,9 @@ class Statement(Struct, frozen=True, kw_only=True):
         return f"Statement({self.id!r}, …)"
 
     @property
-    def sections(self) -> dict[str, tuple[Line, ...]]:
+    def sections(self) -> dict[str, tuple[StatementLine, ...]]:
         """Return the lines by section, in the order in which sections begin."""
-        found: dict[str, list[Line]] = {}
+        found: dict[str, list[StatementLine]] = {}
         for line in self.lines:
             found.setdefault(line.section, []).append(line)
         return {name: tuple(lines) for name, lines in found.items()}
@@ -95,7 +95,7 @@ class Statement(Struct, frozen=True, kw_only=True):
             }
         }
 
-    def _told(self, line: Line) -> dict[str, str]:
+    def _told(self, line: StatementLine) -> dict[str, str]:
         price, quantity = line.unit_price, line.quantity
         return {
             "label": line.label,
@@ -105,7 +105,7 @@ class Statement(Struct, frozen=True, kw_only=True):
         }
 
 
-class Fault(Struct, frozen=True, kw_only=True):
+class StatementProblem(Struct, frozen=True, kw_only=True):
     """What is wrong with a statement. `sentence` may be stored: it has no figure in it; `by` is the
     difference where figures do not add up, for whoever asked and for nobody else. `line` is the line
     of a file, from 1.
@@ -124,16 +124,16 @@ class Fault(Struct, frozen=True, kw_only=True):
         return f"{where}{self.sentence}{by}"
 
 
-class Faulty(Exception):
+class InvalidStatement(Exception):
     """A statement that is refused, with everything that is wrong with it."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[StatementProblem]) -> None:
         """Keep the faults, at least one."""
         super().__init__(faults[0].sentence)
         self.faults = tuple(faults)
 
 
-class Figures(Struct, frozen=True, kw_only=True):
+class LineInput(Struct, frozen=True, kw_only=True):
     """A line as it was given. `line` is its line in a file."""
 
     label: object
@@ -144,7 +144,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     line: int | None = None
 
 
-class Given(Struct, frozen=True, kw_only=True):
+class StatementInput(Struct, frozen=True, kw_only=True):
     """A statement as it was given; `subtotals` are by section."""
 
     id: object
@@ -154,14 +154,14 @@ class Given(Struct, frozen=True, kw_only=True):
     locale: object
     total: object
     name: object = None
-    lines: Sequence[Figures] = ()
+    lines: Sequence[LineInput] = ()
     subtotals: Mapping[str, object] = field(default_factory=dict)
     line: int | None = None
 
 
-def statement(given: Given) -> Statement:
-    """Return a statement of which everything is right. Raises Faulty with everything that is not."""
-    reader = _Reader(given.line)
+def statement(given: StatementInput) -> Statement:
+    """Return a statement of which everything is right. Raises InvalidStatement with everything that is not."""
+    reader = _FieldReader(given.line)
     read = reader.read
     key = read("id", lambda value: words(value, ID_LONG), given.id)
     recipient = read("recipient", lambda value: words(value, ADDRESS_LONG), given.recipient)
@@ -174,7 +174,7 @@ def statement(given: Given) -> Statement:
     if len(given.lines) > LINES:
         reader.fault("lines", f"The statement has more than {LINES:,} lines.")
     if currency is None or reader.faults:
-        raise Faulty(reader.faults)
+        raise InvalidStatement(reader.faults)
     lines = [_line(reader, each, currency) for each in given.lines]
     total = read("total", lambda value: money.amount(value, currency), given.total)
     subtotals = {
@@ -184,7 +184,7 @@ def statement(given: Given) -> Statement:
         for section, value in given.subtotals.items()
     }
     if reader.faults or not (key and recipient and month and locale) or total is None:
-        raise Faulty(reader.faults)
+        raise InvalidStatement(reader.faults)
     whole = Statement(
         id=key,
         recipient=recipient,
@@ -197,24 +197,24 @@ def statement(given: Given) -> Statement:
     )
     _add_up(reader, whole, {key: held for key, held in subtotals.items() if held is not None})
     if reader.faults:
-        raise Faulty(reader.faults)
+        raise InvalidStatement(reader.faults)
     return whole
 
 
-def subtotal(lines: Sequence[Line]) -> Decimal:
+def subtotal(lines: Sequence[StatementLine]) -> Decimal:
     """Return what lines come to."""
     return sum((line.amount for line in lines), Decimal())
 
 
 def words(value: object, most: int = LONG) -> str:
-    """Read a short text on one line. Raises Misstated."""
+    """Read a short text on one line. Raises InvalidValue."""
     if not isinstance(value, str) or not value.strip():
-        raise Misstated("is empty.")
+        raise InvalidValue("is empty.")
     text = unicodedata.normalize("NFC", value.strip())
     if len(text) > most:
-        raise Misstated(f"is longer than {most} characters.")
+        raise InvalidValue(f"is longer than {most} characters.")
     if any(unicodedata.category(each) in _CONTROLS for each in text):
-        raise Misstated("has a line break or another control character in it.")
+        raise InvalidValue("has a line break or another control character in it.")
     return text
 
 
@@ -228,18 +228,18 @@ def _optional(value: object) -> str | None:
 Read = TypeVar("Read")
 
 
-class _Reader:
+class _FieldReader:
     """Reads field by field and collects what is wrong."""
 
     def __init__(self, line: int | None) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[StatementProblem] = []
         self._line = line
 
     def fault(
         self, code: str, sentence: str, *, by: str | None = None, line: int | None = None
     ) -> None:
         line = self._line if line is None else line
-        self.faults.append(Fault(code=code, sentence=sentence, by=by, line=line))
+        self.faults.append(StatementProblem(code=code, sentence=sentence, by=by, line=line))
 
     def read(
         self, name: str, how: Callable[[object], Read], value: object, line: int | None = None
@@ -247,12 +247,12 @@ class _Reader:
         """Return what is read, None for what is wrong."""
         try:
             return how(value)
-        except Misstated as error:
+        except InvalidValue as error:
             self.fault(name.replace(" ", "-"), f"The {name} {error}", line=line)
             return None
 
 
-def _line(reader: _Reader, given: Figures, currency: str) -> Line | None:
+def _line(reader: _FieldReader, given: LineInput, currency: str) -> StatementLine | None:
     at = given.line
 
     def read(name: str, how: Callable[[object], Read], value: object) -> Read | None:
@@ -277,12 +277,12 @@ def _line(reader: _Reader, given: Figures, currency: str) -> Line | None:
                 by=f"{by.normalize():f} {currency}",
                 line=at,
             )
-    return Line(
+    return StatementLine(
         label=label, amount=amount, quantity=quantity, unit_price=price, section=section or ""
     )
 
 
-def _add_up(reader: _Reader, whole: Statement, subtotals: Mapping[str, Decimal]) -> None:
+def _add_up(reader: _FieldReader, whole: Statement, subtotals: Mapping[str, Decimal]) -> None:
     sections = whole.sections
     for n, (section, claimed) in enumerate(subtotals.items(), 1):
         if section not in sections:

@@ -27,7 +27,7 @@ _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
-class Misstated(ValueError):
+class InvalidValue(ValueError):
     """Something that cannot be read; the text says why after "The amount …" and does not repeat it."""
 
 
@@ -40,31 +40,31 @@ class Number(str):
 def figure(value: object, decimals: int) -> Decimal:
     """Read a figure: text, a whole number, or a number as written in a file.
 
-    Raises Misstated for floats, exponents, thousands separators, NaN and too many decimals.
+    Raises InvalidValue for floats, exponents, thousands separators, NaN and too many decimals.
     """
     if isinstance(value, float):
-        raise Misstated('is a float, which cannot hold cents: write it as text, "12.50".')
+        raise InvalidValue('is a float, which cannot hold cents: write it as text, "12.50".')
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Misstated('is no figure: write it as text, "12.50".')
+        raise InvalidValue('is no figure: write it as text, "12.50".')
     if isinstance(value, int) and abs(value) >= 10**DIGITS:
-        raise Misstated(f"has more than {DIGITS} digits.")
+        raise InvalidValue(f"has more than {DIGITS} digits.")
     text = str(value).strip()
     found = _NUMBER.fullmatch(text)
     if found is None:
         if not text:
-            raise Misstated("is empty.")
-        raise Misstated(
+            raise InvalidValue("is empty.")
+        raise InvalidValue(
             f"is no figure such as 1234.50: digits ({DIGITS} at most), a point and digits, with - "
             "before it where it is negative; nothing between thousands, no exponent."
         )
     if len(found[1] or "") > decimals:
-        raise Misstated(f"has more than {decimals} decimals.")
+        raise InvalidValue(f"has more than {decimals} decimals.")
     number = Decimal(text)
     return number or abs(number)
 
 
 def amount(value: object, currency: str) -> Decimal:
-    """Read an amount of a currency, with all of that one's decimals. Raises Misstated as `figure`."""
+    """Read an amount of a currency, with all of that one's decimals. Raises InvalidValue as `figure`."""
     return figure(value, decimals_of(currency)).quantize(cent(currency))
 
 
@@ -79,9 +79,9 @@ def _currencies() -> frozenset[str]:
 
 
 def currency_of(value: object) -> str:
-    """Read a currency's code (ISO 4217). Raises Misstated."""
+    """Read a currency's code (ISO 4217). Raises InvalidValue."""
     if not isinstance(value, str) or value not in _currencies():
-        raise Misstated("is no currency of ISO 4217, such as EUR.")
+        raise InvalidValue("is no currency of ISO 4217, such as EUR.")
     return value
 
 
@@ -92,7 +92,7 @@ def decimals_of(currency: str) -> int:
 
 
 def locale_of(value: object) -> str:
-    """Read a locale, `de-DE` or `de_DE`; return it with hyphens. Raises Misstated."""
+    """Read a locale, `de-DE` or `de_DE`; return it with hyphens. Raises InvalidValue."""
     if isinstance(value, str) and _LOCALE.fullmatch(value):
         try:
             found = _locale(value.replace("_", "-"))
@@ -100,7 +100,7 @@ def locale_of(value: object) -> str:
             pass
         else:
             return str(found).replace("_", "-")
-    raise Misstated("is no locale, such as en-GB or de-DE.")
+    raise InvalidValue("is no locale, such as en-GB or de-DE.")
 
 
 @cache
@@ -109,9 +109,9 @@ def _locale(name: str) -> Locale:
 
 
 def month_of(value: object) -> str:
-    """Read a month, YYYY-MM. Raises Misstated."""
+    """Read a month, YYYY-MM. Raises InvalidValue."""
     if not isinstance(value, str) or not _MONTH.fullmatch(value) or value < "1900":
-        raise Misstated("is no month such as 2026-10.")
+        raise InvalidValue("is no month such as 2026-10.")
     return value
 
 

@@ -24,8 +24,8 @@ from sesight.domain.errors import SettingsError
 from sesight.domain.text import spreadsheet_text
 from sesight.send.message import Attachment, Unsendable
 from sesight.send.statements import money
-from sesight.send.statements.model import Line, Statement, subtotal
-from sesight.send.templates.sandbox import Folder, Outside
+from sesight.send.statements.model import Statement, StatementLine, subtotal
+from sesight.send.templates.sandbox import FolderLoader, NotInFolder
 
 CARD = "paper.toml"
 
@@ -38,7 +38,7 @@ FONTS = Path(__file__).parent / "fonts"
 """Noto Sans, its Latin, Greek and Cyrillic (fonts/README.md)."""
 
 
-class Words(Struct, frozen=True, forbid_unknown_fields=True):
+class Labels(Struct, frozen=True, forbid_unknown_fields=True):
     """The words on the paper, for other languages than English."""
 
     title: str = "Statement"
@@ -79,14 +79,14 @@ class Letterhead(Struct, frozen=True, forbid_unknown_fields=True):
     """A TrueType file in the template's folder, for letters that Noto Sans has not."""
     bold_font: str | None = None
     """The same in bold."""
-    words: Words = Words()
+    words: Labels = Labels()
     """What stands on it, for other languages than English."""
 
 
-class Paper:
+class StatementRenderer:
     """Puts statements on paper. Safe to use from any thread."""
 
-    def __init__(self, folder: Folder, template: str) -> None:
+    def __init__(self, folder: FolderLoader, template: str) -> None:
         """Read a template's `paper.toml` and the files that it names, all in the template's folder.
 
         Raises SettingsError for what is wrong with them.
@@ -94,7 +94,7 @@ class Paper:
         name = f"{template}/{CARD}"
         try:
             self.letterhead = msgspec.toml.decode(folder.read(name), type=Letterhead)
-        except Outside:
+        except NotInFolder:
             self.letterhead = Letterhead()
         except msgspec.DecodeError as error:
             raise SettingsError(f"{name} is wrong: {error}.") from None
@@ -128,7 +128,7 @@ class Paper:
         writes it): the same bytes for the same statement. Raises Unsendable.
         """
         with closing(
-            _Sheet(statement, language, self.letterhead, self._logo, self._fonts)
+            _StatementPdf(statement, language, self.letterhead, self._logo, self._fonts)
         ) as sheet:
             sheet.head()
             sheet.addressee()
@@ -180,7 +180,7 @@ class _Column(NamedTuple):
     align: Align
 
 
-class _Sheet(FPDF):
+class _StatementPdf(FPDF):
     """One statement's pages."""
 
     def __init__(
@@ -462,7 +462,7 @@ class _Sheet(FPDF):
             self.set_line_width(0.2)
         self.set_y(y + 6.5)
 
-    def _row(self, line: Line, columns: Sequence[_Column]) -> None:
+    def _row(self, line: StatementLine, columns: Sequence[_Column]) -> None:
         statement = self._statement
         self._style(9.5)
         height = 4.6 * len(self._wrapped(line.label, columns[0].width - 4)) + 2.6
@@ -498,7 +498,7 @@ class _Sheet(FPDF):
             self._titles(columns)
 
 
-def _total_word(words: Words, statement: Statement) -> str:
+def _total_word(words: Labels, statement: Statement) -> str:
     return words.negative_total if statement.total < 0 else words.total
 
 
@@ -507,14 +507,14 @@ def _color(text: str) -> tuple[int, int, int]:
 
 
 def _content(
-    folder: Folder, template: str, named: str | None, what: str, beginnings: tuple[bytes, ...]
+    folder: FolderLoader, template: str, named: str | None, what: str, beginnings: tuple[bytes, ...]
 ) -> bytes | None:
     if named is None:
         return None
     name = f"{template}/{named}"
     try:
         content = folder.content(name, FILE_LIMIT, "too much for every message")
-    except Outside:
+    except NotInFolder:
         raise SettingsError(f"{template}/{CARD} names {named!r}, and it is not there.") from None
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from None
@@ -523,7 +523,7 @@ def _content(
     return content
 
 
-def _font(folder: Folder, template: str, named: str | None) -> Path | None:
+def _font(folder: FolderLoader, template: str, named: str | None) -> Path | None:
     """Return where a font is: what prints it opens it by its path."""
     if named is None:
         return None

@@ -25,10 +25,16 @@ from msgspec.structs import replace
 from sesight.domain.errors import InvalidRequest, NotFound, SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.template import About, Finding, Rendered
-from sesight.send.message import DATA_LIMIT, Body, Unsendable
-from sesight.send.statements.money import Misstated, locale_of
+from sesight.send.message import DATA_LIMIT, Unsendable
+from sesight.send.statements.money import InvalidValue, locale_of
 from sesight.send.templates.lint import findings_of
-from sesight.send.templates.sandbox import RENDERED_LIMIT, SIZE_LIMIT, Folder, Outside, Sandbox
+from sesight.send.templates.sandbox import (
+    RENDERED_LIMIT,
+    SIZE_LIMIT,
+    FolderLoader,
+    NotInFolder,
+    Sandbox,
+)
 from sesight.send.templates.stylesheet import styled
 
 SUBJECT, HTML, TEXT = "subject.txt", "body.html", "body.txt"
@@ -53,7 +59,7 @@ SUBJECT_LIMIT = 900
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-class _Card(Struct, frozen=True, forbid_unknown_fields=True):
+class _TemplateSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What template.toml says."""
 
     label: str | None = None
@@ -67,7 +73,7 @@ class Template:
     def __init__(
         self,
         name: str,
-        card: _Card,
+        card: _TemplateSettings,
         parts: Mapping[str, jinja2.Template],
         sources: Mapping[str, str],
         files: Mapping[str, bytes],
@@ -116,7 +122,7 @@ class Template:
         """Return the environment that the template was read with."""
         return self._parts[SUBJECT].environment
 
-    def body(self, context: Mapping[str, Any]) -> Body:
+    def body(self, context: Mapping[str, Any]) -> Rendered:
         """Return the message that the template makes of a context. Raises Unsendable."""
         try:
             size = len(msgspec.json.encode(context).decode())
@@ -139,7 +145,7 @@ class Template:
         html = self._part(HTML, context) if HTML in self._parts else None
         if self.marketing:
             _can_leave(html, text, context)
-        return Body(subject, None if html is None else styled(self.name, html), text)
+        return Rendered(subject, None if html is None else styled(self.name, html), text)
 
     def _part(self, file: str, context: Mapping[str, Any]) -> str:
         made: list[str] = []
@@ -189,7 +195,7 @@ def _fault(file: str, error: Exception) -> Unsendable:
     return Unsendable("template", f"{where}: {type(error).__name__} while it was rendered.")
 
 
-class Templates:
+class TemplateFolder:
     """The templates of a folder, read anew each time."""
 
     def __init__(self, folder: str | Path, streams: Iterable[Stream] = (OUTREACH, FINANCE)) -> None:
@@ -219,7 +225,7 @@ class Templates:
         """
         if name not in self.names():
             raise NotFound(f"There is no template {name!r} in {self.folder}.")
-        folder = Folder(self.folder)
+        folder = FolderLoader(self.folder)
         try:
             card = self._card(folder, name)
             known = stream or (None if card.stream is None else self._streams[card.stream])
@@ -237,7 +243,7 @@ class Templates:
             }
         except TemplateSyntaxError as error:
             raise SettingsError(f"{error.name}, line {error.lineno}: {error.message}.") from None
-        except Outside as error:
+        except NotInFolder as error:
             raise SettingsError(
                 f"The template {name} has no {str(error.name).partition('/')[2]}, as a plain file."
             ) from None
@@ -250,17 +256,17 @@ class Templates:
         marketing = known is not None and known.marketing
         return Template(name, card, parts, sources, files, marketing=marketing)
 
-    def _card(self, folder: Folder, name: str) -> _Card:
+    def _card(self, folder: FolderLoader, name: str) -> _TemplateSettings:
         if not (self.folder / name / CARD).exists():
-            return _Card()
+            return _TemplateSettings()
         try:
-            card = msgspec.toml.decode(folder.read(f"{name}/{CARD}"), type=_Card)
+            card = msgspec.toml.decode(folder.read(f"{name}/{CARD}"), type=_TemplateSettings)
         except msgspec.DecodeError as error:
             raise SettingsError(f"{name}/{CARD} is wrong: {error}.") from None
         if card.language is not None:
             try:
                 card = replace(card, language=locale_of(card.language))
-            except Misstated:
+            except InvalidValue:
                 raise SettingsError(
                     f"{name}/{CARD}: language: {card.language!r} is no language such as en or de-AT."
                 ) from None
@@ -274,8 +280,8 @@ class Templates:
     def sample(self, name: str) -> dict[str, Any]:
         """Return the context of a template's sample. Raises SettingsError."""
         try:
-            found = msgspec.json.decode(Folder(self.folder).read(f"{name}/{SAMPLE}"))
-        except Outside:
+            found = msgspec.json.decode(FolderLoader(self.folder).read(f"{name}/{SAMPLE}"))
+        except NotInFolder:
             raise SettingsError(
                 f"The template {name} has no {SAMPLE}: write one, to check and preview it with."
             ) from None
@@ -354,18 +360,17 @@ class Templates:
         try:
             template = self.load(name)
             told = self.sample(name) if context is None else {**GIVEN, **context}
-            body = template.body(told)
+            return template.body(told)
         except (SettingsError, Unsendable) as error:
             raise InvalidRequest(str(error)) from None
-        return Rendered(body.subject, body.html, body.text)
 
 
-def copy_examples(templates: Templates) -> list[str]:
+def copy_examples(templates: TemplateFolder) -> list[str]:
     """Copy the templates that Sesight ships into a folder; return the names of those that were not
     there. Raises SettingsError.
     """
     held = templates.names()
-    brought = [each for each in Templates(EXAMPLES).names() if each not in held]
+    brought = [each for each in TemplateFolder(EXAMPLES).names() if each not in held]
     try:
         for name in brought:
             shutil.copytree(EXAMPLES / name, templates.folder / name)

@@ -19,7 +19,7 @@ from markupsafe import escape
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
-from sesight.send.message import Pushed, Unsendable
+from sesight.send.message import TemplatedContent, Unsendable
 from sesight.send.templates.folder import HTML, SUBJECT, TEXT, Template
 from sesight.send.templates.lint import VOID
 from sesight.send.templates.sandbox import SIZE_LIMIT
@@ -63,7 +63,7 @@ class BySes:
         """Return the hash of all that messages are made of but what is told."""
         return self._template.version
 
-    def body(self, context: Mapping[str, Any]) -> Pushed:
+    def body(self, context: Mapping[str, Any]) -> TemplatedContent:
         """Return what SES is to render. It is rendered here first, since SES would take a message
         that lacks something, and fail it later. Raises Unsendable.
         """
@@ -71,7 +71,7 @@ class BySes:
         for loop in self._loops:
             if not all(isinstance(each, list | tuple) for each in _reached(context, loop)):
                 raise Unsendable("template", f"{'.'.join(loop)} is not a list, as SES needs it.")
-        return Pushed(
+        return TemplatedContent(
             self.name,
             {
                 "text": _named(self._text, context, str),

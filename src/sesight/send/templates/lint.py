@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
 
-from sesight.domain.template import Finding
-from sesight.send.message import Body
+from sesight.domain.template import Finding, Rendered
 
 CLIPPED = 102_000
 """Bytes of HTML from which on Gmail cuts a message off, its unsubscribe link with it."""
@@ -28,7 +27,7 @@ _SHEET = re.compile(r"<link\b[^>]*stylesheet", re.IGNORECASE)
 _UNQUOTED = re.compile(r"<[^<>]*=\s*\{\{")
 
 
-class _Page(HTMLParser):
+class _PageParser(HTMLParser):
     """Reads HTML in which every element is closed, as the inliner writes it."""
 
     def __init__(self, url: str) -> None:
@@ -75,13 +74,13 @@ class _Page(HTMLParser):
 
 
 def findings_of(
-    source: str | None, body: Body, sample: Mapping[str, Any], *, marketing: bool
+    source: str | None, body: Rendered, sample: Mapping[str, Any], *, marketing: bool
 ) -> Iterator[Finding]:
     """Yield what is wrong with a message made of a sample; `source` is its HTML before that."""
     if body.html is None or source is None:
         return
     url = str(sample.get("unsubscribe_url", ""))
-    page = _Page(url)
+    page = _PageParser(url)
     page.feed(body.html)
     page.close()
     if marketing and not any(seen for seen, _ in page.leaves):

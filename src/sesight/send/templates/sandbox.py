@@ -26,7 +26,7 @@ _NOT_OURS = frozenset({"center", "format", "pprint", "random", "urlize", "xmlatt
 """Filters that pad, or whose text is not the same each time or in each part."""
 
 
-class Outside(TemplateNotFound):
+class NotInFolder(TemplateNotFound):
     """A file that is no part of the folder of templates."""
 
 
@@ -46,7 +46,7 @@ class _Named(StrictUndefined):
         return f"{self._undefined_name!r} is named and has no value"
 
 
-class Folder(BaseLoader):
+class FolderLoader(BaseLoader):
     """Reads templates' files: plain files of the folder itself, by paths that cannot leave it."""
 
     def __init__(self, root: Path) -> None:
@@ -68,10 +68,10 @@ class Folder(BaseLoader):
         parts = name.split("/")
         path = self.root.joinpath(*parts)
         if not all(_PART.fullmatch(part) and part.strip(".") for part in parts):
-            raise Outside(name)
+            raise NotInFolder(name)
         # a link anywhere in the path makes the real one another
         if path.resolve() != path or not path.is_file():
-            raise Outside(name)
+            raise NotInFolder(name)
         with path.open("rb") as file:
             content = file.read(limit + 1)
         if len(content) > limit:
@@ -93,7 +93,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: FolderLoader) -> None:
         """Read templates from a folder."""
         super().__init__(
             loader=folder,

@@ -9,11 +9,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sesight.domain.errors import SesightError
 from sesight.send.templates.handlebars import BySes
 
-Pushing = Literal["created", "updated", "unchanged"]
+PushResult = Literal["created", "updated", "unchanged"]
 """What is done to SES's own copy."""
 
 
-class NotPushed(SesightError):
+class PushFailed(SesightError):
     """SES did not take a template; the text says why."""
 
 
@@ -24,7 +24,7 @@ class SesTemplates:
         """Keep a client of SES v2."""
         self._client = client
 
-    def push(self, template: BySes, *, dry: bool = False) -> Pushing:
+    def push(self, template: BySes, *, dry: bool = False) -> PushResult:
         """Have SES hold a template under its name; return what was done, or if `dry` would be.
 
         Raises NotPushed.
@@ -42,11 +42,11 @@ class SesTemplates:
                 call(TemplateName=template.name, TemplateContent=dict(template.content))
         except ClientError as error:
             said = error.response["Error"]
-            raise NotPushed(
+            raise PushFailed(
                 f"SES did not take the template {template.name}: {said['Code']}: {said['Message']}"
             ) from None
         except BotoCoreError as error:
-            raise NotPushed(f"SES could not be asked: {str(error).rstrip('.')}.") from None
+            raise PushFailed(f"SES could not be asked: {str(error).rstrip('.')}.") from None
         return "created" if held is None else "updated"
 
     def _held(self, name: str) -> dict[str, str] | None:
