@@ -12,7 +12,7 @@ from typing import Any
 from bench.inputs import END
 from bench.replays import open_app
 from sesight.app import App
-from sesight.domain.ports import Filter
+from sesight.domain.ports import RecordFilter
 
 STREAMS = ("outreach", "finance")
 LIMIT = 100
@@ -46,16 +46,18 @@ def measure(store: Path) -> Reads:
         middle, _ = sorted(cards, key=lambda found: found[1][0])[len(cards) // 2]
         daily, _ = max(cards, key=lambda found: found[0].last_sent_at - found[0].first_sent_at)
         records = sum(counts[0] for _, counts in cards)
-        address = app.store.messages(Filter(streams=STREAMS), 1, None, END).records[0].recipient
+        address = (
+            app.store.messages(RecordFilter(streams=STREAMS), 1, None, END).records[0].recipient
+        )
         api = app.api()
         return Reads(
             records,
             _median(lambda: stats(app, middle.stream, middle.campaign)),
             _median(lambda: stats(app, daily.stream, daily.campaign)),
-            _deep(app, Filter(streams=STREAMS)),
-            _deep(app, Filter(streams=(card.stream,), campaign=card.campaign)),
-            _deep(app, Filter(streams=STREAMS, address=address)),
-            _deep(app, Filter(streams=STREAMS, outcomes=("bounced",))),
+            _deep(app, RecordFilter(streams=STREAMS)),
+            _deep(app, RecordFilter(streams=(card.stream,), campaign=card.campaign)),
+            _deep(app, RecordFilter(streams=STREAMS, address=address)),
+            _deep(app, RecordFilter(streams=STREAMS, outcomes=("bounced",))),
             _median(lambda: app.ask("/api/messages", {"limit": 100}, api), 20),
             _median(lambda: app.ask(f"/api/campaigns/{card.stream}/{card.campaign}", {}, api), 20),
         )
@@ -71,7 +73,7 @@ def stats(app: App, stream: str, campaign: str) -> None:
         app.store.rollups(family, stream, campaign)
 
 
-def _deep(app: App, wanted: Filter) -> float:
+def _deep(app: App, wanted: RecordFilter) -> float:
     """Return the slowest of the medians of a page at several depths, ms."""
     cursors: list[str | None] = [None]
     cursor: str | None = None

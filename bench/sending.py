@@ -12,7 +12,7 @@ from typing import Any
 from bench.figures import Figure, median_seconds
 from sesight.app import App
 from sesight.app.sending import SendingComponents
-from sesight.domain.sending import Addressee, Campaign, State, TemplateMail
+from sesight.domain.sending import CampaignDetails, SendState, TemplateMail, TemplateRecipient
 from sesight.send.stream_secrets import SesSecrets
 from sesight.settings import SendingSettings, Settings, StoreSettings
 
@@ -68,18 +68,18 @@ def _rate(folder: Path, workers: int) -> float:
         Settings(region="eu-west-1", store=StoreSettings(url=f"sqlite:///{path}"), sending=sending)
     )
     people = [
-        Addressee(f"p{n}@example.org", f"Person {n}", {**SAMPLE, "first_name": f"P{n}"})
+        TemplateRecipient(f"p{n}@example.org", f"Person {n}", {**SAMPLE, "first_name": f"P{n}"})
         for n in range(MESSAGES[workers])
     ]
     try:
         app.sending = SendingComponents(app, Instant())
         service = app.sending.service
-        asked = TemplateMail(TEMPLATE, Campaign("bench", "A bench"), people)
+        asked = TemplateMail(TEMPLATE, CampaignDetails("bench", "A bench"), people)
         mailing = service.mail_command("outreach", asked, None)
         started = perf_counter()
         results = service.send(mailing)
         taken = perf_counter() - started
-        assert {each.state for each in results} == {State.SENT}
+        assert {each.state for each in results} == {SendState.SENT}
     finally:
         app.close()
     return len(people) / taken

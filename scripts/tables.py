@@ -26,15 +26,15 @@ from sesight.api.problem import KINDS
 from sesight.domain import event as event_words
 from sesight.domain import stats, tally
 from sesight.domain.engagement import (
+    _HUMANS,
     _MACHINES,
-    _PEOPLE,
     BURST_MS,
     GMAIL_PREFETCH,
     RULES_VERSION,
     SOON_MS,
-    Who,
-    _by_agent,
-    verdicts,
+    Actor,
+    _classify_agent,
+    classify_all,
 )
 from sesight.domain.event import Disposition, EventType
 from sesight.domain.outcome import Outcome
@@ -42,9 +42,9 @@ from sesight.domain.ports import Clock
 from sesight.domain.reason import REASONS
 from sesight.domain.record import fold
 from sesight.domain.rollup import Family
-from sesight.domain.sending import State
+from sesight.domain.sending import SendState
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import Reason, Scope, SuppressionPolicy
+from sesight.domain.suppression.item import SuppressionPolicy, SuppressionReason, SuppressionScope
 from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting
 from sesight.domain.text import instant, iso
 from sesight.ingest import event_batch as batch
@@ -114,7 +114,7 @@ def members(of: type[Enum], head: tuple[str, str]) -> str:
 
 def sending_states() -> str:
     """Return what may have become of a recipient of a batch."""
-    return members(State, ("state", "what it means"))
+    return members(SendState, ("state", "what it means"))
 
 
 def ses_errors() -> str:
@@ -149,9 +149,9 @@ def _done_about(meaning: send_ses.Meaning) -> str:
         return "pauses the stream: nothing more of it is sent until somebody resumes it"
     if meaning.again:
         return f"waits a little and calls again, {TRIES} calls at most; then says so"
-    if meaning.state is State.UNKNOWN:
+    if meaning.state is SendState.UNKNOWN:
         return "does not call again: the Send event tells whether the message went out"
-    if meaning.state is State.REFUSED:
+    if meaning.state is SendState.REFUSED:
         return "says so, and goes on with the next recipient"
     return "says so: the same request may be made later"
 
@@ -190,21 +190,21 @@ def dispositions() -> str:
 
 def suppression_reasons() -> str:
     """Return the reasons of suppression with the scope each has by default."""
-    said = sentences(Reason)
+    said = sentences(SuppressionReason)
     policy = SuppressionPolicy()
     scopes = {
-        Reason.COMPLAINT: policy.complaint,
-        Reason.COMPLAINT_CANDIDATE: policy.complaint,
-        Reason.UNSUBSCRIBED: policy.unsubscribed,
-        Reason.BOUNCED: policy.bounced,
-        Reason.ACCOUNT_LIST: policy.bounced,
-        Reason.VALIDATION: policy.bounced,
-        Reason.SOFT_BOUNCES: Scope.STREAM,
-        Reason.BLOCKED: Scope.STREAM,
+        SuppressionReason.COMPLAINT: policy.complaint,
+        SuppressionReason.COMPLAINT_CANDIDATE: policy.complaint,
+        SuppressionReason.UNSUBSCRIBED: policy.unsubscribed,
+        SuppressionReason.BOUNCED: policy.bounced,
+        SuppressionReason.ACCOUNT_LIST: policy.bounced,
+        SuppressionReason.VALIDATION: policy.bounced,
+        SuppressionReason.SOFT_BOUNCES: SuppressionScope.STREAM,
+        SuppressionReason.BLOCKED: SuppressionScope.STREAM,
     }
     ends = {
-        Reason.SOFT_BOUNCES: f"after {policy.soft_days} days",
-        Reason.BLOCKED: f"after {policy.blocked_days} days",
+        SuppressionReason.SOFT_BOUNCES: f"after {policy.soft_days} days",
+        SuppressionReason.BLOCKED: f"after {policy.blocked_days} days",
     }
     rows = [
         (
@@ -213,7 +213,7 @@ def suppression_reasons() -> str:
             code(scopes[each].value) if each in scopes else "as asked",
             ends.get(each, "never"),
         )
-        for each in Reason
+        for each in SuppressionReason
     ]
     return table(("reason", "why", "scope by default", "ends"), rows)
 
@@ -312,31 +312,35 @@ def refusals() -> set[tuple[str, int]]:
 # -- engagement --------------------------------------------------------------------------------
 
 _HOW = {
-    "no-agent": (Who.UNKNOWN, "the event names no user agent", "SES leaves it out of some events"),
+    "no-agent": (
+        Actor.UNKNOWN,
+        "the event names no user agent",
+        "SES leaves it out of some events",
+    ),
     "apple-mpp": (
-        Who.MACHINE,
+        Actor.MACHINE,
         "the user agent is exactly `Mozilla/5.0`",
         "Apple's privacy proxy fetches every image, read or not; seen in SES events",
     ),
     "gmail-prefetch": (
-        Who.MACHINE,
+        Actor.MACHINE,
         f"the user agent is exactly `{GMAIL_PREFETCH}`",
         "documented by SparkPost as prefetch; seen in SES events",
     ),
-    "empty-agent": (Who.MACHINE, "the user agent is empty or blank", "no mail client sends none"),
+    "empty-agent": (Actor.MACHINE, "the user agent is empty or blank", "no mail client sends none"),
     "ses-bot": (
-        Who.MACHINE,
+        Actor.MACHINE,
         "SES says `isBotEvent: Likely`",
         "SES, from 7 August 2026; `Unlikely` proves nothing",
     ),
-    "unrecognised": (Who.UNKNOWN, "no pattern below matches", ""),
+    "unrecognised": (Actor.UNKNOWN, "no pattern below matches", ""),
     "soon": (
-        Who.UNKNOWN,
+        Actor.UNKNOWN,
         f"a known client, less than {SOON_MS // 1000} s after the first Delivery, or before it",
         "scanners open and click within seconds; so do some people",
     ),
     "burst": (
-        Who.UNKNOWN,
+        Actor.UNKNOWN,
         f"a click by a known client, and another link clicked within {BURST_MS // 1000} s",
         "scanners fetch all links at once; so do some people",
     ),
@@ -359,20 +363,20 @@ def engagement_rules() -> str:
     """Return every rule in the order in which they are asked."""
     first = ("apple-mpp", "gmail-prefetch", "empty-agent")
     rows = [_rule(name) for name in first]
-    rows += [_pattern(Who.MACHINE, *each) for each in _MACHINES]
+    rows += [_pattern(Actor.MACHINE, *each) for each in _MACHINES]
     rows += [_rule(name) for name in ("ses-bot", "no-agent", "unrecognised", "soon", "burst")]
-    rows += [_pattern(Who.HUMAN, *each) for each in _PEOPLE]
+    rows += [_pattern(Actor.HUMAN, *each) for each in _HUMANS]
     return table(("rule", "who", "client", "what it looks for", "why"), rows)
 
 
 def _rule(name: str) -> tuple[str, ...]:
     who, looks, why = _HOW[name]
     agent = {"apple-mpp": "Mozilla/5.0", "gmail-prefetch": GMAIL_PREFETCH}.get(name)
-    client = _by_agent(agent).client if agent else None
+    client = _classify_agent(agent).client if agent else None
     return code(name), who.value, client or "", looks, why
 
 
-def _pattern(who: Who, rule: str, client: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
+def _pattern(who: Actor, rule: str, client: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     cased = "in any case" if pattern.flags & re.IGNORECASE else "in this case"
     return code(rule), who.value, client, f"{code(pattern.pattern)} {cased}", _WHY[rule]
 
@@ -390,13 +394,13 @@ def engagement_samples() -> str:
             continue
         found = read_event(file.read_bytes())
         record = fold(None, found, found.reports[0], "outreach")
-        for held, said in verdicts(record):
+        for held, said in classify_all(record):
             rows.append(
                 (
                     f"[{file.stem}](../tests/payloads/{file.name})",
                     code(held.agent),
                     held.bot or "null",
-                    f"**{said.who.value}** by {code(said.rule)}",
+                    f"**{said.actor.value}** by {code(said.rule)}",
                 )
             )
     return table(("payload", "user agent", "`isBotEvent`", "verdict"), rows)

@@ -19,9 +19,9 @@ from msgspec.structs import fields
 
 from sesight.app import App
 from sesight.domain.errors import Untrusted
-from sesight.domain.outcome import Outcome, facts
-from sesight.domain.ports import Changes, Key, View
-from sesight.domain.suppression.item import active
+from sesight.domain.outcome import Outcome, derive_facts
+from sesight.domain.ports import Changes, RecordKey, View
+from sesight.domain.suppression.item import active_suppression
 from sesight.domain.tally import COUNTERS, FACTS, Tally
 from sesight.domain.text import iso
 from sesight.ingest.event_batch import Batch, Processed
@@ -38,7 +38,7 @@ TOPIC = "arn:aws:sns:us-east-1:000000000000:ses-email-events"
 NOW = 1_794_644_133_500
 """14 November 2026, 08:15:33.500 UTC: 0.3 s after SNS signed the notification."""
 
-_TIMES = frozenset({"at", "sent_at", "until", "since", "good_at"})
+_TIMES = frozenset({"at", "sent_at", "until", "since", "positive_at"})
 
 
 # -- how values are shown ----------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Walk:
         ]
 
     @property
-    def key(self) -> Key:
+    def key(self) -> RecordKey:
         """Return the key of the one record."""
         return next(iter(self.folded))
 
@@ -241,7 +241,7 @@ def folded() -> str:
 
 def derived() -> str:
     """Return what the record says, derived."""
-    said = facts(walk().folded[walk().key])
+    said = derive_facts(walk().folded[walk().key])
     lines = [
         f"outcome={said.outcome.word!r}",
         f"sent={said.sent}",
@@ -266,7 +266,7 @@ def suppressed() -> str:
     """Return the suppression items."""
     rows = []
     for (stream, address), item in sorted(walk().changes.suppressions.items()):
-        found = active(item, NOW, walk().app.rules.suppression)
+        found = active_suppression(item, NOW, walk().app.rules.suppression)
         rows.append(f"{stream:9} {address}  {found.cause.reason}, scope {found.cause.scope}")
     first = walk().changes.suppressions["outreach", "gone@example.org"]
     return block("\n".join(rows), "text") + "\n" + block(shown(first))

@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     AnyOccurrence,
     Bounce,
     Click,
@@ -21,7 +21,7 @@ from sesight.domain.event import (
     Send,
     Subscription,
 )
-from sesight.domain.ports import Card, Changes, Key, Row, Store, View
+from sesight.domain.ports import Card, Changes, RecordKey, RollupRow, Store, View
 from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas
 from sesight.domain.stream import FINANCE, OUTREACH
@@ -29,9 +29,9 @@ from sesight.domain.suppression.item import (
     Suppression,
     SuppressionPolicy,
     causes_of,
-    counted,
-    spread,
+    streams_in_scope,
     with_cause,
+    with_counted,
 )
 from sesight.domain.tally import Counting, tally_of
 from sesight.domain.text import DAY, HOUR
@@ -158,12 +158,12 @@ def not_rendered(to: str = "ana@contoso.example", **about: Any) -> Told:
     return event(held, to, **about)
 
 
-def folded(told: Iterable[Told], known: Iterable[Record] = ()) -> dict[Key, Record]:
+def folded(told: Iterable[Told], known: Iterable[Record] = ()) -> dict[RecordKey, Record]:
     """Return the records the events make, counted."""
-    records = {Key(record.message_id, record.recipient): record for record in known}
+    records = {RecordKey(record.message_id, record.recipient): record for record in known}
     for stream, happened in told:
         for report in happened.reports:
-            key = Key(happened.message_id, report.recipient)
+            key = RecordKey(happened.message_id, report.recipient)
             records[key] = fold(records.get(key), happened, report, stream)
     return {key: _counted(record) for key, record in records.items()}
 
@@ -188,13 +188,13 @@ def _counted(record: Record) -> Record:
     )
 
 
-def rows_of(told: Iterable[Told]) -> list[Row]:
+def rows_of(told: Iterable[Told]) -> list[RollupRow]:
     """Return the rollup rows of events alone in the world."""
     deltas = Deltas()
     for record in folded(told).values():
         assert record.tally is not None
         deltas.add(None, record.tally)
-    return [Row(key, counts) for key, counts in deltas.rows().items()]
+    return [RollupRow(key, counts) for key, counts in deltas.rows().items()]
 
 
 def fill(store: Store, told: Iterable[Told], newest_at: int = NOW) -> None:
@@ -203,7 +203,7 @@ def fill(store: Store, told: Iterable[Told], newest_at: int = NOW) -> None:
 
     def change(view: View) -> Changes:
         held = view.records({happened.message_id for _, happened in told})
-        before = {Key(r.message_id, r.recipient): r for known in held.values() for r in known}
+        before = {RecordKey(r.message_id, r.recipient): r for known in held.values() for r in known}
         after = folded(told, before.values())
         deltas = Deltas()
         cards: dict[tuple[str, str], Card] = {}
@@ -240,12 +240,12 @@ def _suppressions(view: View, told: list[Told]) -> dict[tuple[str, str], Suppres
     items: dict[tuple[str, str], Suppression] = {}
     for stream, happened in told:
         for report in happened.reports:
-            if report.recipient == EVERYBODY:
+            if report.recipient == UNATTRIBUTED:
                 continue
             of = COUNTING.streams[stream]
             for address, cause in causes_of(happened, report, of, "winter-b", POLICY):
-                for reached in spread(cause.scope, stream, COUNTING.streams):
+                for reached in streams_in_scope(cause.scope, stream, COUNTING.streams):
                     key = (reached, address)
                     known = items.get(key) or view.suppressions([key]).get(key)
                     items[key] = with_cause(known, reached, address, cause)
-    return {key: counted(item, NOW, POLICY) for key, item in items.items()}
+    return {key: with_counted(item, NOW, POLICY) for key, item in items.items()}

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from sesight.domain.ports import Key, Store
+from sesight.domain.ports import RecordKey, Store
 from sesight.domain.record import Record
-from sesight.domain.suppression.item import Suppression, active
+from sesight.domain.suppression.item import Suppression, active_suppression
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY
 from sesight.ingest.event_batch import Processed, Rules
@@ -76,9 +76,9 @@ class Reception:
 
     def record(self, message_id: str, recipient: str) -> Record:
         """Return one record."""
-        return {Key(each.message_id, each.recipient): each for each in self.records(message_id)}[
-            Key(message_id, recipient)
-        ]
+        return {
+            RecordKey(each.message_id, each.recipient): each for each in self.records(message_id)
+        }[RecordKey(message_id, recipient)]
 
     def totals(self, stream: str = "outreach", campaign: str = "") -> dict[str, int]:
         """Return the counters that are not zero of a stream or campaign, over all days."""
@@ -91,7 +91,9 @@ class Reception:
     def suppressed(self, address: str, stream: str = "outreach") -> str | None:
         """Return the reason for which an address is suppressed in a stream."""
         item = self.item(address, stream)
-        found = active(item, self.now, self.rules.suppression) if item is not None else None
+        found = (
+            active_suppression(item, self.now, self.rules.suppression) if item is not None else None
+        )
         return found.cause.reason if found is not None else None
 
     def item(self, address: str, stream: str = "outreach") -> Suppression | None:

@@ -7,7 +7,7 @@ import pytest
 from sesight.app import SWEEP_MS, App
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.manual import Wish
+from sesight.domain.suppression.manual import SuppressionRequest
 from sesight.domain.text import DAY
 from sesight.send.stream_secrets import SesSecrets
 from sesight.settings import SendingSettings, Settings, StoreSettings
@@ -47,7 +47,7 @@ def test_a_new_stream(tmp_path: Path, first: str) -> None:
     """A stream that is new in the settings has what reaches it before its list is read or it sends."""
     store = StoreSettings(url=f"sqlite:///{tmp_path / 'sesight.db'}")
     before = App(Settings(store=store), clock=lambda: NOW)
-    before.suppressions.add([Wish(address="ana@contoso.example")], "add-00001")
+    before.suppressions.add([SuppressionRequest(address="ana@contoso.example")], "add-00001")
     before.close()
     partners = Stream("partners", "Partners", "marketing", "partners-tracking")
     sender = SesSecrets(stream="partners", from_address="news@example.com")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sesight.domain.ports import Filter
+from sesight.domain.ports import RecordFilter
 from sesight.domain.tally import COUNTERS
 from sesight.store import open_store
 from sesight.store.dynamodb.client import equals
@@ -24,7 +24,7 @@ from tests.invocation import aggregate
 from tests.store.engine import dynamodb_local, url_of
 
 MESSAGES = int(os.environ.get("SESIGHT_BLAST_MESSAGES", "10000"))
-WANTED = Filter(streams=("outreach",), campaign=CAMPAIGN)
+WANTED = RecordFilter(streams=("outreach",), campaign=CAMPAIGN)
 
 
 def pages(store: DynamoStore, most: int) -> list[str]:

@@ -19,7 +19,7 @@ from sesight.domain.outcome import Outcome
 from sesight.domain.ports import QUARANTINE_REASONS
 from sesight.domain.reason import REASONS
 from sesight.domain.stats import RATES
-from sesight.domain.suppression.item import Reason
+from sesight.domain.suppression.item import SuppressionReason
 from sesight.domain.tally import COUNTERS
 from sesight.ingest import event_batch as batch
 from sesight.ingest import journal, metrics, pipeline, reading
@@ -206,7 +206,7 @@ def test_every_word_of_statements() -> None:
 
 def test_every_suppression_reason() -> None:
     """The walk has every reason of suppression."""
-    assert missing(WALK, *[reason.value for reason in Reason]) == set()
+    assert missing(WALK, *[reason.value for reason in SuppressionReason]) == set()
 
 
 def test_every_engagement_rule() -> None:
@@ -219,7 +219,7 @@ def test_every_engagement_rule() -> None:
         and getattr(call.func, "id", "") == "Verdict"
         and isinstance(call.args[1], ast.Constant)
     }
-    patterns = {rule for rule, _, _ in (*engagement._MACHINES, *engagement._PEOPLE)}  # noqa: SLF001
+    patterns = {rule for rule, _, _ in (*engagement._MACHINES, *engagement._HUMANS)}  # noqa: SLF001
     assert missing(DOCS / "engagement.md", *rules, *patterns) == set()
 
 

@@ -22,7 +22,7 @@ from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.ports import Changes, Quarantined
 from sesight.domain.text import DAY, iso
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
 from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import Tokens
@@ -852,7 +852,7 @@ def test_unsubscribe(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Anybody who has a link may open and use it, whoever the authorizer lets in; no line of a log has
     its token, though the function logs all it can.
     """
-    leave = Leave("outreach", "jo@example.com", "spring", 20_000, "0a" * 10)
+    leave = UnsubscribeTarget("outreach", "jo@example.com", "spring", 20_000, "0a" * 10)
     token = Tokens({"k1": "11" * 32}).make(leave)
     sender = SesSecrets(
         stream="outreach", from_address="news@example.org", unsubscribe_keys={"k1": "11" * 32}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sesight.app import App
-from sesight.domain.ports import Filter
+from sesight.domain.ports import RecordFilter
 from sesight.domain.text import DAY
 from sesight.lambdas import Processor, gateway
 from sesight.settings import Settings, StoreSettings
@@ -156,7 +156,7 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_records(sides: Sides) -> None:
     """Every record is the same, also where events came twice, late and in batches of 500."""
     found = [
-        app.store.messages(Filter(streams=STREAMS), 5_000, None, NOW).records
+        app.store.messages(RecordFilter(streams=STREAMS), 5_000, None, NOW).records
         for app in (sides.sqlite, sides.dynamodb)
     ]
     assert found[0] == found[1]
@@ -188,7 +188,7 @@ def questions(sides: Sides) -> Iterator[Asked]:
         yield Asked("/overview", "/overview", {"step": step, "compare": "none", "from": _day(20)})
     yield Asked("/overview", "/overview", {"stream": "finance", "from": _day(3), "to": _day(1)})
     lists = ("/messages", "/outreach/tracking-data-ses", "/financial/tracking-data")
-    records = sides.sqlite.store.messages(Filter(streams=STREAMS), 5_000, None, NOW).records
+    records = sides.sqlite.store.messages(RecordFilter(streams=STREAMS), 5_000, None, NOW).records
     some = records[:: len(records) // 4]
     for path in (*lists, "/outreach/tracking-data"):
         yield Asked(path, path)

@@ -18,12 +18,12 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from sesight import private_file
-from sesight.domain.address import address_or_domain
+from sesight.domain.address import normalize_address_or_domain
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression.item import SuppressionPolicy
 from sesight.domain.tally import Counting
-from sesight.domain.validation import Mismatch, mismatch, nearest
+from sesight.domain.validation import Mismatch, closest_match, find_mismatch
 from sesight.send.stream_secrets import SesSecrets
 
 if TYPE_CHECKING:
@@ -164,7 +164,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Counting(
             {each.id: each for each in self.streams},
             tuple(self.counting.tags),
-            frozenset(address_or_domain(each)[0] for each in self.counting.test_recipients),
+            frozenset(
+                normalize_address_or_domain(each)[0] for each in self.counting.test_recipients
+            ),
         )
 
 
@@ -182,7 +184,7 @@ def load(file: str | None = None, overrides: dict[str, Any] | None = None) -> Se
     for name, value in (overrides or {}).items():
         if value is not None:
             given.set(name.split("."), value, f"--{name.partition('.')[0]}")
-    found = mismatch(given.values, Settings)
+    found = find_mismatch(given.values, Settings)
     if found is not None:
         raise given.wrong(found)
     for each in given.values.get("topics", ()):
@@ -366,7 +368,7 @@ def _check(settings: Settings, given: _Given) -> None:
     known = [*environment_names(), f"{PREFIX}CONFIG"]
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known and name not in _OF_OTHERS:
-            meant = nearest(name, known)
+            meant = closest_match(name, known)
             more = f"did you mean {meant}?" if meant else "docs/settings.md has them all."
             raise SettingsError(f"{name}: no setting has such a name; {more}")
     if len(settings.streams) > 63:

@@ -8,7 +8,7 @@ import pytest
 
 from sesight.api.dependencies import Retention
 from sesight.api.recipient_id import encode
-from sesight.domain.event import EVERYBODY
+from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.text import DAY, HOUR
 from tests.builders import (
     NOW,
@@ -154,7 +154,7 @@ def test_total(log, query, value) -> None:
 
 def test_total_with_nobody(api, store) -> None:
     """Rows that are no recipient's are in the list, not in the total, which then is not exact."""
-    fill(store, [*MAIL, opened(EVERYBODY, message="1", sent_at=NOW - 5 * DAY)])
+    fill(store, [*MAIL, opened(UNATTRIBUTED, message="1", sent_at=NOW - 5 * DAY)])
     answer = api.get("/api/messages").json()
     assert (len(answer["data"]), answer["total"]) == (7, {"value": 6, "exact": False})
 
@@ -340,7 +340,7 @@ def test_one_message(api, store) -> None:
         store,
         [
             delivery("bo@gmail.com", message="1"),
-            opened(EVERYBODY, message="1"),
+            opened(UNATTRIBUTED, message="1"),
             delivery("ana@contoso.example", message="1"),
         ],
     )

@@ -7,7 +7,7 @@ from msgspec import to_builtins
 from sesight.api.dependencies import Retention
 from sesight.api.recipient_id import encode
 from sesight.api.records import message_record, safe_link
-from sesight.domain.event import EVERYBODY
+from sesight.domain.event import UNATTRIBUTED
 from tests.builders import (
     APPLE_MPP,
     bounce,
@@ -161,7 +161,7 @@ def test_times_that_are_not_sess_own(services) -> None:
 
 def test_nobody(services) -> None:
     """What cannot be attributed is shown as such: no outcome, no mailbox, nobody's id."""
-    found = answered(services, opened(EVERYBODY))
+    found = answered(services, opened(UNATTRIBUTED))
     about = ("recipient", "recipientId", "attributedTo", "outcome", "mailbox", "opens")
     assert [found[name] for name in about] == ["*", None, None, None, None, 1]
 

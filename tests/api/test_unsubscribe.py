@@ -18,10 +18,15 @@ from sesight.api.unsubscribe import BODY_LIMIT, is_one_click
 from sesight.app import App
 from sesight.domain.ports import Changes
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import Removal, Scope, SuppressionPolicy, with_removal
+from sesight.domain.suppression.item import (
+    Removal,
+    SuppressionPolicy,
+    SuppressionScope,
+    with_removal,
+)
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import Tokens
 from sesight.settings import SendingSettings, Settings, StoreSettings
@@ -30,13 +35,13 @@ from tests.builders import NOW, Told, delivery, fill
 KEY = "11" * 32
 ANA = "ana@contoso.example"
 SENT_AT = NOW - DAY
-LEAVE = Leave("outreach", ANA, "winter-b", SENT_AT // DAY, "0a1b2c3d4e5f60718293")
+LEAVE = UnsubscribeTarget("outreach", ANA, "winter-b", SENT_AT // DAY, "0a1b2c3d4e5f60718293")
 BODY = b"List-Unsubscribe=One-Click"
 FORM = "application/x-www-form-urlencoded"
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def path_of(leave: Leave = LEAVE, key: str = KEY) -> str:
+def path_of(leave: UnsubscribeTarget = LEAVE, key: str = KEY) -> str:
     return f"/api/unsubscribe/{Tokens({'k1': key}).make(leave)}"
 
 
@@ -53,7 +58,7 @@ def opening(tmp_path: Path) -> Iterator[Opening]:
 
     def made(
         label: str = "Outreach",
-        scope: Scope = Scope.STREAM,
+        scope: SuppressionScope = SuppressionScope.STREAM,
         streams: list[Stream] | None = None,
         public: bool = False,
     ) -> tuple[App, TestClient[Litestar]]:
@@ -93,7 +98,7 @@ def opening(tmp_path: Path) -> Iterator[Opening]:
         close()
 
 
-def with_link(told: Told, leave: Leave = LEAVE) -> Told:
+def with_link(told: Told, leave: UnsubscribeTarget = LEAVE) -> Told:
     """Return an event of the message that had a link."""
     stream, event = told
     identity = msgspec.structs.replace(event.identity, send_id=leave.send_id)
@@ -285,17 +290,28 @@ def test_after_a_removal(opening: Opening) -> None:
 @pytest.mark.parametrize(
     ("scope", "stream", "name", "words", "streams"),
     [
-        (Scope.STREAM, "outreach", "Outreach", "“Outreach” mail", ["outreach"]),
-        (Scope.MARKETING, "outreach", "all marketing mail", "marketing mail", ["outreach"]),
+        (SuppressionScope.STREAM, "outreach", "Outreach", "“Outreach” mail", ["outreach"]),
         (
-            *(Scope.MARKETING, "finance", "Finance and all marketing mail"),
+            SuppressionScope.MARKETING,
+            "outreach",
+            "all marketing mail",
+            "marketing mail",
+            ["outreach"],
+        ),
+        (
+            *(SuppressionScope.MARKETING, "finance", "Finance and all marketing mail"),
             *("“Finance” mail and marketing mail", ["outreach", "finance"]),
         ),
-        (Scope.ALL, "outreach", "all mail", "mail", ["outreach", "finance"]),
+        (SuppressionScope.ALL, "outreach", "all mail", "mail", ["outreach", "finance"]),
     ],
 )
 def test_scopes(
-    opening: Opening, scope: Scope, stream: str, name: str, words: str, streams: list[str]
+    opening: Opening,
+    scope: SuppressionScope,
+    stream: str,
+    name: str,
+    words: str,
+    streams: list[str],
 ) -> None:
     """The page names the list and says what ends as far as the settings let an unsubscribe reach, and
     so it is.

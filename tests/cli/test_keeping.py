@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sesight.cli.send import write_results
-from sesight.domain.sending import Result
+from sesight.domain.sending import SendResult
 from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight_simulator.traffic.plan import now_ms
@@ -278,7 +278,7 @@ def test_files_are_private(filled: Sesight, start: Start, tmp_path: Path) -> Non
         ("simulate", "events.ndjson", "--messages", 5, "--days", 1),
     ]
     ended = {each[0]: filled(*each) for each in commands}
-    write_results(tmp_path / "results.csv", [Result(recipient="ana@example.org", state="sent")])
+    write_results(tmp_path / "results.csv", [SendResult(recipient="ana@example.org", state="sent")])
     beside = sorted(path.name for path in tmp_path.glob("sesight.db*"))
     held = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     server.stop()

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sesight.domain.address import address, address_or_domain, addresses, domain_of
+from sesight.domain.address import (
+    domain_of,
+    normalize_address,
+    normalize_address_or_domain,
+    normalize_addresses,
+)
 from sesight.domain.text import SHORT
 
 FEWER = settings(max_examples=200)
@@ -36,7 +41,7 @@ LONG_DOMAIN = ".".join(["a" * 60] * 5)
 )
 def test_usual(text: str, expected: tuple[str, str | None, bool]) -> None:
     """An address is the bare mailbox in lower case; how it was spelled is kept."""
-    assert address(text) == expected
+    assert normalize_address(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,12 +66,14 @@ def test_usual(text: str, expected: tuple[str, str | None, bool]) -> None:
 )
 def test_scripts(text: str, key: str) -> None:
     """A domain is read by UTS 46, as the sender reads it, and kept in A-labels."""
-    assert address(text) == (key, text if text != key else None, True)
+    assert normalize_address(text) == (key, text if text != key else None, True)
 
 
 def test_local_parts_of_other_scripts() -> None:
     """Only ASCII is lower-cased in a local part: a Kelvin sign does not stand for a `k`."""
-    assert [address(f"{local}@example.org")[0] for local in ("\u212aate", "JOSÉ", "İo")] == [
+    assert [
+        normalize_address(f"{local}@example.org")[0] for local in ("\u212aate", "JOSÉ", "İo")
+    ] == [
         "\u212aate@example.org",
         "josÉ@example.org",
         "İo@example.org",
@@ -107,8 +114,8 @@ def test_local_parts_of_other_scripts() -> None:
 )
 def test_ways_to_write_an_address(text: str) -> None:
     """Names, however long or odd, comments, groups, routes and needless quotes are no part of it."""
-    assert address(text)[0] == "ana@example.org"
-    assert address(text)[2]
+    assert normalize_address(text)[0] == "ana@example.org"
+    assert normalize_address(text)[2]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +132,8 @@ def test_ways_to_write_an_address(text: str) -> None:
 )
 def test_what_ses_cannot_send_to(text: str, key: str) -> None:
     """An address that SES cannot send to is known in one way all the same."""
-    assert address(text)[::2] == (key, False)
-    assert address(key) == (key, None, False)
+    assert normalize_address(text)[::2] == (key, False)
+    assert normalize_address(key) == (key, None, False)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +157,8 @@ def test_what_ses_cannot_send_to(text: str, key: str) -> None:
 )
 def test_as_spelled(text: str) -> None:
     """What names no mailbox, or several, is known as it is spelled."""
-    expected = text if len(text) <= SHORT else address(text)[0]
-    assert address(text) == (expected, None, False)
+    expected = text if len(text) <= SHORT else normalize_address(text)[0]
+    assert normalize_address(text) == (expected, None, False)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +167,7 @@ def test_as_spelled(text: str) -> None:
 )
 def test_nothing(value: object, expected: str) -> None:
     """What is no text names nobody."""
-    assert address(value) == (expected, None, False)
+    assert normalize_address(value) == (expected, None, False)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +188,7 @@ def test_nothing(value: object, expected: str) -> None:
 )
 def test_several(text: str, keys: list[str]) -> None:
     """A text with several mailboxes names each of them once."""
-    assert [found[0] for found in addresses(text)] == keys
+    assert [found[0] for found in normalize_addresses(text)] == keys
 
 
 @pytest.mark.parametrize(
@@ -202,14 +209,14 @@ def test_several(text: str, keys: list[str]) -> None:
 )
 def test_huge(text: str) -> None:
     """However long and odd a text is, its key is short and found at once."""
-    assert len(address(text)[0]) <= SHORT
+    assert len(normalize_address(text)[0]) <= SHORT
 
 
 def test_bounded() -> None:
     """An address that is too long keeps a hash, so that two never meet, and cannot be sent to."""
-    one, other = (address(f"{'a' * 300}{n}@example.org") for n in (1, 2))
+    one, other = (normalize_address(f"{'a' * 300}{n}@example.org") for n in (1, 2))
     assert one[0] != other[0]
-    assert (len(one[0]), one[2], address(one[0])) == (SHORT, False, (one[0], None, False))
+    assert (len(one[0]), one[2], normalize_address(one[0])) == (SHORT, False, (one[0], None, False))
 
 
 @settings(max_examples=500)
@@ -223,12 +230,12 @@ def test_bounded() -> None:
 )
 def test_any_text(text: str) -> None:
     """Any text gives an address that is stored whole and is its own normal form."""
-    for found in (address(text), *addresses(text)):
+    for found in (normalize_address(text), *normalize_addresses(text)):
         key, spelling, mailable = found
         assert key == key.encode().decode() != ""
         assert len(key) <= SHORT
-        assert address(key) == (key, None, mailable)
-        assert not mailable or spelling is None or address(spelling)[0] == key
+        assert normalize_address(key) == (key, None, mailable)
+        assert not mailable or spelling is None or normalize_address(spelling)[0] == key
 
 
 @FEWER
@@ -240,7 +247,7 @@ def test_any_text(text: str) -> None:
 )
 def test_any_name(name: str) -> None:
     """Whatever name is quoted before an address, of whatever length, the address is the same."""
-    assert address(f'"{name}" <ana@example.org>') == ANA
+    assert normalize_address(f'"{name}" <ana@example.org>') == ANA
 
 
 @pytest.mark.parametrize(
@@ -257,7 +264,7 @@ def test_any_name(name: str) -> None:
 )
 def test_domains(text: str, key: str, mailable: bool) -> None:
     """A whole domain is read as the domain of an address is."""
-    assert address_or_domain(text)[::2] == (key, mailable)
+    assert normalize_address_or_domain(text)[::2] == (key, mailable)
 
 
 @pytest.mark.parametrize(
@@ -278,4 +285,4 @@ def test_composition() -> None:
     """Composed and decomposed, a domain is one."""
     for text in ("ana@bücher.example", "ana@Ａ\u030aｂ.example", "ana@ｶﾞ.example"):
         forms = {unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")}
-        assert len({address(each)[0] for each in forms}) == 1
+        assert len({normalize_address(each)[0] for each in forms}) == 1

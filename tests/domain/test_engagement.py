@@ -6,10 +6,10 @@ from sesight.domain.engagement import (
     BURST_MS,
     GMAIL_PREFETCH,
     SOON_MS,
-    Verdict,
-    Who,
-    verdict,
-    verdicts,
+    Actor,
+    Classification,
+    classify,
+    classify_all,
 )
 from sesight.domain.event import Click, Open
 from tests.builders import NOW, OUTLOOK, clicked, delivery, event, opened, record, sent
@@ -118,7 +118,7 @@ UNKNOWN = {
 @pytest.mark.parametrize(("agent", "said"), list(PEOPLE.items()), ids=lambda value: str(value)[:40])
 def test_people(agent: str, said: tuple[str, str]) -> None:
     """A known mail client, browser or image proxy is a person."""
-    assert verdict(Open(NOW, agent=agent), None) == Verdict(Who.HUMAN, *said)
+    assert classify(Open(NOW, agent=agent), None) == Classification(Actor.HUMAN, *said)
 
 
 @pytest.mark.parametrize(
@@ -126,20 +126,20 @@ def test_people(agent: str, said: tuple[str, str]) -> None:
 )
 def test_machines(agent: str, said: tuple[str, str | None]) -> None:
     """Prefetchers, scanners, previews, scripts and crawlers are machines."""
-    assert verdict(Open(NOW, agent=agent), None) == Verdict(Who.MACHINE, *said)
+    assert classify(Open(NOW, agent=agent), None) == Classification(Actor.MACHINE, *said)
 
 
 @pytest.mark.parametrize(("agent", "rule"), list(UNKNOWN.items()))
 def test_unknown(agent: str | None, rule: str) -> None:
     """What is neither a known client nor a known machine is unknown, never assumed to be either."""
-    assert verdict(Open(NOW, agent=agent), None) == Verdict(Who.UNKNOWN, rule, None)
+    assert classify(Open(NOW, agent=agent), None) == Classification(Actor.UNKNOWN, rule, None)
 
 
 @pytest.mark.parametrize("agent", [agent for agent in MACHINES if agent != "Mozilla/5.0"])
 @pytest.mark.parametrize("bot", [None, "Likely", "Unlikely"])
 def test_machine_rules_beat_ses(agent: str, bot: str | None) -> None:
     """A machine rule fires whatever SES's isBotEvent says."""
-    assert verdict(Click(NOW, agent=agent, bot=bot), None).rule == MACHINES[agent][0]
+    assert classify(Click(NOW, agent=agent, bot=bot), None).rule == MACHINES[agent][0]
 
 
 @pytest.mark.parametrize(
@@ -147,34 +147,34 @@ def test_machine_rules_beat_ses(agent: str, bot: str | None) -> None:
 )
 def test_likely(agent: str | None, client: str | None) -> None:
     """SES's Likely makes a machine of a known client, of an unknown one, and of one without name."""
-    assert verdict(Open(NOW, agent=agent, bot="Likely"), None) == Verdict(
-        Who.MACHINE, "ses-bot", client
+    assert classify(Open(NOW, agent=agent, bot="Likely"), None) == Classification(
+        Actor.MACHINE, "ses-bot", client
     )
 
 
 @pytest.mark.parametrize("bot", [None, "Unlikely"])
 def test_unlikely_proves_nothing(bot: str | None) -> None:
     """Neither Unlikely nor a missing isBotEvent makes a person of somebody unknown."""
-    assert verdict(Open(NOW, agent="unheard of", bot=bot), None).who is Who.UNKNOWN
+    assert classify(Open(NOW, agent="unheard of", bot=bot), None).actor is Actor.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("after", "said"),
     [
-        (-1, Verdict(Who.UNKNOWN, "soon", "Outlook")),
-        (0, Verdict(Who.UNKNOWN, "soon", "Outlook")),
-        (SOON_MS - 1, Verdict(Who.UNKNOWN, "soon", "Outlook")),
-        (SOON_MS, Verdict(Who.HUMAN, "client", "Outlook")),
+        (-1, Classification(Actor.UNKNOWN, "soon", "Outlook")),
+        (0, Classification(Actor.UNKNOWN, "soon", "Outlook")),
+        (SOON_MS - 1, Classification(Actor.UNKNOWN, "soon", "Outlook")),
+        (SOON_MS, Classification(Actor.HUMAN, "client", "Outlook")),
     ],
 )
-def test_soon(after: int, said: Verdict) -> None:
+def test_soon(after: int, said: Classification) -> None:
     """Less than ten seconds after delivery, or before it, a known client is unknown."""
-    assert verdict(Open(NOW + after, agent=OUTLOOK), NOW) == said
+    assert classify(Open(NOW + after, agent=OUTLOOK), NOW) == said
 
 
 def test_soon_needs_a_delivery() -> None:
     """Without a Delivery nothing is too soon."""
-    assert verdict(Open(NOW, agent=OUTLOOK), None).who is Who.HUMAN
+    assert classify(Open(NOW, agent=OUTLOOK), None).actor is Actor.HUMAN
 
 
 @pytest.mark.parametrize(
@@ -191,21 +191,21 @@ def test_burst(apart: int, link: str, rule: str) -> None:
     """Two different links within two seconds make both clicks unknown; the same one twice does not."""
     click = Click(NOW, agent=OUTLOOK, link="a")
     other = Click(NOW + apart, agent=OUTLOOK, link=link)
-    assert verdict(click, None, (click, other)).rule == rule
+    assert classify(click, None, (click, other)).rule == rule
 
 
 def test_burst_is_of_clicks() -> None:
     """An open between clicks is no part of their burst."""
     clicks = (Click(NOW, agent=OUTLOOK, link="a"), Click(NOW, agent=OUTLOOK, link="b"))
-    assert verdict(Open(NOW, agent=OUTLOOK), None, clicks).who is Who.HUMAN
+    assert classify(Open(NOW, agent=OUTLOOK), None, clicks).actor is Actor.HUMAN
 
 
 @pytest.mark.parametrize("known", ["Mozilla/5.0", "curl/8.7.1", "unheard of"])
 def test_timing_never_makes_a_machine(known: str) -> None:
     """Timing changes only the verdict on known clients: machines stay machines, unknown unknown."""
     click = Click(NOW, agent=known, link="a")
-    calm = verdict(click, None)
-    assert verdict(click, NOW, (click, Click(NOW, agent=OUTLOOK, link="b"))) == calm
+    calm = classify(click, None)
+    assert classify(click, NOW, (click, Click(NOW, agent=OUTLOOK, link="b"))) == calm
 
 
 def test_of_a_record() -> None:
@@ -220,7 +220,7 @@ def test_of_a_record() -> None:
         clicked(after=71_000, link="b"),
         clicked(after=90_000, link="a"),
     )
-    assert [said.rule for _, said in verdicts(held)] == [
+    assert [said.rule for _, said in classify_all(held)] == [
         "soon",
         "client",
         "burst",
@@ -231,7 +231,7 @@ def test_of_a_record() -> None:
 
 def test_of_a_record_without_engagement() -> None:
     """A record without opens and clicks has no verdicts."""
-    assert verdicts(record(sent(), delivery())) == ()
+    assert classify_all(record(sent(), delivery())) == ()
 
 
 def test_bot_may_come_later() -> None:
@@ -240,9 +240,9 @@ def test_bot_may_come_later() -> None:
     plain = event(Open(at, agent=OUTLOOK, ip="203.0.113.0"))
     likely = event(Open(at, agent=OUTLOOK, ip="203.0.113.0", bot="Likely"))
     held = record(plain, likely)
-    assert verdicts(held) == (
+    assert classify_all(held) == (
         (
             Open(at, agent=OUTLOOK, ip="203.0.113.0", bot="Likely"),
-            Verdict(Who.MACHINE, "ses-bot", "Outlook"),
+            Classification(Actor.MACHINE, "ses-bot", "Outlook"),
         ),
     )

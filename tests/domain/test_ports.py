@@ -2,7 +2,7 @@
 
 from itertools import permutations
 
-from sesight.domain.ports import SEVERAL, Card
+from sesight.domain.ports import MULTIPLE_SUBJECTS, Card
 
 
 def test_cards_are_joined() -> None:
@@ -14,7 +14,9 @@ def test_cards_are_joined() -> None:
         Card("outreach", "w", None, "legacy", "a@x.example", "Hi", None, 3, 3, None),
         Card("outreach", "w", "Winterlude", "ses", None, "Hello", "t", None, None, 70),
     ]
-    joined = Card("outreach", "w", "Winter", "legacy", "a@x.example", SEVERAL, "t", 3, 5, 70)
+    joined = Card(
+        "outreach", "w", "Winter", "legacy", "a@x.example", MULTIPLE_SUBJECTS, "t", 3, 5, 70
+    )
     for one, two, three in permutations(said):
         assert one.joined(two).joined(three) == joined
         assert one.joined(one) == one

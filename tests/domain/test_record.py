@@ -245,7 +245,7 @@ def test_of_nobody() -> None:
     """The record of `*` is nobody's."""
     everybody = Report("*", Open(AT))
     record = fold(None, Event("m-1", Identity(AT), (everybody,)), everybody, "outreach")
-    assert (record.nobody, folded(said(Send(AT))).nobody) == (True, False)
+    assert (record.is_unattributed, folded(said(Send(AT))).is_unattributed) == (True, False)
 
 
 def test_derived() -> None:

@@ -1,9 +1,9 @@
 """When the verdict on sending is ok, attention, danger or quiet, and what it says."""
 
-from sesight.domain.ports import Row
-from sesight.domain.reputation import Finding, Verdict, verdict
+from sesight.domain.ports import RollupRow
+from sesight.domain.reputation import Finding, Reputation, assess_reputation
 from sesight.domain.rollup import Family, RollupKey
-from sesight.domain.stats import Source
+from sesight.domain.stats import StatsSource
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
 from tests.builders import NOW
@@ -11,35 +11,39 @@ from tests.builders import NOW
 NAMES = {"outreach": "Outreach", "finance": "Finance"}
 
 
-def row(dimension: str = "", value: str = "", family: str = "day", **counts: int) -> Row:
+def row(dimension: str = "", value: str = "", family: str = "day", **counts: int) -> RollupRow:
     bucket = NOW // (HOUR if family == "hour" else DAY)
     key = RollupKey(Family(family), "outreach", "", bucket, dimension, value)
-    return Row(key, [counts.get(name, 0) for name in COUNTERS])
+    return RollupRow(key, [counts.get(name, 0) for name in COUNTERS])
 
 
-def mail(attempted: int, family: str = "day", **counts: int) -> Source:
+def mail(attempted: int, family: str = "day", **counts: int) -> StatsSource:
     base = {"sent": attempted, "attempted": attempted, "reached": attempted, "delivered": attempted}
-    return Source([row(family=family, **(base | counts))])
+    return StatsSource([row(family=family, **(base | counts))])
 
 
-def judged(week: Source, hours: Source | None = None, **others: Source) -> Verdict:
-    return verdict({"outreach": week, **others}, {"outreach": hours or Source([])}, NAMES)
+def judged(
+    week: StatsSource, hours: StatsSource | None = None, **others: StatsSource
+) -> Reputation:
+    return assess_reputation(
+        {"outreach": week, **others}, {"outreach": hours or StatsSource([])}, NAMES
+    )
 
 
-def codes(found: Verdict) -> list[tuple[str, str, str | None]]:
+def codes(found: Reputation) -> list[tuple[str, str, str | None]]:
     return [(finding.code, finding.level, finding.stream) for finding in found.findings]
 
 
 def test_healthy() -> None:
     """Below every limit there is nothing to say."""
-    assert judged(mail(2_000, bounced=20, complained=1)) == Verdict("ok", [])
+    assert judged(mail(2_000, bounced=20, complained=1)) == Reputation("ok", [])
 
 
 def test_quiet() -> None:
     """Without mail in 7 days the verdict is that it is quiet."""
-    found = judged(Source([]))
+    found = judged(StatsSource([]))
     sentence = "Nothing was sent in the last 7 days."
-    assert found == Verdict("quiet", [Finding("nothing-sent", "quiet", sentence, "7d")])
+    assert found == Reputation("quiet", [Finding("nothing-sent", "quiet", sentence, "7d")])
 
 
 def test_review() -> None:
@@ -79,7 +83,7 @@ def test_few() -> None:
         "20 of 41 messages bounced permanently in the last 7 days: "
         "too few messages for a reliable rate."
     )
-    assert found == Verdict(
+    assert found == Reputation(
         "ok",
         [Finding("bounced-few", "ok", sentence, "7d", None, None, None, 20, 41)],
     )
@@ -110,7 +114,7 @@ def test_last_day() -> None:
 
 def test_mailbox_standing_out() -> None:
     """A mailbox whose delivery is surely behind all others is worth a look."""
-    sources = Source(
+    sources = StatsSource(
         [
             *mail(3_000).rows,
             row("mailbox", "gmail", sent=2_000, attempted=2_000, delivered=1_980),

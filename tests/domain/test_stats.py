@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import to_builtins
 
-from sesight.domain.event import EVERYBODY
-from sesight.domain.ports import Row
+from sesight.domain.event import UNATTRIBUTED
+from sesight.domain.ports import RollupRow
 from sesight.domain.stats import (
     RATES,
     Axis,
     Rate,
     Series,
-    Source,
+    StatsSource,
     Totals,
     ages,
     breakdown,
@@ -61,17 +61,17 @@ CAMPAIGN = [
 ]
 
 
-def of_stream(rows: list[Row], family: str = "day", campaign: str = "") -> Source:
+def of_stream(rows: list[RollupRow], family: str = "day", campaign: str = "") -> StatsSource:
     """Return the rows a store answers with for one family and scope."""
-    return Source([row for row in rows if row.key[0] == family and row.key[2] == campaign])
+    return StatsSource([row for row in rows if row.key[0] == family and row.key[2] == campaign])
 
 
-def rows_by(dimension: str, **by_value: dict[str, int]) -> Source:
+def rows_by(dimension: str, **by_value: dict[str, int]) -> StatsSource:
     """Return made-up day rows of one dimension."""
     template = rows_of([sent()])[0].key
-    return Source(
+    return StatsSource(
         [
-            Row(
+            RollupRow(
                 template._replace(campaign="", dimension=dimension, value=value),
                 [counts.get(name, 0) for name in COUNTERS],
             )
@@ -156,7 +156,7 @@ def test_nothing_has_no_rates() -> None:
 def test_a_stream_that_does_not_track_has_no_engagement() -> None:
     """A stream without tracking has no open or click rates, and does not thin out another's."""
     tracked = of_stream(rows_of(CAMPAIGN))
-    blind = Source(of_stream(rows_of([delivery(message="9")])).rows, tracked=False)
+    blind = StatsSource(of_stream(rows_of([delivery(message="9")])).rows, tracked=False)
     both = period([tracked, blind]).rates
     assert period([blind]).rates["open"] == Rate(None, 0, 0)
     assert both["open"] == period([tracked]).rates["open"]
@@ -167,7 +167,7 @@ def test_more_complaints_than_reached_are_not_over_one() -> None:
     """Complaints of nobody in particular never make a rate pass 100 %: each shows that somebody was
     reached.
     """
-    told = [complaint(EVERYBODY, message="1"), complaint(EVERYBODY, message="2")]
+    told = [complaint(UNATTRIBUTED, message="1"), complaint(UNATTRIBUTED, message="2")]
     for more, expected in (([], Rate(1.0, 2, 2)), ([delivery(message="3")], Rate(1.0, 2, 2))):
         found = rates_of(counts_of(of_stream(rows_of([*told, *more])).rows))
         assert found["complaint"] == expected
@@ -355,7 +355,7 @@ BUILDERS = st.sampled_from(
 TRAFFIC = st.lists(
     st.tuples(
         BUILDERS,
-        st.sampled_from(["ana@contoso.example", "bo@gmail.com", "cy@yahoo.com", EVERYBODY]),
+        st.sampled_from(["ana@contoso.example", "bo@gmail.com", "cy@yahoo.com", UNATTRIBUTED]),
         st.integers(0, 5).map(lambda n: (str(n), NOW - n * DAY)),
     ),
     max_size=40,

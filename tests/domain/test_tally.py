@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sesight.domain.event import EVERYBODY, Bounce, Click, Complaint, Open
+from sesight.domain.event import UNATTRIBUTED, Bounce, Click, Complaint, Open
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression.item import Suppression
@@ -15,8 +15,8 @@ from sesight.domain.tally import (
     FACTS,
     OUTCOMES,
     LinkTally,
-    Place,
     Tally,
+    TallyDimensions,
     counts,
     month_name,
     month_number,
@@ -235,7 +235,7 @@ def test_test_recipients(address: str) -> None:
         test_recipients=COUNTING.test_recipients | {"qa@example.org", "@test.example"},
     )
     assert tally_of(record(delivery(address), opened(address)), counting) == Tally(1)
-    assert tally_of(record(delivery(f"x{address}x")), counting).place is not None
+    assert tally_of(record(delivery(f"x{address}x")), counting).dimensions is not None
 
 
 def test_whole() -> None:
@@ -251,7 +251,7 @@ def test_whole() -> None:
     bits = ("sent", "attempted", "reached", "opened", "humanOpened", "clicked", "humanClicked")
     assert held == Tally(
         1,
-        Place(
+        TallyDimensions(
             "outreach",
             "w",
             SEND_DAY,
@@ -503,8 +503,9 @@ def test_a_record_of_an_unknown_stream_counts() -> None:
     """A stream that the settings no longer name keeps counting under its name, without months."""
     held = record(delivery())
     gone: Record = replace(held, stream="gone", tally=None)
-    place = tally_of(gone, COUNTING).place
-    assert (place and place.stream, place and place.month) == ("gone", None)
+    dimensions = tally_of(gone, COUNTING).dimensions
+    assert dimensions is not None
+    assert (dimensions.stream, dimensions.month) == ("gone", None)
 
 
 def test_soon_is_not_human() -> None:
@@ -522,4 +523,4 @@ def test_soon_is_not_human() -> None:
 
 def test_everybody_is_a_star() -> None:
     """`*` stands for nobody in particular."""
-    assert (EVERYBODY, record(event(Open(NOW), "*")).nobody) == ("*", True)
+    assert (UNATTRIBUTED, record(event(Open(NOW), "*")).is_unattributed) == ("*", True)

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesight.domain.validation import Mismatch, mismatch, nearest
+from sesight.domain.validation import Mismatch, closest_match, find_mismatch
 from sesight.settings import Settings
 
 WORDS = """
@@ -31,12 +31,12 @@ def test_as_msgspec(values: dict[str, object]) -> None:
         msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError:
         taken = False
-    assert (mismatch(values, Settings) is None) is taken
+    assert (find_mismatch(values, Settings) is None) is taken
 
 
 def test_first() -> None:
     """A mismatch has the way to it, the value and what would do."""
-    found = mismatch({"topics": [{"arn": "a", "signature_versions": ["2", "3"]}]}, Settings)
+    found = find_mismatch({"topics": [{"arn": "a", "signature_versions": ["2", "3"]}]}, Settings)
     assert found == Mismatch(
         "wrong", ("topics", 0, "signature_versions", 1), "3", "one of `1`, `2`", ("1", "2")
     )
@@ -44,6 +44,6 @@ def test_first() -> None:
 
 def test_nearest() -> None:
     """The nearest name is the one meant, whatever its case; nothing is near nonsense."""
-    assert nearest("ulr", ["url", "retention_days"]) == "url"
-    assert nearest("LOCAL", ["local", "ses"]) == "local"
-    assert nearest("xyzzy", ["url", "retention_days"]) is None
+    assert closest_match("ulr", ["url", "retention_days"]) == "url"
+    assert closest_match("LOCAL", ["local", "ses"]) == "local"
+    assert closest_match("xyzzy", ["url", "retention_days"]) is None

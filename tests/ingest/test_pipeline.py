@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from sesight.domain.event import Accepted, Delivery, Disposition, Event, Identity, Report, Send
-from sesight.domain.ports import QUARANTINE_BODIES, Key
+from sesight.domain.ports import QUARANTINE_BODIES, RecordKey
 from sesight.domain.text import DAY
 from sesight.ingest.event_batch import Processed
 from sesight.ingest.pipeline import Pipeline
@@ -72,7 +72,7 @@ def test_whole_answer(reception: Reception) -> None:
         None,
         "outreach",
         replace(reception.record(message, "ana@example.org"), tally=None),
-        (Key(message, "ana@example.org"),),
+        (RecordKey(message, "ana@example.org"),),
     )
     assert done.campaign == "digest-2026-11"
 
@@ -132,7 +132,7 @@ def test_lost_keys() -> None:
     """An event of which a record could not be stored is refused, so that its sender tries again; the
     others of the batch are not.
     """
-    ledger = Ledger(lost=frozenset({Key("m-1", BO)}))
+    ledger = Ledger(lost=frozenset({RecordKey("m-1", BO)}))
     other = read(raw("send.json"), "file")[0]
     assert processed(ledger, sent_to(ANA), sent_to(ANA, BO), other) == [
         ("created", None),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from sesight.domain.engagement import GMAIL_PREFETCH
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     AnyOccurrence,
     Bounce,
     Click,
@@ -132,17 +132,17 @@ def _reports(
     spelled, whose = choose.of((0, 0, 0, 1, 2)), choose.of((0, 1, 2, 3))
     if len(recipients) > 1:
         if isinstance(occurrence, (Open, Click, Subscription)):
-            recipients = (EVERYBODY,)
+            recipients = (UNATTRIBUTED,)
         elif not isinstance(occurrence, (Send, Reject, RenderingFailure)):
-            recipients = ((EVERYBODY,), recipients[:1], recipients[1:], recipients)[whose]
+            recipients = ((UNATTRIBUTED,), recipients[:1], recipients[1:], recipients)[whose]
     if isinstance(occurrence, Complaint) and len(recipients) > 1:
-        return (Report(EVERYBODY, replace(occurrence, candidates=recipients)),)
+        return (Report(UNATTRIBUTED, replace(occurrence, candidates=recipients)),)
     return tuple(
         Report(
             to,
             occurrence,
             SPELLINGS[to][spelled - 1] if spelled and to in SPELLINGS else None,
-            to != EVERYBODY,
+            to != UNATTRIBUTED,
         )
         for to in recipients
     )

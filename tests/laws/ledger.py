@@ -9,11 +9,11 @@ import msgspec
 from msgspec.structs import replace
 
 from sesight.domain.event import Event
-from sesight.domain.ports import QUARANTINE_BYTES, Changes, Key, Quarantined
+from sesight.domain.ports import QUARANTINE_BYTES, Changes, Quarantined, RecordKey
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression.item import Suppression
-from sesight.domain.suppression.manual import Change, Decision
+from sesight.domain.suppression.manual import SuppressionChange, SuppressionCommand
 from sesight.ingest.event_batch import Batch, Processed, Rules
 from sesight.ingest.pipeline import Pipeline
 from tests.builders import NOW
@@ -26,16 +26,16 @@ _encode = msgspec.msgpack.Encoder().encode
 class Ledger:
     """Records, totals and lists by their keys; reduces the changes that the pipeline commits."""
 
-    def __init__(self, free: int = 1_000, lost: frozenset[Key] = frozenset()) -> None:
+    def __init__(self, free: int = 1_000, lost: frozenset[RecordKey] = frozenset()) -> None:
         """Start with nothing, with `free` places in the quarantine, losing the keys of `lost`."""
         self.free = free
         self.lost = lost
-        self.held: dict[Key, Record] = {}
+        self.held: dict[RecordKey, Record] = {}
         self.totals: dict[RollupKey, list[int]] = {}
         self.items: dict[tuple[str, str], Suppression] = {}
         self.waiting: dict[str, Quarantined] = {}
 
-    def transact(self, fold: Callable[[Any], Changes]) -> set[Key]:
+    def transact(self, fold: Callable[[Any], Changes]) -> set[RecordKey]:
         """Apply what a batch changes; return the keys that could not be stored."""
         changes = fold(self)
         self.held |= {
@@ -107,7 +107,9 @@ class Ledger:
         pipeline = Pipeline(self, rules, lambda: NOW, lambda _: None)  # type: ignore[arg-type]
         return pipeline.process([reading(event) for event in told])
 
-    def decide(self, *decisions: Decision, rules: Rules = RULES) -> list[list[Change]]:
+    def decide(
+        self, *decisions: SuppressionCommand, rules: Rules = RULES
+    ) -> list[list[SuppressionChange]]:
         """Take decisions in through the true pipeline."""
         pipeline = Pipeline(self, rules, lambda: NOW, lambda _: None)  # type: ignore[arg-type]
         return pipeline.decide(decisions)
@@ -141,7 +143,9 @@ class Ledger:
         return {key: row for key, row in rows.items() if any(row)}
 
     @property
-    def state(self) -> tuple[dict[Key, bytes], Rollups, dict[tuple[str, str], Suppression], Any]:
+    def state(
+        self,
+    ) -> tuple[dict[RecordKey, bytes], Rollups, dict[tuple[str, str], Suppression], Any]:
         """Return all that must not depend on order: records byte for byte, totals, lists, quarantine."""
         return (
             {key: _encode(record) for key, record in self.held.items()},

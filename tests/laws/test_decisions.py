@@ -5,30 +5,46 @@ from random import Random
 from hypothesis import given
 
 from sesight.domain.event import Event
-from sesight.domain.suppression.item import Reason, Scope, active, standing
-from sesight.domain.suppression.manual import Addition, Decision, Lifting, Restoring
+from sesight.domain.suppression.item import (
+    SuppressionReason,
+    SuppressionScope,
+    active_suppression,
+    unlifted_causes,
+)
+from sesight.domain.suppression.manual import (
+    AddSuppression,
+    RemoveSuppression,
+    RestoreSuppression,
+    SuppressionCommand,
+)
 from sesight.domain.text import DAY
 from tests.builders import COUNTING, NOW, POLICY
 from tests.laws.happenings import again, histories, seeds
 from tests.laws.ledger import Ledger, told_one_by_one
 
 KEYS = ("ana@gmail.com", "bo@yahoo.com", "@gmail.com", "new@contoso.example")
-REASONS = (Reason.MANUAL, Reason.IMPORT, Reason.COMPLAINT, Reason.BOUNCED, Reason.BLOCKED)
+REASONS = (
+    SuppressionReason.MANUAL,
+    SuppressionReason.IMPORT,
+    SuppressionReason.COMPLAINT,
+    SuppressionReason.BOUNCED,
+    SuppressionReason.BLOCKED,
+)
 
 
-def decisions_on(told: list[Event], random: Random) -> list[Decision]:
+def decisions_on(told: list[Event], random: Random) -> list[SuppressionCommand]:
     """Return decisions on the addresses of a history: additions, removals of some of the causes there
     will be, and restorations.
     """
-    decisions: list[Decision] = [
-        Addition(
+    decisions: list[SuppressionCommand] = [
+        AddSuppression(
             change=f"add-{n}",
             at=NOW - random.choice((0, 1, DAY, 30 * DAY)),
             address=random.choice(KEYS),
             reason=(reason := random.choice(REASONS)),
-            scope=random.choice(list(Scope)),
+            scope=random.choice(list(SuppressionScope)),
             stream=random.choice(list(COUNTING.streams)),
-            until=NOW + DAY if reason is Reason.BLOCKED else None,
+            until=NOW + DAY if reason is SuppressionReason.BLOCKED else None,
             note=random.choice((None, "by phone")),
         )
         for n in range(random.randrange(4))
@@ -42,10 +58,10 @@ def decisions_on(told: list[Event], random: Random) -> list[Decision]:
                 lifts = random.sample(ids, random.randrange(len(ids) + 1))
                 at = NOW - random.choice((0, 1, 3 * DAY))
                 more = {"change": f"lift-{n}", "at": at, "address": address, "stream": stream}
-                decisions.append(Lifting(**more, lifts=tuple(lifts), note="asked"))
+                decisions.append(RemoveSuppression(**more, lifts=tuple(lifts), note="asked"))
                 if random.random() < 0.4:
                     back = {"address": address, "stream": stream, "at": NOW}
-                    decisions.append(Restoring(restores=f"lift-{n}", **back))
+                    decisions.append(RestoreSuppression(restores=f"lift-{n}", **back))
     return decisions
 
 
@@ -80,12 +96,12 @@ def test_a_replay_undoes_no_removal(told: list[Event], seed: int) -> None:
     ledger = told_one_by_one(told)
     ledger.decide(
         *[
-            Lifting(
+            RemoveSuppression(
                 change="all",
                 at=NOW,
                 address=item.address,
                 stream=item.stream,
-                lifts=tuple(held.id for held in standing(item)),
+                lifts=tuple(held.id for held in unlifted_causes(item)),
             )
             for item in ledger.items.values()
         ]
@@ -94,5 +110,5 @@ def test_a_replay_undoes_no_removal(told: list[Event], seed: int) -> None:
     for batch in again(told, seed):
         ledger.take(batch)
     assert ledger.state == before
-    assert all(active(item, NOW, POLICY) is None for item in ledger.items.values())
+    assert all(active_suppression(item, NOW, POLICY) is None for item in ledger.items.values())
     assert all(item.counted is None for item in ledger.items.values())

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesight.domain.engagement import GMAIL_PREFETCH, Who, verdict, verdicts
+from sesight.domain.engagement import GMAIL_PREFETCH, Actor, classify, classify_all
 from sesight.domain.event import Click, Event, Open
-from sesight.domain.outcome import facts
-from sesight.domain.ports import Row
-from sesight.domain.stats import RATES, Source, period
+from sesight.domain.outcome import derive_facts
+from sesight.domain.ports import RollupRow
+from sesight.domain.stats import RATES, StatsSource, period
 from sesight.domain.tally import COUNTERS, FACTS
 from tests.builders import NOW, OUTLOOK
 from tests.laws.happenings import BOTS, histories
@@ -36,16 +36,16 @@ def test_machine_beats_unlikely(
     """What the user agent shows to be a machine is one whatever SES, timing and other clicks say;
     Likely makes a machine of anybody; nothing else does, and nothing makes a person of a stranger.
     """
-    alone = verdict(Open(NOW, agent=agent), None)
+    alone = classify(Open(NOW, agent=agent), None)
     for engagement in (Open(NOW, agent=agent, bot=bot), Click(NOW, agent=agent, bot=bot, link="a")):
-        said = verdict(engagement, delivered_at, others)
-        if alone.who is Who.MACHINE:
+        said = classify(engagement, delivered_at, others)
+        if alone.actor is Actor.MACHINE:
             assert said == alone
         elif bot == "Likely":
-            assert said == (Who.MACHINE, "ses-bot", alone.client)
+            assert said == (Actor.MACHINE, "ses-bot", alone.client)
         else:
-            assert said.who is not Who.MACHINE
-            assert said.who is not Who.HUMAN or alone.who is Who.HUMAN
+            assert said.actor is not Actor.MACHINE
+            assert said.actor is not Actor.HUMAN or alone.actor is Actor.HUMAN
 
 
 @given(histories())
@@ -56,7 +56,7 @@ def test_engagement_of_the_reached(told: list[Event]) -> None:
     for record in told_one_by_one(told).held.values():
         tally = record.tally
         assert tally is not None
-        if record.nobody or tally.place is None:
+        if record.is_unattributed or tally.dimensions is None:
             continue
         has = {name for n, name in enumerate(FACTS) if tally.facts >> n & 1}
         opened = has & {"humanOpened", "unknownOpened", "machineOnlyOpened"}
@@ -65,8 +65,8 @@ def test_engagement_of_the_reached(told: list[Event]) -> None:
         assert "reached" in has or not has & {"opened", "clicked"}
         assert "clicked" not in has or "opened" in has
         assert "humanClicked" not in has or "humanOpened" in has
-        people = any(said.who is not Who.MACHINE for _, said in verdicts(record))
-        assert facts(record).reached == ("reached" in has)
+        people = any(said.actor is not Actor.MACHINE for _, said in classify_all(record))
+        assert derive_facts(record).reached == ("reached" in has)
         assert "reached" in has or not people
 
 
@@ -78,9 +78,9 @@ def test_no_rate_passes_one(told: list[Event]) -> None:
     ledger = told_one_by_one(told)
     streams = ("outreach", "finance")
     sources = [
-        Source(
+        StatsSource(
             [
-                Row(key, row)
+                RollupRow(key, row)
                 for key, row in ledger.rows.items()
                 if key.family == "day" and key.stream == stream and not key.campaign
             ]

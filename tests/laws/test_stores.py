@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from sesight.domain.event import Event
 from sesight.domain.ports import Store
 from sesight.domain.rollup import Family, RollupKey, Rollups
-from sesight.domain.suppression.manual import Decision
+from sesight.domain.suppression.manual import SuppressionCommand
 from sesight.ingest.pipeline import Pipeline
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW
@@ -85,7 +85,7 @@ Act = Callable[[Pipeline], object]
 """Takes in a batch of events, or of decisions."""
 
 
-def acts_of(told: list[Event], decisions: list[Decision], seed: int) -> list[Act]:
+def acts_of(told: list[Event], decisions: list[SuppressionCommand], seed: int) -> list[Act]:
     """Return events and decisions in another order, some of them several times, in batches."""
     batches = [[reading(event) for event in batch] for batch in again(told, seed)]
     acts: list[Act] = [partial(Pipeline.process, readings=batch) for batch in batches]
@@ -98,7 +98,7 @@ def acts_of(told: list[Event], decisions: list[Decision], seed: int) -> list[Act
     return acts
 
 
-def expected(told: list[Event], decisions: list[Decision]) -> Ledger:
+def expected(told: list[Event], decisions: list[SuppressionCommand]) -> Ledger:
     """Return the ledger of events and decisions told one by one."""
     ledger = told_one_by_one(told)
     ledger.decide(*decisions)

@@ -13,8 +13,8 @@ import msgspec
 from sesight.app import App, now_ms
 from sesight.app.sending import SendingComponents
 from sesight.domain.record import Record
-from sesight.domain.sending import Addressee, Campaign, Result, State
-from sesight.domain.template import Rendered
+from sesight.domain.sending import CampaignDetails, SendResult, SendState, TemplateRecipient
+from sesight.domain.template import RenderedTemplate
 from sesight.ingest.reading import read
 from sesight.send import outreach
 from sesight.send.message import Unsendable
@@ -24,7 +24,7 @@ from sesight_simulator.ses.simulated_ses import SimulatedSes
 
 EXAMPLES = Path(outreach.__file__).parent / "templates" / "examples"
 KEYS = {"k1": "11" * 32}
-SPRING = Campaign(id="spring", name="Spring is here")
+SPRING = CampaignDetails(id="spring", name="Spring is here")
 
 
 class Letter:
@@ -35,10 +35,10 @@ class Letter:
     def __init__(self, version: str = "1") -> None:
         self.version = version
 
-    def body(self, context: Mapping[str, Any]) -> Rendered:
+    def body(self, context: Mapping[str, Any]) -> RenderedTemplate:
         if "lacking" in context["email"]:
             raise Unsendable("template", "The template needs a name.")
-        return Rendered(
+        return RenderedTemplate(
             f"Hello {context.get('name', '')}",
             f"<p>Hello {context.get('name', '')}</p>"
             f'<a ses:no-track href="{context["unsubscribe_url"]}">Unsubscribe</a>',
@@ -55,18 +55,21 @@ class Office:
 
     def order(
         self,
-        addresses: Sequence[str | Addressee],
+        addresses: Sequence[str | TemplateRecipient],
         id_: str = "batch-1",
         *,
         stream: str = "outreach",
-        campaign: Campaign = SPRING,
+        campaign: CampaignDetails = SPRING,
         resumed: bool = False,
         retry_unknown: bool = False,
         same: bool = False,
     ) -> Mailing:
         """Return an order; `same`: another list of people is the same one, as for a command."""
         drafts = outreach.drafts(
-            [each if isinstance(each, Addressee) else Addressee(email=each) for each in addresses],
+            [
+                each if isinstance(each, TemplateRecipient) else TemplateRecipient(email=each)
+                for each in addresses
+            ],
             campaign,
             Letter(),
             self.app.sending.message_defaults(stream),
@@ -85,8 +88,8 @@ class Office:
         )
 
     def send(
-        self, addresses: Sequence[str | Addressee], id_: str = "batch-1", **more: Any
-    ) -> list[Result]:
+        self, addresses: Sequence[str | TemplateRecipient], id_: str = "batch-1", **more: Any
+    ) -> list[SendResult]:
         stream = more.get("stream", "outreach")
         return self.app.sending.sender(stream).send(self.order(addresses, id_, **more))
 
@@ -153,6 +156,6 @@ def office(
         app.close()
 
 
-def states(results: Sequence[Result]) -> list[State]:
+def states(results: Sequence[SendResult]) -> list[SendState]:
     """Return the states of results, in their order."""
     return [each.state for each in results]

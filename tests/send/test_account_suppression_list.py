@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from sesight.domain.suppression.item import Reason, Scope, active
-from sesight.domain.suppression.manual import Addition, lifting
+from sesight.domain.suppression.item import SuppressionReason, SuppressionScope, active_suppression
+from sesight.domain.suppression.manual import AddSuppression, remove_command
 from sesight.domain.text import DAY
 from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
@@ -53,19 +53,21 @@ class Bench(NamedTuple):
             policy=POLICY,
         )
 
-    def suppress(self, address: str, *additions: Addition) -> None:
+    def suppress(self, address: str, *additions: AddSuppression) -> None:
         self.pipeline.decide([replace(each, address=address) for each in additions])
 
     def remove(self, address: str) -> None:
         """Lift all that stands against an address."""
         items = [self.store.suppression(stream, address) for stream in STREAMS]
-        found = [None if item is None else lifting(item, "removal1", NOW, None) for item in items]
+        found = [
+            None if item is None else remove_command(item, "removal1", NOW, None) for item in items
+        ]
         self.pipeline.decide([each for each in found if each is not None])
 
     def reasons(self, address: str) -> list[str | None]:
         """Return why each stream does not send to an address."""
         held = [self.store.suppression(stream, address) for stream in STREAMS]
-        found = [None if item is None else active(item, NOW, POLICY) for item in held]
+        found = [None if item is None else active_suppression(item, NOW, POLICY) for item in held]
         return [None if each is None else each.cause.reason for each in found]
 
     def put(self, spelling: str, reason: str = "BOUNCE") -> None:
@@ -88,8 +90,10 @@ class Bench(NamedTuple):
         return done, rows
 
 
-def because(reason: Reason, scope: Scope = Scope.ALL, **more: Any) -> Addition:
-    return Addition(
+def because(
+    reason: SuppressionReason, scope: SuppressionScope = SuppressionScope.ALL, **more: Any
+) -> AddSuppression:
+    return AddSuppression(
         change="addition1",
         at=NOW - DAY,
         address="",
@@ -146,7 +150,9 @@ def test_dry_run_is_what_is_then_done(bench: Bench) -> None:
     """
     bench.put("Listed@example.org")
     bench.put("angry@example.org", "COMPLAINT")
-    bench.suppress("gone@example.org", because(Reason.BOUNCED, spelling="Gone@example.org"))
+    bench.suppress(
+        "gone@example.org", because(SuppressionReason.BOUNCED, spelling="Gone@example.org")
+    )
     dry = bench.sync(apply=False)
     assert dry == (
         SyncResult(2, {SyncAction.TAKEN: 2, SyncAction.PUT: 1}),
@@ -183,7 +189,7 @@ def test_removals_stay(bench: Bench) -> None:
 
 def test_what_ends_here_is_taken(bench: Bench) -> None:
     """What blocks here only for a while is suppressed for good when SES lists it."""
-    bench.suppress("ana@example.org", because(Reason.MANUAL, until=NOW + DAY))
+    bench.suppress("ana@example.org", because(SuppressionReason.MANUAL, until=NOW + DAY))
     bench.put("ana@example.org")
     assert bench.sync(apply=True)[0] == SyncResult(1, {SyncAction.TAKEN: 1})
     assert bench.sync(apply=True)[0] == SyncResult(1, {})
@@ -201,22 +207,22 @@ def test_what_left_ses_list_does_not_return(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("causes", "told"),
     [
-        ([because(Reason.BOUNCED)], "BOUNCE"),
-        ([because(Reason.COMPLAINT)], "COMPLAINT"),
-        ([because(Reason.COMPLAINT_CANDIDATE)], "COMPLAINT"),
-        ([because(Reason.MANUAL)], "COMPLAINT"),
-        ([because(Reason.IMPORT)], "COMPLAINT"),
-        ([because(Reason.BOUNCED), because(Reason.COMPLAINT)], "COMPLAINT"),
-        ([because(Reason.UNSUBSCRIBED), because(Reason.BOUNCED)], "BOUNCE"),
-        ([because(Reason.UNSUBSCRIBED)], None),
-        ([because(Reason.VALIDATION)], None),
-        ([because(Reason.ACCOUNT_LIST)], None),
-        ([because(Reason.MANUAL, until=NOW + DAY)], None),
-        ([because(Reason.COMPLAINT, Scope.MARKETING)], None),
-        ([because(Reason.MANUAL, Scope.STREAM)], None),
+        ([because(SuppressionReason.BOUNCED)], "BOUNCE"),
+        ([because(SuppressionReason.COMPLAINT)], "COMPLAINT"),
+        ([because(SuppressionReason.COMPLAINT_CANDIDATE)], "COMPLAINT"),
+        ([because(SuppressionReason.MANUAL)], "COMPLAINT"),
+        ([because(SuppressionReason.IMPORT)], "COMPLAINT"),
+        ([because(SuppressionReason.BOUNCED), because(SuppressionReason.COMPLAINT)], "COMPLAINT"),
+        ([because(SuppressionReason.UNSUBSCRIBED), because(SuppressionReason.BOUNCED)], "BOUNCE"),
+        ([because(SuppressionReason.UNSUBSCRIBED)], None),
+        ([because(SuppressionReason.VALIDATION)], None),
+        ([because(SuppressionReason.ACCOUNT_LIST)], None),
+        ([because(SuppressionReason.MANUAL, until=NOW + DAY)], None),
+        ([because(SuppressionReason.COMPLAINT, SuppressionScope.MARKETING)], None),
+        ([because(SuppressionReason.MANUAL, SuppressionScope.STREAM)], None),
     ],
 )
-def test_what_ses_is_told(bench: Bench, causes: list[Addition], told: str | None) -> None:
+def test_what_ses_is_told(bench: Bench, causes: list[AddSuppression], told: str | None) -> None:
     """SES is told only of what all streams suppress for good, and for which it has a word."""
     bench.suppress("ana@example.org", *causes)
     bench.sync(apply=True)
@@ -227,8 +233,8 @@ def test_what_is_left_alone(bench: Bench) -> None:
     """Whole domains and test addresses are not put, test addresses not taken; what cannot be read is
     told.
     """
-    bench.suppress("@example.org", because(Reason.MANUAL))
-    bench.suppress("bounce@simulator.amazonses.com", because(Reason.BOUNCED))
+    bench.suppress("@example.org", because(SuppressionReason.MANUAL))
+    bench.suppress("bounce@simulator.amazonses.com", because(SuppressionReason.BOUNCED))
     bench.put("complaint@simulator.amazonses.com", "COMPLAINT")
     bench.put("no address")
     told = [SyncDifference("no address", SyncAction.UNREADABLE, "BOUNCE")]
@@ -239,7 +245,7 @@ def test_what_is_left_alone(bench: Bench) -> None:
 def test_another_spelling_is_the_same(bench: Bench) -> None:
     """SES's list is compared without case, so one mailbox is not put there twice."""
     bench.put("ANA@Example.org")
-    bench.suppress("ana@example.org", because(Reason.BOUNCED))
+    bench.suppress("ana@example.org", because(SuppressionReason.BOUNCED))
     assert bench.sync(apply=True) == (SyncResult(1, {}), [])
     assert bench.listed == {"ANA@Example.org": "BOUNCE"}
 
@@ -249,7 +255,7 @@ def test_pages(bench: Bench) -> None:
     for n in range(2_345):
         bench.put(f"a{n}@example.org")
     for n in range(3):
-        bench.suppress(f"b{n}@example.org", because(Reason.BOUNCED))
+        bench.suppress(f"b{n}@example.org", because(SuppressionReason.BOUNCED))
     waited: list[None] = []
     done = sync(
         bench.theirs,
@@ -267,7 +273,7 @@ def test_sandbox(bench: Bench) -> None:
     """In the sandbox nothing is put, what SES lists is taken over all the same."""
     bench.ses.account.production = False
     bench.put("ana@example.org")
-    bench.suppress("bo@example.org", because(Reason.BOUNCED))
+    bench.suppress("bo@example.org", because(SuppressionReason.BOUNCED))
     with pytest.raises(AccountUnknown, match="sandbox"):
         bench.sync(apply=True)
     assert bench.reasons("ana@example.org") == ["account-list", "account-list"]
@@ -278,7 +284,7 @@ def test_refused(bench: Bench) -> None:
     """What SES does not take is told with its code, and the rest goes on."""
     bench.ses.account.suppressions.production = False  # as if it were refused, one by one
     for name in "ab":
-        bench.suppress(f"{name}@example.org", because(Reason.BOUNCED))
+        bench.suppress(f"{name}@example.org", because(SuppressionReason.BOUNCED))
     assert bench.sync(apply=True) == (
         SyncResult(0, {SyncAction.REFUSED: 2}),
         [
@@ -293,7 +299,7 @@ def test_refused(bench: Bench) -> None:
 def test_cut_off_and_made_again(bench: Bench) -> None:
     """A sync that SES cut off has done what it told, and goes on when it is made again."""
     for name in "abc":
-        bench.suppress(f"{name}@example.org", because(Reason.BOUNCED))
+        bench.suppress(f"{name}@example.org", because(SuppressionReason.BOUNCED))
     bench.ses.fail(
         Fault.ERROR,
         operations=("PutSuppressedDestination",),

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from sesight.app.sending import SendingComponents
 from sesight.domain.errors import Conflict, SendingStopped
-from sesight.domain.sending import Intent, Result, State
+from sesight.domain.sending import Intent, SendResult, SendState
 from sesight.ingest.reading import SENDER, Reading
 from sesight.send.send_log_writer import accepted_event
 from sesight_simulator.ses.simulated_ses import SimulatedSes
@@ -103,7 +103,7 @@ class Run:
 
     def send(
         self, script: Mapping[str, str], people: Sequence[str] = PEOPLE, *, resumed: bool
-    ) -> list[Result]:
+    ) -> list[SendResult]:
         self.ses.script = script
         # people of its own, since a store is shared by all examples
         addresses = [f"{each}@d{self.ses.name}.example.org" for each in people]
@@ -145,14 +145,14 @@ def _event(address: str, send_id: str, message_id: str, at: int) -> Any:
     )
 
 
-def check(results: Sequence[Result], ses: ScriptedSes) -> None:
+def check(results: Sequence[SendResult], ses: ScriptedSes) -> None:
     """Assert that nobody has two messages, and that each is told the truth about."""
     got = ses.got()
     assert set(got.values()) <= {1}
     for result in results:
-        if result.state is State.SENT:
+        if result.state is SendState.SENT:
             assert got[result.recipient] == 1, result
-        elif result.state is not State.UNKNOWN:
+        elif result.state is not SendState.UNKNOWN:
             assert got[result.recipient] == 0, result
 
 
@@ -186,7 +186,7 @@ def obey(here: Office, told: Sequence[tuple[Mapping[str, str], bool, str]], even
 
             def attempt(
                 _: int, script: Mapping[str, str] = script, resumed: bool = resumed
-            ) -> list[Result]:
+            ) -> list[SendResult]:
                 with suppress(Killed, Conflict):
                     return run.send(script, resumed=resumed)
                 return []
@@ -203,10 +203,10 @@ def obey(here: Office, told: Sequence[tuple[Mapping[str, str], bool, str]], even
     check(run.send({}, resumed=True), ses)
     final = run.send({}, resumed=True)
     check(final, ses)
-    assert {each.state for each in final} <= {State.SENT, State.UNKNOWN}
+    assert {each.state for each in final} <= {SendState.SENT, SendState.UNKNOWN}
     if events:
         for result in final:
-            assert (result.state is State.SENT) == (ses.got()[result.recipient] == 1)
+            assert (result.state is SendState.SENT) == (ses.got()[result.recipient] == 1)
 
 
 def test_nobody_gets_two(here: Office) -> None:
@@ -233,14 +233,14 @@ def test_whom_the_same_key_tries_again(here: Office) -> None:
     script = dict(zip(PEOPLE, ("throttled", "rejected", "accepted", "cut off before"), strict=True))
     first = run.send(script, resumed=False)
     assert [each.state for each in first] == [
-        State.THROTTLED,
-        State.REFUSED,
-        State.SENT,
-        State.UNKNOWN,
+        SendState.THROTTLED,
+        SendState.REFUSED,
+        SendState.SENT,
+        SendState.UNKNOWN,
     ]
     second = run.send({}, resumed=False)
     assert second[1:] == first[1:]
-    assert second[0].state is State.SENT
+    assert second[0].state is SendState.SENT
     assert run.send({}, resumed=False) == second
     assert {each.partition("@")[0] for each in ses.got().elements()} == {PEOPLE[0], PEOPLE[2]}
 
@@ -252,11 +252,11 @@ def test_what_turns_out_unsent(here: Office) -> None:
     ses = ScriptedSes()
     run = Run(here, ses)
     first = run.send({PEOPLE[0]: "failed"}, resumed=False)
-    assert first[0].state is State.UNKNOWN
+    assert first[0].state is SendState.UNKNOWN
     assert here.app.log.batch(run.batch).finished_at is not None
-    (intent,) = here.app.log.intents(run.batch, 10, states=(State.UNKNOWN,))
-    here.app.log.settle([replace(intent, state=State.THROTTLED, code="not-accepted")])
-    assert [each.state for each in run.send({}, resumed=False)] == [State.SENT] * 4
+    (intent,) = here.app.log.intents(run.batch, 10, states=(SendState.UNKNOWN,))
+    here.app.log.settle([replace(intent, state=SendState.THROTTLED, code="not-accepted")])
+    assert [each.state for each in run.send({}, resumed=False)] == [SendState.SENT] * 4
     assert set(ses.got().values()) == {1}
 
 
@@ -272,4 +272,4 @@ def test_ses_that_cannot_be_asked(here: Office) -> None:
     with pytest.raises(SendingStopped):
         run.send({}, resumed=False)
     ses.get_account = known  # type: ignore[method-assign]
-    assert [each.state for each in run.send({}, resumed=False)] == [State.SENT] * 4
+    assert [each.state for each in run.send({}, resumed=False)] == [SendState.SENT] * 4

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from sesight.domain.sending import Result, State, StatementMail
+from sesight.domain.sending import SendResult, SendState, StatementMail
 from sesight.domain.tally import month_number
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.mailing import parsed, simulated_ses
@@ -46,7 +46,7 @@ def statement(id_: str = "PS-1", to: str = "ana@example.org", **changes: Any) ->
     }
 
 
-def send(here: Office, *statements: dict[str, Any], key: str | None = None) -> list[Result]:
+def send(here: Office, *statements: dict[str, Any], key: str | None = None) -> list[SendResult]:
     asked = StatementMail(month="2026-10", statements=list(statements))
     return here.app.sending.service.send_statements("finance", asked, key)
 
@@ -56,7 +56,7 @@ def test_a_statement(here: Office, ses: SimulatedSes) -> None:
     of its month and campaign.
     """
     (result,) = send(here, statement())
-    assert result.state is State.SENT, result
+    assert result.state is SendState.SENT, result
     (message,) = ses.messages("ana@example.org")
     assert message.configuration_set == "finance-tracking"
     assert message.tags["campaign_month"] == "2026-10"
@@ -72,7 +72,7 @@ def test_a_statement(here: Office, ses: SimulatedSes) -> None:
     record = here.record(result.message_id)
     assert (record.stream, record.campaign) == ("finance", "statements-2026-10")
     assert record.tally is not None
-    assert (record.tally.place.month, record.tally.place.attempt) == (
+    assert (record.tally.dimensions.month, record.tally.dimensions.attempt) == (
         month_number("2026-10"),
         "first",
     )
@@ -109,7 +109,7 @@ def test_refused(here: Office, ses: SimulatedSes, case: str) -> None:
     """A statement that is wrong is told why, without a figure in it, and the others go."""
     changes, code = REFUSED[case]
     results = send(here, statement(**changes), statement("PS-2", "ben@example.org"))
-    assert states(results) == [State.INVALID, State.SENT]
+    assert states(results) == [SendState.INVALID, SendState.SENT]
     assert code in (None, results[0].code)
     assert results[0].detail is not None
     assert "1230" not in results[0].detail
@@ -119,7 +119,7 @@ def test_refused(here: Office, ses: SimulatedSes, case: str) -> None:
 def test_the_second_of_one_id(here: Office, ses: SimulatedSes) -> None:
     """Two statements of one id in a request: which is right cannot be known for the second."""
     results = send(here, statement(), statement(to="ben@example.org"))
-    assert states(results) == [State.SENT, State.INVALID]
+    assert states(results) == [SendState.SENT, SendState.INVALID]
     assert len(ses.messages()) == 1
 
 

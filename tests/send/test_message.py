@@ -9,7 +9,7 @@ import pytest
 from botocore.validate import ParamValidator
 from msgspec.structs import replace
 
-from sesight.domain.template import Rendered
+from sesight.domain.template import RenderedTemplate
 from sesight.send.message import Attachment, OutgoingMessage, TemplatedContent, Unsendable, request
 
 MESSAGE = OutgoingMessage(
@@ -17,7 +17,7 @@ MESSAGE = OutgoingMessage(
     sender="News <news@news.example.com>",
     configuration_set="outreach-tracking",
     tags={"campaign_id": "spring", "send_id": "0a1b", "ses:feedback-id-a": "outreach"},
-    content=Rendered("Spring is here", "<p>Hello</p>", "Hello"),
+    content=RenderedTemplate("Spring is here", "<p>Hello</p>", "Hello"),
 )
 
 
@@ -74,10 +74,10 @@ def test_attachments_lists_and_tracking() -> None:
 
 REFUSED = {
     "a line break in the subject": (
-        {"content": Rendered("Spring\r\nBcc: x@example.com", None, "t")},
+        {"content": RenderedTemplate("Spring\r\nBcc: x@example.com", None, "t")},
         "headers",
     ),
-    "a NUL in the subject": ({"content": Rendered("Spring\0", None, "t")}, "headers"),
+    "a NUL in the subject": ({"content": RenderedTemplate("Spring\0", None, "t")}, "headers"),
     "a line break in the sender": ({"sender": "News\n <news@example.com>"}, "headers"),
     "a line break in the recipient": ({"to": "ana@example.com\r\nCc: x@example.com"}, "headers"),
     "a line break in reply-to": ({"reply_to": ("a@example.com\n",)}, "headers"),

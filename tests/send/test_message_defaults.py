@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sesight.domain.errors import SettingsError
-from sesight.domain.sending import Addressee, State
+from sesight.domain.sending import SendState, TemplateRecipient
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.mailing import parsed, simulated_ses
 from tests.send.office import KEYS, office
@@ -65,7 +65,7 @@ def test_a_sender_of_another_script(tmp_path: Path, ses: SimulatedSes) -> None:
     }
     with office(tmp_path, ses, senders=[{**SENDER, **change}]) as here:
         (result,) = here.send(["ana@example.org"])
-    assert result.state is State.SENT, result
+    assert result.state is SendState.SENT, result
     mail = parsed(ses.messages()[0])
     assert (mail["From"], mail["Reply-To"]) == (
         "Жанна <news@example.com>",
@@ -76,19 +76,21 @@ def test_a_sender_of_another_script(tmp_path: Path, ses: SimulatedSes) -> None:
 @pytest.mark.parametrize(
     ("name", "state"),
     [
-        ("x" * 640, State.SENT),
-        ("x" * 641, State.INVALID),
-        ("Ж" * 100, State.SENT),
-        ("Ж" * 240, State.INVALID),
-        (LETTERS, State.INVALID),
+        ("x" * 640, SendState.SENT),
+        ("x" * 641, SendState.INVALID),
+        ("Ж" * 100, SendState.SENT),
+        ("Ж" * 240, SendState.INVALID),
+        (LETTERS, SendState.INVALID),
     ],
     ids=["ascii", "long-ascii", "encoded", "long-encoded", "header-of-2024"],
 )
-def test_names_of_recipients(tmp_path: Path, ses: SimulatedSes, name: str, state: State) -> None:
+def test_names_of_recipients(
+    tmp_path: Path, ses: SimulatedSes, name: str, state: SendState
+) -> None:
     """A name beside an address, and in a column of its own, is bounded by what it is in a header."""
-    people = [Addressee(email="ana@example.org", name=name), f"{name} <bo@example.org>"]
+    people = [TemplateRecipient(email="ana@example.org", name=name), f"{name} <bo@example.org>"]
     with office(tmp_path, ses, senders=[SENDER]) as here:
         results = here.send(people)
     assert [(each.state, each.code) for each in results] == [
-        (state, None if state is State.SENT else "too-long")
+        (state, None if state is SendState.SENT else "too-long")
     ] * 2

@@ -17,8 +17,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from sesight.domain.sending import State
-from sesight.domain.template import Rendered
+from sesight.domain.sending import SendState
+from sesight.domain.template import RenderedTemplate
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, REST, CircuitBreaker
 from sesight.send.message import OutgoingMessage
 from sesight.send.ses import CREDENTIALS, NO_ANSWER, UNREACHABLE, Mailer
@@ -56,17 +56,20 @@ def test_an_outage_from_the_start(here: Office, ses: SimulatedSes, fault: Fault)
     """
     ses.fail(fault, 10_000)
     results = here.send(PEOPLE, resumed=True)
-    assert Counter(states(results)) == {State.UNKNOWN: IN_A_ROW, State.THROTTLED: 300 - IN_A_ROW}
-    assert {each.code for each in results if each.state is State.THROTTLED} == {OUTAGE}
+    assert Counter(states(results)) == {
+        SendState.UNKNOWN: IN_A_ROW,
+        SendState.THROTTLED: 300 - IN_A_ROW,
+    }
+    assert {each.code for each in results if each.state is SendState.THROTTLED} == {OUTAGE}
     assert ses.calls["SendEmail"] == IN_A_ROW
     ses.recover()
     with office(Path(here.app.settings.store.url[10:]).parent, ses) as later:
         counts = Counter(states(later.send(PEOPLE, resumed=True)))
-        assert counts == {State.UNKNOWN: IN_A_ROW, State.SENT: 300 - IN_A_ROW}
+        assert counts == {SendState.UNKNOWN: IN_A_ROW, SendState.SENT: 300 - IN_A_ROW}
         later.take_events()
         counts = Counter(states(later.send(PEOPLE, resumed=True)))
     took_it = fault in {Fault.DROPPED, Fault.ERROR_AFTER}
-    assert counts[State.SENT] == 300 - (0 if took_it else IN_A_ROW)
+    assert counts[SendState.SENT] == 300 - (0 if took_it else IN_A_ROW)
     assert set(addresses(ses).values()) == {1}
 
 
@@ -75,8 +78,8 @@ def test_an_outage_in_the_middle(here: Office, ses: SimulatedSes) -> None:
     calls = itertools.count(1)
     ses.fail(Fault.RESET, 10_000, meant=lambda _: next(calls) > 100)
     counts = Counter(states(here.send(PEOPLE)))
-    assert counts[State.SENT] == 100
-    assert 0 < counts[State.UNKNOWN] <= WORKERS + IN_A_ROW
+    assert counts[SendState.SENT] == 100
+    assert 0 < counts[SendState.UNKNOWN] <= WORKERS + IN_A_ROW
     assert counts.total() == 300
 
 
@@ -84,7 +87,7 @@ def test_a_single_fault(here: Office, ses: SimulatedSes) -> None:
     """A fault among many messages stops nothing."""
     ses.fail(Fault.ERROR, meant=lambda call: "a50@" in call["Destination"]["ToAddresses"][0])
     counts = Counter(states(here.send(PEOPLE)))
-    assert counts == {State.SENT: 299, State.UNKNOWN: 1}
+    assert counts == {SendState.SENT: 299, SendState.UNKNOWN: 1}
 
 
 def test_unavailable(here: Office, ses: SimulatedSes) -> None:
@@ -93,19 +96,19 @@ def test_unavailable(here: Office, ses: SimulatedSes) -> None:
     """
     ses.fail(Fault.UNAVAILABLE, 10_000)
     results = here.send(PEOPLE)
-    assert set(states(results)) == {State.THROTTLED}
+    assert set(states(results)) == {SendState.THROTTLED}
     assert {each.code for each in results} <= {"unavailable", OUTAGE}
     assert ses.calls["SendEmail"] == IN_A_ROW
     ses.recover()
     with office(Path(here.app.settings.store.url[10:]).parent, ses) as later:
-        assert set(states(later.send(PEOPLE))) == {State.SENT}
+        assert set(states(later.send(PEOPLE))) == {SendState.SENT}
     assert addresses(ses) == Counter(PEOPLE)
 
 
 def test_unavailable_for_a_moment(here: Office, ses: SimulatedSes) -> None:
     """A 503 or two are got over in the same run."""
     ses.fail(Fault.UNAVAILABLE, 2)
-    assert set(states(here.send(PEOPLE[:40]))) == {State.SENT}
+    assert set(states(here.send(PEOPLE[:40]))) == {SendState.SENT}
     assert addresses(ses) == Counter(PEOPLE[:40])
 
 
@@ -122,15 +125,17 @@ def test_connections_refused(tmp_path: Path) -> None:
                 stopped.start()
                 counts = Counter(states(here.send(PEOPLE)))
                 stopped.join()
-                assert counts[State.THROTTLED] > 0
-                assert counts[State.UNKNOWN] <= WORKERS
+                assert counts[SendState.THROTTLED] > 0
+                assert counts[SendState.UNKNOWN] <= WORKERS
                 taken = addresses(ses)
             else:
                 counts = Counter(states(here.send(PEOPLE)))
-                assert counts[State.THROTTLED] == 0
+                assert counts[SendState.THROTTLED] == 0
                 taken += addresses(ses)
     assert set(taken.values()) == {1}
-    assert counts[State.SENT] <= len(taken) <= counts[State.SENT] + counts[State.UNKNOWN]
+    assert (
+        counts[SendState.SENT] <= len(taken) <= counts[SendState.SENT] + counts[SendState.UNKNOWN]
+    )
 
 
 def _stop_after(ses: SimulatedSes, messages: int) -> None:
@@ -144,23 +149,27 @@ def test_while_nothing_is_called(here: Office, ses: SimulatedSes) -> None:
     ses.fail(Fault.ERROR, 10_000)
     here.send(PEOPLE)
     (result,) = here.send(["ben@example.org"], "batch-2")
-    assert (result.state, result.code) == (State.THROTTLED, OUTAGE)
+    assert (result.state, result.code) == (SendState.THROTTLED, OUTAGE)
     assert ses.calls["SendEmail"] == IN_A_ROW
     # statements go by a sender of their own, which finds out by itself
     ses.recover()
-    assert states(here.send(["cy@example.org"], "batch-3", stream="finance")) == [State.SENT]
+    assert states(here.send(["cy@example.org"], "batch-3", stream="finance")) == [SendState.SENT]
 
 
 def test_what_is_unknown_is_tried_again(here: Office, ses: SimulatedSes) -> None:
     """Somebody who says so has the unknown tried again, once; what an event tells of stays sent."""
     ses.fail(Fault.DROPPED, meant=lambda call: "a0@" in call["Destination"]["ToAddresses"][0])
     ses.fail(Fault.ERROR, meant=lambda call: "a1@" in call["Destination"]["ToAddresses"][0])
-    assert states(here.send(PEOPLE[:3])) == [State.UNKNOWN, State.UNKNOWN, State.SENT]
-    assert states(here.send(PEOPLE[:3], resumed=True)) == [State.UNKNOWN, State.UNKNOWN, State.SENT]
+    assert states(here.send(PEOPLE[:3])) == [SendState.UNKNOWN, SendState.UNKNOWN, SendState.SENT]
+    assert states(here.send(PEOPLE[:3], resumed=True)) == [
+        SendState.UNKNOWN,
+        SendState.UNKNOWN,
+        SendState.SENT,
+    ]
     here.take_events()
     again = here.send(PEOPLE[:3], resumed=True, retry_unknown=True)
-    assert states(again) == [State.SENT] * 3
-    assert states(here.send(PEOPLE[:3], resumed=True, retry_unknown=True)) == [State.SENT] * 3
+    assert states(again) == [SendState.SENT] * 3
+    assert states(here.send(PEOPLE[:3], resumed=True, retry_unknown=True)) == [SendState.SENT] * 3
     assert addresses(ses) == Counter(PEOPLE[:3])
 
 
@@ -173,7 +182,7 @@ def test_who_could_not_be_tried_again_stays_unknown(
     """
     some = PEOPLE[:IN_A_ROW]
     ses.fail(Fault.DROPPED, 10_000)
-    assert set(states(here.send(some))) == {State.UNKNOWN}
+    assert set(states(here.send(some))) == {SendState.UNKNOWN}
     ses.recover()
     if held_up == "quota":
         ses.account.max_24_hour_send = len(some)
@@ -181,9 +190,11 @@ def test_who_could_not_be_tried_again_stays_unknown(
     with contextlib.ExitStack() as stack:
         if again is None:
             again = stack.enter_context(office(tmp_path, ses))
-        assert set(states(again.send(some, resumed=True, retry_unknown=True))) == {State.UNKNOWN}
+        assert set(states(again.send(some, resumed=True, retry_unknown=True))) == {
+            SendState.UNKNOWN
+        }
         again.take_events()
-        assert set(states(again.send(some, resumed=True))) == {State.SENT}
+        assert set(states(again.send(some, resumed=True))) == {SendState.SENT}
     assert addresses(ses) == Counter(some)
 
 
@@ -191,17 +202,19 @@ def test_a_sender_that_ses_refuses(here: Office, ses: SimulatedSes) -> None:
     """A run stops after SES refused a few in a row; when that is mended the same order sends to all."""
     ses.account.identities.clear()
     results = here.send(PEOPLE, resumed=True)
-    refused = [each for each in results if each.state is State.REFUSED]
+    refused = [each for each in results if each.state is SendState.REFUSED]
     assert ses.calls["SendEmail"] == len(refused) == IN_A_ROW
-    others = [each for each in results if each.state is not State.REFUSED]
-    assert {(each.state, each.code) for each in others} == {(State.THROTTLED, "message-rejected")}
+    others = [each for each in results if each.state is not SendState.REFUSED]
+    assert {(each.state, each.code) for each in others} == {
+        (SendState.THROTTLED, "message-rejected")
+    }
     (detail,) = {each.detail for each in others}
     assert detail == (
         "SES refused 5 messages in a row, so this one was not tried: "
         "SES rejected the message: is the sender verified?"
     )
     ses.account.identities["example.com"] = True
-    assert set(states(here.send(PEOPLE, resumed=True))) == {State.SENT}
+    assert set(states(here.send(PEOPLE, resumed=True))) == {SendState.SENT}
     assert addresses(ses) == Counter(PEOPLE)
 
 
@@ -217,8 +230,8 @@ def test_recipients_that_ses_refuses(tmp_path: Path) -> None:
         people = [*PEOPLE[:12], *(f"a{n}@verified.example" for n in range(12))]
         for _ in range(3):
             results = here.send(people, resumed=True)
-        assert set(states(results[12:])) == {State.SENT}
-        assert {each.state for each in results[:12]} <= {State.REFUSED, State.THROTTLED}
+        assert set(states(results[12:])) == {SendState.SENT}
+        assert {each.state for each in results[:12]} <= {SendState.REFUSED, SendState.THROTTLED}
 
 
 # What botocore raises
@@ -257,7 +270,7 @@ def test_what_botocore_raises(case: str) -> None:
         sender="news@example.com",
         configuration_set="outreach-tracking",
         tags={},
-        content=Rendered("Hello", None, "Hello"),
+        content=RenderedTemplate("Hello", None, "Hello"),
     )
     assert Mailer(Raising(error)).send(message) == meaning
 

@@ -11,7 +11,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from sesight.domain.errors import SendingStopped
-from sesight.domain.sending import Resumption, State
+from sesight.domain.sending import Resumption, SendState
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.text import DAY, HOUR
 from sesight_simulator.ses.simulated_ses import SimulatedSes
@@ -91,13 +91,13 @@ SENDING = {
 def test_within_limits(here: Office, case: str) -> None:
     """At the limit, on too few messages, or for what was long ago or elsewhere, mail goes out."""
     history(here, **SENDING[case])
-    assert states(here.send(["ana@example.org"])) == [State.SENT]
+    assert states(here.send(["ana@example.org"])) == [SendState.SENT]
 
 
 def test_transactional_streams_are_not_watched(here: Office) -> None:
     """Statements go out whatever the rates, unless the settings have them watched."""
     history(here, delivered=50, bounced=50, stream="finance")
-    assert states(here.send(["ana@example.org"], stream="finance")) == [State.SENT]
+    assert states(here.send(["ana@example.org"], stream="finance")) == [SendState.SENT]
 
 
 def test_after_it_was_resumed(here: Office, time: Time) -> None:
@@ -106,9 +106,9 @@ def test_after_it_was_resumed(here: Office, time: Time) -> None:
     with pytest.raises(SendingStopped):
         here.send(["ana@example.org"])
     here.app.sending.guard.resume("outreach")
-    assert states(here.send(["ana@example.org"])) == [State.SENT]
+    assert states(here.send(["ana@example.org"])) == [SendState.SENT]
     time.now += DAY
-    assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
+    assert states(here.send(["ana@example.org"], "batch-2")) == [SendState.SENT]
     history(here, delivered=90, bounced=20, sent_at=NOW + DAY)
     time.now += 2 * 60_000
     with pytest.raises(SendingStopped, match="20 of 11"):
@@ -125,10 +125,10 @@ def test_from_the_moment_of_resume(here: Office, time: Time, bad: str) -> None:
         here.send(["ana@example.org"])
     here.app.sending.guard.resume("outreach")
     time.now = NOW + 40 * 60_000
-    assert states(here.send(["ana@example.org"], "batch-2")) == [State.SENT]
+    assert states(here.send(["ana@example.org"], "batch-2")) == [SendState.SENT]
     history(here, delivered=99, sent_at=NOW + 30 * 60_000)
     time.now += 2 * 60_000
-    assert states(here.send(["ana@example.org"], "batch-3")) == [State.SENT]
+    assert states(here.send(["ana@example.org"], "batch-3")) == [SendState.SENT]
     history(here, delivered=100, sent_at=NOW + 35 * 60_000, **{bad: 20})
     time.now += 2 * 60_000
     with pytest.raises(SendingStopped, match="since it was last resumed"):
@@ -161,7 +161,7 @@ def test_a_bounce_of_mail_before_the_resume(here: Office, time: Time) -> None:
     history(here, delivered=0, bounced=80, sent_at=NOW + HOUR)
     history(here, delivered=200, sent_at=NOW + 3 * HOUR + 1)
     time.now += 2 * 60_000
-    assert states(here.send(["ana@example.org"])) == [State.SENT]
+    assert states(here.send(["ana@example.org"])) == [SendState.SENT]
 
 
 def test_a_resume_of_before(here: Office, time: Time) -> None:
@@ -170,7 +170,7 @@ def test_a_resume_of_before(here: Office, time: Time) -> None:
     history(here, delivered=50, bounced=50, sent_at=NOW)
     here.app.log.resume(Resumption(stream="outreach", at=time.now))
     time.now = NOW + HOUR + 60_000
-    assert states(here.send(["ana@example.org"])) == [State.SENT]
+    assert states(here.send(["ana@example.org"])) == [SendState.SENT]
     history(here, delivered=80, bounced=20, sent_at=NOW + HOUR)
     time.now += 2 * 60_000
     with pytest.raises(SendingStopped, match="bounce rate"):
@@ -185,7 +185,7 @@ def test_every_marketing_stream_is_watched(tmp_path: Path, ses: SimulatedSes, ti
         history(here, delivered=50, bounced=50, stream="finance")
         with pytest.raises(SendingStopped, match=r"bounce rate was 50\.00%"):
             here.send(["ana@example.org"], stream="finance")
-        assert states(here.send(["ana@example.org"])) == [State.SENT]
+        assert states(here.send(["ana@example.org"])) == [SendState.SENT]
 
 
 def test_a_transactional_stream_that_is_named(

@@ -17,7 +17,7 @@ from sesight.app import now_ms
 from sesight.domain.errors import Conflict, SendingStopped, SettingsError, StoreUnavailable
 from sesight.domain.event import Accepted, EventType
 from sesight.domain.outcome import Outcome
-from sesight.domain.sending import Addressee, State
+from sesight.domain.sending import SendState, TemplateRecipient
 from sesight.domain.text import DAY
 from sesight.ingest.reading import Reading
 from sesight.send.message import OutgoingMessage
@@ -54,7 +54,7 @@ def test_a_message_and_its_record(here: Office) -> None:
     events join that record without anything done by hand.
     """
     (result,) = here.send(["Ana <Ana@Example.org>"])
-    assert result.state is State.SENT
+    assert result.state is SendState.SENT
     record = here.record(result.message_id)
     assert (record.recipient, record.spelling) == ("ana@example.org", "Ana@example.org")
     assert record.campaign == "spring"
@@ -92,10 +92,10 @@ def test_what_ses_was_given(here: Office) -> None:
 
 def test_a_thousand(here: Office, ses: SimulatedSes) -> None:
     """Of a thousand recipients each is told truthfully and in order; SES has what is said sent."""
-    kinds = [State.SENT, State.SUPPRESSED, State.INVALID, State.THROTTLED]
-    expected = [kinds[n // 10 % 4] if n % 10 == 0 else State.SENT for n in range(1_000)]
+    kinds = [SendState.SENT, SendState.SUPPRESSED, SendState.INVALID, SendState.THROTTLED]
+    expected = [kinds[n // 10 % 4] if n % 10 == 0 else SendState.SENT for n in range(1_000)]
     addresses = [
-        f"no address {n}" if state is State.INVALID else f"{state}-{n}@example.org"
+        f"no address {n}" if state is SendState.INVALID else f"{state}-{n}@example.org"
         for n, state in enumerate(expected)
     ]
     for address in addresses:
@@ -108,11 +108,11 @@ def test_a_thousand(here: Office, ses: SimulatedSes) -> None:
     assert [each.recipient for each in results] == addresses
     assert states(results) == expected
     for result in results:
-        assert (result.message_id is not None) == (result.state is State.SENT)
-        assert (result.detail is None) == (result.state is State.SENT)
-    said = sorted(each.message_id or "" for each in results if each.state is State.SENT)
+        assert (result.message_id is not None) == (result.state is SendState.SENT)
+        assert (result.detail is None) == (result.state is SendState.SENT)
+    said = sorted(each.message_id or "" for each in results if each.state is SendState.SENT)
     assert said == sorted(each.message_id for each in ses.messages())
-    assert len(ses.messages()) == expected.count(State.SENT)
+    assert len(ses.messages()) == expected.count(SendState.SENT)
 
 
 def of(call: dict) -> str:
@@ -150,7 +150,7 @@ def test_the_same_at_once(here: Office, ses: SimulatedSes) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         answers = Counter(pool.map(attempt, range(8)))
-    assert set(answers) <= {"conflict", " ".join([State.SENT] * 30)}
+    assert set(answers) <= {"conflict", " ".join([SendState.SENT] * 30)}
     assert Counter(of_message(ses)) == Counter(addresses)
 
 
@@ -167,13 +167,13 @@ def test_no_answer(here: Office, ses: SimulatedSes, fault: Fault) -> None:
     ses.fail(fault, meant=lambda call: of(call).startswith("lost"))
     addresses = ["ana@example.org", "lost@example.org"]
     results = here.send(addresses)
-    assert states(results) == [State.SENT, State.UNKNOWN]
-    assert states(here.send(addresses)) == [State.SENT, State.UNKNOWN]
-    assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN]
+    assert states(results) == [SendState.SENT, SendState.UNKNOWN]
+    assert states(here.send(addresses)) == [SendState.SENT, SendState.UNKNOWN]
+    assert states(here.send(addresses, resumed=True)) == [SendState.SENT, SendState.UNKNOWN]
     here.take_events()
     accepted = fault in {Fault.DROPPED, Fault.ERROR_AFTER}
     settled = here.send(addresses)
-    assert states(settled) == [State.SENT, State.SENT if accepted else State.UNKNOWN]
+    assert states(settled) == [SendState.SENT, SendState.SENT if accepted else SendState.UNKNOWN]
     assert len(ses.messages("lost@example.org")) == accepted
     if accepted:
         assert settled[1].message_id == ses.messages("lost@example.org")[0].message_id
@@ -190,19 +190,19 @@ def test_an_answer_that_never_comes(tmp_path: Path, ses: SimulatedSes) -> None:
         first = here.send(addresses)
         later[0] = 59 * 60_000
         here.take_events()  # of the one that was sent
-        assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN]
+        assert states(here.send(addresses, resumed=True)) == [SendState.SENT, SendState.UNKNOWN]
         later[0] = 61 * 60_000
-        assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN], (
+        assert states(here.send(addresses, resumed=True)) == [SendState.SENT, SendState.UNKNOWN], (
             "nothing has come in since, so events may be late"
         )
         (other,) = here.send(["cy@example.org"], "batch-2")
-        assert other.state is State.SENT
-        assert states(here.send(addresses, resumed=True)) == [State.SENT, State.UNKNOWN], (
+        assert other.state is SendState.SENT
+        assert states(here.send(addresses, resumed=True)) == [SendState.SENT, SendState.UNKNOWN], (
             "that we sent another does not show that events come in"
         )
         here.take_events()
         again = here.send(addresses, resumed=True)
-        assert states(again) == [State.SENT, State.SENT]
+        assert states(again) == [SendState.SENT, SendState.SENT]
         assert again[1].send_id != first[1].send_id
         assert len(ses.messages("lost@example.org")) == 1
 
@@ -230,10 +230,10 @@ def test_what_ses_refuses(here: Office, ses: SimulatedSes) -> None:
     ses.account.identities["example.com"] = True
     del ses.account.sets["finance-tracking"]
     (result,) = here.send(["ana@example.org"], stream="finance")
-    assert (result.state, result.code) == (State.REFUSED, "not-found")
+    assert (result.state, result.code) == (SendState.REFUSED, "not-found")
     ses.account.identities.clear()
     (result,) = here.send(["ana@example.org"], "batch-2")
-    assert (result.state, result.code) == (State.REFUSED, "message-rejected")
+    assert (result.state, result.code) == (SendState.REFUSED, "message-rejected")
     assert ses.messages() == []
 
 
@@ -241,10 +241,10 @@ def test_a_resumed_order(here: Office, ses: SimulatedSes) -> None:
     """A resumed order sends to those who got nothing, when they can be sent to now, and to no other."""
     ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("slow"))
     addresses = ["ana@example.org", "slow@example.org", "nobody"]
-    assert states(here.send(addresses)) == [State.SENT, State.THROTTLED, State.INVALID]
+    assert states(here.send(addresses)) == [SendState.SENT, SendState.THROTTLED, SendState.INVALID]
     ses.recover()
     resumed = here.send(addresses, resumed=True)
-    assert states(resumed) == [State.SENT, State.SENT, State.INVALID]
+    assert states(resumed) == [SendState.SENT, SendState.SENT, SendState.INVALID]
     assert sorted(of_message(ses)) == ["ana@example.org", "slow@example.org"]
 
 
@@ -255,20 +255,20 @@ def test_sending_that_is_paused_in_ses(here: Office, ses: SimulatedSes) -> None:
     ses.account.sets["outreach-tracking"].sending = False
     addresses = [f"a{n}@example.org" for n in range(100)]
     results = here.send(addresses)
-    assert set(states(results)) == {State.THROTTLED}
+    assert set(states(results)) == {SendState.THROTTLED}
     assert ses.calls["SendEmail"] <= 32
     with pytest.raises(SendingStopped, match="stream resume outreach"):
         here.send(["ana@example.org"], "batch-2")
-    assert states(here.send(["ana@example.org"], "batch-3", stream="finance")) == [State.SENT]
+    assert states(here.send(["ana@example.org"], "batch-3", stream="finance")) == [SendState.SENT]
     ses.account.sets["outreach-tracking"].sending = True
     here.app.sending.guard.resume("outreach")
-    assert set(states(here.send(addresses))) == {State.SENT}
+    assert set(states(here.send(addresses))) == {SendState.SENT}
 
 
 def test_an_account_that_is_suspended(here: Office, ses: SimulatedSes) -> None:
     """When AWS has suspended the account, no stream sends."""
     ses.account.enforcement = "SHUTDOWN"
-    assert states(here.send(["ana@example.org"])) == [State.THROTTLED]
+    assert states(here.send(["ana@example.org"])) == [SendState.THROTTLED]
     with pytest.raises(SendingStopped):
         here.send(["ana@example.org"], "batch-2", stream="finance")
     assert ses.messages() == []
@@ -278,8 +278,8 @@ def test_the_quota_of_a_day(here: Office, ses: SimulatedSes) -> None:
     """What is over the quota of 24 hours is not tried and is told as throttled."""
     ses.account.max_24_hour_send = 5
     results = here.send([f"a{n}@example.org" for n in range(8)])
-    assert Counter(states(results)) == {State.SENT: 5, State.THROTTLED: 3}
-    assert {each.code for each in results if each.state is State.THROTTLED} == {"quota"}
+    assert Counter(states(results)) == {SendState.SENT: 5, SendState.THROTTLED: 3}
+    assert {each.code for each in results if each.state is SendState.THROTTLED} == {"quota"}
 
 
 def test_a_store_that_is_away(here: Office, ses: SimulatedSes) -> None:
@@ -375,15 +375,15 @@ def test_ses_list_is_asked(tmp_path: Path, ses: SimulatedSes) -> None:
         )
         told = here.send(["ana@example.org", "bo@example.org", "cy@example.org"])
         assert [(each.state, each.code) for each in told] == [
-            (State.SUPPRESSED, "account-list"),
-            (State.THROTTLED, "list-unknown"),
-            (State.SENT, None),
+            (SendState.SUPPRESSED, "account-list"),
+            (SendState.THROTTLED, "list-unknown"),
+            (SendState.SENT, None),
         ]
         (told_again,) = here.send(["bo@example.org"], "batch-2")
-        assert told_again.state is State.SENT
+        assert told_again.state is SendState.SENT
     with office(tmp_path, ses) as here:
         (unasked,) = here.send(["ana@example.org"], "batch-3")
-        assert unasked.state is State.SENT
+        assert unasked.state is SendState.SENT
 
 
 def test_the_raw_message(here: Office, ses: SimulatedSes) -> None:
@@ -418,7 +418,7 @@ def test_tracking_off(here: Office, tmp_path: Path, ses: SimulatedSes) -> None:
     """Opens and clicks are not recorded of a recipient, or of a stream, that has tracking off."""
     off = {"OpenTrackingEnabled": "DISABLED", "ClickTrackingEnabled": "DISABLED"}
     here.send(["ana@example.org"])
-    here.send([Addressee(email="ben@example.org", tracked=False)], "batch-2")
+    here.send([TemplateRecipient(email="ben@example.org", tracked=False)], "batch-2")
     assert ses.messages("ana@example.org")[0].overrides is None
     assert ses.messages("ben@example.org")[0].overrides == {"Tracking": off}
     senders = [
@@ -450,7 +450,7 @@ def test_leaving_a_transactional_stream(tmp_path: Path, ses: SimulatedSes, mode:
         **changes,
     }
     with office(tmp_path, ses, senders=[sender]) as here:
-        assert states(here.send(["ana@example.org"], stream="finance")) == [State.SENT]
+        assert states(here.send(["ana@example.org"], stream="finance")) == [SendState.SENT]
     mail = parsed(ses.messages()[0])
     assert (mail["List-Unsubscribe-Post"] is not None) == (mode == "header")
     if expected is None:
@@ -472,7 +472,7 @@ def test_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
     }
     with office(tmp_path, ses, senders=[sender]) as here:
         (result,) = here.send(["ana@example.org"])
-    assert result.state is State.SENT, result
+    assert result.state is SendState.SENT, result
     (message,) = ses.messages()
     assert message.list_management == {"ContactListName": "people", "TopicName": "news"}
     assert message.extra_headers == []
@@ -492,5 +492,5 @@ def test_a_mistake_of_ours(here: Office, ses: SimulatedSes) -> None:
         sender.send(replace(order, drafts=drafts))
     results = sender.send(order)
     assert [each.recipient for each in results] == [draft.recipient for draft in order.drafts]
-    assert set(states(results)) == {State.SENT}
+    assert set(states(results)) == {SendState.SENT}
     assert Counter(of_message(ses)) == Counter(draft.address for draft in order.drafts)

@@ -7,14 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesight.domain.errors import NotFound, SettingsError, StoreUnavailable
-from sesight.domain.template import Rendered
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.template import RenderedTemplate
+from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.send.message import OutgoingMessage, Unsendable, request
 from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import TOKEN_LIMIT, Tokens, UnsubscribeLinks, headers, link
 
 ONE, TWO = "11" * 32, "22" * 32
-LEAVE = Leave("outreach", "jo@example.com", "spring-2026", 20_781, "0a1b2c3d4e5f60718293")
+LEAVE = UnsubscribeTarget(
+    "outreach", "jo@example.com", "spring-2026", 20_781, "0a1b2c3d4e5f60718293"
+)
 TOKENS = Tokens({"a": ONE})
 TOKEN = TOKENS.make(LEAVE)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -30,7 +32,7 @@ def refused(token: str, tokens: Tokens = TOKENS) -> bool:
 
 
 leaves = st.builds(
-    Leave,
+    UnsubscribeTarget,
     st.sampled_from(["outreach", "finance"]),
     st.from_regex(r"[a-z0-9.]{1,40}@[a-z0-9-]{1,20}\.example", fullmatch=True),
     st.none() | st.from_regex(r"[A-Za-z0-9_-]{1,256}", fullmatch=True),
@@ -41,7 +43,7 @@ leaves = st.builds(
 
 @settings(max_examples=200)
 @given(leaves, leaves)
-def test_what_is_made_is_read(one: Leave, other: Leave) -> None:
+def test_what_is_made_is_read(one: UnsubscribeTarget, other: UnsubscribeTarget) -> None:
     """A token stands for all its link does; it is the same each time, and no other's."""
     token = TOKENS.make(one)
     assert TOKENS.read(token) == one
@@ -152,7 +154,7 @@ def test_links_of_streams() -> None:
         "finance": sender("finance", {"a": TWO}),
     }
     links = UnsubscribeLinks(list(senders), senders.__getitem__)
-    finance = Leave("finance", LEAVE.address, None, 20_781, LEAVE.send_id)
+    finance = UnsubscribeTarget("finance", LEAVE.address, None, 20_781, LEAVE.send_id)
     assert links.read(TOKEN) == (LEAVE, "Example")
     assert links.read(Tokens({"a": TWO}).make(finance)) == (finance, "example.org")
     for swapped in (Tokens({"a": TWO}).make(LEAVE), Tokens({"a": ONE}).make(finance), "a.AAAA"):
@@ -215,7 +217,7 @@ def test_the_longest_fit() -> None:
     """The longest address and campaign that SES takes make a link that still fits into a header."""
     address = f"{'l' * 64}@{'.'.join(['d' * 59] * 3)}.example"
     assert len(address) <= 254
-    token = TOKENS.make(Leave("s" * 32, address, "c" * 256, 20_781, LEAVE.send_id))
+    token = TOKENS.make(UnsubscribeTarget("s" * 32, address, "c" * 256, 20_781, LEAVE.send_id))
     assert len(token) <= TOKEN_LIMIT
     found = headers(link("https://unsubscribe.mail.example.com", token))
     message = OutgoingMessage(
@@ -223,7 +225,7 @@ def test_the_longest_fit() -> None:
         sender="news@example.org",
         configuration_set="outreach-tracking",
         tags={},
-        content=Rendered("Hello", None, "Hello"),
+        content=RenderedTemplate("Hello", None, "Hello"),
         headers=found,
     )
     sent = request(message)["Content"]["Simple"]["Headers"]

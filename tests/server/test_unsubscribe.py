@@ -6,7 +6,7 @@ import threading
 
 from sesight.domain.suppression.item import Suppression
 from sesight.domain.text import DAY
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.ingest.reading import read
 from sesight.send.unsubscribe_link import Tokens
 from sesight.store import open_store
@@ -25,12 +25,12 @@ FORM = {"content_type": "application/x-www-form-urlencoded"}
 BODY = b"List-Unsubscribe=One-Click"
 
 
-def path_of(leave: Leave) -> str:
+def path_of(leave: UnsubscribeTarget) -> str:
     return f"/api/unsubscribe/{Tokens({'k1': KEY}).make(leave)}"
 
 
-def a_leave(address: str = "jo@example.com", send_id: str = "0a" * 10) -> Leave:
-    return Leave("outreach", address, "spring", 20_000, send_id)
+def a_leave(address: str = "jo@example.com", send_id: str = "0a" * 10) -> UnsubscribeTarget:
+    return UnsubscribeTarget("outreach", address, "spring", 20_000, send_id)
 
 
 def a_delivery() -> bytes:
@@ -59,7 +59,7 @@ def test_one_click_on_both_listeners(tmp_path, signer) -> None:
         server.post([signer.sign(a_delivery())])
         [reading] = read(a_delivery(), "file")
         day = reading.event.identity.sent_at // DAY
-        held = Leave("outreach", "ana@example.org", "digest-2026-11", day, "s-000001")
+        held = UnsubscribeTarget("outreach", "ana@example.org", "digest-2026-11", day, "s-000001")
         ways = {
             (server.public, path_of(held)): "ana@example.org",
             (server.public, path_of(a_leave()).removeprefix("/api")): "jo@example.com",

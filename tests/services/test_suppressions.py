@@ -10,9 +10,15 @@ from msgspec.structs import replace
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import Event
 from sesight.domain.ports import Store
-from sesight.domain.suppression.csv import BadRow, Defaults, Row, SuppressionFile, written
-from sesight.domain.suppression.item import Reason, Scope
-from sesight.domain.suppression.manual import Fate, Told, Wish
+from sesight.domain.suppression.csv import (
+    InvalidRow,
+    SuppressionDefaults,
+    SuppressionFile,
+    SuppressionRow,
+    file_lines,
+)
+from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
+from sesight.domain.suppression.manual import ResultStatus, SuppressionRequest, SuppressionResult
 from sesight.domain.text import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading
@@ -40,9 +46,13 @@ class Office:
         self.pipeline = Pipeline(self.store, RULES, clock, None)
         self.list = Suppressions(self.store, self.pipeline.decide, COUNTING, POLICY, clock)
 
-    def add(self, *addresses: str, change: str = "change-1", **more: Any) -> list[Told]:
+    def add(
+        self, *addresses: str, change: str = "change-1", **more: Any
+    ) -> list[SuppressionResult]:
         """Suppress addresses."""
-        return self.list.add([Wish(address=each, **more) for each in addresses], change)
+        return self.list.add(
+            [SuppressionRequest(address=each, **more) for each in addresses], change
+        )
 
     def hear(self, *told: tuple[str, Event]) -> None:
         """Take in events."""
@@ -58,14 +68,14 @@ class Office:
 
     def take(self, text: str, *, dry_run: bool = False, **defaults: Any) -> list[Any]:
         """Import a file; return what became of each row."""
-        file = SuppressionFile(text.splitlines(keepends=True), Defaults(**defaults))
+        file = SuppressionFile(text.splitlines(keepends=True), SuppressionDefaults(**defaults))
         self.imports = getattr(self, "imports", 0) + 1
         done = self.list.take(file, f"import-{self.imports}", dry_run=dry_run)
-        return [row if told is None else (told.address, told.fate) for row, told in done]
+        return [row if told is None else (told.address, told.status) for row, told in done]
 
     def file(self, streams: tuple[str, ...] = BOTH, **filters: Any) -> str:
         """Return the file of what is suppressed."""
-        return "".join(written(self.list.exported(streams, **filters)))
+        return "".join(file_lines(self.list.exported(streams, **filters)))
 
     def agrees(self) -> bool:
         """Return whether the counts of suppressed addresses are what the items say."""
@@ -81,27 +91,29 @@ def office(tmp_path: Path) -> Iterator[Office]:
     opened.store.close()
 
 
-def told(address: str, fate: Fate, *streams: str, detail: str | None = None) -> Told:
-    return Told(address=address, fate=fate, streams=streams, detail=detail)
+def told(
+    address: str, status: ResultStatus, *streams: str, detail: str | None = None
+) -> SuppressionResult:
+    return SuppressionResult(address=address, status=status, streams=streams, detail=detail)
 
 
 def test_add(office: Office) -> None:
     """Addresses and whole domains are suppressed where asked, each told; again, they are known."""
     assert office.add("Ana@contoso.example", "@Fabrikam.example", "nobody") == [
-        told(ANA, Fate.ADDED, *BOTH),
-        told("@fabrikam.example", Fate.ADDED, *BOTH),
+        told(ANA, ResultStatus.ADDED, *BOTH),
+        told("@fabrikam.example", ResultStatus.ADDED, *BOTH),
         told(
             "nobody",
-            Fate.INVALID,
+            ResultStatus.INVALID,
             detail="It is no address: write name@domain, or @domain for a whole domain.",
         ),
     ]
     assert office.blocked(ANA) == dict.fromkeys(BOTH, "manual")
     assert office.blocked("x@fabrikam.example") == dict.fromkeys(BOTH, "manual")
-    assert office.add(BO, stream="finance") == [told(BO, Fate.ADDED, "finance")]
+    assert office.add(BO, stream="finance") == [told(BO, ResultStatus.ADDED, "finance")]
     assert office.blocked(BO) == {"finance": "manual"}
-    assert office.add(BO, change="change-2") == [told(BO, Fate.ADDED, "outreach")]
-    assert office.add(BO, change="change-3") == [told(BO, Fate.KNOWN, *BOTH)]
+    assert office.add(BO, change="change-2") == [told(BO, ResultStatus.ADDED, "outreach")]
+    assert office.add(BO, change="change-3") == [told(BO, ResultStatus.KNOWN, *BOTH)]
     assert office.agrees()
 
 
@@ -109,7 +121,10 @@ def test_test_recipients(office: Office) -> None:
     """Test recipients are never suppressed, nor is their domain."""
     for each in ("bounce@simulator.amazonses.com", "@simulator.amazonses.com"):
         [found] = office.add(each)
-        assert (found.fate, "test recipient" in (found.detail or "")) == (Fate.INVALID, True)
+        assert (found.status, "test recipient" in (found.detail or "")) == (
+            ResultStatus.INVALID,
+            True,
+        )
 
 
 def test_the_same_change_twice(office: Office) -> None:
@@ -126,29 +141,29 @@ def test_remove_and_restore(office: Office) -> None:
     office.hear(bounce(), complaint())
     office.now += DAY
     assert office.list.remove([ANA, BO, "x"], "remove-1", "a mistake", BOTH)[:2] == [
-        told(ANA, Fate.REMOVED, *BOTH),
-        told(BO, Fate.ABSENT),
+        told(ANA, ResultStatus.REMOVED, *BOTH),
+        told(BO, ResultStatus.ABSENT),
     ]
     assert office.blocked(ANA) == {}
     assert office.agrees()
-    assert office.list.remove([ANA], "remove-2", "again", BOTH) == [told(ANA, Fate.ABSENT)]
+    assert office.list.remove([ANA], "remove-2", "again", BOTH) == [told(ANA, ResultStatus.ABSENT)]
     assert office.list.restore([ANA, BO], "remove-1", ("finance",)) == [
-        told(ANA, Fate.RESTORED, "finance"),
-        told(BO, Fate.ABSENT),
+        told(ANA, ResultStatus.RESTORED, "finance"),
+        told(BO, ResultStatus.ABSENT),
     ]
     assert office.blocked(ANA) == {"finance": "bounced"}
     assert office.list.restore([ANA], "remove-1", BOTH)[0].streams == BOTH
     assert office.blocked(ANA) == {"outreach": "complaint", "finance": "bounced"}
-    assert office.list.restore([ANA], "remove-9", BOTH) == [told(ANA, Fate.ABSENT)]
+    assert office.list.restore([ANA], "remove-9", BOTH) == [told(ANA, ResultStatus.ABSENT)]
     assert office.agrees()
 
 
 def test_remove_some(office: Office) -> None:
     """Of several causes one may be lifted by its id, and the others go on."""
     office.add(ANA)
-    office.add(ANA, change="change-2", reason=Reason.COMPLAINT)
+    office.add(ANA, change="change-2", reason=SuppressionReason.COMPLAINT)
     done = office.list.remove([ANA], "remove-1", "they wrote", BOTH, ["complaint:change-2"])
-    assert done[0].fate is Fate.REMOVED
+    assert done[0].status is ResultStatus.REMOVED
     assert office.blocked(ANA) == dict.fromkeys(BOTH, "manual")
 
 
@@ -156,8 +171,8 @@ def test_remove_from_a_suppressed_domain(office: Office) -> None:
     """Who removes an address of a suppressed domain is told that the domain still blocks."""
     office.add(ANA, DOMAIN)
     [found] = office.list.remove([ANA], "remove-1", "a mistake", BOTH)
-    assert (found.fate, found.detail) == (
-        Fate.REMOVED,
+    assert (found.status, found.detail) == (
+        ResultStatus.REMOVED,
         "Its whole domain is suppressed still, in outreach, finance.",
     )
     assert office.blocked(ANA) == dict.fromkeys(BOTH, "manual")
@@ -185,9 +200,9 @@ def test_nothing_undoes_a_removal(office: Office) -> None:
     office.now += DAY
     office.hear(*told_of)
     office.add(ANA)
-    assert office.take(old) == [(ANA, Fate.LIFTED), (ANA, Fate.LIFTED)]
+    assert office.take(old) == [(ANA, ResultStatus.LIFTED), (ANA, ResultStatus.LIFTED)]
     assert office.blocked(ANA) == {}
-    office.add(ANA, change="change-2", reason=Reason.COMPLAINT)
+    office.add(ANA, change="change-2", reason=SuppressionReason.COMPLAINT)
     assert office.blocked(ANA) == {"outreach": "complaint"}
 
 
@@ -203,14 +218,14 @@ def test_import(office: Office) -> None:
         f"{BO},,bounced,,2026-12-24,\n"
     )
     expected = [
-        (ANA, Fate.ADDED),
-        ("@fabrikam.example", Fate.ADDED),
-        ("nobody", Fate.INVALID),
-        (BO, Fate.ADDED),
-        BadRow(6, "reason: there is no such word; it is complaint, complaint-candidate, "
+        (ANA, ResultStatus.ADDED),
+        ("@fabrikam.example", ResultStatus.ADDED),
+        ("nobody", ResultStatus.INVALID),
+        (BO, ResultStatus.ADDED),
+        InvalidRow(6, "reason: there is no such word; it is complaint, complaint-candidate, "
                   "unsubscribed, bounced, account-list, validation, manual, import, soft-bounces, "
                   "blocked, bounce, unsubscribe, or empty."),
-        (BO, Fate.KNOWN),
+        (BO, ResultStatus.KNOWN),
     ]  # fmt: skip
     assert office.take(text, dry_run=True) == expected
     assert list(office.list.listed(BOTH)) == []
@@ -220,8 +235,14 @@ def test_import(office: Office) -> None:
     assert office.blocked("x@fabrikam.example") == dict.fromkeys(BOTH, "import")
     before = list(office.list.listed(BOTH))
     office.now += 5
-    assert [each[1] for each in office.take(text) if not isinstance(each, BadRow)] == [
-        *(Fate.KNOWN, Fate.KNOWN, Fate.INVALID, Fate.KNOWN, Fate.KNOWN),
+    assert [each[1] for each in office.take(text) if not isinstance(each, InvalidRow)] == [
+        *(
+            ResultStatus.KNOWN,
+            ResultStatus.KNOWN,
+            ResultStatus.INVALID,
+            ResultStatus.KNOWN,
+            ResultStatus.KNOWN,
+        ),
     ]
     assert list(office.list.listed(BOTH)) == before
     assert office.agrees()
@@ -230,16 +251,16 @@ def test_import(office: Office) -> None:
 def test_large_import(office: Office) -> None:
     """A long file is read some rows at a time, and stopped in the middle what was read stays."""
     file = (f"{n}@x.example\n" for n in range(2 * TOGETHER + 5))
-    rows = office.list.take(SuppressionFile(file, Defaults()), "import-1")
+    rows = office.list.take(SuppressionFile(file, SuppressionDefaults()), "import-1")
     for _ in range(TOGETHER + 1):
         row, _ = next(rows)
     rows.close()
-    assert isinstance(row, Row)
+    assert isinstance(row, SuppressionRow)
     assert len(list(office.list.listed(BOTH))) == 2 * TOGETHER
     file = (f"{n}@x.example\n" for n in range(2 * TOGETHER + 5))
-    again = office.list.take(SuppressionFile(file, Defaults()), "import-2")
-    fates = [done.fate for _, done in again if done is not None]
-    assert (fates.count(Fate.KNOWN), fates.count(Fate.ADDED)) == (2 * TOGETHER, 5)
+    again = office.list.take(SuppressionFile(file, SuppressionDefaults()), "import-2")
+    fates = [done.status for _, done in again if done is not None]
+    assert (fates.count(ResultStatus.KNOWN), fates.count(ResultStatus.ADDED)) == (2 * TOGETHER, 5)
     assert office.agrees()
 
 
@@ -253,7 +274,7 @@ def test_round_trip(office: Office, tmp_path: Path) -> None:
         bounce("cy@contoso.example", message="m-3", status="5.7.1"),
     )
     office.add("=dd@contoso.example", note="-1 by phone", stream="finance")
-    office.add("Eve@contoso.example", until=NOW + DAY, scope=Scope.MARKETING)
+    office.add("Eve@contoso.example", until=NOW + DAY, scope=SuppressionScope.MARKETING)
     office.add("@fabrikam.example")
     office.now += 1
     office.list.remove([ANA], "remove-1", "works again", ("outreach",))
@@ -262,7 +283,7 @@ def test_round_trip(office: Office, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = Office(tmp_path / "other")
     other.now = office.now
-    assert {each[1] for each in other.take(text)} == {Fate.ADDED}
+    assert {each[1] for each in other.take(text)} == {ResultStatus.ADDED}
     for address in (ANA, BO, "cy@contoso.example", "x@fabrikam.example", "eve@contoso.example"):
         assert other.blocked(address) == office.blocked(address)
     assert other.file() == text

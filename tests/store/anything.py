@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     Accepted,
     Bounce,
     Click,
@@ -18,7 +18,7 @@ from sesight.domain.event import (
     Subscription,
 )
 from sesight.domain.record import Record
-from sesight.domain.tally import LinkTally, Place, Tally
+from sesight.domain.tally import LinkTally, Tally, TallyDimensions
 
 
 def ses_id(at: int, number: int = 0) -> str:
@@ -61,7 +61,7 @@ identities = st.builds(
     shared,
 )
 places = st.none() | st.builds(
-    Place,
+    TallyDimensions,
     shared,
     texts,
     st.integers(0, 10**6),
@@ -91,7 +91,7 @@ message_ids |= message_ids.map(str.upper) | message_ids.map(lambda one: one[:-1]
 records = st.builds(
     Record,
     message_ids,
-    texts | st.just(EVERYBODY),
+    texts | st.just(UNATTRIBUTED),
     st.sampled_from(["outreach", "finance"]),
     identities,
     st.lists(occurrences, max_size=6).map(tuple),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     AnyOccurrence,
     Bounce,
     Event,
@@ -26,15 +26,15 @@ from sesight.domain.event import (
     better_name,
 )
 from sesight.domain.ports import (
+    MULTIPLE_SUBJECTS,
     QUARANTINE_BODIES,
     QUARANTINE_BYTES,
-    SEVERAL,
     Card,
     Changes,
-    Filter,
-    Key,
     Quarantined,
-    Row,
+    RecordFilter,
+    RecordKey,
+    RollupRow,
     Store,
     View,
 )
@@ -62,7 +62,7 @@ def changes(records: Iterable[Record] = (), **more: object) -> Changes:
         "released": [],
         **more,
     }
-    return Changes({Key(r.message_id, r.recipient): r for r in records}, **given)
+    return Changes({RecordKey(r.message_id, r.recipient): r for r in records}, **given)
 
 
 def put(store: Store, *records: Record, **more: object) -> None:
@@ -103,14 +103,14 @@ def apply(store: Store, events: Iterable[tuple[str, Event]], **more: object) -> 
 
     def folding(view: View) -> Changes:
         before = {
-            Key(held.message_id, held.recipient): held
+            RecordKey(held.message_id, held.recipient): held
             for found in view.records({event.message_id for _, event in batch}).values()
             for held in found
         }
         after = dict(before)
         for stream, event in batch:
             for report in event.reports:
-                key = Key(event.message_id, report.recipient)
+                key = RecordKey(event.message_id, report.recipient)
                 after[key] = fold(after.get(key), event, report, stream)
         deltas, written = Deltas(), []
         for key, held in after.items():
@@ -128,7 +128,7 @@ def an_item(stream: str, address: str, counted: tuple[int, str] | None = None) -
     return Suppression(stream, address, (Cause(5, "c", reason, 5),), counted=counted)
 
 
-def everything(store: Store, wanted: Filter, limit: int = 3) -> list[Record]:
+def everything(store: Store, wanted: RecordFilter, limit: int = 3) -> list[Record]:
     """Return all records of a filter, page by page."""
     found: list[Record] = []
     cursor = None
@@ -145,7 +145,7 @@ def totals_of(store: Store, stream: str, campaign: str) -> Rollups:
     return {row.key: list(row.counts) for row in store.campaign_totals(stream, campaign)}
 
 
-BOTH = Filter(streams=("outreach", "finance"))
+BOTH = RecordFilter(streams=("outreach", "finance"))
 
 
 class Records:
@@ -157,7 +157,7 @@ class Records:
         @given(records, st.lists(occurrences, max_size=3), tallies)
         def law(one: Record, more: list[AnyOccurrence], tally: Tally | None) -> None:
             store = fresh()
-            key = Key(one.message_id, one.recipient)
+            key = RecordKey(one.message_id, one.recipient)
 
             def read() -> list[Record]:
                 found: list[Record] = []
@@ -190,7 +190,7 @@ class Records:
         at = NOW - HOUR
         same = {"message_id": ses_id(at)}
         three = [record(at, n, **same) for n in (1, 2)]
-        three.append(record(at, 3, **same, recipient=EVERYBODY, timeline=(Open(at + 1),)))
+        three.append(record(at, 3, **same, recipient=UNATTRIBUTED, timeline=(Open(at + 1),)))
         put(store, *reversed(three), record(at, 9))
         assert store.message(ses_id(at), NOW) == three
 
@@ -224,7 +224,10 @@ class Records:
         one = record()
         later = counted(
             Record(
-                *Key(one.message_id, one.recipient), one.stream, one.identity, (Send(1), Open(2))
+                *RecordKey(one.message_id, one.recipient),
+                one.stream,
+                one.identity,
+                (Send(1), Open(2)),
             )
         )
         put(store, one)
@@ -243,8 +246,8 @@ class Records:
         )
         put(store, one)
         put(store, moved)
-        rare = Filter(streams=("outreach",), outcomes=("bounced",))
-        spring = Filter(streams=("outreach",), campaign="spring")
+        rare = RecordFilter(streams=("outreach",), outcomes=("bounced",))
+        spring = RecordFilter(streams=("outreach",), campaign="spring")
         assert [everything(store, wanted) for wanted in (BOTH, rare, spring)] == [
             [moved],
             [moved],
@@ -365,7 +368,7 @@ class Expiry:
         store.settle()
         left = store.message(sends[-1].message_id, NOW)
         assert (everything(store, BOTH), len(left)) == (left, 1)
-        rare = Filter(streams=("outreach",), outcomes=("bounced",))
+        rare = RecordFilter(streams=("outreach",), outcomes=("bounced",))
         assert everything(store, rare) == left
         assert (store.rollups("day", "outreach", "c"), store.cards(["outreach"])) == before
         assert store.first_day() == old // DAY
@@ -423,7 +426,7 @@ class Totals:
         store.settle()
 
         def read(*args: object, **kwargs: object) -> dict[RollupKey, list[int]]:
-            rows: list[Row] = store.rollups(*args, **kwargs)
+            rows: list[RollupRow] = store.rollups(*args, **kwargs)
             return {row.key: list(row.counts) for row in rows}
 
         found = {}
@@ -532,7 +535,7 @@ class Totals:
             Card("outreach", "c", "Name", "legacy", "a@x", "ä", "t", 7, 7, 3),
             Card("outreach", "c", "Other", "ses", None, "Z", "s", None, 2, 9),
         ]
-        one = Card("outreach", "c", "Name", "legacy", "a@x", SEVERAL, "s", 5, 7, 9)
+        one = Card("outreach", "c", "Name", "legacy", "a@x", MULTIPLE_SUBJECTS, "s", 5, 7, 9)
         finance = Card("finance", "c", "F")
         for order in itertools.permutations(some):
             for card in order:

@@ -21,8 +21,8 @@ from sesight.domain.event import (
     Send,
     Subscription,
 )
-from sesight.domain.outcome import NOT_DELIVERED, facts
-from sesight.domain.ports import Filter, Page, Store
+from sesight.domain.outcome import NOT_DELIVERED, derive_facts
+from sesight.domain.ports import RecordFilter, RecordPage, Store
 from sesight.domain.record import Record
 from sesight.domain.text import DAY
 from tests.store.contract import BOTH, NOW, everything, put, record
@@ -77,16 +77,16 @@ class Pages:
             put(store, *some)
         return sorted(mixed, key=lambda one: -one.sent_at)
 
-    def expected(self, mail: list[Record], wanted: Filter) -> list[Record]:
+    def expected(self, mail: list[Record], wanted: RecordFilter) -> list[Record]:
         """Return what a filter means, said as plainly as possible."""
 
         def holds(one: Record) -> bool:
-            said = facts(one)
+            said = derive_facts(one)
             words = {said.outcome.word}
             words |= {"not_delivered"} if said.outcome in NOT_DELIVERED else set()
             words |= {"complained"} if said.complained_at else set()
             words |= {"unsubscribed"} if said.unsubscribed_at else set()
-            place = one.tally.place
+            place = one.tally.dimensions
             return (
                 one.stream in wanted.streams
                 and wanted.campaign in (None, one.campaign)
@@ -125,7 +125,7 @@ class Pages:
         ):
             if number % self.STEP:
                 continue
-            wanted = Filter(
+            wanted = RecordFilter(
                 streams=streams,
                 campaign=campaign,
                 address=address,
@@ -147,7 +147,7 @@ class Pages:
             timeline=(Send(NOW - 100), Open(NOW - 90, None, "Mozilla/5.0")),
         )
         put(store, *many, sought)
-        wanted = Filter(streams=("outreach",), event="Open")
+        wanted = RecordFilter(streams=("outreach",), event="Open")
         first = store.messages(wanted, 2, None, NOW)
         assert (first.records, first.searched_to) == ([], NOW - 20)
         assert everything(store, wanted, 2) == [sought]
@@ -170,7 +170,7 @@ class Pages:
 
     def test_newer(self, store: Store, mail: list[Record]) -> None:
         """From any page one can go up again to what is newer, also to what came since."""
-        pages: list[Page] = [store.messages(BOTH, 9, None, NOW)]
+        pages: list[RecordPage] = [store.messages(BOTH, 9, None, NOW)]
         while pages[-1].cursor:
             pages.append(store.messages(BOTH, 9, pages[-1].cursor, NOW))
         for above, below in itertools.pairwise(pages):
@@ -201,7 +201,7 @@ class Pages:
             (BOTH, ""),
             (BOTH, "ä"),
             (BOTH, cursor + "A"),
-            (Filter(streams=("outreach",)), cursor),
+            (RecordFilter(streams=("outreach",)), cursor),
         ]:
             with pytest.raises(InvalidRequest):
                 store.messages(wanted, 9, text, NOW)
@@ -209,8 +209,8 @@ class Pages:
     def test_unknown_words(self, store: Store) -> None:
         """Outcomes and events that do not exist are refused, not silently found empty."""
         for wanted in (
-            Filter(streams=("outreach",), outcomes=("vanished",)),
-            Filter(streams=("outreach",), event="Vanish"),
+            RecordFilter(streams=("outreach",), outcomes=("vanished",)),
+            RecordFilter(streams=("outreach",), event="Vanish"),
         ):
             with pytest.raises(InvalidRequest):
                 store.messages(wanted, 9, None, NOW)

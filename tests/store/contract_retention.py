@@ -9,8 +9,8 @@ import pytest
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import Delivery, Event, Identity, Report, Send
-from sesight.domain.ports import Quarantined, Store, Swept
-from sesight.domain.sending import INTENTS_KEPT, State
+from sesight.domain.ports import Quarantined, Store, SweepResult
+from sesight.domain.sending import INTENTS_KEPT, SendState
 from sesight.domain.text import DAY, HOUR
 from tests.store.anything import ses_id
 from tests.store.contract import BOTH, NOW, TODAY, apply, changes, put, record
@@ -129,9 +129,9 @@ class Clocks:
             quarantined=[Quarantined("1", "odd", "", b"", NOW - 31 * DAY)],
         )
         store.sending.begin(batch_of(1, id="b", at=old))
-        store.sending.settle([intent_of("a@example.org", at=old, state=State.REFUSED)])
-        assert store.sweep(NOW, 10) == Swept(1, 1, 1, 0, TODAY - 90)
-        assert store.sweep(NOW, 10) == Swept(0, 0, 0, 0, TODAY - 90)
+        store.sending.settle([intent_of("a@example.org", at=old, state=SendState.REFUSED)])
+        assert store.sweep(NOW, 10) == SweepResult(1, 1, 1, 0, TODAY - 90)
+        assert store.sweep(NOW, 10) == SweepResult(0, 0, 0, 0, TODAY - 90)
 
     def test_ahead(self, reopen: Callable[..., Store]) -> None:
         """A clock that jumps ahead ends nothing, be it record, hour, body or intent, and hides none of
@@ -146,14 +146,14 @@ class Clocks:
         store.sending.claim([intent], blocks)
         store.settle()
         rows = store.rollups("hour", "outreach")
-        nothing = Swept(0, 0, 0, 0, TODAY - 90)
+        nothing = SweepResult(0, 0, 0, 0, TODAY - 90)
         assert store.sweep(NOW, 9) == nothing
         for _ in range(2):
             clock.now = NOW + 200 * DAY
             for later in range(4):
                 found = store.sweep(clock.now + later * 10_000, 9)
                 assert found.doubted
-                assert found == Swept(0, 0, 0, 0, TODAY - 90, doubted=True)
+                assert found == SweepResult(0, 0, 0, 0, TODAY - 90, doubted=True)
             assert seen(store, clock.now) == [ses_id(NOW - HOUR, 1)]
             assert len(store.message(ses_id(NOW - HOUR, 1), clock.now)) == 1
             clock.now = NOW + HOUR

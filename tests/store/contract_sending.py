@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import SendLog, Store
 from sesight.domain.sending import (
-    AGAIN,
     INTENTS_KEPT,
+    RESUMABLE,
     WITHHELD,
-    Batch,
     Intent,
     Pause,
     Resumption,
-    State,
+    SendBatch,
+    SendState,
 )
 from sesight.domain.suppression.item import Cause, Suppression
 from sesight.domain.text import DAY
@@ -33,7 +33,7 @@ THREADS = 16
 batches = itertools.count(1)
 
 
-def batch_of(number: int, **fields: object) -> Batch:
+def batch_of(number: int, **fields: object) -> SendBatch:
     """Return a batch as asked for at NOW, with what is named differing."""
     values = {
         "id": f"key-7/post#{number}",
@@ -47,7 +47,7 @@ def batch_of(number: int, **fields: object) -> Batch:
         "total": 3,
         **fields,
     }
-    return Batch(**values)
+    return SendBatch(**values)
 
 
 def intent_of(key: str, batch: str = "b", **fields: object) -> Intent:
@@ -72,7 +72,7 @@ def resumption(after: int) -> Resumption:
 
 def sent(intent: Intent) -> Intent:
     """Return an intent that SES accepted."""
-    return replace(intent, state=State.SENT, settled_at=NOW + 1, message_id=f"m-{intent.key}")
+    return replace(intent, state=SendState.SENT, settled_at=NOW + 1, message_id=f"m-{intent.key}")
 
 
 def blocks(_: str, items: Collection[Suppression]) -> str | None:
@@ -87,7 +87,7 @@ def suppress(store: Store, stream: str, *addresses: str, reason: str = "complain
 
 
 def all_of(
-    log: SendLog, batch: str, states: Collection[State] = (), limit: int = 7
+    log: SendLog, batch: str, states: Collection[SendState] = (), limit: int = 7
 ) -> list[Intent]:
     """Return all intents of a batch, page by page."""
     found: list[Intent] = []
@@ -96,7 +96,7 @@ def all_of(
     return found
 
 
-def states_of(intents: Iterable[Intent]) -> list[State]:
+def states_of(intents: Iterable[Intent]) -> list[SendState]:
     """Return the states of intents."""
     return [each.state for each in intents]
 
@@ -224,10 +224,10 @@ class Claims:
         """Of two intents with one key in one call, the first is recorded."""
         log, one = store.sending, intent_of("a@example.org")
         assert log.claim([one, replace(one, send_id="t")], blocks) == [one, one]
-        assert log.progress("b") == {State.INTENDED: 1}
+        assert log.progress("b") == {SendState.INTENDED: 1}
 
-    @pytest.mark.parametrize("state", list(State))
-    def test_again(self, store: Store, state: State) -> None:
+    @pytest.mark.parametrize("state", list(SendState))
+    def test_again(self, store: Store, state: SendState) -> None:
         """Who was sent nothing is claimed anew; who was, or may have been, is not."""
         log, one = store.sending, intent_of("a@example.org")
         log.claim([one], blocks)
@@ -236,8 +236,8 @@ class Claims:
         )
         log.settle([done])
         anew = replace(one, send_id="t", at=NOW + 9)
-        assert log.claim([anew], blocks) == [anew if state in AGAIN else done]
-        assert all_of(log, "b") == [anew if state in AGAIN else done]
+        assert log.claim([anew], blocks) == [anew if state in RESUMABLE else done]
+        assert all_of(log, "b") == [anew if state in RESUMABLE else done]
 
     def test_suppressed(self, store: Store) -> None:
         """Who must not be sent to, by address or domain, is recorded as suppressed with the reason."""
@@ -259,12 +259,12 @@ class Claims:
         expected = [
             each
             if reason is None
-            else replace(each, state=State.SUPPRESSED, code=reason, settled_at=each.at)
+            else replace(each, state=SendState.SUPPRESSED, code=reason, settled_at=each.at)
             for each, reason in zip(wanted, reasons, strict=True)
         ]
         assert log.claim(wanted, blocks) == expected
         assert all_of(log, "b") == sorted(expected, key=lambda each: each.key)
-        assert log.withheld("outreach", "spring") == {State.SUPPRESSED: 2}
+        assert log.withheld("outreach", "spring") == {SendState.SUPPRESSED: 2}
 
     def test_blocks_decides(self, store: Store) -> None:
         """What blocks is asked with the stream and the items of address and domain, nothing else; when
@@ -289,13 +289,13 @@ class Claims:
         """Who was suppressed at one attempt and is not any more is claimed, and counts no more."""
         log, one = store.sending, intent_of("a@example.org")
         suppress(store, "outreach", "a@example.org")
-        assert states_of(log.claim([one], blocks)) == [State.SUPPRESSED]
+        assert states_of(log.claim([one], blocks)) == [SendState.SUPPRESSED]
         put(store, suppressions={("outreach", one.address): Suppression("outreach", one.address)})
         anew = replace(one, send_id="t", at=NOW + 9)
         assert log.claim([anew], blocks) == [anew]
         assert (log.withheld("outreach", "spring"), log.progress("b")) == (
             {},
-            {State.INTENDED: 1},
+            {SendState.INTENDED: 1},
         )
 
     def test_many(self, store: Store) -> None:
@@ -313,20 +313,20 @@ class Claims:
         suppress(store, "outreach", *(each.address for each in wanted[::4]), "@d6.example.org")
         found = log.claim(wanted, blocks)
         suppressed = {n for n in range(311) if n % 3 and (n % 4 == 0 or n % 7 == 6)}
-        assert [n for n, each in enumerate(found) if each.state is State.SUPPRESSED] == sorted(
+        assert [n for n, each in enumerate(found) if each.state is SendState.SUPPRESSED] == sorted(
             suppressed
         )
-        log.settle([sent(each) for each in found if each.state is State.INTENDED])
+        log.settle([sent(each) for each in found if each.state is SendState.INTENDED])
         for number in (0, 1):
             mine = [n for n in range(311) if n % 2 == number]
             counts = {
-                State.SUPPRESSED: len(suppressed.intersection(mine)),
-                State.SENT: len(set(mine) - suppressed),
+                SendState.SUPPRESSED: len(suppressed.intersection(mine)),
+                SendState.SENT: len(set(mine) - suppressed),
             }
             assert log.progress(f"b{number}") == counts
         for campaign in range(5):
             withheld = sum(n % 5 == campaign for n in suppressed)
-            assert log.withheld("outreach", f"c{campaign}") == {State.SUPPRESSED: withheld}
+            assert log.withheld("outreach", f"c{campaign}") == {SendState.SUPPRESSED: withheld}
             assert log.withheld("finance", f"c{campaign}") == {}
 
     def test_one_winner(self, reopen: Callable[..., Store], store: Store) -> None:
@@ -344,14 +344,14 @@ class Claims:
                 won += [
                     each.key
                     for each, asked in zip(found, wanted, strict=True)
-                    if each.state is State.INTENDED and each.send_id == asked.send_id
+                    if each.state is SendState.INTENDED and each.send_id == asked.send_id
                 ]
             return won
 
         with ThreadPoolExecutor(THREADS) as threads:
             won = list(itertools.chain.from_iterable(threads.map(claim, range(THREADS))))
         assert sorted(won) == keys
-        assert store.sending.progress("b") == {State.INTENDED: len(keys)}
+        assert store.sending.progress("b") == {SendState.INTENDED: len(keys)}
         stores[1].close()
 
     def test_suppressions_meanwhile(self, reopen: Callable[..., Store], store: Store) -> None:
@@ -377,7 +377,7 @@ class Claims:
                 seen = {each.key for each in other.sending.intents("b", 500)}
                 must.update(set(some) - seen)
 
-        def claiming() -> dict[str, State]:
+        def claiming() -> dict[str, SendState]:
             began.wait()
             found = {}
             for at in range(0, len(addresses), 4):
@@ -392,7 +392,7 @@ class Claims:
             found = threads.submit(claiming).result()
             for each in suppressors:
                 each.result()
-        assert {one for one in must if found[one] is not State.SUPPRESSED} == set()
+        assert {one for one in must if found[one] is not SendState.SUPPRESSED} == set()
         assert {each.key: each.state for each in all_of(store.sending, "b")} == found
         other.close()
 
@@ -412,20 +412,22 @@ class Results:
         assert all_of(log, "b") == [one]
         log.settle([sent(one)])
         assert all_of(log, "b") == [sent(one)]
-        assert log.progress("b") == {State.SENT: 1}
+        assert log.progress("b") == {SendState.SENT: 1}
 
     def test_settle_unclaimed(self, store: Store) -> None:
         """What cannot be sent to anybody is recorded without a claim; of two told at once, the later
         counts, but not another attempt that may have sent something.
         """
         log = store.sending
-        one = intent_of("~f00d", address="", state=State.INVALID, code="address", detail="No @.")
+        one = intent_of(
+            "~f00d", address="", state=SendState.INVALID, code="address", detail="No @."
+        )
         log.settle(
-            [one, replace(one, code="later"), replace(one, send_id="t", state=State.UNKNOWN)]
+            [one, replace(one, code="later"), replace(one, send_id="t", state=SendState.UNKNOWN)]
         )
         log.settle([])
         assert all_of(log, "b") == [replace(one, code="later")]
-        assert log.withheld("outreach", "spring") == {State.INVALID: 1}
+        assert log.withheld("outreach", "spring") == {SendState.INVALID: 1}
 
     def test_whole(self, store: Store) -> None:
         """An intent comes back as it was, whatever is in it."""
@@ -434,7 +436,7 @@ class Results:
             "b#%/~",
             send_id="s#",
             campaign="c#%",
-            state=State.REFUSED,
+            state=SendState.REFUSED,
             settled_at=NOW + 5,
             message_id="m",
             code="",
@@ -442,7 +444,7 @@ class Results:
         )
         store.sending.settle([one])
         assert all_of(store.sending, one.batch) == [one]
-        assert store.sending.withheld("outreach", "c#%") == {State.REFUSED: 1}
+        assert store.sending.withheld("outreach", "c#%") == {SendState.REFUSED: 1}
 
     def test_pages(self, store: Store) -> None:
         """Intents come in the order of their keys, page by page, of the states that are asked for."""
@@ -450,14 +452,15 @@ class Results:
         keys = ["~~", "~1", "Z", "a", "ä", "a#", "a%", "a ", "0", "\U0001f600", "\ufffd", "B"]
         keys += [f"p{n}@example.org" for n in range(60)]
         everyone = [
-            intent_of(key, state=list(State)[n % 4], address="x@y") for n, key in enumerate(keys)
+            intent_of(key, state=list(SendState)[n % 4], address="x@y")
+            for n, key in enumerate(keys)
         ]
         log.settle(everyone)
         log.settle([intent_of("p1", "other")])
         ordered = sorted(everyone, key=lambda each: each.key)
         for limit in (1, 7, 500):
             assert all_of(log, "b", limit=limit) == ordered
-        for states in ([State.SENT], (State.SENT, State.INVALID), {State.UNKNOWN}):
+        for states in ([SendState.SENT], (SendState.SENT, SendState.INVALID), {SendState.UNKNOWN}):
             of_states = [each for each in ordered if each.state in states]
             for limit in (2, 500):
                 assert all_of(log, "b", states, limit) == of_states
@@ -483,7 +486,7 @@ class Results:
             st.sampled_from("12"),
             st.sampled_from(["outreach", "finance"]),
             st.sampled_from("cd"),
-            st.sampled_from(State),
+            st.sampled_from(SendState),
         )
         steps = st.lists(
             st.tuples(st.booleans(), st.lists(intents, min_size=1, max_size=4)), max_size=8
@@ -493,7 +496,7 @@ class Results:
         def law(steps: list[tuple[bool, list[Intent]]]) -> None:
             mark = next(batches)
             log, model = store.sending, {}
-            withheld: Counter[tuple[str, str, State]] = Counter()
+            withheld: Counter[tuple[str, str, SendState]] = Counter()
 
             def record(intent: Intent) -> None:
                 before = model.get(intent.key)
@@ -508,14 +511,14 @@ class Results:
                     for each in drawn
                 ]
                 if claims:
-                    told = [replace(each, state=State.INTENDED) for each in told]
+                    told = [replace(each, state=SendState.INTENDED) for each in told]
                     for each in {each.key: each for each in reversed(told)}.values():
-                        if each.key not in model or model[each.key].state in AGAIN:
+                        if each.key not in model or model[each.key].state in RESUMABLE:
                             blocked = (each.stream, each.address) in suppressed
                             record(
                                 replace(
                                     each,
-                                    state=State.SUPPRESSED,
+                                    state=SendState.SUPPRESSED,
                                     code="complaint",
                                     settled_at=each.at,
                                 )
@@ -530,7 +533,7 @@ class Results:
                         if (
                             held is None
                             or held.send_id == each.send_id
-                            or (held.state in AGAIN and each.state in AGAIN)
+                            or (held.state in RESUMABLE and each.state in RESUMABLE)
                         ):
                             record(each)
             assert all_of(log, f"law-{mark}") == [model[key] for key in sorted(model)]
@@ -548,7 +551,7 @@ class Results:
     def test_counted_at_once(self, store: Store) -> None:
         """What many settle at once is all counted."""
         log = store.sending
-        states = [State.REFUSED, State.SENT, State.INVALID, State.UNKNOWN]
+        states = [SendState.REFUSED, SendState.SENT, SendState.INVALID, SendState.UNKNOWN]
 
         def settle(n: int) -> None:
             some = [intent_of(f"{n}-{m}") for m in range(8)]
@@ -559,8 +562,8 @@ class Results:
             list(threads.map(settle, range(THREADS)))
         assert log.progress("b") == dict.fromkeys(states, 2 * THREADS)
         assert log.withheld("outreach", "spring") == {
-            State.REFUSED: 2 * THREADS,
-            State.INVALID: 2 * THREADS,
+            SendState.REFUSED: 2 * THREADS,
+            SendState.INVALID: 2 * THREADS,
         }
 
 
@@ -622,7 +625,9 @@ class Keeping:
             log.begin(one)
             log.settle(
                 [
-                    intent_of(f"{n}@example.org", one.id, at=one.at + n // 5, state=State.REFUSED)
+                    intent_of(
+                        f"{n}@example.org", one.id, at=one.at + n // 5, state=SendState.REFUSED
+                    )
                     for n in range(6)
                 ]
             )
@@ -636,7 +641,7 @@ class Keeping:
         assert (log.batch(old.id), log.batch(new.id)) == (None, new)
         assert (all_of(log, old.id), log.progress(old.id)) == ([], {})
         assert [each.key for each in all_of(log, new.id)] == ["5@example.org"]
-        assert log.withheld("outreach", "spring") == {State.REFUSED: 12}
+        assert log.withheld("outreach", "spring") == {SendState.REFUSED: 12}
         assert store.sweep(NOW + DAY, 99).intents == 1
         assert (log.batches("outreach", 9), log.batch(new.id)) == ([], None)
 

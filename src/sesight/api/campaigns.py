@@ -33,7 +33,7 @@ from sesight.api.problem import InvalidParameter
 from sesight.api.responses import Meta, Missing, Total, fitting, meta_of, weight
 from sesight.api.route import AnyRequest, read
 from sesight.domain.errors import NotFound
-from sesight.domain.ports import CARD_STEP, Card
+from sesight.domain.ports import CARD_TIME_STEP, Card
 from sesight.domain.rollup import Family
 from sesight.domain.stats import (
     RATES,
@@ -42,7 +42,7 @@ from sesight.domain.stats import (
     Rate,
     Series,
     Slice,
-    Source,
+    StatsSource,
     Totals,
     ages,
     breakdown,
@@ -238,7 +238,7 @@ def campaign_figures(
     if stream not in services.counting.streams:
         raise NotFound(f"There is no stream {stream!r}.")
     card = services.store.card(stream, campaign)
-    source = Source(services.store.campaign_totals(stream, campaign), services.tracked(stream))
+    source = StatsSource(services.store.campaign_totals(stream, campaign), services.tracked(stream))
     if card is None or not source.rows:
         raise NotFound(f"There is no campaign with the id {campaign!r} in {stream}.")
     tags = sorted({row.key.dimension for row in source.rows if row.key.dimension[:4] == "tag:"})
@@ -247,7 +247,7 @@ def campaign_figures(
     detail = detail_of(services, card, figures.totals.recipients)
     breakdowns = {name: breakdown([source], None, name) for name in ("mailbox", "reason", *tags)}
     links = services.store.rollups(Family.LINK, stream, campaign)
-    breakdowns["link"] = breakdown([Source(links, services.tracked(stream))], None, "link")
+    breakdowns["link"] = breakdown([StatsSource(links, services.tracked(stream))], None, "link")
     return CampaignAnswer(
         **_identity(held),
         detail=detail,
@@ -270,7 +270,9 @@ def _series(services: Services, card: Card, step: str) -> Series:
     now = services.clock()
     if step == "age":
         rows = services.store.rollups(Family.AGE, card.stream, card.campaign)
-        return series([Source(rows, services.tracked(card.stream))], ages(card.last_sent_at, now))
+        return series(
+            [StatsSource(rows, services.tracked(card.stream))], ages(card.last_sent_at, now)
+        )
     first = (card.first_sent_at or 0) // DAY
     end = (card.last_sent_at or 0) // DAY + 1
     by: Literal["day", "week"] = "day" if end - first <= BUCKETS else "week"
@@ -305,7 +307,7 @@ def _state(services: Services, card: Card) -> State:
 def _matches(card: Card, q: str | None, provider: str | None, within: Range) -> bool:
     if provider is not None and card.provider != provider:
         return False
-    if within.since is not None and (card.last_sent_at or 0) + CARD_STEP <= within.since:
+    if within.since is not None and (card.last_sent_at or 0) + CARD_TIME_STEP <= within.since:
         return False
     if within.until is not None and (card.first_sent_at or 0) >= within.until:
         return False

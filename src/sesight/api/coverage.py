@@ -9,7 +9,7 @@ from sesight.api.dependencies import Services
 from sesight.api.figures import Days, first_live_day, totals_over
 from sesight.api.parameters import LAST_DAY
 from sesight.api.responses import Missing, Total
-from sesight.domain.ports import Card, Filter
+from sesight.domain.ports import Card, RecordFilter
 from sesight.domain.record import Record
 from sesight.domain.rollup import Family
 from sesight.domain.stats import Totals, counts_of, totals_of
@@ -38,7 +38,7 @@ class Coverage(NamedTuple):
 
 def coverage(
     services: Services,
-    wanted: Filter,
+    wanted: RecordFilter,
     cards: Sequence[Card],
     records: Sequence[Record],
     *,
@@ -57,7 +57,7 @@ def coverage(
     covered: int | None = None
     has_uncounted = False
     if is_whole:
-        covered = sum(not record.nobody for record in records)
+        covered = sum(not record.is_unattributed for record in records)
         has_uncounted = covered < len(records)
     elif is_counted:
         held = _totals(services, wanted, Days(max(first, live), end))
@@ -71,11 +71,11 @@ def coverage(
     return Coverage(Total(covered, exact=not partial and not has_uncounted), partial)
 
 
-def _totals(services: Services, wanted: Filter, days: Days) -> Totals:
+def _totals(services: Services, wanted: RecordFilter, days: Days) -> Totals:
     return totals_over(services, wanted.streams, days, wanted.campaign or "")
 
 
-def _is_counted(services: Services, wanted: Filter, cards: Sequence[Card]) -> bool:
+def _is_counted(services: Services, wanted: RecordFilter, cards: Sequence[Card]) -> bool:
     """Return whether totals count just what the filter lets through: whole days, all or a campaign,
     every outcome or those that are counted.
     """
@@ -96,7 +96,7 @@ def _is_all_from(services: Services, provider: str, cards: Sequence[Card]) -> bo
     )
 
 
-def _number(totals: Totals, wanted: Filter) -> int:
+def _number(totals: Totals, wanted: RecordFilter) -> int:
     if not wanted.outcomes:
         return totals.recipients
     counted = {name for word in wanted.outcomes for name in _COUNTED[word]}
@@ -104,7 +104,7 @@ def _number(totals: Totals, wanted: Filter) -> int:
 
 
 def _expired(
-    services: Services, wanted: Filter, gone: Totals, covered: int | None, *, is_counted: bool
+    services: Services, wanted: RecordFilter, gone: Totals, covered: int | None, *, is_counted: bool
 ) -> list[Missing]:
     """Return what is past retention, given the totals of the days that are; how many it was is only
     told where totals count what was asked for.
@@ -136,7 +136,7 @@ def _expired(
     ]
 
 
-def _sent_for_month(services: Services, wanted: Filter) -> int | None:
+def _sent_for_month(services: Services, wanted: RecordFilter) -> int | None:
     """Return the recipients of a statement month, None if the filter asks for a part of them."""
     others = (wanted.campaign, wanted.address, wanted.provider, wanted.event)
     times = (wanted.since, wanted.until)

@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from sesight.domain.ports import Clock, Store
 from sesight.domain.stream import Stream
-from sesight.domain.suppression.csv import BadRow, Row
-from sesight.domain.suppression.item import Active, Suppression, SuppressionPolicy
-from sesight.domain.suppression.manual import Told, Wish
+from sesight.domain.suppression.csv import InvalidRow, SuppressionRow
+from sesight.domain.suppression.item import ActiveSuppression, Suppression, SuppressionPolicy
+from sesight.domain.suppression.manual import SuppressionRequest, SuppressionResult
 from sesight.domain.tally import Counting
-from sesight.domain.template import Library
+from sesight.domain.template import TemplateLibrary
 from sesight.domain.text import DAY
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.unsubscribe import UnsubscribeTarget
 
 if TYPE_CHECKING:
     from sesight.services.sending import (
@@ -98,18 +98,18 @@ OWN_ROUTES = (
 class Unsubscribing(Protocol):
     """Unsubscribe links at work."""
 
-    def read(self, token: str) -> tuple[Leave, Stream, str]:
+    def read(self, token: str) -> tuple[UnsubscribeTarget, Stream, str]:
         """Return what a token stands for, its stream, and who sent the message.
 
         Raises NotFound, StoreUnavailable.
         """
         ...
 
-    def has_left(self, leave: Leave) -> bool:
+    def has_left(self, leave: UnsubscribeTarget) -> bool:
         """Return whether the address has left the stream. Raises StoreUnavailable."""
         ...
 
-    async def leave(self, leave: Leave) -> None:
+    async def leave(self, leave: UnsubscribeTarget) -> None:
         """Let the address leave the stream; durable when it is over. Raises StoreUnavailable."""
         ...
 
@@ -117,7 +117,7 @@ class Unsubscribing(Protocol):
 class SuppressionList(Protocol):
     """The list as people work on it (`sesight.services.suppressions`)."""
 
-    def add(self, wishes: Sequence[Wish], change: str) -> list[Told]:
+    def add(self, wishes: Sequence[SuppressionRequest], change: str) -> list[SuppressionResult]:
         """Suppress addresses and whole domains."""
         ...
 
@@ -128,25 +128,25 @@ class SuppressionList(Protocol):
         note: str,
         streams: Sequence[str],
         causes: Collection[str] = (),
-    ) -> list[Told]:
+    ) -> list[SuppressionResult]:
         """Lift what stands against addresses."""
         ...
 
     def restore(
         self, addresses: Sequence[str], restores: str, streams: Sequence[str]
-    ) -> list[Told]:
+    ) -> list[SuppressionResult]:
         """Take the removals of a change back."""
         ...
 
     def take(
-        self, rows: Iterable[Row | BadRow], change: str, *, dry_run: bool = False
-    ) -> Iterator[tuple[Row | BadRow, Told | None]]:
+        self, rows: Iterable[SuppressionRow | InvalidRow], change: str, *, dry_run: bool = False
+    ) -> Iterator[tuple[SuppressionRow | InvalidRow, SuppressionResult | None]]:
         """Suppress what the rows of a file wish for."""
         ...
 
     def check(
         self, addresses: Sequence[str], streams: Sequence[str]
-    ) -> list[tuple[str, dict[str, Active | None]] | Told]:
+    ) -> list[tuple[str, dict[str, ActiveSuppression | None]] | SuppressionResult]:
         """Return why each stream must not send to each address."""
         ...
 
@@ -209,7 +209,7 @@ class Services:
     base_path: str = "/api"
     answer_bytes: int | None = None
     sending: Callable[[], SendService] | None = None
-    templates: Callable[[], Library] | None = None
+    templates: Callable[[], TemplateLibrary] | None = None
     withheld: Callable[[str, str], Mapping[str, int]] = lambda _stream, _campaign: {}
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(8)
 

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from sesight.api.dependencies import Services
 from sesight.domain.ports import Card
 from sesight.domain.rollup import Family
-from sesight.domain.stats import Source, Totals, counts_of, totals_of
+from sesight.domain.stats import StatsSource, Totals, counts_of, totals_of
 from sesight.domain.text import DAY, iso
 
 DetailState = Literal["live", "partly-expired", "expired"]
@@ -51,17 +51,17 @@ def day_source(
     days: Days | None = None,
     campaign: str = "",
     dimension: str | None = None,
-) -> Source:
+) -> StatsSource:
     """Return day rows of a stream or campaign; `dimension` None: all, "": without one."""
     since, until = days or (None, None)
     rows = services.store.rollups(Family.DAY, stream, campaign, since, until, dimension)
-    return Source(rows, services.tracked(stream))
+    return StatsSource(rows, services.tracked(stream))
 
 
-def hour_source(services: Services, stream: str, hours: Days) -> Source:
+def hour_source(services: Services, stream: str, hours: Days) -> StatsSource:
     """Return hour rows of a stream; `hours` are UTC hours (numbers)."""
     rows = services.store.rollups(Family.HOUR, stream, "", hours.first, hours.end, "")
-    return Source(rows, services.tracked(stream))
+    return StatsSource(rows, services.tracked(stream))
 
 
 def totals_over(

@@ -42,9 +42,9 @@ from sesight.api.problem import CampaignExpired, InvalidParameter
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.responses import Meta, Total, fitting, meta_of, weight
 from sesight.api.route import AnyRequest, read
-from sesight.domain.address import address
+from sesight.domain.address import normalize_address
 from sesight.domain.errors import InvalidRequest, NotFound
-from sesight.domain.ports import Card, Filter, Page
+from sesight.domain.ports import Card, RecordFilter, RecordPage
 from sesight.domain.text import DAY, day_name, iso
 
 COLUMNS = tuple(field.encode_name for field in fields(MessageRecord))
@@ -78,7 +78,7 @@ class MessageAnswer(Struct, frozen=True, rename="camel", kw_only=True):
 class Asked(NamedTuple):
     """A question of the message log, read."""
 
-    wanted: Filter
+    wanted: RecordFilter
     range: Range
     limit: int | None
     cursor: str | None
@@ -100,8 +100,8 @@ def _asked(
     if (email := given.get("email")) is not None:
         if not email.strip():
             raise InvalidParameter("email", "email: it is empty.")
-        to = address(email)[0]
-    wanted = Filter(
+        to = normalize_address(email)[0]
+    wanted = RecordFilter(
         streams=streams,
         campaign=given["campaign"],
         address=to,
@@ -222,7 +222,7 @@ def _answer(
     if asked.format == "csv":
         return _file(services, request, asked, cards)
 
-    def read(limit: int) -> tuple[Page, list[MessageRecord]]:
+    def read(limit: int) -> tuple[RecordPage, list[MessageRecord]]:
         page = _page(services, asked.wanted, limit, asked.cursor)
         return page, [message_record(record, services) for record in page.records]
 
@@ -256,7 +256,7 @@ def _answer(
     )
 
 
-def _page(services: Services, wanted: Filter, limit: int, cursor: str | None) -> Page:
+def _page(services: Services, wanted: RecordFilter, limit: int, cursor: str | None) -> RecordPage:
     now = services.clock()
     if cursor is None:
         return services.store.messages(wanted, limit, None, now)
@@ -269,7 +269,7 @@ def _page(services: Services, wanted: Filter, limit: int, cursor: str | None) ->
         raise InvalidParameter("cursor", str(error)) from error
 
 
-def _cards(services: Services, wanted: Filter) -> list[Card]:
+def _cards(services: Services, wanted: RecordFilter) -> list[Card]:
     """Return the cards of the campaign asked for. Raises NotFound without one, CampaignExpired when
     nothing of it is held one by one.
     """
@@ -321,7 +321,7 @@ def _file(
     return answer
 
 
-def _older(page: Page) -> str | None:
+def _older(page: RecordPage) -> str | None:
     return None if page.cursor is None else _OLDER + page.cursor
 
 

@@ -12,9 +12,9 @@ from sesight.api.figures import Detail, DetailState, first_live_day
 from sesight.api.parameters import Format, From, To, read_range
 from sesight.api.responses import Meta, Total, meta_of
 from sesight.api.route import AnyRequest, read
-from sesight.domain.ports import Filter, Row
+from sesight.domain.ports import RecordFilter, RollupRow
 from sesight.domain.rollup import Family
-from sesight.domain.stats import Period, Rate, Slice, Source, Totals, breakdown, period
+from sesight.domain.stats import Period, Rate, Slice, StatsSource, Totals, breakdown, period
 from sesight.domain.tally import month_name, month_number
 from sesight.domain.text import DAY, day_name, day_number, iso
 
@@ -78,7 +78,7 @@ def month_routes(routes: StreamRoutes) -> HTTPRouteHandler:
         within = read_range(since, until)
         first = None if within.since is None else _month_at(within.since)
         last = None if within.until is None else _month_at(within.until - 1)
-        by_month: dict[int, list[Row]] = {}
+        by_month: dict[int, list[RollupRow]] = {}
         for row in services.store.rollups(Family.MONTH, stream):
             by_month.setdefault(row.key.bucket, []).append(row)
         rows = [
@@ -109,10 +109,12 @@ def _month_at(at: int) -> int:
     return month_number(day_name(at // DAY)[:7]) or 0
 
 
-def _row(services: Services, stream: str, month: int, by_month: dict[int, list[Row]]) -> MonthRow:
-    source = Source(by_month[month], services.tracked(stream))
+def _row(
+    services: Services, stream: str, month: int, by_month: dict[int, list[RollupRow]]
+) -> MonthRow:
+    source = StatsSource(by_month[month], services.tracked(stream))
     before = by_month.get(month - 1)
-    previous = None if before is None else [Source(before, services.tracked(stream))]
+    previous = None if before is None else [StatsSource(before, services.tracked(stream))]
     figures = period([source])
     attempts = breakdown([source], previous, "attempt")
     return MonthRow(
@@ -137,7 +139,7 @@ def _detail(services: Services, stream: str, month: int, recipients: int) -> Det
     """Return how much of a month is held: all of one that began since; else its records are counted,
     since a statement may be sent in another month than its own.
     """
-    wanted = Filter(streams=(stream,), month=month)
+    wanted = RecordFilter(streams=(stream,), month=month)
     newest = services.store.messages(wanted, 1, None, services.clock()).records
     if not newest:
         return Detail(state="expired", covered=0, of=recipients, since=None, until=None)
@@ -154,12 +156,12 @@ def _detail(services: Services, stream: str, month: int, recipients: int) -> Det
     )
 
 
-def _count(services: Services, wanted: Filter) -> int | None:
+def _count(services: Services, wanted: RecordFilter) -> int | None:
     """Return how many recipients' records of a month are held, None if more than are counted."""
     found, cursor = 0, None
     while found <= COUNT_LIMIT:
         page = services.store.messages(wanted, _PAGE, cursor, services.clock())
-        found += sum(not record.nobody for record in page.records)
+        found += sum(not record.is_unattributed for record in page.records)
         cursor = page.cursor
         if cursor is None:
             return found

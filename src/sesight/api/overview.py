@@ -13,8 +13,18 @@ from sesight.api.parameters import From, Range, StreamIds, To, read_range, read_
 from sesight.api.problem import InvalidParameter
 from sesight.api.responses import Meta, meta_of
 from sesight.api.route import read
-from sesight.domain.reputation import Verdict, verdict
-from sesight.domain.stats import Axis, Period, Rate, Series, Slice, Source, Totals, series, stats
+from sesight.domain.reputation import Reputation, assess_reputation
+from sesight.domain.stats import (
+    Axis,
+    Period,
+    Rate,
+    Series,
+    Slice,
+    StatsSource,
+    Totals,
+    series,
+    stats,
+)
 from sesight.domain.text import DAY, HOUR, iso
 
 HOURS_KEPT = 30
@@ -64,7 +74,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     whole UTC days that the range touches: `from` to before `to`.
     """
 
-    verdict: Verdict
+    verdict: Reputation
     since: str = field(name="from")
     until: str = field(name="to")
     scopes: list[Scope]
@@ -102,9 +112,9 @@ def _scope(
     name: str,
     members: list[str],
     axis: Axis,
-    now: dict[str, Source],
-    before: dict[str, Source] | None,
-    over_time: dict[str, Source],
+    now: dict[str, StatsSource],
+    before: dict[str, StatsSource] | None,
+    over_time: dict[str, StatsSource],
 ) -> Scope:
     found = stats(
         [now[each] for each in members],
@@ -141,7 +151,7 @@ def _axis(services: Services, days: Days, step: str) -> Axis:
     return Axis("week" if step == "week" else "day", days.first, days.end, now // DAY)
 
 
-def _over_time(services: Services, stream: str, axis: Axis, by_day: Source) -> Source:
+def _over_time(services: Services, stream: str, axis: Axis, by_day: StatsSource) -> StatsSource:
     if axis.by == "hour":
         return hour_source(services, stream, Days(axis.first, axis.end))
     return by_day
@@ -152,13 +162,13 @@ def _goes_back(services: Services, days: Days) -> bool:
     return first is not None and first <= days.before.first
 
 
-def judged(services: Services) -> Verdict:
+def judged(services: Services) -> Reputation:
     """Return the verdict over all streams, since SES's limits are the account's."""
     now = services.clock()
     week = Days(now // DAY - 6, now // DAY + 1)
     day = Days(now // HOUR - 23, now // HOUR + 1)
     streams = services.counting.streams
-    return verdict(
+    return assess_reputation(
         {each: day_source(services, each, week) for each in streams},
         {each: hour_source(services, each, day) for each in streams},
         {each: of.label for each, of in streams.items()},

@@ -24,7 +24,7 @@ from sesight.domain.errors import (
     StoreUnavailable,
 )
 from sesight.domain.text import printable
-from sesight.domain.validation import Mismatch, mismatch
+from sesight.domain.validation import Mismatch, find_mismatch
 
 log = logging.getLogger("sesight.api")
 
@@ -197,7 +197,7 @@ def mismatched(value: Any, of: Any, parameter: QueryParameter) -> Mismatch | Non
     """
     if parameter.ge is not None or parameter.le is not None:
         of = Annotated[int, Meta(ge=parameter.ge, le=parameter.le)]
-    return mismatch(value, of)
+    return find_mismatch(value, of)
 
 
 def wrong_parameter(found: Mismatch, name: str) -> InvalidParameter:
@@ -210,7 +210,7 @@ def _of_body(request: Request[Any, Any, Any], of: Any) -> tuple[str, dict[str, A
     """Return the sentence and the member of what is wrong with a body of JSON, None if nothing is."""
     body = ScopeState.from_scope(request.scope).body
     try:
-        found = mismatch(decode(body), of) if isinstance(body, bytes) else None
+        found = find_mismatch(decode(body), of) if isinstance(body, bytes) else None
     except DecodeError:
         found = None
     return None if found is None else _told(found, ".".join(map(str, found.path)) or "body")

@@ -16,19 +16,19 @@ from sesight.api.recipient_id import encode
 from sesight.api.records import MessageRecord, message_record
 from sesight.api.responses import Meta, Missing, fitting, meta_of, weight
 from sesight.api.route import ask, read
-from sesight.domain.address import address
-from sesight.domain.ports import Filter, Page
+from sesight.domain.address import normalize_address
+from sesight.domain.ports import RecordFilter, RecordPage
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals, totals_of
 from sesight.domain.suppression.item import (
-    Active,
+    ActiveSuppression,
     Cause,
     Removal,
     Suppression,
-    active,
-    foremost,
+    active_suppression,
+    highest_priority,
     is_lifted,
-    keys_of,
+    suppression_keys,
 )
 from sesight.domain.tally import COUNTERS, counts, tally_of
 from sesight.domain.text import iso
@@ -122,7 +122,7 @@ class Person(Struct, frozen=True, rename="camel", kw_only=True):
 @ask("/recipients/lookup")
 def lookup(services: Given, data: JSONBody[Lookup]) -> Person:
     """Find a person by address, which stays out of addresses and logs by being in the body."""
-    return _person(services, address(data.address)[0], tuple(services.counting.streams))
+    return _person(services, normalize_address(data.address)[0], tuple(services.counting.streams))
 
 
 @read("/recipients/{rid:str}")
@@ -133,9 +133,9 @@ def recipient(services: Given, rid: FromPath[str], stream: StreamIds = None) -> 
 
 
 def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
-    wanted = Filter(streams=streams, address=named)
+    wanted = RecordFilter(streams=streams, address=named)
 
-    def read_page(limit: int) -> tuple[Page, list[MessageRecord]]:
+    def read_page(limit: int) -> tuple[RecordPage, list[MessageRecord]]:
         page = services.store.messages(wanted, limit, None, services.clock())
         return page, [message_record(record, services) for record in page.records]
 
@@ -144,10 +144,11 @@ def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
     )
     held = {name: services.store.suppressions_of(name, [named]) for name in streams}
     items = {
-        name: [found[key] for key in keys_of(named) if key in found] for name, found in held.items()
+        name: [found[key] for key in suppression_keys(named) if key in found]
+        for name, found in held.items()
     }
     known = bool(page.records) or any(items.values())
-    if not known and not address(named)[2]:
+    if not known and not normalize_address(named)[2]:
         raise InvalidParameter(
             "address",
             f"{named!r} is not an address, and nothing is recorded under this spelling: "
@@ -159,7 +160,9 @@ def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
         recipient_id=encode(named, services.recipient_key),
         address=named,
         known=known,
-        mailable=[mailable(name, foremost(some, now, policy)) for name, some in items.items()],
+        mailable=[
+            mailable(name, highest_priority(some, now, policy)) for name, some in items.items()
+        ],
         counts=_counts(services, page.records),
         first_sent_at=iso(min(sent, default=None)),
         last_sent_at=iso(max(sent, default=None)),
@@ -170,7 +173,7 @@ def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
     )
 
 
-def _missing(services: Services, wanted: Filter, page: Page) -> list[Missing]:
+def _missing(services: Services, wanted: RecordFilter, page: RecordPage) -> list[Missing]:
     """Return what the counts of a person miss: records that are not in the answer, and expired ones."""
     found = coverage(services, wanted, (), page.records, is_whole=page.cursor is None).partial
     if page.cursor is None:
@@ -182,7 +185,7 @@ def _missing(services: Services, wanted: Filter, page: Page) -> list[Missing]:
     return [older, *found]
 
 
-def mailable(stream: str, why: Active | None) -> Mailable:
+def mailable(stream: str, why: ActiveSuppression | None) -> Mailable:
     """Say whether an address is free in a stream, given why it is not (None: it is)."""
     return Mailable(
         stream=stream,
@@ -209,7 +212,7 @@ def entry(services: Services, item: Suppression) -> SuppressionEntry:
     return SuppressionEntry(
         stream=item.stream,
         address=item.address,
-        active=active(item, services.clock(), services.policy) is not None,
+        active=active_suppression(item, services.clock(), services.policy) is not None,
         causes=[_cause(cause, item.removals) for cause in item.causes],
         removals=[
             RemovalEntry(

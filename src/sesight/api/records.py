@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sesight.api.dependencies import Services
 from sesight.api.recipient_id import encode
-from sesight.domain.engagement import Verdict, Who
+from sesight.domain.engagement import Actor, Classification
 from sesight.domain.event import (
     AnyOccurrence,
     Bounce,
@@ -24,7 +24,7 @@ from sesight.domain.event import (
 )
 from sesight.domain.link import UNREADABLE, is_tag_key
 from sesight.domain.mailbox import mailbox_of
-from sesight.domain.outcome import Facts, bounce_outcome, facts
+from sesight.domain.outcome import Facts, bounce_outcome, derive_facts
 from sesight.domain.reason import REASONS, reason_of
 from sesight.domain.record import TYPES, Record
 from sesight.domain.tally import month_name, tally_of
@@ -115,10 +115,10 @@ class MessageRecord(Struct, frozen=True, rename="camel", kw_only=True):
 
 def message_record(record: Record, services: Services) -> MessageRecord:
     """Return a record as the API answers it."""
-    said = facts(record)
+    said = derive_facts(record)
     identity = record.identity
     tally = record.tally or tally_of(record, services.counting)
-    place = tally.place
+    place = tally.dimensions
     verdicts = {id(held): verdict for held, verdict in said.engagements}
     opens = _engagements(said, Open)
     clicks = _engagements(said, Click)
@@ -126,15 +126,17 @@ def message_record(record: Record, services: Services) -> MessageRecord:
     complaint = _first(record, Complaint) if said.complained_at is not None else None
     first_delivery = _first(record, Delivery)
     last = max(record.timeline, key=lambda held: (held.at, _RANK[held.type]))
-    reason = None if record.nobody else reason_of(said)
+    reason = None if record.is_unattributed else reason_of(said)
     return MessageRecord(
         message_id=record.message_id,
         recipient=record.recipient,
-        recipient_id=None if record.nobody else encode(record.recipient, services.recipient_key),
-        attributed_to=None if record.nobody else record.recipient,
+        recipient_id=None
+        if record.is_unattributed
+        else encode(record.recipient, services.recipient_key),
+        attributed_to=None if record.is_unattributed else record.recipient,
         stream=record.stream,
         provider=identity.provider,
-        mailbox=None if record.nobody else mailbox_of(record),
+        mailbox=None if record.is_unattributed else mailbox_of(record),
         campaign=record.campaign,
         month=month_name(place.month) if place is not None and place.month is not None else None,
         attempt=place.attempt if place is not None else None,
@@ -143,7 +145,7 @@ def message_record(record: Record, services: Services) -> MessageRecord:
         template=identity.template,
         tags=_tags(identity.tags),
         sent_at=_at(identity.sent_at),
-        outcome=None if record.nobody else said.outcome.word,
+        outcome=None if record.is_unattributed else said.outcome.word,
         reason=reason,
         reason_text=REASONS.get(reason) if reason is not None else None,
         last_event=last.type.value,
@@ -197,8 +199,8 @@ class _Engagements(Struct):
 
 
 def _engagements(said: Facts, kind: type[Open | Click]) -> _Engagements:
-    of_kind = [(held.at, verdict.who) for held, verdict in said.engagements if type(held) is kind]
-    others = [at for at, who in of_kind if who is not Who.MACHINE]
+    of_kind = [(held.at, verdict.actor) for held, verdict in said.engagements if type(held) is kind]
+    others = [at for at, who in of_kind if who is not Actor.MACHINE]
     return _Engagements(
         len(of_kind),
         len(of_kind) - len(others),
@@ -252,10 +254,10 @@ def _links(record: Record) -> list[LinkClicks]:
     return [LinkClicks(url, clicks) for url, clicks in ordered]
 
 
-def _entry(held: AnyOccurrence, verdict: Verdict | None) -> TimelineEntry:
+def _entry(held: AnyOccurrence, verdict: Classification | None) -> TimelineEntry:
     about: dict[str, Any] = {}
     if isinstance(held, (Open, Click)) and verdict is not None:
-        about = {"who": verdict.who.value, "rule": verdict.rule, "client": verdict.client}
+        about = {"who": verdict.actor.value, "rule": verdict.rule, "client": verdict.client}
         if isinstance(held, Click):
             about["link"] = safe_link(held.link)
     elif isinstance(held, Bounce):

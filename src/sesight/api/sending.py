@@ -18,11 +18,11 @@ from sesight.api.recipient_id import seal, unseal
 from sesight.api.route import ask, read
 from sesight.domain.errors import InvalidRequest, SendingStopped
 from sesight.domain.sending import (
-    PASSING,
-    Job,
+    TRANSIENT_CODES,
     JobResult,
-    Result,
-    State,
+    SendJob,
+    SendResult,
+    SendState,
     StatementMail,
     TemplateMail,
 )
@@ -54,7 +54,7 @@ IdempotencyKey = Annotated[
 class SendAnswer(Struct, frozen=True):
     """What became of each recipient, in the order of the request, and how many are in each state."""
 
-    results: list[Result]
+    results: list[SendResult]
     counts: dict[str, int]
 
 
@@ -192,21 +192,23 @@ def send_service(services: Services) -> SendService:
     return services.sending()
 
 
-def answered(results: list[Result]) -> Response[SendAnswer]:
+def answered(results: list[SendResult]) -> Response[SendAnswer]:
     """Return the answer to a request, under the status that its results have together."""
     counts = Counter(each.state.value for each in results)
-    if counts[State.SENT] == len(results):
+    if counts[SendState.SENT] == len(results):
         status = 200
-    elif counts[State.THROTTLED] == len(results):
+    elif counts[SendState.THROTTLED] == len(results):
         status = 503
     else:
         status = 207
-    passing = any(each.state is State.THROTTLED and each.code in PASSING for each in results)
+    passing = any(
+        each.state is SendState.THROTTLED and each.code in TRANSIENT_CODES for each in results
+    )
     headers = {"retry-after": RETRY_AFTER} if passing else None
     return Response(SendAnswer(results, dict(counts)), status_code=status, headers=headers)
 
 
-def _job(job: Job) -> JobAnswer:
+def _job(job: SendJob) -> JobAnswer:
     return JobAnswer(
         id=job.id,
         stream=job.stream,

@@ -33,15 +33,25 @@ from sesight.domain.errors import InvalidRequest
 from sesight.domain.rollup import Family
 from sesight.domain.suppression.csv import (
     COLUMNS,
-    BadRow,
-    Defaults,
+    InvalidRow,
+    SuppressionDefaults,
     SuppressionFile,
-    line_of,
-    moment,
-    refuse_broken,
+    csv_line,
+    parse_time,
+    refuse_broken_quotes,
 )
-from sesight.domain.suppression.item import Reason, Scope, Suppression, foremost
-from sesight.domain.suppression.manual import CHANGE, Fate, Told, Wish
+from sesight.domain.suppression.item import (
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+    highest_priority,
+)
+from sesight.domain.suppression.manual import (
+    CHANGE_ID,
+    ResultStatus,
+    SuppressionRequest,
+    SuppressionResult,
+)
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, day_name
 
@@ -55,10 +65,10 @@ _RECIPIENTS = COUNTERS.index("recipients")
 
 Addresses = Annotated[list[str], Limits(min_length=1, max_length=AT_ONCE)]
 ReasonWord = Annotated[
-    Reason | None, QueryParameter(name="reason", description="The reason that is shown.")
+    SuppressionReason | None, QueryParameter(name="reason", description="The reason that is shown.")
 ]
 ScopeName = Literal["stream", "marketing", "all"]
-"""The words of `Scope`, of which the document has another already."""
+"""The words of `SuppressionScope`, of which the document has another already."""
 
 ScopeWord = Annotated[
     ScopeName | None,
@@ -140,10 +150,10 @@ def suppressions(
             rows, last = services.suppressions.exported_page(
                 streams, size, start, prefix=begins, reason=reason
             )
-            lines = ["".join(map(line_of, each)) for each in rows]
+            lines = ["".join(map(csv_line, each)) for each in rows]
             return Rows(lines, _sealed(services, last, question))
 
-        file = CsvFile(file_name("suppressions", told, ()), line_of(COLUMNS), rows_after)
+        file = CsvFile(file_name("suppressions", told, ()), csv_line(COLUMNS), rows_after)
         return csv_answer(services, request, file, limit, cursor)
 
     def page_of(size: int) -> tuple[list[SuppressedAddress], str | None]:
@@ -209,7 +219,7 @@ def _after(services: Services, cursor: str, question: str) -> str:
 
 def _row(services: Services, address: str, items: Sequence[Suppression]) -> SuppressedAddress:
     entries = [entry(services, item) for item in items]
-    why = foremost(items, services.clock(), services.policy)
+    why = highest_priority(items, services.clock(), services.policy)
     shown = mailable("", why)
     return SuppressedAddress(
         address=address,
@@ -310,7 +320,7 @@ class Suppress(Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown
     """
 
     addresses: Addresses
-    reason: Reason = Reason.MANUAL
+    reason: SuppressionReason = SuppressionReason.MANUAL
     scope: ScopeName | None = None
     stream: str | None = None
     until: str | None = None
@@ -343,7 +353,7 @@ class AddressResult(Struct, frozen=True):
     """What became of one address, in which streams; `detail` says more, as what is wrong with it."""
 
     address: str
-    state: Fate
+    state: ResultStatus
     streams: list[str]
     detail: str | None
 
@@ -404,7 +414,7 @@ def add_suppressions(services: Given, data: JSONBody[Suppress]) -> Changed:
     if data.stream is not None:
         _streams(services, [data.stream])
     wishes = [
-        Wish(
+        SuppressionRequest(
             address=address,
             reason=data.reason,
             scope=_scope(data.scope),
@@ -453,8 +463,8 @@ def import_suppressions(
         str | None, QueryParameter(description="The stream of rows that name none.")
     ] = None,
     reason: Annotated[
-        Reason, QueryParameter(description="The reason of rows that name none.")
-    ] = Reason.IMPORT,
+        SuppressionReason, QueryParameter(description="The reason of rows that name none.")
+    ] = SuppressionReason.IMPORT,
     reach: ScopeWord = None,
     partial: Annotated[
         bool,
@@ -478,17 +488,17 @@ def import_suppressions(
         raise InvalidRequest(
             f"The file is not UTF-8 (byte {error.start + 1}): save it as CSV UTF-8."
         ) from None
-    defaults = Defaults(reason=reason, scope=_scope(reach), stream=stream)
+    defaults = SuppressionDefaults(reason=reason, scope=_scope(reach), stream=stream)
     if not partial:
-        refuse_broken(SuppressionFile(StringIO(text, newline=""), defaults))
+        refuse_broken_quotes(SuppressionFile(StringIO(text, newline=""), defaults))
     file = SuppressionFile(StringIO(text, newline=""), defaults)
     counts: Counter[str] = Counter()
     bad: list[BadLine] = []
     for row, told in services.suppressions.take(file, change, dry_run=dry_run):
-        fate = Fate.INVALID if told is None else told.fate
-        counts[fate] += 1
-        if fate is Fate.INVALID and len(bad) < BAD_ROWS:
-            why = row.reason if isinstance(row, BadRow) else told and told.detail
+        status = ResultStatus.INVALID if told is None else told.status
+        counts[status] += 1
+        if status is ResultStatus.INVALID and len(bad) < BAD_ROWS:
+            why = row.reason if isinstance(row, InvalidRow) else told and told.detail
             bad.append(BadLine(row.line, why or ""))
     return Imported(
         change_id=change,
@@ -503,19 +513,19 @@ def import_suppressions(
 def _change(services: Services, given: str | None) -> str:
     if given is None:
         return services.new_request_id()
-    if CHANGE.fullmatch(given) is None:
+    if CHANGE_ID.fullmatch(given) is None:
         raise InvalidParameter(
             "changeId", "changeId: it is 8 to 64 letters, digits, - and _ (so is restores)."
         )
     return given
 
 
-def _scope(name: ScopeName | None) -> Scope | None:
-    return None if name is None else Scope(name)
+def _scope(name: ScopeName | None) -> SuppressionScope | None:
+    return None if name is None else SuppressionScope(name)
 
 
 def _until(text: str) -> int:
-    at = moment(text, DAY)
+    at = parse_time(text, DAY)
     if at is None:
         raise InvalidParameter(
             "until", "until: it is no time; write a date (2026-11-24) or an instant."
@@ -532,20 +542,21 @@ def _streams(services: Services, named: Sequence[str] | None) -> tuple[str, ...]
     return tuple(name for name in known if name in named)
 
 
-def changed(change: str, told: Sequence[Told]) -> Changed:
+def changed(change: str, told: Sequence[SuppressionResult]) -> Changed:
     """Return the answer of a change."""
     return Changed(
         change_id=change,
-        counts=dict(Counter(str(each.fate) for each in told)),
+        counts=dict(Counter(str(each.status) for each in told)),
         results=[
-            AddressResult(each.address, each.fate, list(each.streams), each.detail) for each in told
+            AddressResult(each.address, each.status, list(each.streams), each.detail)
+            for each in told
         ],
     )
 
 
-def checked(found: tuple[str, dict[str, Any]] | Told) -> CheckedAddress:
+def checked(found: tuple[str, dict[str, Any]] | SuppressionResult) -> CheckedAddress:
     """Return the row of an address that was looked up."""
-    if isinstance(found, Told):
+    if isinstance(found, SuppressionResult):
         return CheckedAddress(
             address=found.address, allowed=False, mailable=[], detail=found.detail
         )

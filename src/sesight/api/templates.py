@@ -11,13 +11,13 @@ from sesight.api.dependencies import Given
 from sesight.api.responses import Meta, Total, meta_of
 from sesight.api.route import ask, read
 from sesight.domain.errors import NotFound
-from sesight.domain.template import Level
+from sesight.domain.template import IssueLevel
 
 
 class TemplateFinding(Struct, frozen=True):
     """What is wrong with a template, in a sentence; with an error nothing is sent."""
 
-    level: Level
+    level: IssueLevel
     text: str
 
 

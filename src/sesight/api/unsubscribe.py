@@ -18,8 +18,8 @@ from sesight.api.dependencies import Given, Services, Unsubscribing
 from sesight.api.problem import KINDS
 from sesight.domain.errors import InvalidRequest, NotFound, SesightError, StoreUnavailable
 from sesight.domain.stream import Stream
-from sesight.domain.suppression.item import Scope
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.suppression.item import SuppressionScope
+from sesight.domain.unsubscribe import UnsubscribeTarget
 
 PATH = "/unsubscribe/{token:str}"
 
@@ -116,16 +116,16 @@ def _mail(stream: Stream, sender: str, services: Services) -> _Mail:
     """Return what mail a link of a stream is about."""
     name, words = stream.label, f"“{escape(stream.label)}” mail"
     scope = services.policy.unsubscribed
-    if scope == Scope.ALL:
+    if scope == SuppressionScope.ALL:
         name, words = "all mail", "mail"
-    elif scope == Scope.MARKETING and stream.marketing:
+    elif scope == SuppressionScope.MARKETING and stream.marketing:
         name, words = "all marketing mail", "marketing mail"
-    elif scope == Scope.MARKETING:
+    elif scope == SuppressionScope.MARKETING:
         name, words = f"{name} and all marketing mail", f"{words} and marketing mail"
     return _Mail(name, f"{words} from <b>{escape(sender)}</b>")
 
 
-def _address(leave: Leave) -> str:
+def _address(leave: UnsubscribeTarget) -> str:
     return f"<b>{escape(leave.masked)}</b>"
 
 
@@ -186,7 +186,7 @@ def _page(heading: str, *parts: str, status: int = 200, **headers: str) -> Respo
     )
 
 
-def _question(leave: Leave, what: _Mail) -> Response[str]:
+def _question(leave: UnsubscribeTarget, what: _Mail) -> Response[str]:
     return _page(
         f"Unsubscribe from {what.name}?",
         f"<p>Press the button to stop getting {what.words} at {_address(leave)}.</p>",
@@ -195,7 +195,7 @@ def _question(leave: Leave, what: _Mail) -> Response[str]:
     )
 
 
-def _done(leave: Leave, what: _Mail) -> Response[str]:
+def _done(leave: UnsubscribeTarget, what: _Mail) -> Response[str]:
     return _page(
         f"You are unsubscribed from {what.name}",
         f"<p>You will no longer get {what.words} at {_address(leave)}.</p>",
@@ -204,7 +204,7 @@ def _done(leave: Leave, what: _Mail) -> Response[str]:
     )
 
 
-def _already(leave: Leave, what: _Mail) -> Response[str]:
+def _already(leave: UnsubscribeTarget, what: _Mail) -> Response[str]:
     return _page(
         f"You are already unsubscribed from {what.name}",
         f"<p>You no longer get {what.words} at {_address(leave)}.</p>",

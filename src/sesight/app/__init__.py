@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sesight.api.dependencies import Services
     from sesight.app.sending import SendingComponents
     from sesight.domain.event import Event
-    from sesight.domain.ports import Clock, SendLog, Swept
+    from sesight.domain.ports import Clock, SendLog, SweepResult
     from sesight.ingest.http.commit_process import Writer
     from sesight.ingest.http.intake import Answer, Intake
     from sesight.ingest.metrics import Metrics
@@ -420,7 +420,7 @@ class App:
             f"{in_words(held.days)}, and goes on to. To shorten it: sesight retention shorten"
         )
 
-    def tidy(self) -> Swept | None:
+    def tidy(self) -> SweepResult | None:
         """Do what can wait: checkpoints, the sweep of expired records, suppressions that ended. Return
         what a sweep removed, None when it was not time for one.
         """
@@ -586,7 +586,7 @@ def write_apart(line: socket, settings: Settings, journaling: bool) -> None:  # 
     def process(readings: Sequence[Reading]) -> list[Processed]:
         return app().pipeline.process(readings)
 
-    def tidy() -> Swept | None:
+    def tidy() -> SweepResult | None:
         return app().tidy()
 
     with suppress(StoreUnavailable):  # it is asked for again with every batch

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sesight.app import LOCAL, aws_client, region_of, templates_of
 from sesight.domain.errors import SettingsError
-from sesight.domain.ports import Filter
-from sesight.domain.suppression.item import Suppression, foremost, keys_of
+from sesight.domain.ports import RecordFilter
+from sesight.domain.suppression.item import Suppression, highest_priority, suppression_keys
 from sesight.domain.tally import month_number
 from sesight.domain.text import DAY
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.ingest.reading import SENDER, Reading
 from sesight.send.account_suppression_list import (
     PER_SECOND,
@@ -88,7 +88,9 @@ class SendingComponents:
             tokens, public_url = Tokens(secrets.unsubscribe_keys), secrets.public_url
 
             def make(stream: str, address: str, campaign: str, send_id: str) -> str:
-                leave = Leave(stream, address, campaign, self._app.clock() // DAY, send_id)
+                leave = UnsubscribeTarget(
+                    stream, address, campaign, self._app.clock() // DAY, send_id
+                )
                 return link(public_url, tokens.make(leave))
 
         return MessageDefaults(
@@ -134,7 +136,7 @@ class SendingComponents:
 
     def _attempts(self, stream: str, address: str, month: str, tag: str) -> int:
         """Return how many messages an address got of a month's statement."""
-        wanted = Filter(streams=(stream,), address=address, month=month_number(month))
+        wanted = RecordFilter(streams=(stream,), address=address, month=month_number(month))
         page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
         return sum(each.tag(STATEMENT_TAG) == tag for each in page.records)
 
@@ -204,12 +206,12 @@ class SendingComponents:
     def _blocks(self, stream: str, items: Collection[Suppression]) -> str | None:
         del stream  # the items are of its list
         now, policy = self._app.clock(), self._app.settings.suppression
-        found = foremost(items, now, policy)
+        found = highest_priority(items, now, policy)
         return None if found is None else found.cause.reason
 
     def blocked(self, stream: str, address: str) -> str | None:
         """Return the reason why a stream must not send to an address now, or None."""
-        items = self._app.store.suppressions_of(stream, keys_of(address))
+        items = self._app.store.suppressions_of(stream, suppression_keys(address))
         return self._blocks(stream, items.values())
 
     def sync(
@@ -243,7 +245,9 @@ class SendingComponents:
 
     def _find(self, intent: Intent) -> str | None:
         """Return the message id of the record that carries an intent's send id."""
-        wanted = Filter(streams=(intent.stream,), address=intent.address, since=intent.at - SLACK)
+        wanted = RecordFilter(
+            streams=(intent.stream,), address=intent.address, since=intent.at - SLACK
+        )
         page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
         return next(
             (each.message_id for each in page.records if each.identity.send_id == intent.send_id),

@@ -79,11 +79,11 @@ def recipient(
 
 def _address(text: str) -> str:
     """Return the address as records have it. Raises InvalidRequest."""
-    from sesight.domain.address import address
+    from sesight.domain.address import normalize_address
 
     if not text.strip():
         raise InvalidRequest("There is no address: write name@domain.")
-    return address(text)[0]
+    return normalize_address(text)[0]
 
 
 def _show_page(found: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from sesight.domain.errors import InvalidRequest, SettingsError
 
 if TYPE_CHECKING:
     from sesight.app import App
-    from sesight.domain.sending import Result
+    from sesight.domain.sending import SendResult
     from sesight.send.sender import Mailing, PriorSend
 
 send = typer.Typer(
@@ -109,13 +109,13 @@ def outreach(
     another.
     """
     from sesight.cli.session import opened
-    from sesight.domain.sending import Campaign, TemplateMail
+    from sesight.domain.sending import CampaignDetails, TemplateMail
     from sesight.send.recipient_file import context as decoded
     from sesight.send.recipient_file import people
 
     asked = TemplateMail(
         template,
-        Campaign(campaign, campaign_name, kind, step, variant),
+        CampaignDetails(campaign, campaign_name, kind, step, variant),
         people(read_file(to)),
         decoded(read_file(context)) if context is not None else {},
     )
@@ -203,7 +203,7 @@ class Tally:
         self.had_before = 0
         self.changed = 0
 
-    def told(self, result: Result, past: PriorSend) -> None:
+    def told(self, result: SendResult, past: PriorSend) -> None:
         """Count one recipient."""
         with self._lock:
             self.states["sent before" if past.had_before else result.state.value] += 1
@@ -258,10 +258,10 @@ def _changed(tally: Tally) -> list[str]:
 
 def warn_of_second_messages(app: App, mailing: Mailing) -> None:
     """Say what trying the unknown again may do, and to how many."""
-    from sesight.domain.sending import OPEN
+    from sesight.domain.sending import UNRESOLVED
 
     progress = app.log.progress(mailing.id)
-    if unknown := sum(progress.get(state, 0) for state in OPEN):
+    if unknown := sum(progress.get(state, 0) for state in UNRESOLVED):
         print(
             f"Warning: up to {unknown:,} of the recipients are unknown: SES may have taken their "
             "message. --retry-unknown sends to them again, so some of them may get it twice.",
@@ -269,14 +269,14 @@ def warn_of_second_messages(app: App, mailing: Mailing) -> None:
         )
 
 
-def _sent(app: App, mailing: Mailing, tally: Tally, *, as_json: bool) -> list[Result]:
+def _sent(app: App, mailing: Mailing, tally: Tally, *, as_json: bool) -> list[SendResult]:
     """Send, with a progress bar; Ctrl-C lets what is under way be told to the log, and ends."""
     from sesight.cli import output as screen
 
     total = len(mailing.drafts)
     with screen.bar("Sending", total, shown=not as_json) as bar:
 
-        def told(_: int, result: Result, past: PriorSend) -> None:
+        def told(_: int, result: SendResult, past: PriorSend) -> None:
             tally.told(result, past)
             bar.at(tally.states.total(), total, tally.words)
 
@@ -291,7 +291,7 @@ def _sent(app: App, mailing: Mailing, tally: Tally, *, as_json: bool) -> list[Re
             raise typer.Exit(1) from None
 
 
-def write_results(path: Path, found: Sequence[Result]) -> None:
+def write_results(path: Path, found: Sequence[SendResult]) -> None:
     """Write results as CSV: recipient, state, code, detail, messageId. Raises SettingsError."""
     from msgspec import to_builtins
 
@@ -307,7 +307,7 @@ def write_results(path: Path, found: Sequence[Result]) -> None:
 
 
 def show(
-    found: Sequence[Result],
+    found: Sequence[SendResult],
     tally: Tally,
     warnings: Sequence[str],
     results: str | None,

@@ -17,13 +17,13 @@ from sesight import private_file
 from sesight.cli.options import Config, Cursor, Json, Limit, StoreUrl, StreamId
 from sesight.cli.suppress_sync import sync
 from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
-from sesight.domain.suppression.item import Reason, Scope
+from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sesight.domain.suppression.csv import BadRow
-    from sesight.domain.suppression.manual import Told
+    from sesight.domain.suppression.csv import InvalidRow
+    from sesight.domain.suppression.manual import SuppressionResult
 
 SHOWN = 20
 """Addresses and bad rows that are shown to people one by one."""
@@ -40,9 +40,9 @@ Addresses = Annotated[
 OneStream = Annotated[
     str | None, typer.Option("--stream", metavar="ID", help="The stream it is about.")
 ]
-ReasonWord = Annotated[Reason, typer.Option("--reason", help="Why.")]
+ReasonWord = Annotated[SuppressionReason, typer.Option("--reason", help="Why.")]
 ScopeWord = Annotated[
-    Scope | None,
+    SuppressionScope | None,
     typer.Option(
         "--scope",
         help="How far it reaches. Else as the settings say of the reason; for manual and import the "
@@ -56,7 +56,7 @@ def add(
     addresses: Addresses,
     stream: OneStream = None,
     scope: ScopeWord = None,
-    reason: ReasonWord = Reason.MANUAL,
+    reason: ReasonWord = SuppressionReason.MANUAL,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="A UTC day, or an instant.")
     ] = None,
@@ -67,18 +67,20 @@ def add(
 ) -> None:
     """Suppress addresses, or whole domains. Exits with 1 if one of them is no address."""
     from sesight.cli.session import opened
-    from sesight.domain.suppression.csv import moment
-    from sesight.domain.suppression.manual import Wish
+    from sesight.domain.suppression.csv import parse_time
+    from sesight.domain.suppression.manual import SuppressionRequest
     from sesight.domain.text import DAY
 
-    at = None if until is None else moment(until, DAY)
+    at = None if until is None else parse_time(until, DAY)
     if until is not None and at is None:
         raise InvalidRequest(f"--until {until!r} is no time: write a date, or an instant.")
     change = secrets.token_hex(8)
     with opened(config, store, new=True) as app:
         _known(stream, app.counting.streams)
         wishes = [
-            Wish(address=each, reason=reason, scope=scope, stream=stream, until=at, note=note)
+            SuppressionRequest(
+                address=each, reason=reason, scope=scope, stream=stream, until=at, note=note
+            )
             for each in addresses
         ]
         told = app.suppressions.add(wishes, change)
@@ -119,7 +121,7 @@ def remove(
         else:
             told = app.suppressions.remove(addresses, change, note or "", streams, cause or ())
     _show(told, change, as_json=as_json)
-    if restore is None and not as_json and any(each.fate == "removed" for each in told):
+    if restore is None and not as_json and any(each.status == "removed" for each in told):
         print(
             f"To take this back: sesight suppress remove ADDRESS… --restore {change}\n"
             "SES's own list of the account is as it was: an address on it is to be taken off there too."
@@ -179,7 +181,7 @@ def list_addresses(
         typer.Option("--prefix", help="How addresses begin, without the @; @exam for domains."),
     ] = None,
     reason: Annotated[
-        Reason | None, typer.Option("--reason", help="Only those shown with it.")
+        SuppressionReason | None, typer.Option("--reason", help="Only those shown with it.")
     ] = None,
     ended: Annotated[
         bool, typer.Option("--ended", help="Those that no longer are suppressed.")
@@ -254,11 +256,12 @@ def import_file(
         typer.Option("--stream", metavar="ID", help="The stream of rows that name none."),
     ] = None,
     scope: Annotated[
-        Scope | None, typer.Option("--scope", help="How far rows reach that do not say it.")
+        SuppressionScope | None,
+        typer.Option("--scope", help="How far rows reach that do not say it."),
     ] = None,
     reason: Annotated[
-        Reason, typer.Option("--reason", help="The reason of rows that name none.")
-    ] = Reason.IMPORT,
+        SuppressionReason, typer.Option("--reason", help="The reason of rows that name none.")
+    ] = SuppressionReason.IMPORT,
     note: Annotated[
         str | None, typer.Option("--note", help="The note of rows that have none.")
     ] = None,
@@ -286,7 +289,12 @@ def import_file(
     from sesight.api.suppressions import BAD_ROWS, BadLine, Imported
     from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put
-    from sesight.domain.suppression.csv import BadRow, Defaults, SuppressionFile, refuse_broken
+    from sesight.domain.suppression.csv import (
+        InvalidRow,
+        SuppressionDefaults,
+        SuppressionFile,
+        refuse_broken_quotes,
+    )
 
     change = secrets.token_hex(8)
     counts: Counter[str] = Counter()
@@ -299,13 +307,13 @@ def import_file(
         _read(file, bar.at) as text,
     ):
         _known(stream, app.counting.streams)
-        defaults = Defaults(reason=reason, scope=scope, stream=stream, note=note)
+        defaults = SuppressionDefaults(reason=reason, scope=scope, stream=stream, note=note)
         if not partial:
-            refuse_broken(SuppressionFile(text(), defaults))
+            refuse_broken_quotes(SuppressionFile(text(), defaults))
         rows = SuppressionFile(text(), defaults)
         for row, told in app.suppressions.take(rows, change, dry_run=dry_run):
-            why = _fault(row if isinstance(row, BadRow) else None, told)
-            counts["invalid" if why is not None or told is None else str(told.fate)] += 1
+            why = _fault(row if isinstance(row, InvalidRow) else None, told)
+            counts["invalid" if why is not None or told is None else str(told.status)] += 1
             if why is not None:
                 report(row.line, why)
                 if len(lines) < BAD_ROWS:
@@ -326,10 +334,10 @@ def import_file(
         raise typer.Exit(1)
 
 
-def _fault(bad: BadRow | None, told: Told | None) -> str | None:
+def _fault(bad: InvalidRow | None, told: SuppressionResult | None) -> str | None:
     if bad is not None:
         return bad.reason
-    return told.detail if told is not None and told.fate == "invalid" else None
+    return told.detail if told is not None and told.status == "invalid" else None
 
 
 def _size(file: str) -> float | None:
@@ -427,7 +435,7 @@ def export(
     ] = None,
     stream: StreamId = None,
     reason: Annotated[
-        Reason | None, typer.Option("--reason", help="Only those shown with it.")
+        SuppressionReason | None, typer.Option("--reason", help="Only those shown with it.")
     ] = None,
     prefix: Annotated[
         str | None, typer.Option("--prefix", help="Only those that begin so.")
@@ -442,7 +450,7 @@ def export(
 
     from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put, streams_of
-    from sesight.domain.suppression.csv import written
+    from sesight.domain.suppression.csv import file_lines
 
     if file is not None and file.exists() and not force:
         raise SettingsError(f"{file} is there already: name another file, or --force.")
@@ -458,7 +466,7 @@ def export(
         found = app.suppressions.exported(
             streams_of(app, stream), prefix=prefix or "", reason=reason
         )
-        for line in written(found):
+        for line in file_lines(found):
             write(line.encode())
             rows += 1
             if rows % 1_000 == 0:
@@ -496,7 +504,7 @@ def _known(stream: str | None, streams: dict[str, Any]) -> None:
         )
 
 
-def _show(told: list[Told], change: str, *, as_json: bool) -> None:
+def _show(told: list[SuppressionResult], change: str, *, as_json: bool) -> None:
     """Tell what became of each address; end with 1 if one was none."""
     import msgspec
 
@@ -511,10 +519,10 @@ def _show(told: list[Told], change: str, *, as_json: bool) -> None:
         for each in told:
             rows.add_row(
                 screen.plain(each.address),
-                each.fate,
+                each.status,
                 ", ".join(each.streams),
                 screen.plain(each.detail),
             )
         screen.screen().print(rows)
-    if any(each.fate == "invalid" for each in told):
+    if any(each.status == "invalid" for each in told):
         raise typer.Exit(1)

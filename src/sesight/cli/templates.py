@@ -13,7 +13,7 @@ from sesight.cli.options import Config, Json
 from sesight.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from sesight.domain.template import Finding
+    from sesight.domain.template import TemplateIssue
     from sesight.send.templates.folder import TemplateFolder
 
 templates = typer.Typer(
@@ -69,7 +69,7 @@ def list_templates(config: Config = None, as_json: Json = False) -> None:
     screen.screen().print(rows)
 
 
-def _counted(findings: tuple[Finding, ...]) -> str:
+def _counted(findings: tuple[TemplateIssue, ...]) -> str:
     errors = sum(each.level == "error" for each in findings)
     told = [(errors, "error"), (len(findings) - errors, "warning")]
     return ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in told if n) or "none"

@@ -16,7 +16,7 @@ from sesight.domain.text import LONG, SHORT, clean, without_controls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Mailbox = tuple[str, str | None, bool]
+NormalizedAddress = tuple[str, str | None, bool]
 """A key, the spelling where it differs, and whether it is an address that SES can send to."""
 
 EDGES = " \t\u00a0\ufeff"
@@ -36,7 +36,7 @@ _DOMAIN_LIMIT = 253
 _CACHED = 8_192
 
 
-def address(value: object) -> Mailbox:
+def normalize_address(value: object) -> NormalizedAddress:
     """Read a text that names one mailbox: `ana@example.org`, `Ana <ana@example.org>`.
 
     What names none, or several, is known as it is spelled. A key read again is itself.
@@ -44,11 +44,11 @@ def address(value: object) -> Mailbox:
     if type(value) is str and len(value) <= SHORT and _PLAIN.fullmatch(value):
         lowered = value.lower()
         return lowered, (value if lowered != value else None), True
-    found = addresses(value)
+    found = normalize_addresses(value)
     return found[0] if len(found) == 1 else _as_spelled(value)
 
 
-def addresses(value: object) -> tuple[Mailbox, ...]:
+def normalize_addresses(value: object) -> tuple[NormalizedAddress, ...]:
     """Read a text that names any number of mailboxes, each once: lists and groups (RFC 5322), and what
     people write instead of them. What names none is one, known as it is spelled.
     """
@@ -57,13 +57,13 @@ def addresses(value: object) -> tuple[Mailbox, ...]:
     return _read(value) if len(value) <= LONG else _read.__wrapped__(value)
 
 
-def address_or_domain(text: str) -> Mailbox:
+def normalize_address_or_domain(text: str) -> NormalizedAddress:
     """Read an address, or `@` and a whole domain: `@example.org`."""
     bare = text.strip(EDGES)
-    found = address(bare)
+    found = normalize_address(bare)
     if found[2] or not bare.startswith("@"):
         return found
-    key, spelling, mailable = address(f"x{bare}")
+    key, spelling, mailable = normalize_address(f"x{bare}")
     return (key[1:], spelling and spelling[1:], True) if mailable else _as_spelled(bare)
 
 
@@ -72,7 +72,7 @@ def other_keys(key: str, spelling: str | None) -> set[str]:
     given how it was spelled: that did not map domains by UTS 46.
     """
     texts = {spelling or key, _unicode_domain(key)}
-    found = [address_or_domain(text) for text in texts]
+    found = [normalize_address_or_domain(text) for text in texts]
     return {other for other, _, mailable in found if mailable and other != key}
 
 
@@ -93,11 +93,11 @@ def _unicode_domain(key: str) -> str:
 
 def domain_of(key: str) -> str | None:
     """Return the domain of a key, None of one that is no address."""
-    found, _, mailable = address(key)
+    found, _, mailable = normalize_address(key)
     return found[found.rindex("@") + 1 :] if mailable else None
 
 
-def _as_spelled(value: object) -> Mailbox:
+def _as_spelled(value: object) -> NormalizedAddress:
     text = value if type(value) is str else clean(value) or ""
     return _bounded(without_controls(text).strip().strip(EDGES)) or "(empty)", None, False
 
@@ -107,9 +107,9 @@ def _bounded(text: str) -> str:
 
 
 @lru_cache(_CACHED)
-def _read(value: str) -> tuple[Mailbox, ...]:
+def _read(value: str) -> tuple[NormalizedAddress, ...]:
     text = without_controls(value).strip().strip(EDGES)
-    found: dict[str, Mailbox] = {}
+    found: dict[str, NormalizedAddress] = {}
     # the key of what was too long is known by its end, and is no text to be read
     if not _CUT.fullmatch(text):
         shown, masked = _shielded(text)
@@ -176,7 +176,7 @@ _MARK = re.compile(r"[<>,;]")
 _WORD = re.compile(r"[^\s<>,;]+")
 
 
-def _mailboxes(shown: str, masked: str) -> Iterator[Mailbox]:
+def _mailboxes(shown: str, masked: str) -> Iterator[NormalizedAddress]:
     """Yield what the members of a list name: `Name <ana@example.org>`, `ana@example.org`, and a name
     with an address after it. A member without an address is a name that has a comma in it.
     """
@@ -197,7 +197,7 @@ def _mailboxes(shown: str, masked: str) -> Iterator[Mailbox]:
 
 def _member(
     shown: str, masked: str, start: int, end: int, brackets: list[tuple[int, int]]
-) -> Iterator[Mailbox]:
+) -> Iterator[NormalizedAddress]:
     if "@" not in masked[start:end]:
         return
     whole = [(start, end)]
@@ -218,7 +218,7 @@ def _member(
             return
 
 
-def _mailbox(shown: str, masked: str) -> Mailbox | None:
+def _mailbox(shown: str, masked: str) -> NormalizedAddress | None:
     """Read a local part and a domain, after a route, a group's name or `mailto:`; None if it is none."""
     at = masked.rfind("@")
     written = shown[masked.rfind(":", 0, max(at, 0)) + 1 : max(at, 0)].strip().strip(EDGES)
@@ -263,7 +263,7 @@ def _domain(text: str) -> tuple[str | None, bool]:
             )
         except UnicodeError:
             return None, False
-    elif _PLAIN_DOMAIN.fullmatch(text.rstrip(".")):  # as `address` reads it at once
+    elif _PLAIN_DOMAIN.fullmatch(text.rstrip(".")):  # as `normalize_address` reads it at once
         return text.lower().rstrip("."), True
     domain = text.lower().rstrip(".")
     if _LITERAL.fullmatch(domain):

@@ -26,7 +26,7 @@ BURST_MS = 2_000
 """Two different links fetched within this time may be a scanner's."""
 
 
-class Who(StrEnum):
+class Actor(StrEnum):
     """The verdict on one open or click, and, by its best, on a recipient."""
 
     HUMAN = "human"
@@ -37,10 +37,10 @@ class Who(StrEnum):
     """A machine rule fired."""
 
 
-class Verdict(NamedTuple):
+class Classification(NamedTuple):
     """Who it was, the rule that said so, and the client in words."""
 
-    who: Who
+    actor: Actor
     rule: str
     client: str | None
 
@@ -82,7 +82,7 @@ _MACHINES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ),
 )
 
-_PEOPLE: tuple[tuple[str, str, re.Pattern[str]], ...] = (
+_HUMANS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("gmail-proxy", "Gmail", re.compile(r"via ggpht\.com GoogleImageProxy")),
     ("yahoo-proxy", "Yahoo Mail", re.compile(r"YahooMailProxy")),
     (
@@ -109,49 +109,49 @@ _PEOPLE: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 
 
 @lru_cache(8_192)
-def _by_agent(agent: str | None) -> Verdict:
+def _classify_agent(agent: str | None) -> Classification:
     """Say what the user agent alone tells."""
     if agent is None:
-        return Verdict(Who.UNKNOWN, "no-agent", None)
+        return Classification(Actor.UNKNOWN, "no-agent", None)
     if agent == "Mozilla/5.0":
-        return Verdict(Who.MACHINE, "apple-mpp", "Apple Mail Privacy Protection")
+        return Classification(Actor.MACHINE, "apple-mpp", "Apple Mail Privacy Protection")
     if agent == GMAIL_PREFETCH:
-        return Verdict(Who.MACHINE, "gmail-prefetch", "Gmail prefetch")
+        return Classification(Actor.MACHINE, "gmail-prefetch", "Gmail prefetch")
     if not agent.strip():
-        return Verdict(Who.MACHINE, "empty-agent", None)
+        return Classification(Actor.MACHINE, "empty-agent", None)
     for rule, client, pattern in _MACHINES:
         if pattern.search(agent):
-            return Verdict(Who.MACHINE, rule, client)
-    for rule, client, pattern in _PEOPLE:
+            return Classification(Actor.MACHINE, rule, client)
+    for rule, client, pattern in _HUMANS:
         if pattern.search(agent):
-            return Verdict(Who.HUMAN, rule, client)
-    return Verdict(Who.UNKNOWN, "unrecognised", None)
+            return Classification(Actor.HUMAN, rule, client)
+    return Classification(Actor.UNKNOWN, "unrecognised", None)
 
 
-def verdict(
+def classify(
     engagement: Open | Click,
     delivered_at: int | None,
     clicks: tuple[Click, ...] = (),
-) -> Verdict:
+) -> Classification:
     """Classify one open or click of a record, given its first Delivery and all its clicks."""
-    known = _by_agent(engagement.agent)
-    if known.who is Who.MACHINE:
+    known = _classify_agent(engagement.agent)
+    if known.actor is Actor.MACHINE:
         return known
     if engagement.bot == "Likely":
-        return Verdict(Who.MACHINE, "ses-bot", known.client)
-    if known.who is Who.UNKNOWN:
+        return Classification(Actor.MACHINE, "ses-bot", known.client)
+    if known.actor is Actor.UNKNOWN:
         return known
     at = engagement.at
     if delivered_at is not None and at - delivered_at < SOON_MS:
-        return Verdict(Who.UNKNOWN, "soon", known.client)
+        return Classification(Actor.UNKNOWN, "soon", known.client)
     if type(engagement) is Click and len(clicks) > 1:
         for other in clicks:
             if abs(other.at - at) <= BURST_MS and other.link != engagement.link:
-                return Verdict(Who.UNKNOWN, "burst", known.client)
+                return Classification(Actor.UNKNOWN, "burst", known.client)
     return known
 
 
-def verdicts(record: Record) -> tuple[tuple[Open | Click, Verdict], ...]:
+def classify_all(record: Record) -> tuple[tuple[Open | Click, Classification], ...]:
     """Classify every open and click that the record keeps, in timeline order."""
     delivered_at: int | None = None
     opens: list[Open] = []
@@ -167,4 +167,4 @@ def verdicts(record: Record) -> tuple[tuple[Open | Click, Verdict], ...]:
         return ()
     same = tuple(clicks)
     engagements: list[Open | Click] = [*opens, *clicks]
-    return tuple([(held, verdict(held, delivered_at, same)) for held in engagements])
+    return tuple([(held, classify(held, delivered_at, same)) for held in engagements])

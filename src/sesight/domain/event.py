@@ -16,7 +16,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EVERYBODY = "*"
+UNATTRIBUTED = "*"
 """The recipient of a record that belongs to a message and to none of its recipients."""
 
 UNTAGGED = "~untagged"

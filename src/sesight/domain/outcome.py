@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sesight.domain.engagement import Verdict, Who, verdicts
+from sesight.domain.engagement import Actor, Classification, classify_all
 from sesight.domain.event import (
     Bounce,
     Click,
@@ -105,13 +105,13 @@ class Facts(Struct, frozen=True, gc=False):
     complained_at: int | None
     unsubscribed_at: int | None
     decisive: Bounce | Complaint | Reject | RenderingFailure | None
-    engagements: tuple[tuple[Open | Click, Verdict], ...]
+    engagements: tuple[tuple[Open | Click, Classification], ...]
 
 
 _ACCEPTED, _SENT, _DELIVERED = Outcome.ACCEPTED, Outcome.SENT, Outcome.DELIVERED
 
 
-def facts(record: Record) -> Facts:
+def derive_facts(record: Record) -> Facts:
     """Derive what a record says."""
     outcome = _ACCEPTED
     sent = reached = auto_replied = engaged = False
@@ -163,9 +163,9 @@ def facts(record: Record) -> Facts:
                 held, (Bounce, Complaint, Reject, RenderingFailure)
             ):
                 decisive = held
-    engagements = verdicts(record) if engaged else ()
+    engagements = classify_all(record) if engaged else ()
     if not reached:
-        reached = any(said.who is not Who.MACHINE for _, said in engagements)
+        reached = any(said.actor is not Actor.MACHINE for _, said in engagements)
     if reached and outcome < _DELIVERED:
         outcome = _DELIVERED
     return Facts(

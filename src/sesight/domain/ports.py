@@ -15,11 +15,11 @@ from sesight.domain.event import better_name
 from sesight.domain.record import Record, least
 from sesight.domain.rollup import RollupKey, Rollups
 from sesight.domain.sending import (
-    Batch,
     Intent,
     Pause,
     Resumption,
-    State,
+    SendBatch,
+    SendState,
 )
 from sesight.domain.suppression.item import Suppression
 
@@ -27,7 +27,7 @@ Clock = Callable[[], int]
 """Returns now, epoch milliseconds UTC."""
 
 
-class Key(NamedTuple):
+class RecordKey(NamedTuple):
     """What a record is known by."""
 
     message_id: str
@@ -53,11 +53,11 @@ class Quarantined(Struct, frozen=True, gc=False, array_like=True):
     event: bytes | None = None
 
 
-SEVERAL = "~several"
+MULTIPLE_SUBJECTS = "~several"
 """A card's subject where its messages have more than one."""
 
 
-CARD_STEP = 60_000
+CARD_TIME_STEP = 60_000
 """Milliseconds by which a card's times go. A card is one item, which all events of a campaign speak of
 at the same time: were its times to the millisecond, each later event would be a write.
 """
@@ -66,7 +66,7 @@ at the same time: were its times to the millisecond, each later event would be a
 class Card(Struct, frozen=True, gc=False, array_like=True):
     """A campaign's identity and times, kept for ever. Joined field by field (the better name, else
     the least text; first and last times), so the order of events does not matter. Times are those of
-    the minutes they are in (`CARD_STEP`).
+    the minutes they are in (`CARD_TIME_STEP`).
     """
 
     stream: str
@@ -92,15 +92,15 @@ class Card(Struct, frozen=True, gc=False, array_like=True):
             if other.subject in (None, self.subject)
             else other.subject
             if self.subject is None
-            else SEVERAL,
+            else MULTIPLE_SUBJECTS,
             least(self.template, other.template),
             least(self.first_sent_at, other.first_sent_at),
-            _most(self.last_sent_at, other.last_sent_at),
-            _most(self.last_event_at, other.last_event_at),
+            _greater(self.last_sent_at, other.last_sent_at),
+            _greater(self.last_event_at, other.last_event_at),
         )
 
 
-def _most(one: int | None, other: int | None) -> int | None:
+def _greater(one: int | None, other: int | None) -> int | None:
     return other if one is None or (other is not None and other > one) else one
 
 
@@ -118,7 +118,7 @@ class Changes(Struct):
     `awaiting` returns the keys of those that are not stored while that could not be done.
     """
 
-    records: dict[Key, Record]
+    records: dict[RecordKey, Record]
     suppressions: dict[tuple[str, str], Suppression]
     rollups: Rollups
     cards: dict[tuple[str, str], Card]
@@ -128,7 +128,7 @@ class Changes(Struct):
     afterwards: Callable[[View], Changes] | None = None
     backfilled: Collection[tuple[str, int]] = ()
     event_at: int | None = None
-    awaiting: Callable[[], set[Key]] = set
+    awaiting: Callable[[], set[RecordKey]] = set
 
 
 QUARANTINE_REASONS = (
@@ -159,7 +159,7 @@ class View(Protocol):
     """What a batch may read before it decides, inside the same transaction."""
 
     @property
-    def written(self) -> AbstractSet[Key | str]:
+    def written(self) -> AbstractSet[RecordKey | str]:
         """Return the keys of records, and the ids of bodies, that the batch itself has written by now:
         none but where it is decided again.
         """
@@ -207,7 +207,7 @@ class View(Protocol):
         ...
 
 
-class Page(Struct):
+class RecordPage(Struct):
     """One page of records, newest send first. `cursor` continues after the last one looked at, None
     at the end; `searched_to` is the send time (ms) the search got to when it stopped early; `newer`
     is the cursor from which `messages(…, newer=True)` gives what comes before the first one.
@@ -219,7 +219,7 @@ class Page(Struct):
     newer: str | None = None
 
 
-class Filter(Struct, frozen=True, kw_only=True):
+class RecordFilter(Struct, frozen=True, kw_only=True):
     """Which records a page is of. Times are epoch ms, half-open, of the send.
 
     `outcomes` are outcome words, or facts of `ATTENTION` such as complained; `event` is an
@@ -237,7 +237,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     until: int | None = None
 
 
-class Listed(NamedTuple):
+class SuppressionPage(NamedTuple):
     """One page of suppression items in the order of their addresses (`@domain` for whole ones).
     `after` is the last one looked at, from which to go on; None at the end.
     """
@@ -246,14 +246,14 @@ class Listed(NamedTuple):
     after: str | None
 
 
-class Row(NamedTuple):
+class RollupRow(NamedTuple):
     """One rollup row: its key and its counters in the order of `COUNTERS`."""
 
     key: RollupKey
     counts: Sequence[int]
 
 
-class Swept(Struct, frozen=True):
+class SweepResult(Struct, frozen=True):
     """What a sweep removed, how many of each; `expired_to`: the first UTC day (number) not expired;
     `doubted`: the clock is too far ahead of what is known to be right, and nothing expired by it.
     """
@@ -276,7 +276,7 @@ class Swept(Struct, frozen=True):
 class Store(Protocol):
     """Everything Sesight keeps. Any method raises `StoreUnavailable` when the store is away."""
 
-    def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
+    def transact(self, fold: Callable[[View], Changes]) -> set[RecordKey]:
         """Run `fold` over a view and commit what it returns; durable when this returns.
 
         `fold` is pure but for the view and may be called again after a conflict, for part of the
@@ -286,8 +286,8 @@ class Store(Protocol):
         ...
 
     def messages(
-        self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
-    ) -> Page:
+        self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+    ) -> RecordPage:
         """Return a page of records; those past retention at `now` are never in it.
 
         `newer`: the rows next above the cursor (a page's `newer`), newest first all the same.
@@ -307,7 +307,7 @@ class Store(Protocol):
         since: int | None = None,
         until: int | None = None,
         dimension: str | None = None,
-    ) -> list[Row]:
+    ) -> list[RollupRow]:
         """Return rows of one family and scope, buckets half-open; `dimension` None: all, "": none.
 
         A row of nothing but 0 is not among them: whether a sum has been anything else on the way
@@ -315,7 +315,7 @@ class Store(Protocol):
         """
         ...
 
-    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+    def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
         """Return a campaign's rows of family `day` summed over all its days, expired ones too: one
         row per dimension and value that has a day row (`~other` too), with bucket 0.
 
@@ -354,7 +354,7 @@ class Store(Protocol):
         prefix: str = "",
         reason: str | None = None,
         active: bool | None = None,
-    ) -> Listed:
+    ) -> SuppressionPage:
         """Return items of a stream whose address begins with `prefix`, after one of them.
 
         `reason`: those that count under it; `active`: those that count, or those that do not. A page
@@ -441,7 +441,7 @@ class Store(Protocol):
         """Wait until rollups agree with all commits answered so far."""
         ...
 
-    def sweep(self, now: int, limit: int) -> Swept:
+    def sweep(self, now: int, limit: int) -> SweepResult:
         """Remove up to `limit` expired records (their totals stay) and as many intents that were kept
         for `INTENTS_KEPT` days, with old batches, hour rows and quarantined bodies.
         """
@@ -452,7 +452,7 @@ class Store(Protocol):
         ...
 
 
-Blocks = Callable[[str, Collection[Suppression]], str | None]
+SuppressionCheck = Callable[[str, Collection[Suppression]], str | None]
 """Says, of a stream and the items that an address and its domain have there, why it must not be sent
 to (a reason's word), or None.
 """
@@ -463,7 +463,7 @@ class SendLog(Protocol):
     durable when it returns. Any method raises `StoreUnavailable` when the store is away.
     """
 
-    def begin(self, batch: Batch) -> Batch:
+    def begin(self, batch: SendBatch) -> SendBatch:
         """Record a batch and return it; or return the one that has its id.
 
         One whose lease is over at `batch.at`, and that is not finished, is first leased to
@@ -482,19 +482,19 @@ class SendLog(Protocol):
         """Note that everything of a batch was tried."""
         ...
 
-    def reopen(self, batch: Batch) -> Batch:
+    def reopen(self, batch: SendBatch) -> SendBatch:
         """As `begin`, but also for one that is finished, which no longer is."""
         ...
 
-    def batch(self, id_: str) -> Batch | None:
+    def batch(self, id_: str) -> SendBatch | None:
         """Return one batch."""
         ...
 
-    def batches(self, stream: str, limit: int) -> list[Batch]:
+    def batches(self, stream: str, limit: int) -> list[SendBatch]:
         """Return the batches of a stream, newest first."""
         ...
 
-    def claim(self, wanted: Sequence[Intent], blocks: Blocks) -> list[Intent]:
+    def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before their calls; return what is then recorded of each, in order.
 
         An intent is recorded if its batch has none of its key, or has it in a state of `AGAIN`; of
@@ -513,18 +513,18 @@ class SendLog(Protocol):
         ...
 
     def intents(
-        self, batch: str, limit: int, after: str | None = None, states: Collection[State] = ()
+        self, batch: str, limit: int, after: str | None = None, states: Collection[SendState] = ()
     ) -> list[Intent]:
         """Return intents of a batch in the order of their keys, those after a key and, if any are
         named, in one of the states only.
         """
         ...
 
-    def progress(self, batch: str) -> dict[State, int]:
+    def progress(self, batch: str) -> dict[SendState, int]:
         """Return how many intents of a batch are in each state."""
         ...
 
-    def withheld(self, stream: str, campaign: str) -> dict[State, int]:
+    def withheld(self, stream: str, campaign: str) -> dict[SendState, int]:
         """Return how many of a campaign's intents ever recorded are in each state of `WITHHELD`.
         They outlive the intents.
         """

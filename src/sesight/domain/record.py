@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     AnyOccurrence,
     Bounce,
     Event,
@@ -37,7 +37,7 @@ _BIT = {kind: 1 << n for n, kind in enumerate(TYPES)}
 
 
 class Record(Struct, frozen=True, gc=False):
-    """What is known of one message to one recipient (or to `*`: to nobody who can be named).
+    """What is known of one message to one recipient (or to `*`, when no recipient can be named).
 
     `timeline` is ordered by type, time and key; `capped` has a bit for each type (in the order of
     `TYPES`) of which occurrences were left out. `tally` is what the record has been counted as,
@@ -64,9 +64,9 @@ class Record(Struct, frozen=True, gc=False):
         return campaign_of(self.identity.tags)
 
     @property
-    def nobody(self) -> bool:
+    def is_unattributed(self) -> bool:
         """Return whether this record is for no recipient in particular."""
-        return self.recipient == EVERYBODY
+        return self.recipient == UNATTRIBUTED
 
     def has_cut(self, kind: EventType) -> bool:
         """Return whether occurrences of the type were left out of the timeline."""

@@ -12,9 +12,18 @@ from typing import Literal
 
 from msgspec import Struct
 
-from sesight.domain.stats import LABELS, Axis, Rate, Source, breakdown, divide, interval, series
+from sesight.domain.stats import (
+    LABELS,
+    Axis,
+    Rate,
+    StatsSource,
+    breakdown,
+    divide,
+    interval,
+    series,
+)
 
-Level = Literal["ok", "attention", "danger", "quiet"]
+ReputationLevel = Literal["ok", "attention", "danger", "quiet"]
 
 FLOOR = 1_000
 """Messages attempted in the window below which there are only counts, no rates."""
@@ -29,7 +38,7 @@ DELAYED = 0.05
 """How far the delays of a mailbox must lie above the rest to be worth a look."""
 
 
-class Limit(Struct, frozen=True):
+class ReputationThreshold(Struct, frozen=True):
     """A rate that SES watches: where it reviews an account, where it pauses it, how it is told."""
 
     code: str
@@ -40,8 +49,8 @@ class Limit(Struct, frozen=True):
     words: str
 
 
-BOUNCE = Limit("bounce", 0.05, 0.10, 2, "attempted", "bounced permanently")
-COMPLAINT = Limit("complaint", 0.001, 0.005, 3, "reached", "drew a complaint")
+BOUNCE = ReputationThreshold("bounce", 0.05, 0.10, 2, "attempted", "bounced permanently")
+COMPLAINT = ReputationThreshold("complaint", 0.001, 0.005, 3, "reached", "drew a complaint")
 
 
 class Finding(Struct, frozen=True):
@@ -50,7 +59,7 @@ class Finding(Struct, frozen=True):
     """
 
     code: str
-    level: Level
+    level: ReputationLevel
     sentence: str
     window: str
     stream: str | None = None
@@ -61,19 +70,19 @@ class Finding(Struct, frozen=True):
     limit: float | None = None
 
 
-class Verdict(Struct, frozen=True):
+class Reputation(Struct, frozen=True):
     """The worst level of the findings, and the findings, the worst first."""
 
-    level: Level
+    level: ReputationLevel
     findings: list[Finding]
 
 
-_WORSE: tuple[Level, ...] = ("danger", "attention", "quiet", "ok")
+_WORSE: tuple[ReputationLevel, ...] = ("danger", "attention", "quiet", "ok")
 
 
-def verdict(
-    week: Mapping[str, Source], hours: Mapping[str, Source], names: Mapping[str, str]
-) -> Verdict:
+def assess_reputation(
+    week: Mapping[str, StatsSource], hours: Mapping[str, StatsSource], names: Mapping[str, str]
+) -> Reputation:
     """Judge the streams by their day rows of the last 7 UTC days and hour rows of the last 24 h.
 
     `names` are the streams' labels.
@@ -90,10 +99,10 @@ def verdict(
     elif attempted < FLOOR:
         findings += _in_words(_counts(week.values(), "7d"))
     findings.sort(key=lambda found: (_WORSE.index(found.level), found.window != "7d"))
-    return Verdict(findings[0].level if findings else "ok", findings)
+    return Reputation(findings[0].level if findings else "ok", findings)
 
 
-def _counts(sources: Iterable[Source], window: str) -> dict[str, int]:
+def _counts(sources: Iterable[StatsSource], window: str) -> dict[str, int]:
     """Return the sums of the counters that the rows of the window keep."""
     sources = list(sources)
     buckets = [row.key.bucket for source in sources for row in source.rows] or [0]
@@ -102,9 +111,12 @@ def _counts(sources: Iterable[Source], window: str) -> dict[str, int]:
 
 
 def _by_limits(
-    sources: Mapping[str, Source], names: Mapping[str, str], window: str, limits: Sequence[Limit]
+    sources: Mapping[str, StatsSource],
+    names: Mapping[str, str],
+    window: str,
+    limits: Sequence[ReputationThreshold],
 ) -> Iterable[Finding]:
-    scopes: list[tuple[str | None, list[Source]]] = [(None, list(sources.values()))]
+    scopes: list[tuple[str | None, list[StatsSource]]] = [(None, list(sources.values()))]
     if len(sources) > 1:
         scopes += [(stream, [source]) for stream, source in sources.items()]
     for stream, held in scopes:
@@ -123,13 +135,17 @@ def _by_limits(
 
 
 def _over(
-    limit: Limit, rate: Rate, window: str, stream: str | None, names: Mapping[str, str]
+    limit: ReputationThreshold,
+    rate: Rate,
+    window: str,
+    stream: str | None,
+    names: Mapping[str, str],
 ) -> Finding | None:
     if rate.value is None or rate.value < limit.review:
         return None
     paused = rate.value >= limit.pause
     passed = limit.pause if paused else limit.review
-    level: Level = "danger" if paused and stream is None else "attention"
+    level: ReputationLevel = "danger" if paused and stream is None else "attention"
     what = "Of all mail" if stream is None else f"Of {names.get(stream, stream)}"
     act = "may pause sending" if paused else "reviews an account"
     sentence = (
@@ -184,7 +200,7 @@ def _in_words(counts: Mapping[str, int]) -> Iterable[Finding]:
             )
 
 
-def _by_mailbox(sources: list[Source]) -> Iterable[Finding]:
+def _by_mailbox(sources: list[StatsSource]) -> Iterable[Finding]:
     """Yield mailboxes of which delivery or delays are surely worse than of all others together.
 
     Surely: the 95 % intervals do not meet. Most of a young send is pending everywhere alike.

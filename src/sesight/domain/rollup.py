@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from operator import add, mul
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sesight.domain.tally import COUNTERS, EVENTS, OUTCOMES, Place, Tally, flags
+from sesight.domain.tally import COUNTERS, EVENTS, OUTCOMES, Tally, TallyDimensions, flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,8 +76,8 @@ class Deltas:
 
     def __init__(self) -> None:
         """Start with no change."""
-        self._ways: defaultdict[tuple[Place, int, int, int], int] = defaultdict(int)
-        self._events: dict[tuple[Place, int], list[int]] = {}
+        self._ways: defaultdict[tuple[TallyDimensions, int, int, int], int] = defaultdict(int)
+        self._events: dict[tuple[TallyDimensions, int], list[int]] = {}
         self._ages: defaultdict[tuple[str, str, tuple[int | None, ...]], int] = defaultdict(int)
         self._links: dict[tuple[str, str, str], list[int]] = {}
 
@@ -88,7 +88,7 @@ class Deltas:
         self._apply(after, 1)
 
     def _apply(self, tally: Tally, sign: int) -> None:
-        place = tally.place
+        place = tally.dimensions
         if place is None:
             return
         self._ways[place, tally.hour, tally.outcome, tally.facts] += sign
@@ -122,9 +122,9 @@ class Deltas:
                 row[counter] = n
         return {key: change for key, change in rows.items() if any(change)}
 
-    def _heads(self) -> dict[tuple[Place, int], list[int]]:
+    def _heads(self) -> dict[tuple[TallyDimensions, int], list[int]]:
         """Return the counters that change under each place and hour."""
-        heads: dict[tuple[Place, int], list[int]] = {}
+        heads: dict[tuple[TallyDimensions, int], list[int]] = {}
         for (place, hour, outcome, facts), n in self._ways.items():
             if n:
                 _add(heads, (place, hour), map(mul, flags(outcome, facts), repeat(n)))
@@ -154,7 +154,9 @@ _BY_REASON = _mask(frozenset({"recipients"}))
 _BY_ATTEMPT = _mask(BY_ATTEMPT)
 
 
-def _rows_of(place: Place, hour: int) -> Iterator[tuple[RollupKey, tuple[int, ...] | None]]:
+def _rows_of(
+    place: TallyDimensions, hour: int
+) -> Iterator[tuple[RollupKey, tuple[int, ...] | None]]:
     """Yield every row a place counts in, with the mask of counters kept there (None: all)."""
     stream, campaign, day = place.stream, place.campaign, place.day
     yield RollupKey(Family.DAY, stream, "", day, "", ""), None

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 
-class State(StrEnum):
+class SendState(StrEnum):
     """What became of one recipient of one batch."""
 
     INTENDED = "intended"
@@ -28,14 +28,16 @@ class State(StrEnum):
     """The provider was called and no answer came: its Send event will tell. Not tried before that."""
 
 
-AGAIN = frozenset({State.SUPPRESSED, State.INVALID, State.REFUSED, State.THROTTLED})
+RESUMABLE = frozenset(
+    {SendState.SUPPRESSED, SendState.INVALID, SendState.REFUSED, SendState.THROTTLED}
+)
 """States after which a resumed batch tries a recipient again: nothing was sent."""
 
-UNTRIED = frozenset({State.THROTTLED})
+RETRYABLE = frozenset({SendState.THROTTLED})
 """States after which the same request under the same key tries a recipient again; what was decided of
 the others is its answer."""
 
-PASSING = frozenset(
+TRANSIENT_CODES = frozenset(
     {
         "rate",
         "quota",
@@ -52,10 +54,10 @@ PASSING = frozenset(
 )
 """Codes of throttled recipients that time alone mends; other codes need a person to act first."""
 
-OPEN = frozenset({State.INTENDED, State.UNKNOWN})
+UNRESOLVED = frozenset({SendState.INTENDED, SendState.UNKNOWN})
 """States of which only the Send event can tell what became of them."""
 
-WITHHELD = frozenset({State.SUPPRESSED, State.INVALID, State.REFUSED})
+WITHHELD = frozenset({SendState.SUPPRESSED, SendState.INVALID, SendState.REFUSED})
 """States that count as withheld by our own sender, with the campaign."""
 
 
@@ -79,7 +81,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     campaign: str
     address: str
     at: int
-    state: State = State.INTENDED
+    state: SendState = SendState.INTENDED
     settled_at: int | None = None
     message_id: str | None = None
     code: str | None = None
@@ -88,7 +90,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     content: str | None = None
 
 
-class Batch(Struct, frozen=True, kw_only=True):
+class SendBatch(Struct, frozen=True, kw_only=True):
     """One request to send, one job or one command. Times are epoch ms.
 
     `id` is what makes a repetition one: it stands for an idempotency key and who gave it, or for what
@@ -127,7 +129,7 @@ class Resumption(Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = field(default_factory=dict)
 
 
-class Campaign(Struct, frozen=True, forbid_unknown_fields=True):
+class CampaignDetails(Struct, frozen=True, forbid_unknown_fields=True):
     """The campaign that mail belongs to, as its owner writes it. Only `id` makes it another one."""
 
     id: str
@@ -137,7 +139,7 @@ class Campaign(Struct, frozen=True, forbid_unknown_fields=True):
     variant: str | None = None
 
 
-class Addressee(Struct, frozen=True, forbid_unknown_fields=True):
+class TemplateRecipient(Struct, frozen=True, forbid_unknown_fields=True):
     """One recipient: an address, perhaps with a name before it; what the template is told of them;
     whether opens and clicks may be recorded.
     """
@@ -152,8 +154,8 @@ class TemplateMail(Struct, frozen=True, forbid_unknown_fields=True):
     """Mail from a template to people; `context` is what the template is told of all of them alike."""
 
     template: str
-    campaign: Campaign
-    recipients: list[Addressee]
+    campaign: CampaignDetails
+    recipients: list[TemplateRecipient]
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -171,18 +173,18 @@ class StatementMail(Struct, frozen=True, forbid_unknown_fields=True):
     locale: str | None = None
 
 
-class Result(Struct, frozen=True, kw_only=True, rename="camel"):
+class SendResult(Struct, frozen=True, kw_only=True, rename="camel"):
     """What became of one recipient; `recipient` is as it was given, `detail` a sentence for a person."""
 
     recipient: str
-    state: State
+    state: SendState
     code: str | None = None
     detail: str | None = None
     message_id: str | None = None
     send_id: str | None = None
 
 
-class JobResult(Result, frozen=True, kw_only=True, rename="camel"):
+class JobResult(SendResult, frozen=True, kw_only=True, rename="camel"):
     """What became of one recipient of a job; `number` is its place in the request, from 1. `recipient`
     is the address as records know it; where there is none to be read, it names the place.
     """
@@ -190,7 +192,7 @@ class JobResult(Result, frozen=True, kw_only=True, rename="camel"):
     number: int | None = None
 
 
-class Job(Struct, frozen=True, kw_only=True, rename="camel"):
+class SendJob(Struct, frozen=True, kw_only=True, rename="camel"):
     """A larger order on its way. `state`: `running`; `finished`; `interrupted`: asked for again under
     the same key, it goes on. `counts` say how many recipients are in each state; `detail` is a sentence.
     """

@@ -1,6 +1,6 @@
 """Rollup rows -> totals, rates, series, breakdowns. Every formula and denominator, once.
 
-The only place that divides. Rows come in per `Source` (one stream, or one campaign); several
+The only place that divides. Rows come in per `StatsSource` (one stream, or one campaign); several
 sources are merged by adding counters, never by averaging rates.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 from msgspec import Struct, convert
 
 from sesight.domain.mailbox import REPORTING
-from sesight.domain.ports import Row
+from sesight.domain.ports import RollupRow
 from sesight.domain.reason import OTHER, REASONS
 from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey
 from sesight.domain.tally import COUNTERS, LAST_AGE
@@ -132,7 +132,7 @@ class Period(Struct, frozen=True):
     rates: dict[str, Rate]
 
 
-class Part(Struct, frozen=True):
+class DimensionStats(Struct, frozen=True):
     """The figures of one value of a dimension; `totals` has the counters kept for it."""
 
     totals: dict[str, int]
@@ -146,7 +146,7 @@ class Slice(Struct, frozen=True):
     label: str
     totals: dict[str, int]
     rates: dict[str, Rate]
-    previous: Part | None
+    previous: DimensionStats | None
 
 
 class Series(Struct, frozen=True, rename="camel"):
@@ -172,10 +172,10 @@ class Stats(Struct, frozen=True):
     breakdowns: dict[str, list[Slice]]
 
 
-class Source(NamedTuple):
+class StatsSource(NamedTuple):
     """The rollup rows of one stream or campaign, and whether it tracks opens and clicks."""
 
-    rows: Sequence[Row]
+    rows: Sequence[RollupRow]
     tracked: bool = True
 
 
@@ -278,7 +278,7 @@ def totals_of(counts: Sequence[int]) -> Totals:
     return convert({**named, "atLeast": at_least}, Totals)
 
 
-def counts_of(rows: Iterable[Row], dimension: str = "") -> Sequence[int]:
+def counts_of(rows: Iterable[RollupRow], dimension: str = "") -> Sequence[int]:
     """Return the sum of the rows of a dimension, in the order of `COUNTERS`."""
     return added([row.counts for row in rows if row.key.dimension == dimension])
 
@@ -301,13 +301,13 @@ def _rates(held: _Sum, names: frozenset[str]) -> dict[str, Rate]:
     return rates
 
 
-def _part(held: _Sum, names: frozenset[str]) -> Part:
+def _part(held: _Sum, names: frozenset[str]) -> DimensionStats:
     totals = {name: held.every[_AT[name]] for name in COUNTERS if name in names}
-    return Part(totals, _rates(held, names))
+    return DimensionStats(totals, _rates(held, names))
 
 
 def _grouped(
-    sources: Iterable[Source], dimension: str, by: Callable[[RollupKey], K]
+    sources: Iterable[StatsSource], dimension: str, by: Callable[[RollupKey], K]
 ) -> dict[K, _Sum]:
     """Add rows of a dimension up by what `by` makes of their keys; without a dimension, the rows by
     mailbox add what only they can tell.
@@ -326,7 +326,7 @@ def _grouped(
     return {key: group.sum() for key, group in groups.items()}
 
 
-def period(sources: Sequence[Source]) -> Period:
+def period(sources: Sequence[StatsSource]) -> Period:
     """Return the figures of rows without a dimension; rows by mailbox add `complaintReporting`."""
     held = _grouped(sources, "", lambda _: None).get(None) or _Sum()
     return Period(totals_of(held.every), _rates(held, frozenset(_SHOWN)))
@@ -358,7 +358,7 @@ def ages(last_sent_at: int | None, now: int) -> Axis:
     return Axis("age", 0, _AGES, min(max(lived, 0), LAST_AGE))
 
 
-def series(sources: Sequence[Source], axis: Axis) -> Series:
+def series(sources: Sequence[StatsSource], axis: Axis) -> Series:
     """Return the figures per bucket of an axis, from rows of its family (weeks: of days)."""
     by = axis.by
     step = 7 if by == "week" else 1
@@ -401,8 +401,8 @@ def _with_attempted(counts: Sequence[int]) -> Sequence[int]:
 
 
 def breakdown(
-    sources: Sequence[Source],
-    previous: Sequence[Source] | None,
+    sources: Sequence[StatsSource],
+    previous: Sequence[StatsSource] | None,
     dimension: str,
     top: int = TOP,
 ) -> list[Slice]:
@@ -446,8 +446,8 @@ def _joined(sums: dict[str, _Sum], values: Iterable[str]) -> _Sum:
 
 
 def stats(
-    sources: Sequence[Source],
-    previous: Sequence[Source] | None,
+    sources: Sequence[StatsSource],
+    previous: Sequence[StatsSource] | None,
     over_time: Series | None,
     dimensions: Iterable[str],
 ) -> Stats:

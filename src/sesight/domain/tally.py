@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from sesight.domain.address import domain_of
-from sesight.domain.engagement import RULES_VERSION, Who
+from sesight.domain.engagement import RULES_VERSION, Actor
 from sesight.domain.event import Click, EventType, campaign_of, tag_value
 from sesight.domain.mailbox import mailbox_of
-from sesight.domain.outcome import PENDING, Facts, Outcome, facts
+from sesight.domain.outcome import PENDING, Facts, Outcome, derive_facts
 from sesight.domain.reason import reason_of
 from sesight.domain.text import DAY, HOUR, day_name
 
@@ -79,7 +79,7 @@ REACHED = _BIT["reached"]
 """The bit of `Tally.facts` for `reached`."""
 
 
-class Place(Struct, frozen=True, gc=False, array_like=True):
+class TallyDimensions(Struct, frozen=True, gc=False, array_like=True):
     """Under which heads a record counts."""
 
     stream: str
@@ -104,7 +104,7 @@ class LinkTally(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Tally(Struct, frozen=True, gc=False, array_like=True):
-    """What one record counts as. `place` None: it counts nowhere (a test recipient).
+    """What one record counts as. `dimensions` None: it counts nowhere (a test recipient).
 
     `facts` has a bit for each of `FACTS`; `events` is empty or holds the counters of `EVENTS`;
     `ages` holds the age in hours of the first delivery, human open, machine-only open and human
@@ -112,7 +112,7 @@ class Tally(Struct, frozen=True, gc=False, array_like=True):
     """
 
     rules: int
-    place: Place | None = None
+    dimensions: TallyDimensions | None = None
     hour: int = 0
     outcome: int = -1
     facts: int = 0
@@ -141,10 +141,10 @@ def tally_of(record: Record, counting: Counting) -> Tally:
     """Return what a record counts as."""
     if counting.is_test(record.recipient):
         return Tally(counting.rules)
-    said = facts(record)
+    said = derive_facts(record)
     place = _place(record, said, counting)
     hour = record.identity.sent_at // HOUR % 24
-    if record.nobody:
+    if record.is_unattributed:
         return _unattributed(record, said, place, hour, counting.rules)
     if not said.engagements or not said.reached:
         bits = _bits(said, record.capped)
@@ -153,7 +153,7 @@ def tally_of(record: Record, counting: Counting) -> Tally:
     return _engaged(record, said, place, hour, counting.rules)
 
 
-def _place(record: Record, said: Facts, counting: Counting) -> Place:
+def _place(record: Record, said: Facts, counting: Counting) -> TallyDimensions:
     identity = record.identity
     return _place_of(
         record.stream,
@@ -177,7 +177,7 @@ def _place_of(
     mailbox: str,
     reason: str | None,
     counting: Counting,
-) -> Place:
+) -> TallyDimensions:
     """Return the place that the messages of one campaign, day, mailbox and reason share."""
     month = attempt = None
     of = counting.streams.get(stream)
@@ -185,7 +185,7 @@ def _place_of(
         named = tag_value(tags, "campaign_month")
         month = (month_number(named) if named else None) or month_number(day_name(day)[:7])
         attempt = "first" if tag_value(tags, "campaign_attempt") in (None, "1") else "resend"
-    return Place(
+    return TallyDimensions(
         stream,
         campaign_of(tags),
         day,
@@ -268,22 +268,22 @@ def _earlier(one: int | None, other: int) -> int:
     return other if one is None or other < one else one
 
 
-def _engaged(record: Record, said: Facts, place: Place, hour: int, rules: int) -> Tally:
+def _engaged(record: Record, said: Facts, place: TallyDimensions, hour: int, rules: int) -> Tally:
     opens = clicks = machine_opens = machine_clicks = 0
     human_open = unknown_open = machine_open = None
     human_click = unknown_click = machine_click = None
     links: dict[str, list[int]] = {}
     for held, verdict in said.engagements:
-        who = verdict.who
+        who = verdict.actor
         at = held.at
         if isinstance(held, Click):
             clicks += 1
             of_link = links.setdefault(held.link or "~unreadable", [0, 0, 0])
             of_link[1] += 1
-            if who is Who.HUMAN:
+            if who is Actor.HUMAN:
                 human_click = _earlier(human_click, at)
                 of_link[0] = 1
-            elif who is Who.UNKNOWN:
+            elif who is Actor.UNKNOWN:
                 unknown_click = _earlier(unknown_click, at)
             else:
                 machine_clicks += 1
@@ -291,12 +291,12 @@ def _engaged(record: Record, said: Facts, place: Place, hour: int, rules: int) -
                 machine_click = _earlier(machine_click, at)
         else:
             opens += 1
-            if who is Who.MACHINE:
+            if who is Actor.MACHINE:
                 machine_opens += 1
         # a click implies an open of its own class
-        if who is Who.HUMAN:
+        if who is Actor.HUMAN:
             human_open = _earlier(human_open, at)
-        elif who is Who.UNKNOWN:
+        elif who is Actor.UNKNOWN:
             unknown_open = _earlier(unknown_open, at)
         else:
             machine_open = _earlier(machine_open, at)
@@ -336,7 +336,9 @@ def _best(
     return bits[2] if machine is not None else 0
 
 
-def _unattributed(record: Record, said: Facts, place: Place, hour: int, rules: int) -> Tally:
+def _unattributed(
+    record: Record, said: Facts, place: TallyDimensions, hour: int, rules: int
+) -> Tally:
     """Count what belongs to a message and to nobody: opens, clicks, and one complaint."""
     opens = sum(held.type is EventType.OPEN for held in record.timeline)
     clicks = sum(held.type is EventType.CLICK for held in record.timeline)

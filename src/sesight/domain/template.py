@@ -6,18 +6,18 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-Level = Literal["error", "warning"]
+IssueLevel = Literal["error", "warning"]
 """error: nothing is sent with it; warning: it is sent, and somebody may be sorry."""
 
 
-class Finding(Struct, frozen=True):
+class TemplateIssue(Struct, frozen=True):
     """What is wrong with a template, in a sentence."""
 
-    level: Level
+    level: IssueLevel
     text: str
 
 
-class About(Struct, frozen=True, kw_only=True):
+class TemplateSummary(Struct, frozen=True, kw_only=True):
     """A template: its name, what people call it, the stream it is for (None: any), its language
     (BCP 47), and what is wrong with it.
     """
@@ -26,10 +26,10 @@ class About(Struct, frozen=True, kw_only=True):
     label: str
     stream: str | None
     language: str | None
-    findings: tuple[Finding, ...]
+    findings: tuple[TemplateIssue, ...]
 
 
-class Rendered(Struct, frozen=True):
+class RenderedTemplate(Struct, frozen=True):
     """What a template makes of a context; `html` is None for mail of text alone."""
 
     subject: str
@@ -37,14 +37,14 @@ class Rendered(Struct, frozen=True):
     text: str
 
 
-class Library(Protocol):
+class TemplateLibrary(Protocol):
     """Where templates are looked at; nothing is sent from here."""
 
-    def about(self) -> list[About]:
+    def about(self) -> list[TemplateSummary]:
         """Return every template there is, by name."""
         ...
 
-    def rendered(self, name: str, context: dict[str, Any] | None) -> Rendered:
+    def rendered(self, name: str, context: dict[str, Any] | None) -> RenderedTemplate:
         """Return what a template makes of a context, None: of its sample.
 
         Raises NotFound; InvalidRequest for a template or a context that make no message.

@@ -7,14 +7,14 @@ from msgspec import Struct
 from sesight.domain.event import CAMPAIGN_TAGS, Event, Identity, Report, Subscription
 from sesight.domain.record import Record
 from sesight.domain.stream import Stream
-from sesight.domain.suppression.item import Reason, Suppression, is_lifted
+from sesight.domain.suppression.item import Suppression, SuppressionReason, is_lifted
 from sesight.domain.text import DAY
 
 ORIGIN = "unsubscribe"
 """The origin of readings of these events."""
 
 
-class Leave(Struct, frozen=True, array_like=True):
+class UnsubscribeTarget(Struct, frozen=True, array_like=True):
     """What an unsubscribe link stands for: an address and the stream it leaves; and of the message
     that had the link its campaign, the UTC day it was made and its send id.
     """
@@ -32,12 +32,14 @@ class Leave(Struct, frozen=True, array_like=True):
         return f"{local[:1]}***@{domain}"
 
 
-def is_of(record: Record, leave: Leave) -> bool:
+def is_linked_message(record: Record, leave: UnsubscribeTarget) -> bool:
     """Return whether a record is of the message that had the link."""
     return record.identity.send_id == leave.send_id and record.recipient == leave.address
 
 
-def leaving(leave: Leave, stream: Stream, record: Record | None, at: int) -> Event:
+def unsubscribe_event(
+    leave: UnsubscribeTarget, stream: Stream, record: Record | None, at: int
+) -> Event:
     """Return the event of an address that leaves a stream at `at` (ms).
 
     Where the message's record is not held the event has no message id: then it says something of the
@@ -52,12 +54,12 @@ def leaving(leave: Leave, stream: Stream, record: Record | None, at: int) -> Eve
     return Event(message_id, identity, (Report(leave.address, left),), stream.configuration_set)
 
 
-def has_left(item: Suppression | None, record: Record | None) -> bool:
+def has_unsubscribed(item: Suppression | None, record: Record | None) -> bool:
     """Return whether an address has left by a message, or at all where its record is not held, and
     nobody has let it back in since.
     """
     return item is not None and any(
-        cause.reason == Reason.UNSUBSCRIBED
+        cause.reason == SuppressionReason.UNSUBSCRIBED
         and (record is None or cause.message_id == record.message_id)
         and not is_lifted(cause, item.removals)
         for cause in item.causes

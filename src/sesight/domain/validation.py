@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import inspect
 
-Path = tuple[str | int, ...]
+ValuePath = tuple[str | int, ...]
 """Names and positions from the outermost value inwards."""
 
 
@@ -20,7 +20,7 @@ class Mismatch(NamedTuple):
     """
 
     what: Literal["unknown", "missing", "wrong"]
-    path: Path
+    path: ValuePath
     value: Any = None
     expected: str = ""
     allowed: tuple[str, ...] = ()
@@ -29,21 +29,21 @@ class Mismatch(NamedTuple):
     def nearest(self) -> str | None:
         """Return which of the allowed was likely meant."""
         meant = self.value if self.what == "wrong" else self.path[-1]
-        return nearest(meant, self.allowed) if isinstance(meant, str) else None
+        return closest_match(meant, self.allowed) if isinstance(meant, str) else None
 
 
 _PATTERNS = {"^[0-9a-f]{64}$": "64 hex digits"}
 """Patterns in words."""
 
 
-def nearest(word: str, known: Sequence[str]) -> str | None:
+def closest_match(word: str, known: Sequence[str]) -> str | None:
     """Return the known word that is spelled most like another, None if none is near."""
     by_small = {each.lower(): each for each in known}
     found = get_close_matches(word.lower(), by_small, n=1, cutoff=0.6)
     return by_small[found[0]] if found else None
 
 
-def mismatch(value: Any, of: Any) -> Mismatch | None:
+def find_mismatch(value: Any, of: Any) -> Mismatch | None:
     """Return why decoded JSON or TOML is not of a type, None if it is. Numbers and truth may be written
     as text, as in an environment variable.
     """
@@ -55,7 +55,7 @@ def expectation(of: Any) -> tuple[str, tuple[str, ...]]:
     return _expected(inspect.type_info(of))
 
 
-def _find(value: Any, of: inspect.Type, path: Path) -> Mismatch | None:
+def _find(value: Any, of: inspect.Type, path: ValuePath) -> Mismatch | None:
     if isinstance(of, inspect.UnionType):
         rest = [each for each in of.types if not isinstance(each, inspect.NoneType)]
         if value is None and len(rest) < len(of.types):
@@ -80,7 +80,7 @@ def _find(value: Any, of: inspect.Type, path: Path) -> Mismatch | None:
     return Mismatch("wrong", path, value, expected, allowed)
 
 
-def _find_in_struct(value: Any, of: inspect.StructType, path: Path) -> Mismatch | None:
+def _find_in_struct(value: Any, of: inspect.StructType, path: ValuePath) -> Mismatch | None:
     names = tuple(each.encode_name for each in of.fields)
     if not isinstance(value, Mapping):
         return Mismatch("wrong", path, value, f"a table with {_listed(names)}")

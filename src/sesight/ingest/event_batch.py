@@ -25,13 +25,13 @@ from sesight.domain.event import (
     campaign_of,
 )
 from sesight.domain.ports import (
-    CARD_STEP,
+    CARD_TIME_STEP,
     QUARANTINE_BODIES,
     QUARANTINE_BYTES,
     Card,
     Changes,
-    Key,
     Quarantined,
+    RecordKey,
     View,
 )
 from sesight.domain.record import Record, fold, least
@@ -39,20 +39,25 @@ from sesight.domain.rollup import Deltas, Rollups, add_suppressed
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.item import (
     Cause,
-    Reason,
     Removal,
     Suppression,
     SuppressionPolicy,
+    SuppressionReason,
     causes_of,
-    counted,
-    is_soft,
+    has_soft_bounces,
     removal_of,
-    spread,
+    streams_in_scope,
     with_cause,
-    with_good,
+    with_counted,
+    with_positive_signal,
     with_removal,
 )
-from sesight.domain.suppression.manual import Change, Decision, decided, reached
+from sesight.domain.suppression.manual import (
+    SuppressionChange,
+    SuppressionCommand,
+    affected_streams,
+    apply_command,
+)
 from sesight.domain.tally import REACHED, Counting, tally_of
 from sesight.domain.text import DAY
 from sesight.ingest.reading import OURS, Reading
@@ -113,7 +118,7 @@ class Processed(Struct, gc=False):
     reason: str | None = None
     stream: str | None = None
     record: Record | None = None
-    keys: tuple[Key, ...] = ()
+    keys: tuple[RecordKey, ...] = ()
 
     @property
     def campaign(self) -> str | None:
@@ -145,10 +150,10 @@ class Batch:
         self._readings: Sequence[Reading] = ()
         self._done: list[Processed | None] = []
         self._unrouted: list[tuple[int, Event]] = []
-        self._records: dict[Key, Record] = {}
-        self._stored: dict[Key, Record] = {}
+        self._records: dict[RecordKey, Record] = {}
+        self._stored: dict[RecordKey, Record] = {}
         self._streams: dict[str, str] = {}
-        self._touched: dict[Key, None] = {}
+        self._touched: dict[RecordKey, None] = {}
         self._new: list[str] = []
         self._causes: dict[tuple[str, str], list[Cause]] = {}
         self._removals: dict[tuple[str, str], list[Removal]] = {}
@@ -190,7 +195,7 @@ class Batch:
 
     def _remember(self, records: Iterable[Record]) -> None:
         for record in records:
-            key = Key(record.message_id, record.recipient)
+            key = RecordKey(record.message_id, record.recipient)
             self._records[key] = record
             self._stored[key] = record
             self._streams[record.message_id] = record.stream
@@ -265,7 +270,7 @@ class Batch:
         self._remember(
             record
             for record in found.get(event.message_id, ())
-            if Key(record.message_id, record.recipient) not in self._records
+            if RecordKey(record.message_id, record.recipient) not in self._records
         )
 
     def tally(self) -> None:
@@ -279,8 +284,8 @@ class Batch:
                 self._deltas.add(None if before is None else before.tally, tally)
                 record = replace(record, tally=tally)
                 self._records[key] = record
-            if tally.place is not None:
-                self._note_card(record, tally.place.campaign, before)
+            if tally.dimensions is not None:
+                self._note_card(record, tally.dimensions.campaign, before)
 
     def suppress(self) -> None:
         """Join what the batch says of addresses into their suppression items."""
@@ -296,7 +301,7 @@ class Batch:
             spelling = least(item.spelling, self._spellings.get(place))
             if spelling != item.spelling:
                 item = replace(item, spelling=spelling)
-            item = counted(item, self._now, self._rules.suppression)
+            item = with_counted(item, self._now, self._rules.suppression)
             if item != before:
                 self._items[place] = item
 
@@ -310,10 +315,10 @@ class Batch:
         rollups: Rollups = {}
         messages = self._signs()
         for place, before in view.suppressions(messages).items():
-            if is_soft(before):
+            if has_soft_bounces(before):
                 records = view.of_address(*place, messages[place])
-                item = with_good(before, records, self._is_expired)
-                item = counted(item, self._now, self._rules.suppression)
+                item = with_positive_signal(before, records, self._is_expired)
+                item = with_counted(item, self._now, self._rules.suppression)
                 if item != before:
                     items[place] = item
                     add_suppressed(rollups, before, item)
@@ -326,7 +331,7 @@ class Batch:
         found: dict[tuple[str, str], set[str]] = {
             place: set()
             for place, causes in self._causes.items()
-            if any(cause.reason == Reason.SOFT_BOUNCES for cause in causes)
+            if any(cause.reason == SuppressionReason.SOFT_BOUNCES for cause in causes)
         }
         streams = self._rules.counting.streams
         spoken = dict.fromkeys(key for each in self._done if each is not None for key in each.keys)
@@ -337,7 +342,7 @@ class Batch:
                 found.setdefault((record.stream, key.recipient), set()).add(key.message_id)
         return found
 
-    def _is_good(self, key: Key) -> bool:
+    def _is_good(self, key: RecordKey) -> bool:
         """Return whether a record was or is one of a message that reached somebody."""
         was, now = self._stored.get(key), self._records[key].tally
         before = None if was is None else was.tally
@@ -356,27 +361,29 @@ class Batch:
         """Count items again, of which a temporary cause has ended."""
         self._held = self._view.suppressions(places)
         for place, item in self._held.items():
-            settled = counted(item, self._now, self._rules.suppression)
+            settled = with_counted(item, self._now, self._rules.suppression)
             if settled != item:
                 self._items[place] = settled
 
-    def decide(self, decisions: Sequence[Decision]) -> list[list[Change]]:
+    def decide(self, decisions: Sequence[SuppressionCommand]) -> list[list[SuppressionChange]]:
         """Join what somebody decided into suppression items; return what each decision did."""
         streams = self._rules.counting.streams
-        places = [[(name, each.address) for name in reached(each, streams)] for each in decisions]
+        places = [
+            [(name, each.address) for name in affected_streams(each, streams)] for each in decisions
+        ]
         self._held = self._view.suppressions({place for some in places for place in some})
         done = []
         for decision, some in zip(decisions, places, strict=True):
             done.append([self._decided(place, decision) for place in some])
         return done
 
-    def _decided(self, place: tuple[str, str], decision: Decision) -> Change:
+    def _decided(self, place: tuple[str, str], decision: SuppressionCommand) -> SuppressionChange:
         before = self._items.get(place) or self._held.get(place)
-        after = decided(before, place[0], decision)
-        after = counted(after, self._now, self._rules.suppression)
+        after = apply_command(before, place[0], decision)
+        after = with_counted(after, self._now, self._rules.suppression)
         if after != before:
             self._items[place] = after
-        return Change(place[0], before, after)
+        return SuppressionChange(place[0], before, after)
 
     def changes(self) -> Changes:
         """Return everything to commit: one increment per counter of each rollup row."""
@@ -433,21 +440,21 @@ class Batch:
             elif not written.isdisjoint(now.keys):
                 now.disposition = before.disposition
 
-    def _weighed(self) -> set[Key]:
+    def _weighed(self) -> set[RecordKey]:
         """Return the keys of the records that soft bounces are weighed for."""
         found = {
-            Key(message_id, address)
+            RecordKey(message_id, address)
             for (_, address), messages in self._signs().items()
             for message_id in messages
         }
         return found | {
-            Key(cause.message_id, address)
+            RecordKey(cause.message_id, address)
             for (_, address), causes in self._causes.items()
             for cause in causes
-            if cause.reason == Reason.SOFT_BOUNCES and cause.message_id is not None
+            if cause.reason == SuppressionReason.SOFT_BOUNCES and cause.message_id is not None
         }
 
-    def answers(self, lost: set[Key]) -> list[Processed]:
+    def answers(self, lost: set[RecordKey]) -> list[Processed]:
         """Return what became of each reading, given the keys that could not be stored."""
         done = [each for each in self._done if each is not None]
         for each in done if lost else ():
@@ -476,12 +483,12 @@ class Batch:
                 self._note_causes(event, report, stream)
             return Processed(reading, Disposition.EXPIRED, reason, stream)
         disposition = Disposition.DUPLICATE
-        keys: tuple[Key, ...] = ()
+        keys: tuple[RecordKey, ...] = ()
         records = self._records
         message_id = event.message_id
         after = None
         for report in event.reports:
-            key = Key(message_id, report.recipient)
+            key = RecordKey(message_id, report.recipient)
             keys += (key,)
             before = records.get(key)
             after = fold(before, event, report, stream if before is None else before.stream)
@@ -520,7 +527,7 @@ class Batch:
         for address, cause in causes_of(event, report, of, campaign, self._rules.suppression):
             if counting.is_test(address):
                 continue
-            for each in spread(cause.scope, stream, counting.streams):
+            for each in streams_in_scope(cause.scope, stream, counting.streams):
                 place = (each, address)
                 self._causes.setdefault(place, []).append(cause)
                 if report.spelling is not None and address == report.recipient:
@@ -528,7 +535,9 @@ class Batch:
 
         removal = removal_of(report, of)
         if removal is not None and not counting.is_test(report.recipient):
-            for each in spread(self._rules.suppression.unsubscribed, stream, counting.streams):
+            for each in streams_in_scope(
+                self._rules.suppression.unsubscribed, stream, counting.streams
+            ):
                 self._removals.setdefault((each, report.recipient), []).append(removal)
 
     def _quarantine(self, reading: Reading, reason: str, event: Event | None) -> Processed:
@@ -565,8 +574,8 @@ class Batch:
 
     def _note_card(self, record: Record, campaign: str, before: Record | None) -> None:
         identity = record.identity
-        sent_at = identity.sent_at // CARD_STEP * CARD_STEP
-        last_at = max([held.at for held in record.timeline]) // CARD_STEP * CARD_STEP
+        sent_at = identity.sent_at // CARD_TIME_STEP * CARD_TIME_STEP
+        last_at = max([held.at for held in record.timeline]) // CARD_TIME_STEP * CARD_TIME_STEP
         place = (record.stream, campaign)
         notes = self._notes.get(place)
         if notes is None:

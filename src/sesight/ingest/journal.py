@@ -15,7 +15,7 @@ from sesight.domain.text import day_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sesight.domain.ports import Clock, Swept
+    from sesight.domain.ports import Clock, SweepResult
     from sesight.ingest.event_batch import Processed
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class SweptLine(Struct, frozen=True, rename="camel"):
     clock_doubted: bool
 
 
-def report(swept: Swept) -> tuple[int, str]:
+def report(swept: SweepResult) -> tuple[int, str]:
     """Return the log level and the line of a sweep: one that removed something is worth a word, and so is
     one that could not since the clock is doubted.
     """

@@ -15,7 +15,7 @@ from sesight.domain.event import UNTAGGED, Disposition, campaign_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sesight.domain.ports import Clock, Swept
+    from sesight.domain.ports import Clock, SweepResult
     from sesight.ingest.event_batch import Processed
 
 
@@ -185,7 +185,7 @@ class Metrics:
         if batch.subscribed is not None:
             self.unsubscribed_at = None if batch.subscribed else self._clock()
 
-    def sweep(self, swept: Swept) -> None:
+    def sweep(self, swept: SweepResult) -> None:
         """Count what a sweep removed."""
         self.sweeps.inc()
         for what in ("records", "intents", "quarantined", "hours"):

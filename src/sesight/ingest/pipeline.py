@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sesight.domain.ports import Changes, Clock, Store, View
-    from sesight.domain.suppression.manual import Change, Decision
+    from sesight.domain.suppression.manual import SuppressionChange, SuppressionCommand
     from sesight.ingest.event_batch import Rules
     from sesight.ingest.reading import Reading
 
@@ -67,12 +67,12 @@ class Pipeline:
         """Make durable what was processed so far, where the store was opened to be quicker."""
         self._store.sync()
 
-    def decide(self, decisions: Sequence[Decision]) -> list[list[Change]]:
+    def decide(self, decisions: Sequence[SuppressionCommand]) -> list[list[SuppressionChange]]:
         """Commit what somebody decided of addresses and domains; return what each decision did, by
         stream. Durable when this returns. Raises StoreUnavailable if it could not be stored.
         """
         now = self._clock()
-        done: list[list[Change]] = []
+        done: list[list[SuppressionChange]] = []
 
         def fold(view: View) -> Changes:
             nonlocal done

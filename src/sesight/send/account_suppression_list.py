@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from sesight.domain.address import address as mailbox_of
+from sesight.domain.address import normalize_address as mailbox_of
 from sesight.domain.errors import NO_CREDENTIALS
 from sesight.domain.suppression.item import (
-    Reason,
-    Scope,
     Suppression,
     SuppressionPolicy,
-    active,
+    SuppressionReason,
+    SuppressionScope,
+    active_suppression,
     is_lifted,
 )
-from sesight.domain.suppression.manual import Addition
+from sesight.domain.suppression.manual import AddSuppression
 from sesight.send.ses import ALIASES, AccountUnknown, code_of
 
 PAGE = 1_000
@@ -41,11 +41,11 @@ PER_SECOND = 1.0
 """Calls a second of a sync, as AWS's management calls may be made without a higher quota."""
 
 REASONS = {
-    Reason.COMPLAINT: "COMPLAINT",
-    Reason.COMPLAINT_CANDIDATE: "COMPLAINT",
-    Reason.BOUNCED: "BOUNCE",
-    Reason.MANUAL: "COMPLAINT",
-    Reason.IMPORT: "COMPLAINT",
+    SuppressionReason.COMPLAINT: "COMPLAINT",
+    SuppressionReason.COMPLAINT_CANDIDATE: "COMPLAINT",
+    SuppressionReason.BOUNCED: "BOUNCE",
+    SuppressionReason.MANUAL: "COMPLAINT",
+    SuppressionReason.IMPORT: "COMPLAINT",
 }
 """What SES is told of ours. Not of an unsubscribe, which is from one sender's mail and not from all of
 the account's; of a prediction; of what ends; nor of what is here because SES listed it, so that what
@@ -67,16 +67,16 @@ class SuppressedDestination(NamedTuple):
     at: int
 
     @property
-    def addition(self) -> Addition:
+    def addition(self) -> AddSuppression:
         """Return what it is for us: the same entry is the same cause whenever it is read, so that it
         never undoes a removal; SES listing the address anew is another.
         """
-        return Addition(
+        return AddSuppression(
             change=f"ses-list-{self.at}",
             at=self.at,
             address=self.address or "",
-            reason=Reason.ACCOUNT_LIST,
-            scope=Scope.ALL,
+            reason=SuppressionReason.ACCOUNT_LIST,
+            scope=SuppressionScope.ALL,
             note=self.reason,
             spelling=self.spelling if self.spelling != self.address else None,
         )
@@ -102,7 +102,7 @@ class AccountSuppressionList:
             if _code(error) == "NotFoundException":
                 return None
             raise _unknown(error) from None
-        return Reason.ACCOUNT_LIST
+        return SuppressionReason.ACCOUNT_LIST
 
     def entries(self, turn: Callable[[], object]) -> Iterator[list[SuppressedDestination]]:
         """Yield the list page by page; `turn` waits for leave to make a call. Raises AccountUnknown."""
@@ -230,7 +230,7 @@ class LocalSuppressions(Struct, frozen=True, kw_only=True):
     streams: tuple[str, ...]
     held: Callable[[str, Collection[str]], Mapping[str, Suppression]]
     counted: Callable[[str], Iterable[Suppression]]
-    take: Callable[[list[Addition]], object]
+    take: Callable[[list[AddSuppression]], object]
     is_test: Callable[[str], bool]
     policy: SuppressionPolicy
 
@@ -319,7 +319,7 @@ def _take(
 
 
 def _for_good(item: Suppression | None, now: int, policy: SuppressionPolicy) -> bool:
-    found = None if item is None else active(item, now, policy)
+    found = None if item is None else active_suppression(item, now, policy)
     return found is not None and found.until is None
 
 
@@ -337,16 +337,16 @@ def _missing(ours: LocalSuppressions, known: Collection[str]) -> Iterator[tuple[
         for item in some:
             reasons = [_lasting(item), *[_lasting(each.get(item.address)) for each in held]]
             if all(reasons):
-                said = set[Reason]().union(*reasons)
+                said = set[SuppressionReason]().union(*reasons)
                 yield item, next(told for reason, told in REASONS.items() if reason in said)
 
 
-def _lasting(item: Suppression | None) -> set[Reason]:
+def _lasting(item: Suppression | None) -> set[SuppressionReason]:
     """Return the reasons SES can be told for which an item of an address blocks without an end."""
     if item is None or item.address.startswith("@"):
         return set()
     return {
-        Reason(held.reason)
+        SuppressionReason(held.reason)
         for held in item.causes
         if held.until is None and held.reason in REASONS and not is_lifted(held, item.removals)
     }

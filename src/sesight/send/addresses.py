@@ -13,7 +13,7 @@ from email_validator import EmailSyntaxError, validate_email
 from email_validator.rfc_constants import EMAIL_MAX_LENGTH, LOCAL_PART_MAX_LENGTH
 from msgspec import Struct
 
-from sesight.domain.address import EDGES, address
+from sesight.domain.address import EDGES, normalize_address
 from sesight.send.message import Unsendable
 
 NAME_LIMIT = 640
@@ -62,12 +62,12 @@ def parse_address(text: str) -> Address:
         raise Unsendable("too-long", "The address is longer than one can be.")
     named = _NAMED.fullmatch(given)
     name, bare = (_unquoted(named[1]), named[2].strip()) if named is not None else (None, given)
-    known, _, mailable = address(bare)
+    known, _, mailable = normalize_address(bare)
     mailbox = _ascii(bare) if mailable else None
     # whom events and suppressions would know otherwise is not sent to
-    if mailable and address(given)[0] != known:
+    if mailable and normalize_address(given)[0] != known:
         raise Unsendable("several", _SENTENCES["several"])
-    if mailbox is None or address(mailbox)[0] != known:
+    if mailbox is None or normalize_address(mailbox)[0] != known:
         raise _fault(bare)
     to = Address(known, name, mailbox if mailbox != known else None)
     _ = to.header

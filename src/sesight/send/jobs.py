@@ -14,7 +14,15 @@ from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from sesight.domain.errors import NotFound, SendingStopped, SesightError
-from sesight.domain.sending import OPEN, UNTRIED, Batch, Intent, Job, JobResult, State
+from sesight.domain.sending import (
+    RETRYABLE,
+    UNRESOLVED,
+    Intent,
+    JobResult,
+    SendBatch,
+    SendJob,
+    SendState,
+)
 from sesight.send.sender import batch_of, check_same, result_of
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ class Jobs:
         self._running: dict[str, _Running] = {}
         self._closed = False
 
-    def start(self, mailing: Mailing, sender: Sender) -> Job:
+    def start(self, mailing: Mailing, sender: Sender) -> SendJob:
         """Work through an order in a thread; return how far it is. One under way just goes on.
 
         Raises Conflict for another order under the same id, SendingStopped when as many run as may.
@@ -92,7 +100,7 @@ class Jobs:
                 running.thread.start()
         return self.job(mailing.stream, mailing.id)
 
-    def job(self, stream: str, id_: str) -> Job:
+    def job(self, stream: str, id_: str) -> SendJob:
         """Return how far a job of a stream is. Raises NotFound."""
         with self._lock:
             running = self._running.get(id_)
@@ -106,7 +114,7 @@ class Jobs:
             state = "running" if elsewhere or _alive(running) else "interrupted"
         if state == "interrupted" and detail is None:
             detail = "Not everybody was tried: ask for it again under the same key to go on."
-        return Job(
+        return SendJob(
             id=id_,
             stream=batch.stream,
             campaign=batch.campaign,
@@ -147,14 +155,14 @@ class Jobs:
         except SesightError as error:
             running.detail = str(error)
 
-    def _has_rest(self, batch: Batch) -> bool:
+    def _has_rest(self, batch: SendBatch) -> bool:
         """Return whether there is, or may be, somebody left to try."""
-        rest = self._log.progress(batch.id).keys() & (UNTRIED | OPEN)
+        rest = self._log.progress(batch.id).keys() & (RETRYABLE | UNRESOLVED)
         return batch.finished_at is None or bool(rest)
 
     def _counts(self, id_: str) -> dict[str, int]:
         progress = self._log.progress(id_)
-        return {state.value: progress[state] for state in State if progress.get(state)}
+        return {state.value: progress[state] for state in SendState if progress.get(state)}
 
 
 def _place(intent: Intent) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.template import Rendered
+from sesight.domain.template import RenderedTemplate
 
 TAGS = 20
 """Tags of a message at most: SES publishes no number of its own."""
@@ -54,7 +54,7 @@ class OutgoingMessage(Struct, frozen=True, kw_only=True):
     sender: str
     configuration_set: str
     tags: Mapping[str, str]
-    content: Rendered | TemplatedContent
+    content: RenderedTemplate | TemplatedContent
     reply_to: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import Stream
-from sesight.domain.template import Rendered
+from sesight.domain.template import RenderedTemplate
 from sesight.send.addresses import Address, parse_address
 from sesight.send.message import Attachment, OutgoingMessage, TemplatedContent, Unsendable
 from sesight.send.stream_secrets import SesSecrets
@@ -88,7 +88,7 @@ class MessageDefaults(Struct, frozen=True, kw_only=True):
     def message(
         self,
         to: Address,
-        content: Rendered | TemplatedContent,
+        content: RenderedTemplate | TemplatedContent,
         tags: Mapping[str, str],
         campaign: str,
         *,

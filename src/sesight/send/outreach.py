@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from sesight.domain.sending import Addressee, Campaign
-from sesight.domain.template import Rendered
+from sesight.domain.sending import CampaignDetails, TemplateRecipient
+from sesight.domain.template import RenderedTemplate
 from sesight.send.addresses import Address, parse_address
 from sesight.send.message import OutgoingMessage, TemplatedContent, Unsendable
 from sesight.send.message_defaults import MessageDefaults
@@ -31,14 +31,14 @@ class MessageTemplate(Protocol):
         """Return a hash of all that messages are made of but what is told."""
         ...
 
-    def body(self, context: Mapping[str, Any]) -> Rendered | TemplatedContent:
+    def body(self, context: Mapping[str, Any]) -> RenderedTemplate | TemplatedContent:
         """Return what the template makes of a context. Raises Unsendable for what that lacks."""
         ...
 
 
 def drafts(
-    people: Iterable[Addressee],
-    campaign: Campaign,
+    people: Iterable[TemplateRecipient],
+    campaign: CampaignDetails,
     template: MessageTemplate,
     message_defaults: MessageDefaults,
     context: Mapping[str, Any],
@@ -61,8 +61,8 @@ def drafts(
 
 def _draft(
     n: int,
-    person: Addressee,
-    campaign: Campaign,
+    person: TemplateRecipient,
+    campaign: CampaignDetails,
     template: MessageTemplate,
     message_defaults: MessageDefaults,
     context: Mapping[str, Any],
@@ -108,7 +108,9 @@ def content_mark(
     return keyed_hash(msgspec.json.encode(made_of, order="deterministic"))[:32]
 
 
-def _tags(campaign: Campaign, message_defaults: MessageDefaults, send_id: str) -> dict[str, str]:
+def _tags(
+    campaign: CampaignDetails, message_defaults: MessageDefaults, send_id: str
+) -> dict[str, str]:
     return campaign_tags(
         stream=message_defaults.stream.id,
         campaign=campaign.id,

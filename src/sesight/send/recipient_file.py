@@ -10,7 +10,7 @@ import msgspec
 
 from sesight.domain.csv_rows import BrokenQuote, CsvRow, CsvRows
 from sesight.domain.errors import InvalidRequest
-from sesight.domain.sending import Addressee
+from sesight.domain.sending import TemplateRecipient
 
 PEOPLE = 1_000_000
 """People of one file at most."""
@@ -18,11 +18,11 @@ PEOPLE = 1_000_000
 FILE_LIMIT = 500_000_000
 """Bytes of a file that are read."""
 
-_decode = msgspec.json.Decoder(list[Addressee]).decode
+_decode = msgspec.json.Decoder(list[TemplateRecipient]).decode
 _decode_context = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def people(data: bytes) -> list[Addressee]:
+def people(data: bytes) -> list[TemplateRecipient]:
     """Read people from a file's bytes.
 
     Of CSV the column `email` must be there; `name` is shown beside the address; every other column is
@@ -53,7 +53,7 @@ def context(data: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"The context is no JSON object: {error}.") from None
 
 
-def _from_json(data: bytes) -> list[Addressee]:
+def _from_json(data: bytes) -> list[TemplateRecipient]:
     try:
         return _decode(data.removeprefix(b"\xef\xbb\xbf"))
     except msgspec.ValidationError as error:
@@ -63,7 +63,7 @@ def _from_json(data: bytes) -> list[Addressee]:
         raise InvalidRequest(f"The list is no JSON: {error}.") from None
 
 
-def _from_csv(text: str) -> list[Addressee]:
+def _from_csv(text: str) -> list[TemplateRecipient]:
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
     rows = _rows(text, delimiter)
@@ -90,7 +90,7 @@ def _from_csv(text: str) -> list[Addressee]:
             for n, value in enumerate(row)
             if n not in {email, name} and value.strip()
         }
-        found.append(Addressee(row[email], row[name] if name is not None else None, others))
+        found.append(TemplateRecipient(row[email], row[name] if name is not None else None, others))
     return found
 
 

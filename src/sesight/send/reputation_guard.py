@@ -12,7 +12,7 @@ from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
 
 if TYPE_CHECKING:
-    from sesight.domain.ports import Clock, Row, SendLog, Store
+    from sesight.domain.ports import Clock, RollupRow, SendLog, Store
 
 EVERY = 60_000
 """How long (ms) what was found of a stream holds."""
@@ -119,14 +119,14 @@ class ReputationGuard:
             counts -= Counter(resumption.counts)
         return counts
 
-    def _hours(self, stream: str, first: int, end: int) -> list[Row]:
+    def _hours(self, stream: str, first: int, end: int) -> list[RollupRow]:
         return self._store.rollups("hour", stream, since=first, until=end, dimension="")
 
-    def _day_rows(self, stream: str, first: int, end: int) -> list[Row]:
+    def _day_rows(self, stream: str, first: int, end: int) -> list[RollupRow]:
         return self._store.rollups("day", stream, since=first, until=end, dimension="")
 
 
-def _counts(names: Iterable[str], rows: Iterable[Row]) -> Counter[str]:
+def _counts(names: Iterable[str], rows: Iterable[RollupRow]) -> Counter[str]:
     """Return some counters summed over rows; `attempted` is made of others, as hour rows need it."""
     found = dict(zip(COUNTERS, counts_of(rows), strict=True))
     unattempted = found["suppressed"] + found["rejected"] + found["failed"]

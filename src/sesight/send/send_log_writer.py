@@ -13,7 +13,7 @@ from msgspec import Struct
 from sesight.domain.event import Accepted, Event, Identity, Report
 
 if TYPE_CHECKING:
-    from sesight.domain.ports import Blocks, SendLog
+    from sesight.domain.ports import SendLog, SuppressionCheck
     from sesight.domain.sending import Intent
 
 TOGETHER = 256
@@ -33,7 +33,7 @@ class SettledIntent(Struct, frozen=True):
 class SendLogWriter:
     """Writes what workers hand it in groups, from one thread of its own. Close it when done."""
 
-    def __init__(self, log: SendLog, blocks: Blocks, accept: Accept) -> None:
+    def __init__(self, log: SendLog, blocks: SuppressionCheck, accept: Accept) -> None:
         """Keep the log, who must not be sent to, and what folds Accepted events."""
         self._log = log
         self._blocks = blocks

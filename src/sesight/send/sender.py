@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from sesight.domain.address import address as mailbox_of
+from sesight.domain.address import normalize_address as mailbox_of
 from sesight.domain.errors import Conflict, SendingStopped, StoreUnavailable
 from sesight.domain.sending import (
-    AGAIN,
     INTENTS_KEPT,
-    OPEN,
-    UNTRIED,
-    Batch,
+    RESUMABLE,
+    RETRYABLE,
+    UNRESOLVED,
     Intent,
     Pause,
-    Result,
-    State,
+    SendBatch,
+    SendResult,
+    SendState,
 )
-from sesight.domain.template import Rendered
+from sesight.domain.template import RenderedTemplate
 from sesight.domain.text import DAY
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
 from sesight.send.message import OutgoingMessage, Unsendable, request
@@ -104,7 +104,7 @@ class PriorSend(NamedTuple):
     has_changed: bool = False
 
 
-OnResult = Callable[[int, Result, PriorSend], object]
+OnResult = Callable[[int, SendResult, PriorSend], object]
 """Hears of each recipient's result, with its place in the order and what was before, in no order."""
 
 
@@ -112,7 +112,7 @@ class Run(Struct):
     """One working through an order."""
 
     mailing: Mailing
-    batch: Batch
+    batch: SendBatch
     known: Mapping[str, Intent]
     until: float | None
     stop: threading.Event
@@ -191,7 +191,7 @@ class Sender:
         on_result: OnResult | None = None,
         seconds: float | None = None,
         stop: threading.Event | None = None,
-    ) -> list[Result]:
+    ) -> list[SendResult]:
         """Work through an order; return each recipient's result, in the order's order. After `seconds`,
         or once `stop` is set, nothing more is tried.
 
@@ -209,7 +209,7 @@ class Sender:
             if known.finished_at is not None and not again:
                 results = self.answer(mailing)
                 # of one that was unknown its events may have told since that it was not sent
-                again = any(each.state in UNTRIED for each in results)
+                again = any(each.state in RETRYABLE for each in results)
                 if not again:
                     return results
         self._may_send(mailing.stream)
@@ -238,7 +238,7 @@ class Sender:
             _is_remembered(batch, now)
             run.known = self.intents(mailing.id)
             results = self._work(run, on_result)
-            done = not run.stop.is_set() and not any(each.state in UNTRIED for each in results)
+            done = not run.stop.is_set() and not any(each.state in RETRYABLE for each in results)
         finally:
             if not done:
                 self._let_go(run)
@@ -248,13 +248,13 @@ class Sender:
             self._log.finish(batch.id, self._clock())
         return results
 
-    def answer(self, mailing: Mailing) -> list[Result]:
+    def answer(self, mailing: Mailing) -> list[SendResult]:
         """Return what the log says of an order's recipients, asking the records of open ones."""
         known = self.intents(mailing.id)
         return [
-            Result(
+            SendResult(
                 recipient=draft.recipient,
-                state=State.UNKNOWN,
+                state=SendState.UNKNOWN,
                 code="not-recorded",
                 detail="The log no longer says what became of it.",
             )
@@ -269,14 +269,14 @@ class Sender:
         It is sent if a record carries its send id. It is taken as not sent if none has come for long,
         though events sent later have.
         """
-        if intent.state not in OPEN:
+        if intent.state not in UNRESOLVED:
             return intent
         now = self._clock()
         found: Intent | None = self._told_of(intent)
         if found is None and min(now, self._newest_at() or 0) - intent.at >= self._unknown_ms:
             found = replace(
                 intent,
-                state=State.THROTTLED,
+                state=SendState.THROTTLED,
                 settled_at=now,
                 code=NOT_ACCEPTED,
                 detail="No Send event came for it, though later ones did: it was not sent.",
@@ -284,7 +284,7 @@ class Sender:
         if found is None:
             return replace(
                 intent,
-                state=State.UNKNOWN,
+                state=SendState.UNKNOWN,
                 code=intent.code or "no-answer",
                 detail=intent.detail or "It is not known yet whether SES took it.",
             )
@@ -293,15 +293,17 @@ class Sender:
 
     def _told_of(self, intent: Intent) -> Intent | None:
         """Return an open intent as sent, if a record carries its send id."""
-        message_id = self._find(intent) if intent.state in OPEN else None
+        message_id = self._find(intent) if intent.state in UNRESOLVED else None
         if message_id is None:
             return None
-        sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=self._clock())
+        sent = replace(
+            intent, state=SendState.SENT, message_id=message_id, settled_at=self._clock()
+        )
         return replace(sent, code=None, detail=None)
 
     def dry_run(
         self, mailing: Mailing, blocked: Callable[[str, str], str | None], on_result: OnResult
-    ) -> list[Result]:
+    ) -> list[SendResult]:
         """Return what would become of each recipient now: intended, if it would be sent; nothing is
         sent or recorded. `blocked` says of a stream and an address why it must not be sent to.
         """
@@ -340,32 +342,35 @@ class Sender:
         draft: Draft,
         known: Intent | None,
         blocked: Callable[[str, str], str | None],
-    ) -> Result:
-        if known is not None and known.state not in AGAIN:
+    ) -> SendResult:
+        if known is not None and known.state not in RESUMABLE:
             known = self._told_of(known) or known
-            if known.state not in OPEN or not mailing.retry_unknown:
+            if known.state not in UNRESOLVED or not mailing.retry_unknown:
                 return result_of(draft.recipient, known)
         try:
             request(_composed(draft, "rehearsal"))
         except Unsendable as error:
-            return Result(
-                recipient=draft.recipient, state=State.INVALID, code=error.code, detail=str(error)
+            return SendResult(
+                recipient=draft.recipient,
+                state=SendState.INVALID,
+                code=error.code,
+                detail=str(error),
             )
         reason = blocked(mailing.stream, draft.address)
         if reason is None:
-            return Result(recipient=draft.recipient, state=State.INTENDED)
-        return Result(
+            return SendResult(recipient=draft.recipient, state=SendState.INTENDED)
+        return SendResult(
             recipient=draft.recipient,
-            state=State.SUPPRESSED,
+            state=SendState.SUPPRESSED,
             code=reason,
             detail=f"The address is suppressed: {reason}.",
         )
 
     # A run
 
-    def _work(self, run: Run, on_result: OnResult | None) -> list[Result]:
+    def _work(self, run: Run, on_result: OnResult | None) -> list[SendResult]:
         """Try every draft with several workers, and see now and then whether to go on."""
-        results: list[Result] = [_WAITING] * len(run.mailing.drafts)
+        results: list[SendResult] = [_WAITING] * len(run.mailing.drafts)
         futures: set[Future[None]] = set()
 
         def one(n: int, draft: Draft) -> None:
@@ -442,7 +447,7 @@ class Sender:
         run.why = (code, sentence)
         run.stop.set()
 
-    def _one(self, run: Run, n: int, draft: Draft) -> Result:
+    def _one(self, run: Run, n: int, draft: Draft) -> SendResult:
         """Walk with one recipient from its draft to its result."""
         try:
             return result_of(draft.recipient, self._walk(run, n, draft))
@@ -456,9 +461,9 @@ class Sender:
         unknown: Intent | None = None
         if known is not None:
             known = self.settled(known)
-            if known.state is State.UNKNOWN and run.mailing.retry_unknown:
+            if known.state is SendState.UNKNOWN and run.mailing.retry_unknown:
                 unknown = known
-            elif known.state not in (AGAIN if run.mailing.resumed else UNTRIED):
+            elif known.state not in (RESUMABLE if run.mailing.resumed else RETRYABLE):
                 return known
         if run.stop.is_set():
             return unknown or _not_tried(run, draft)
@@ -479,11 +484,11 @@ class Sender:
                 intent = replace(intent, content=draft.content())
             on_list = self._listed(draft.address) if self._listed is not None else None
         except Unsendable as error:
-            return self._record(run, intent, State.INVALID, error.code, str(error))
+            return self._record(run, intent, SendState.INVALID, error.code, str(error))
         except AccountUnknown as error:
-            return self._record(run, intent, State.THROTTLED, "list-unknown", str(error))
+            return self._record(run, intent, SendState.THROTTLED, "list-unknown", str(error))
         if on_list is not None:
-            return self._record(run, intent, State.SUPPRESSED, on_list, None)
+            return self._record(run, intent, SendState.SUPPRESSED, on_list, None)
         for attempt in range(TRIES):
             intent, again = self._call(run, draft, intent, message, unknown)
             unknown = None
@@ -498,7 +503,7 @@ class Sender:
         """Record that an open intent is tried again though nobody knows whether SES took it."""
         given_up = replace(
             intent,
-            state=State.THROTTLED,
+            state=SendState.THROTTLED,
             settled_at=self._clock(),
             code="given-up",
             detail="It is not known whether SES took it; somebody had it tried again.",
@@ -521,7 +526,7 @@ class Sender:
         if run.stop.is_set():
             return unknown or _not_tried(run, draft), False
         if self._rate_limiter.left() == 0:
-            return unknown or self._record(run, intent, State.THROTTLED, "quota", _QUOTA), False
+            return unknown or self._record(run, intent, SendState.THROTTLED, "quota", _QUOTA), False
         ticket = self._breaker.enter(run.until, run.stop)
         if ticket is None and self._breaker.is_failing:
             self._stop(run, OUTAGE, _OUTAGE)
@@ -530,14 +535,14 @@ class Sender:
                 self._breaker.leave(ticket)
             if run.stop.is_set():
                 return unknown or _not_tried(run, draft), False
-            return unknown or self._record(run, intent, State.THROTTLED, "rate", _RATE), False
+            return unknown or self._record(run, intent, SendState.THROTTLED, "rate", _RATE), False
         try:
             if unknown is not None:
                 self._give_up(unknown)
             claimed = self._writer.claim(
-                replace(intent, at=self._clock(), state=State.INTENDED, code=None, detail=None)
+                replace(intent, at=self._clock(), state=SendState.INTENDED, code=None, detail=None)
             )
-            if claimed.state is not State.INTENDED or claimed.send_id != intent.send_id:
+            if claimed.state is not SendState.INTENDED or claimed.send_id != intent.send_id:
                 self._rate_limiter.give_back()
                 self._breaker.leave(ticket)
                 return claimed, False
@@ -556,7 +561,7 @@ class Sender:
         if meaning.fault:
             if self._breaker.failed(ticket, OUTAGE):
                 self._stop(run, OUTAGE, _OUTAGE)
-        elif meaning.state is State.REFUSED:
+        elif meaning.state is SendState.REFUSED:
             if self._breaker.failed(ticket, meaning.code):
                 self._stop(
                     run,
@@ -571,14 +576,14 @@ class Sender:
         self, run: Run, intent: Intent, draft: Draft, message: OutgoingMessage, message_id: str
     ) -> Intent:
         now = self._clock()
-        sent = replace(intent, state=State.SENT, message_id=message_id, settled_at=now)
+        sent = replace(intent, state=SendState.SENT, message_id=message_id, settled_at=now)
         content = message.content
         event = accepted_event(
             intent,
             message_id,
             now,
             sender=mailbox_of(message.sender)[0],
-            subject=content.subject if isinstance(content, Rendered) else None,
+            subject=content.subject if isinstance(content, RenderedTemplate) else None,
             template=message.template,
             tags=known_tags(message.tags, message.campaign_name),
             configuration_set=message.configuration_set,
@@ -613,7 +618,7 @@ class Sender:
         return self._record(run, intent, meaning.state, meaning.code, meaning.sentence)
 
     def _record(
-        self, run: Run, intent: Intent, state: State, code: str, detail: str | None
+        self, run: Run, intent: Intent, state: SendState, code: str, detail: str | None
     ) -> Intent:
         found = replace(intent, state=state, code=code, detail=detail, settled_at=self._clock())
         self._settle(run, SettledIntent(found))
@@ -631,7 +636,7 @@ class Sender:
             after = page[-1].key
 
 
-def check_same(batch: Batch, mailing: Mailing) -> None:
+def check_same(batch: SendBatch, mailing: Mailing) -> None:
     """Raise Conflict if a batch is not of this order, though it has its id."""
     if batch.kind != mailing.kind:
         raise Conflict(f"This key was used for a {batch.kind} before: take another key.")
@@ -639,7 +644,7 @@ def check_same(batch: Batch, mailing: Mailing) -> None:
         raise Conflict("Something else was sent under this key before: take another key for it.")
 
 
-def _is_remembered(batch: Batch, now: int) -> None:
+def _is_remembered(batch: SendBatch, now: int) -> None:
     """Raise Conflict if it may have been forgotten who got a batch's first messages."""
     if now - batch.at >= INTENTS_KEPT * DAY:
         raise Conflict(
@@ -648,9 +653,9 @@ def _is_remembered(batch: Batch, now: int) -> None:
         )
 
 
-def batch_of(mailing: Mailing, at: int, holder: str, leased_until: int) -> Batch:
+def batch_of(mailing: Mailing, at: int, holder: str, leased_until: int) -> SendBatch:
     """Return the batch of an order that is begun now."""
-    return Batch(
+    return SendBatch(
         id=mailing.id,
         kind=mailing.kind,
         stream=mailing.stream,
@@ -670,19 +675,19 @@ def _in_turn(run: Run) -> list[int]:
 
     def was_refused(place: int) -> bool:
         known = run.known.get(run.mailing.drafts[place].key)
-        return known is not None and known.state is State.REFUSED
+        return known is not None and known.state is SendState.REFUSED
 
     return sorted(range(len(run.mailing.drafts)), key=was_refused)
 
 
-def result_of(recipient: str, intent: Intent) -> Result:
+def result_of(recipient: str, intent: Intent) -> SendResult:
     """Return what an intent tells the caller."""
     detail = intent.detail
-    if intent.state is State.SUPPRESSED:
+    if intent.state is SendState.SUPPRESSED:
         detail = f"The address is suppressed: {intent.code}."
-    return Result(
+    return SendResult(
         recipient=recipient,
-        state=State.UNKNOWN if intent.state is State.INTENDED else intent.state,
+        state=SendState.UNKNOWN if intent.state is SendState.INTENDED else intent.state,
         code=intent.code,
         detail=detail,
         message_id=intent.message_id,
@@ -690,9 +695,9 @@ def result_of(recipient: str, intent: Intent) -> Result:
     )
 
 
-def past(known: Intent | None, result: Result, draft: Draft) -> PriorSend:
+def past(known: Intent | None, result: SendResult, draft: Draft) -> PriorSend:
     """Return what was recorded of a recipient before this run, beside what is so now."""
-    if known is None or known.send_id != result.send_id or result.state is not State.SENT:
+    if known is None or known.send_id != result.send_id or result.state is not SendState.SENT:
         return PriorSend()
     comparable = known.content is not None and draft.content is not None
     return PriorSend(
@@ -709,7 +714,7 @@ def _paused(pause: Pause) -> str:
 
 
 _OUTAGE = "SES failed several calls in a row, so this one was not made: go on later."
-_WAITING = Result(recipient="", state=State.INTENDED)
+_WAITING = SendResult(recipient="", state=SendState.INTENDED)
 _QUOTA = "The account's quota of 24 hours is used up: go on later."
 _RATE = "It could not go in the time there was: go on later."
 
@@ -732,7 +737,7 @@ def _not_tried(run: Run, draft: Draft) -> Intent:
         campaign=run.mailing.campaign,
         address=draft.address,
         at=run.batch.at,
-        state=State.THROTTLED,
+        state=SendState.THROTTLED,
         code=code,
         detail=detail,
     )

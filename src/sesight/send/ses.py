@@ -22,7 +22,7 @@ from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
 from sesight.domain.errors import NO_CREDENTIALS, SendingStopped
-from sesight.domain.sending import State
+from sesight.domain.sending import SendState
 from sesight.send.message import OutgoingMessage, Unsendable, request
 
 
@@ -32,7 +32,7 @@ class SendFailure(NamedTuple):
     for the next message too.
     """
 
-    state: State
+    state: SendState
     code: str
     sentence: str
     again: bool = False
@@ -42,39 +42,39 @@ class SendFailure(NamedTuple):
 
 ERRORS = {
     "TooManyRequestsException": SendFailure(
-        State.THROTTLED, "rate", "SES took no more messages a second than it did.", again=True
+        SendState.THROTTLED, "rate", "SES took no more messages a second than it did.", again=True
     ),
     "LimitExceededException": SendFailure(
-        State.THROTTLED, "limit", "A limit of the SES account is reached."
+        SendState.THROTTLED, "limit", "A limit of the SES account is reached."
     ),
     "AccountSuspendedException": SendFailure(
-        State.THROTTLED,
+        SendState.THROTTLED,
         "account-suspended",
         "AWS has suspended sending for the account: see the AWS console.",
         stops="account",
     ),
     "SendingPausedException": SendFailure(
-        State.THROTTLED,
+        SendState.THROTTLED,
         "sending-paused",
         "Sending is paused in SES, for the account or the configuration set.",
         stops="stream",
     ),
     "MessageRejected": SendFailure(
-        State.REFUSED, "message-rejected", "SES rejected the message: is the sender verified?"
+        SendState.REFUSED, "message-rejected", "SES rejected the message: is the sender verified?"
     ),
     "MailFromDomainNotVerifiedException": SendFailure(
-        State.REFUSED, "mail-from", "The MAIL FROM domain is not verified with SES."
+        SendState.REFUSED, "mail-from", "The MAIL FROM domain is not verified with SES."
     ),
     "NotFoundException": SendFailure(
-        State.REFUSED,
+        SendState.REFUSED,
         "not-found",
         "SES does not know the configuration set, template or contact list.",
     ),
     "BadRequestException": SendFailure(
-        State.REFUSED, "bad-request", "SES does not take the message such as it is."
+        SendState.REFUSED, "bad-request", "SES does not take the message such as it is."
     ),
     "AccessDeniedException": SendFailure(
-        State.REFUSED, "access", "These AWS credentials may not send: allow ses:SendEmail."
+        SendState.REFUSED, "access", "These AWS credentials may not send: allow ses:SendEmail."
     ),
 }
 """What SES's errors mean, by code (API reference of SendEmail; facts on retries of its guide)."""
@@ -97,29 +97,33 @@ ALIASES = {
 """Other codes by which the same is said."""
 
 QUOTA = SendFailure(
-    State.THROTTLED, "quota", "The account's quota of 24 hours is used up: go on later."
+    SendState.THROTTLED, "quota", "The account's quota of 24 hours is used up: go on later."
 )
 UNREACHABLE = SendFailure(
-    State.THROTTLED, "unreachable", "SES could not be reached.", again=True, fault=True
+    SendState.THROTTLED, "unreachable", "SES could not be reached.", again=True, fault=True
 )
 UNAVAILABLE = SendFailure(
-    State.THROTTLED, "unavailable", "SES was unavailable and took nothing.", again=True, fault=True
+    SendState.THROTTLED,
+    "unavailable",
+    "SES was unavailable and took nothing.",
+    again=True,
+    fault=True,
 )
 """A 503: whoever answers it did not begin (docs/decisions/0027)."""
 NO_ANSWER = SendFailure(
-    State.UNKNOWN,
+    SendState.UNKNOWN,
     "no-answer",
     "SES was called and did not answer: its Send event will tell.",
     fault=True,
 )
 FAULT = SendFailure(
-    State.UNKNOWN,
+    SendState.UNKNOWN,
     "ses-fault",
     "SES answered that it failed: a Send event will tell if it sent.",
     fault=True,
 )
-CREDENTIALS = SendFailure(State.REFUSED, "access", "There are no AWS credentials to send with.")
-OTHER = SendFailure(State.REFUSED, "other", "SES refused the message.")
+CREDENTIALS = SendFailure(SendState.REFUSED, "access", "There are no AWS credentials to send with.")
+OTHER = SendFailure(SendState.REFUSED, "other", "SES refused the message.")
 
 
 UNSIGNED = (
@@ -170,7 +174,7 @@ class Mailer:
             asked = request(message)
             answer = self._client.send_email(**asked)
         except Unsendable as error:
-            return SendFailure(State.INVALID, error.code, str(error))
+            return SendFailure(SendState.INVALID, error.code, str(error))
         except ParamValidationError:
             return ERRORS["BadRequestException"]
         except ClientError as error:

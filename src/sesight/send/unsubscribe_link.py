@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from sesight.domain.errors import NotFound, SettingsError, StoreUnavailable
-from sesight.domain.unsubscribe import Leave
+from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.send.message import Unsendable
 from sesight.send.stream_secrets import SesSecrets
 
@@ -35,7 +35,7 @@ _UNREADABLE = (
 )
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Leave).decode
+_decode = msgspec.msgpack.Decoder(UnsubscribeTarget).decode
 
 
 class Tokens:
@@ -61,7 +61,7 @@ class Tokens:
                     f"The unsubscribe key {name} does not hold 64 hex digits."
                 ) from None
 
-    def make(self, leave: Leave) -> str:
+    def make(self, leave: UnsubscribeTarget) -> str:
         """Return the token of a link. Raises SettingsError where there is no key."""
         if not self._ciphers:
             raise SettingsError(
@@ -70,7 +70,7 @@ class Tokens:
         name, cipher = next(reversed(self._ciphers.items()))
         return _written(name, cipher.encrypt(_encode(leave), _about(name)))
 
-    def read(self, token: str) -> Leave:
+    def read(self, token: str) -> UnsubscribeTarget:
         """Return what a token stands for. Raises NotFound for one that none of the keys has made."""
         name, dot, text = token.partition(".")
         cipher = self._ciphers.get(name)
@@ -127,7 +127,7 @@ def headers(url: str) -> tuple[tuple[str, str], tuple[str, str]]:
 class UnsubscribeLink(NamedTuple):
     """A link that was read: what it stands for, and the name of who sent the message."""
 
-    leave: Leave
+    leave: UnsubscribeTarget
     sender: str
 
 

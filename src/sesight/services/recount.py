@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from sesight.domain.ports import Row
+from sesight.domain.ports import RollupRow
 from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
 from sesight.domain.tally import COUNTERS, tally_of
 from sesight.domain.text import DAY, HOUR
@@ -324,10 +324,10 @@ class _Whole:
 
 def _check_totals(store: Store, stream: str, cards: Iterable[Card], found: Recount) -> None:
     """Compare each campaign's totals with the sum of its days as mended, expired ones too."""
-    mended: dict[str, list[Row]] = {}
+    mended: dict[str, list[RollupRow]] = {}
     for key, change in found.increments.items():
         if key.family == Family.DAY and key.stream == stream:
-            mended.setdefault(key.campaign, []).append(Row(key, change))
+            mended.setdefault(key.campaign, []).append(RollupRow(key, change))
     for campaign in (card.campaign for card in cards):
         stored = _totals(store.campaign_totals(stream, campaign))
         days = store.rollups(Family.DAY, stream, campaign)
@@ -343,7 +343,7 @@ def _check_totals(store: Store, stream: str, cards: Iterable[Card], found: Recou
                 found.increments.setdefault(anew, list(_ZERO))
 
 
-def _totals(rows: Iterable[Row]) -> Rollups:
+def _totals(rows: Iterable[RollupRow]) -> Rollups:
     """Sum rows over their buckets."""
     sums: Rollups = {}
     for key, counts in rows:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sesight.domain.errors import InvalidRequest, SendingStopped
-from sesight.domain.sending import State
+from sesight.domain.sending import SendState
 from sesight.send import finance, outreach
 from sesight.send.jobs import JOB, RECIPIENTS
 from sesight.send.sender import Mailing
@@ -23,7 +23,7 @@ from sesight.send.tags import format_campaign_tag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sesight.domain.sending import Job, JobResult, Result, StatementMail, TemplateMail
+    from sesight.domain.sending import JobResult, SendJob, SendResult, StatementMail, TemplateMail
     from sesight.send.jobs import Jobs
     from sesight.send.message_defaults import MessageDefaults
     from sesight.send.outreach import KeyedHash, MessageTemplate
@@ -82,7 +82,7 @@ class SendService:
 
     def send_mail(
         self, stream: str, mail: TemplateMail, key: str | None, owner: str = ""
-    ) -> list[Result]:
+    ) -> list[SendResult]:
         """Send template mail to at most `REQUEST_RECIPIENTS`; return the results in request order.
 
         A repeated request with the same `owner` and `key` returns the first answer and sends only to
@@ -95,7 +95,7 @@ class SendService:
 
     def send_statements(
         self, stream: str, mail: StatementMail, key: str | None, owner: str = ""
-    ) -> list[Result]:
+    ) -> list[SendResult]:
         """Send at most `REQUEST_RECIPIENTS` statements; see `send_mail`."""
         sender = self._sender(stream)
         self._check_size(sender, len(mail.statements))
@@ -105,7 +105,7 @@ class SendService:
 
     # Jobs: answered at once, worked through by this process
 
-    def start_mail_job(self, stream: str, mail: TemplateMail, key: str, owner: str = "") -> Job:
+    def start_mail_job(self, stream: str, mail: TemplateMail, key: str, owner: str = "") -> SendJob:
         """Start, or resume, a job that sends template mail to at most `RECIPIENTS`."""
         _check_job_size(len(mail.recipients))
         sender = self._sender(stream)
@@ -114,7 +114,7 @@ class SendService:
 
     def start_statement_job(
         self, stream: str, mail: StatementMail, key: str, owner: str = ""
-    ) -> Job:
+    ) -> SendJob:
         """Start, or resume, a job that sends at most `RECIPIENTS` statements."""
         _check_job_size(len(mail.statements))
         sender = self._sender(stream)
@@ -123,7 +123,7 @@ class SendService:
             self._requested_statements(stream, mail, id_, JOB), sender
         )
 
-    def job(self, stream: str, id_: str) -> Job:
+    def job(self, stream: str, id_: str) -> SendJob:
         """Return a job's state and progress. Raises NotFound."""
         return self._running_jobs().job(stream, id_)
 
@@ -185,17 +185,17 @@ class SendService:
             retry_unknown=retry_unknown,
         )
 
-    def send(self, mailing: Mailing, on_result: OnResult | None = None) -> list[Result]:
+    def send(self, mailing: Mailing, on_result: OnResult | None = None) -> list[SendResult]:
         """Work through a mailing until every recipient was tried; see `Sender.send`."""
         return self._sender(mailing.stream).send(mailing, on_result)
 
-    def dry_run(self, mailing: Mailing, on_result: OnResult) -> tuple[list[Result], list[str]]:
+    def dry_run(self, mailing: Mailing, on_result: OnResult) -> tuple[list[SendResult], list[str]]:
         """Return the result each recipient would have now, and in sentences why not all messages would
         go out now. Nothing is sent or recorded.
         """
         sender = self._sender(mailing.stream)
         results = sender.dry_run(mailing, self._blocked, on_result)
-        intended = sum(result.state is State.INTENDED for result in results)
+        intended = sum(result.state is SendState.INTENDED for result in results)
         return results, sender.obstacles(mailing.stream, intended)
 
     # Mailings

@@ -7,40 +7,40 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from sesight.domain.address import Mailbox
+from sesight.domain.address import NormalizedAddress
 from sesight.domain.errors import InvalidRequest
-from sesight.domain.suppression.csv import BadRow, Blocked, rows_of
-from sesight.domain.suppression.inheritance import VERSION, inheritances
-from sesight.domain.suppression.item import active, foremost, keys_of
+from sesight.domain.suppression.csv import BlockingItem, InvalidRow, address_rows
+from sesight.domain.suppression.inheritance import LIST_VERSION, inherit_commands
+from sesight.domain.suppression.item import active_suppression, highest_priority, suppression_keys
 from sesight.domain.suppression.manual import (
-    Addition,
-    Change,
-    Decision,
-    Fate,
-    Restoring,
-    Told,
-    Wish,
-    addition,
-    covers,
-    decided,
-    key_of,
-    lifting,
-    note_of,
-    reached,
-    restoring,
-    told_of_addition,
+    AddSuppression,
+    RestoreSuppression,
+    ResultStatus,
+    SuppressionChange,
+    SuppressionCommand,
+    SuppressionRequest,
+    SuppressionResult,
+    add_command,
+    addition_result,
+    affected_streams,
+    apply_command,
+    is_covered,
+    normalized_note,
+    remove_command,
+    restore_command,
+    suppression_key,
 )
 
 if TYPE_CHECKING:
     from sesight.domain.ports import Clock, Store
-    from sesight.domain.suppression.csv import Row
-    from sesight.domain.suppression.item import Active, Suppression, SuppressionPolicy
+    from sesight.domain.suppression.csv import SuppressionRow
+    from sesight.domain.suppression.item import ActiveSuppression, Suppression, SuppressionPolicy
     from sesight.domain.tally import Counting
 
 TOGETHER = 1_000
 """Addresses decided on in one transaction, and looked up in one call."""
 
-Decide = Callable[[Sequence[Decision]], list[list[Change]]]
+Decide = Callable[[Sequence[SuppressionCommand]], list[list[SuppressionChange]]]
 """`Pipeline.decide`."""
 
 
@@ -67,28 +67,32 @@ class Suppressions:
 
     # Changing
 
-    def add(self, wishes: Sequence[Wish], change: str) -> list[Told]:
+    def add(self, wishes: Sequence[SuppressionRequest], change: str) -> list[SuppressionResult]:
         """Suppress addresses and whole domains; return what became of each, in order.
 
         The same `change` again adds nothing.
         """
         now = self._clock()
         read = [self._read(wish, change, now) for wish in wishes]
-        done = iter(self._decide([each for each in read if isinstance(each, Addition)]))
+        done = iter(self._decide([each for each in read if isinstance(each, AddSuppression)]))
         return [
-            told_of_addition(each, next(done), now, self._policy)
-            if isinstance(each, Addition)
+            addition_result(each, next(done), now, self._policy)
+            if isinstance(each, AddSuppression)
             else each
             for each in read
         ]
 
-    def _read(self, wish: Wish, change: str, now: int) -> Addition | Told:
+    def _read(
+        self, wish: SuppressionRequest, change: str, now: int
+    ) -> AddSuppression | SuppressionResult:
         try:
-            found = addition(wish, change, now, self._counting.streams, self._policy)
+            found = add_command(wish, change, now, self._counting.streams, self._policy)
             if self._counting.is_test(found.address):
                 raise InvalidRequest(_TEST)
         except InvalidRequest as error:
-            return Told(address=wish.address, fate=Fate.INVALID, detail=str(error))
+            return SuppressionResult(
+                address=wish.address, status=ResultStatus.INVALID, detail=str(error)
+            )
         return found
 
     def remove(
@@ -98,42 +102,42 @@ class Suppressions:
         note: str,
         streams: Sequence[str],
         causes: Collection[str] = (),
-    ) -> list[Told]:
+    ) -> list[SuppressionResult]:
         """Lift what stands against addresses or whole domains in streams, all of it or the causes
         named; return what became of each, in order. Raises InvalidRequest for a note that is none.
         """
         now = self._clock()
-        kept = note_of(note)
+        kept = normalized_note(note)
         if kept is None:
             raise InvalidRequest("Say why it is removed: the note stays in the address's history.")
 
-        def lift(item: Suppression) -> Decision | None:
-            return lifting(item, change, now, kept, tuple(causes))
+        def lift(item: Suppression) -> SuppressionCommand | None:
+            return remove_command(item, change, now, kept, tuple(causes))
 
-        return self._undo(addresses, streams, lift, Fate.REMOVED)
+        return self._undo(addresses, streams, lift, ResultStatus.REMOVED)
 
     def restore(
         self, addresses: Sequence[str], restores: str, streams: Sequence[str]
-    ) -> list[Told]:
+    ) -> list[SuppressionResult]:
         """Take the removals of a change back; return what became of each address, in order."""
         now = self._clock()
 
-        def take_back(item: Suppression) -> Restoring | None:
-            return restoring(item, restores, now)
+        def take_back(item: Suppression) -> RestoreSuppression | None:
+            return restore_command(item, restores, now)
 
-        return self._undo(addresses, streams, take_back, Fate.RESTORED)
+        return self._undo(addresses, streams, take_back, ResultStatus.RESTORED)
 
     def _undo(
         self,
         addresses: Sequence[str],
         streams: Sequence[str],
-        decide: Callable[[Suppression], Decision | None],
-        fate: Fate,
-    ) -> list[Told]:
+        decide: Callable[[Suppression], SuppressionCommand | None],
+        status: ResultStatus,
+    ) -> list[SuppressionResult]:
         read, held = self._look_up(addresses, streams)
         keys = list(dict.fromkeys(each for each in read if isinstance(each, str)))
-        told: dict[str, Told] = {}
-        decisions: list[Decision] = []
+        told: dict[str, SuppressionResult] = {}
+        decisions: list[SuppressionCommand] = []
         for key in keys:
             try:
                 decisions += [
@@ -143,15 +147,17 @@ class Suppressions:
                     and (decision := decide(item)) is not None
                 ]
             except InvalidRequest as error:
-                told[key] = Told(address=key, fate=Fate.INVALID, detail=str(error))
+                told[key] = SuppressionResult(
+                    address=key, status=ResultStatus.INVALID, detail=str(error)
+                )
         changed: dict[str, list[str]] = defaultdict(list)
         for decision, changes in zip(decisions, self._decide(decisions), strict=True):
             changed[decision.address] += [each.stream for each in changes]
         for key in keys:
             if key not in told:
-                told[key] = Told(
+                told[key] = SuppressionResult(
                     address=key,
-                    fate=fate if key in changed else Fate.ABSENT,
+                    status=status if key in changed else ResultStatus.ABSENT,
                     streams=tuple(changed.get(key, ())),
                     detail=self._still(key, held, streams),
                 )
@@ -161,14 +167,14 @@ class Suppressions:
         self, key: str, held: dict[str, dict[str, Suppression]], streams: Sequence[str]
     ) -> str | None:
         """Return why the streams cannot send to an address though its own item may be free."""
-        domain = keys_of(key)[-1]
+        domain = suppression_keys(key)[-1]
         now = self._clock()
         blocked = [
             name
             for name in streams
             if domain != key
             and (item := held[name].get(domain)) is not None
-            and active(item, now, self._policy) is not None
+            and active_suppression(item, now, self._policy) is not None
         ]
         if not blocked:
             return None
@@ -176,19 +182,21 @@ class Suppressions:
 
     def _look_up(
         self, addresses: Sequence[str], streams: Sequence[str]
-    ) -> tuple[list[str | Told], dict[str, dict[str, Suppression]]]:
+    ) -> tuple[list[str | SuppressionResult], dict[str, dict[str, Suppression]]]:
         """Return what each address is known by, in order, or what is wrong with it, and the items of
         all in the streams. What is no address must be known as it is spelled.
         """
         read = [_key(each) for each in addresses]
-        keys = list(dict.fromkeys(each[0] for each in read if not isinstance(each, Told)))
+        keys = list(
+            dict.fromkeys(each[0] for each in read if not isinstance(each, SuppressionResult))
+        )
         held = self._items(keys, streams)
         return [
             each
-            if isinstance(each, Told)
+            if isinstance(each, SuppressionResult)
             else each[0]
             if each[2] or any(each[0] in items for items in held.values())
-            else Told(address=text, fate=Fate.INVALID, detail=_NO_ADDRESS)
+            else SuppressionResult(address=text, status=ResultStatus.INVALID, detail=_NO_ADDRESS)
             for text, each in zip(addresses, read, strict=True)
         ], held
 
@@ -200,38 +208,43 @@ class Suppressions:
     # Files
 
     def take(
-        self, rows: Iterable[Row | BadRow], change: str, *, dry_run: bool = False
-    ) -> Iterator[tuple[Row | BadRow, Told | None]]:
+        self, rows: Iterable[SuppressionRow | InvalidRow], change: str, *, dry_run: bool = False
+    ) -> Iterator[tuple[SuppressionRow | InvalidRow, SuppressionResult | None]]:
         """Suppress what the rows of a file wish for, some at a time; yield each row with what became
         of it (None for one that could not be read). What is suppressed already is not written again;
         `dry_run`: nothing is.
         """
         left = iter(rows)
         while some := list(islice(left, TOGETHER)):
-            wishes = [row.wish for row in some if not isinstance(row, BadRow)]
+            wishes = [row.wish for row in some if not isinstance(row, InvalidRow)]
             told = iter(self._take(wishes, change, dry_run=dry_run))
             for row in some:
-                yield row, None if isinstance(row, BadRow) else next(told)
+                yield row, None if isinstance(row, InvalidRow) else next(told)
 
-    def _take(self, wishes: Sequence[Wish], change: str, *, dry_run: bool) -> list[Told]:
+    def _take(
+        self, wishes: Sequence[SuppressionRequest], change: str, *, dry_run: bool
+    ) -> list[SuppressionResult]:
         now = self._clock()
         read = [self._read(wish, change, now) for wish in wishes]
         streams = self._counting.streams
-        held = self._items([each.address for each in read if isinstance(each, Addition)], streams)
-        told: list[Told] = []
-        decisions: list[Decision] = []
+        held = self._items(
+            [each.address for each in read if isinstance(each, AddSuppression)], streams
+        )
+        told: list[SuppressionResult] = []
+        decisions: list[SuppressionCommand] = []
         for wish, each in zip(wishes, read, strict=True):
-            if isinstance(each, Told):
+            if isinstance(each, SuppressionResult):
                 told.append(each)
                 continue
             changes = []
-            for name in reached(each, streams):
+            for name in affected_streams(each, streams):
                 before = held[name].get(each.address)
-                changes.append(Change(name, before, decided(before, name, each)))
-            told.append(told_of_addition(each, changes, now, self._policy))
+                changes.append(SuppressionChange(name, before, apply_command(before, name, each)))
+            told.append(addition_result(each, changes, now, self._policy))
             # a row that says since when is one cause, kept so that a removal can name it
             if any(
-                one.after != one.before and (wish.at is not None or not covers(one.before, each))
+                one.after != one.before
+                and (wish.at is not None or not is_covered(one.before, each))
                 for one in changes
             ):
                 decisions.append(each)
@@ -275,13 +288,13 @@ class Suppressions:
         now = self._clock()
         blocked = [
             [
-                Blocked(item, why)
+                BlockingItem(item, why)
                 for item in items
-                if (why := active(item, now, self._policy)) is not None
+                if (why := active_suppression(item, now, self._policy)) is not None
             ]
             for _, items in found
         ]
-        return [list(rows_of(each, known)) for each in blocked], last
+        return [list(address_rows(each, known)) for each in blocked], last
 
     def inherit(self) -> None:
         """Let streams that are new in the settings start with the suppressions whose scope reaches them,
@@ -290,7 +303,7 @@ class Suppressions:
         """
         streams = self._counting.streams
         self._store.keep_list_versions(streams)
-        new = [name for name in streams if self._store.list_version(name) < VERSION]
+        new = [name for name in streams if self._store.list_version(name) < LIST_VERSION]
         if not new:
             return
         listed = self.listed(tuple(streams))
@@ -299,17 +312,17 @@ class Suppressions:
                 [
                     each
                     for address, items in some
-                    for each in inheritances(address, items, streams, new)
+                    for each in inherit_commands(address, items, streams, new)
                 ]
             )
         for name in new:
-            self._store.note_list_version(name, VERSION)
+            self._store.note_list_version(name, LIST_VERSION)
 
     # Asking
 
     def check(
         self, addresses: Sequence[str], streams: Sequence[str]
-    ) -> list[tuple[str, dict[str, Active | None]] | Told]:
+    ) -> list[tuple[str, dict[str, ActiveSuppression | None]] | SuppressionResult]:
         """Return, for each address in order, how it is known and why each stream must not send to it
         (None: it may); or what is wrong with it.
         """
@@ -319,8 +332,8 @@ class Suppressions:
             (
                 each,
                 {
-                    name: foremost(
-                        [held[name][key] for key in keys_of(each) if key in held[name]],
+                    name: highest_priority(
+                        [held[name][key] for key in suppression_keys(each) if key in held[name]],
                         now,
                         self._policy,
                     )
@@ -389,8 +402,8 @@ _TEST = "It is a test recipient (counting.test_recipients): these are never supp
 _NO_ADDRESS = "It is not an address, and nothing is recorded under this spelling."
 
 
-def _key(text: str) -> Mailbox | Told:
+def _key(text: str) -> NormalizedAddress | SuppressionResult:
     try:
-        return key_of(text)
+        return suppression_key(text)
     except InvalidRequest as error:
-        return Told(address=text, fate=Fate.INVALID, detail=str(error))
+        return SuppressionResult(address=text, status=ResultStatus.INVALID, detail=str(error))

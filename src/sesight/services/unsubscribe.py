@@ -7,10 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from sesight.domain.errors import NotFound
-from sesight.domain.ports import Filter
+from sesight.domain.ports import RecordFilter
 from sesight.domain.stream import Stream
 from sesight.domain.text import DAY
-from sesight.domain.unsubscribe import Leave, has_left, is_of, leaving
+from sesight.domain.unsubscribe import (
+    UnsubscribeTarget,
+    has_unsubscribed,
+    is_linked_message,
+    unsubscribe_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +33,7 @@ class Opened(Protocol):
     """A link that was read."""
 
     @property
-    def leave(self) -> Leave:
+    def leave(self) -> UnsubscribeTarget:
         """What it stands for."""
         ...
 
@@ -58,7 +63,7 @@ class Leaving:
         self._clock = clock
         self._take = take
 
-    def read(self, token: str) -> tuple[Leave, Stream, str]:
+    def read(self, token: str) -> tuple[UnsubscribeTarget, Stream, str]:
         """Return what a token stands for, its stream, and who sent the message.
 
         Raises NotFound, StoreUnavailable.
@@ -69,14 +74,14 @@ class Leaving:
             raise NotFound("Mail of this kind is not sent any more.")
         return opened.leave, stream, opened.sender
 
-    def has_left(self, leave: Leave) -> bool:
+    def has_left(self, leave: UnsubscribeTarget) -> bool:
         """Return whether the address has left the stream, by whatever message.
 
         Raises StoreUnavailable.
         """
-        return has_left(self._store.suppression(leave.stream, leave.address), None)
+        return has_unsubscribed(self._store.suppression(leave.stream, leave.address), None)
 
-    async def leave(self, leave: Leave) -> None:
+    async def leave(self, leave: UnsubscribeTarget) -> None:
         """Let the address leave the stream; durable when it is over. Done already, nothing is written.
 
         Raises StoreUnavailable.
@@ -85,15 +90,15 @@ class Leaving:
         if event is not None:
             await self._take(event)
 
-    def _event(self, leave: Leave) -> Event | None:
+    def _event(self, leave: UnsubscribeTarget) -> Event | None:
         record = self._record(leave)
-        if has_left(self._store.suppression(leave.stream, leave.address), record):
+        if has_unsubscribed(self._store.suppression(leave.stream, leave.address), record):
             return None
-        return leaving(leave, self._streams[leave.stream], record, self._clock())
+        return unsubscribe_event(leave, self._streams[leave.stream], record, self._clock())
 
-    def _record(self, leave: Leave) -> Record | None:
+    def _record(self, leave: UnsubscribeTarget) -> Record | None:
         """Return the record of the message that had the link, if it is held."""
-        wanted = Filter(
+        wanted = RecordFilter(
             streams=(leave.stream,),
             address=leave.address,
             since=(leave.day - 1) * DAY,
@@ -103,7 +108,7 @@ class Leaving:
         for _ in range(PAGES):
             page = self._store.messages(wanted, PAGE, cursor, self._clock())
             for record in page.records:
-                if is_of(record, leave):
+                if is_linked_message(record, leave):
                     return record
             cursor = page.cursor
             if cursor is None:

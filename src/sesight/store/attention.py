@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sesight.domain.event import EventType
-from sesight.domain.outcome import Outcome, facts
+from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.record import Record
 
 OUTCOMES = {
@@ -39,8 +39,8 @@ def kinds_of(record: Record) -> set[int]:
     """Return the kinds of a record; empty for an ordinary one."""
     found = {EVENTS[held.type] for held in record.timeline if held.type in _TYPES}
     if found:
-        said = facts(record)
-        if said.outcome in _BY_OUTCOME and not record.nobody:
+        said = derive_facts(record)
+        if said.outcome in _BY_OUTCOME and not record.is_unattributed:
             found.add(_BY_OUTCOME[said.outcome])
         if said.complained_at is not None:
             found.add(FACTS["complained"])

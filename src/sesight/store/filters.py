@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import EventType
-from sesight.domain.outcome import NOT_DELIVERED, PENDING, Outcome, facts
-from sesight.domain.ports import Filter
+from sesight.domain.outcome import NOT_DELIVERED, PENDING, Outcome, derive_facts
+from sesight.domain.ports import RecordFilter
 from sesight.domain.record import Record
 from sesight.store import attention
 
@@ -28,7 +28,7 @@ _EVENTS = {str(event): event for event in EventType}
 Test = Callable[[Record], bool]
 
 
-def outcomes(wanted: Filter) -> frozenset[str]:
+def outcomes(wanted: RecordFilter) -> frozenset[str]:
     """Return the outcome words that a filter names, groups as their words. Raises InvalidRequest."""
     words: set[str] = set()
     for word in wanted.outcomes:
@@ -38,7 +38,7 @@ def outcomes(wanted: Filter) -> frozenset[str]:
     return frozenset(words)
 
 
-def event(wanted: Filter) -> EventType | None:
+def event(wanted: RecordFilter) -> EventType | None:
     """Return the event type that a filter names. Raises InvalidRequest."""
     if wanted.event is None:
         return None
@@ -74,9 +74,9 @@ def has_outcome(words: frozenset[str]) -> Test:
     """Has one of the outcomes, or facts beside it."""
 
     def test(record: Record) -> bool:
-        said = facts(record)
+        said = derive_facts(record)
         return (
-            (said.outcome.word in words and not record.nobody)
+            (said.outcome.word in words and not record.is_unattributed)
             or (said.complained_at is not None and "complained" in words)
             or (said.unsubscribed_at is not None and "unsubscribed" in words)
         )
@@ -103,13 +103,13 @@ def in_month(month: int) -> Test:
     """Is of the statement month."""
 
     def test(record: Record) -> bool:
-        place = record.tally.place if record.tally is not None else None
+        place = record.tally.dimensions if record.tally is not None else None
         return place is not None and place.month == month
 
     return test
 
 
-def tests(wanted: Filter) -> list[Test]:
+def tests(wanted: RecordFilter) -> list[Test]:
     """Return every test that a record of a filter passes. Raises InvalidRequest for unknown words."""
     found: list[Test] = []
     said, kind = outcomes(wanted), event(wanted)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import json
 from msgspec.structs import replace
 
-from sesight.domain.sending import AGAIN, INTENTS_KEPT, WITHHELD, Batch, Intent, State
-from sesight.domain.suppression.item import keys_of
+from sesight.domain.sending import INTENTS_KEPT, RESUMABLE, WITHHELD, Intent, SendBatch, SendState
+from sesight.domain.suppression.item import suppression_keys
 from sesight.domain.text import DAY
 
 if TYPE_CHECKING:
-    from sesight.domain.ports import Blocks
+    from sesight.domain.ports import SuppressionCheck
     from sesight.domain.suppression.item import Suppression
 
 INTENTS_KEPT_MS = INTENTS_KEPT * DAY
@@ -43,23 +43,23 @@ def claimed(held: Intent | None, wanted: Intent) -> Intent:
     """Return what is recorded once an intent is claimed, whether its address is suppressed apart: the
     intent itself, unless somebody else's stands.
     """
-    return wanted if held is None or held.state in AGAIN else held
+    return wanted if held is None or held.state in RESUMABLE else held
 
 
 def asked_of(intent: Intent) -> tuple[Place, ...]:
     """Return the (stream, key)s of the suppressions that may forbid an intent: of its address and of
     the address's whole domain.
     """
-    return tuple((intent.stream, key) for key in keys_of(intent.address))
+    return tuple((intent.stream, key) for key in suppression_keys(intent.address))
 
 
-def allowed(wanted: Intent, items: Mapping[Place, Suppression], blocks: Blocks) -> Intent:
+def allowed(wanted: Intent, items: Mapping[Place, Suppression], blocks: SuppressionCheck) -> Intent:
     """Return an intent as it is to be recorded: as suppressed, if the items of its address block."""
     held = [items[key] for key in asked_of(wanted) if key in items]
     reason = blocks(wanted.stream, held)
     if reason is None:
         return wanted
-    return replace(wanted, state=State.SUPPRESSED, code=reason, settled_at=wanted.at)
+    return replace(wanted, state=SendState.SUPPRESSED, code=reason, settled_at=wanted.at)
 
 
 def settled(held: Intent | None, told: Intent) -> Intent:
@@ -68,12 +68,12 @@ def settled(held: Intent | None, told: Intent) -> Intent:
     """
     if held is None or held.send_id == told.send_id:
         return told
-    return told if held.state in AGAIN and told.state in AGAIN else held
+    return told if held.state in RESUMABLE and told.state in RESUMABLE else held
 
 
-def moved(changes: Iterable[tuple[Intent | None, Intent]]) -> dict[Campaign, Counter[State]]:
+def moved(changes: Iterable[tuple[Intent | None, Intent]]) -> dict[Campaign, Counter[SendState]]:
     """Return by how much the withheld of campaigns change when intents do (before, after)."""
-    found: dict[Campaign, Counter[State]] = {}
+    found: dict[Campaign, Counter[SendState]] = {}
     for before, after in changes:
         for intent, change in ((before, -1), (after, 1)):
             if intent is not None and intent.state in WITHHELD:
@@ -82,7 +82,7 @@ def moved(changes: Iterable[tuple[Intent | None, Intent]]) -> dict[Campaign, Cou
     return found
 
 
-def leased(held: Batch, asked: Batch, *, again: bool) -> Batch:
+def leased(held: SendBatch, asked: SendBatch, *, again: bool) -> SendBatch:
     """Return a recorded batch after somebody asks to work on it; `again`: also if it is finished."""
     if held.finished_at is not None:
         if not again:

@@ -8,17 +8,23 @@ from sesight.domain.errors import InvalidRequest
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression.csv import (
     COLUMNS,
-    BadRow,
-    Blocked,
-    Defaults,
-    Row,
+    BlockingItem,
+    InvalidRow,
+    SuppressionDefaults,
     SuppressionFile,
-    moment,
-    rows_of,
-    written,
+    SuppressionRow,
+    address_rows,
+    file_lines,
+    parse_time,
 )
-from sesight.domain.suppression.item import Active, Cause, Reason, Scope, Suppression
-from sesight.domain.suppression.manual import Wish
+from sesight.domain.suppression.item import (
+    ActiveSuppression,
+    Cause,
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+)
+from sesight.domain.suppression.manual import SuppressionRequest
 from sesight.domain.text import DAY, day_number, iso
 from tests.builders import NOW
 
@@ -26,14 +32,14 @@ STREAMS = {each.id: each for each in (OUTREACH, FINANCE)}
 DAY_24 = day_number("2026-11-24") * DAY
 
 
-def read(text: str, **defaults: Any) -> list[Row | BadRow]:
+def read(text: str, **defaults: Any) -> list[SuppressionRow | InvalidRow]:
     """Return the rows of a file."""
-    return list(SuppressionFile(text.splitlines(keepends=True), Defaults(**defaults)))
+    return list(SuppressionFile(text.splitlines(keepends=True), SuppressionDefaults(**defaults)))
 
 
-def wish(address: str = "a@x.example", **more: Any) -> Wish:
+def wish(address: str = "a@x.example", **more: Any) -> SuppressionRequest:
     """Return a wish as an import makes it."""
-    return Wish(address=address, **{"reason": Reason.IMPORT, **more})
+    return SuppressionRequest(address=address, **{"reason": SuppressionReason.IMPORT, **more})
 
 
 def test_whole_row() -> None:
@@ -45,18 +51,18 @@ def test_whole_row() -> None:
         ",@x.example\r\n"
     )
     assert read(text) == [
-        Row(
+        SuppressionRow(
             2,
             wish(
                 note="asked, twice",
                 stream="outreach",
-                reason=Reason.COMPLAINT,
-                scope=Scope.MARKETING,
+                reason=SuppressionReason.COMPLAINT,
+                scope=SuppressionScope.MARKETING,
                 until=DAY_24 + DAY,
                 at=DAY_24 + 9 * 3_600_000,
             ),
         ),
-        Row(5, wish("@x.example")),
+        SuppressionRow(5, wish("@x.example")),
     ]
 
 
@@ -76,7 +82,7 @@ def test_whole_row() -> None:
 def test_forms(text: str) -> None:
     """A file may be a list of addresses, with a head or not, and separated by what its maker likes."""
     [row] = read(text)
-    assert isinstance(row, Row)
+    assert isinstance(row, SuppressionRow)
     assert row.wish == wish()
 
 
@@ -84,15 +90,17 @@ def test_defaults() -> None:
     """What a row does not say is as asked for the file; what it says holds."""
     rows = read(
         "email,reason,stream\na@x.example,,\nb@x.example,bounce,finance\n",
-        reason=Reason.UNSUBSCRIBED,
+        reason=SuppressionReason.UNSUBSCRIBED,
         stream="outreach",
-        scope=Scope.STREAM,
+        scope=SuppressionScope.STREAM,
         note="from the old tool",
     )
-    common = {"scope": Scope.STREAM, "note": "from the old tool"}
+    common = {"scope": SuppressionScope.STREAM, "note": "from the old tool"}
     assert rows == [
-        Row(2, wish(reason=Reason.UNSUBSCRIBED, stream="outreach", **common)),
-        Row(3, wish("b@x.example", reason=Reason.BOUNCED, stream="finance", **common)),
+        SuppressionRow(2, wish(reason=SuppressionReason.UNSUBSCRIBED, stream="outreach", **common)),
+        SuppressionRow(
+            3, wish("b@x.example", reason=SuppressionReason.BOUNCED, stream="finance", **common)
+        ),
     ]
 
 
@@ -111,12 +119,12 @@ def test_defaults() -> None:
 def test_bad_rows(row: str, sentence: str) -> None:
     """A row that cannot be read is told with its line and why, and the next one is read."""
     bad, good = read(f"email,reason,scope,until\n{row}\nb@x.example,,,\n")
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, InvalidRow)
     assert bad.line == 2
     assert bad.reason.startswith(sentence)
     assert bad.reason.endswith(".")
     assert "a@x" not in bad.reason
-    assert good == Row(3, wish("b@x.example"))
+    assert good == SuppressionRow(3, wish("b@x.example"))
 
 
 def test_no_column() -> None:
@@ -134,7 +142,7 @@ def test_broken_head() -> None:
 
 def test_ignored_columns() -> None:
     """Columns that are not read are named, but for the one we write for people."""
-    file = SuppressionFile(["email,scop, ,lastAt\n"], Defaults())
+    file = SuppressionFile(["email,scop, ,lastAt\n"], SuppressionDefaults())
     assert file.ignored == ["scop"]
 
 
@@ -154,32 +162,32 @@ def test_ignored_columns() -> None:
 )
 def test_times(text: str, at: int | None) -> None:
     """Times are dates, instants, or counts of seconds or milliseconds."""
-    assert moment(text, 0) == at
+    assert parse_time(text, 0) == at
 
 
-def blocked(stream: str = "outreach", scope: str = "stream", **more: Any) -> Blocked:
+def blocked(stream: str = "outreach", scope: str = "stream", **more: Any) -> BlockingItem:
     """Return what blocks an address in a stream."""
     origin = more.pop("origin", stream)
     until = more.pop("until", None)
     cause = Cause(NOW, "c", "complaint", NOW, scope, None, None, origin, more.pop("detail", None))
     item = Suppression(stream, more.pop("address", "a@x.example"), (cause,), **more)
-    return Blocked(item, Active(cause, NOW, until))
+    return BlockingItem(item, ActiveSuppression(cause, NOW, until))
 
 
 def test_rows_written() -> None:
     """An address is written in as few rows as say exactly which streams it blocks."""
     at = iso(NOW)
-    assert list(rows_of([blocked(detail="spam", until=NOW + 1)], STREAMS)) == [
+    assert list(address_rows([blocked(detail="spam", until=NOW + 1)], STREAMS)) == [
         ("a@x.example", "outreach", "complaint", "stream", iso(NOW + 1), "spam", at, at)
     ]
     everywhere = [blocked(scope="all", origin=None), blocked("finance", "all", origin=None)]
-    assert [row[1:4] for row in rows_of(everywhere, STREAMS)] == [("", "complaint", "all")]
+    assert [row[1:4] for row in address_rows(everywhere, STREAMS)] == [("", "complaint", "all")]
     removed_in_one = everywhere[1:]
-    assert [row[1:4] for row in rows_of(removed_in_one, STREAMS)] == [
+    assert [row[1:4] for row in address_rows(removed_in_one, STREAMS)] == [
         ("finance", "complaint", "stream")
     ]
     two_reasons = [blocked(), blocked("finance", detail="other")]
-    assert sorted(row[1] for row in rows_of(two_reasons, STREAMS)) == ["finance", "outreach"]
+    assert sorted(row[1] for row in address_rows(two_reasons, STREAMS)) == ["finance", "outreach"]
 
 
 def test_round_trip() -> None:
@@ -190,12 +198,14 @@ def test_round_trip() -> None:
         *("@x.example", "=1+1", "+49", "-1", "'=a", "''@b", "'tis", "a,b", 'a"b', "x\ny", "\tz"),
     ]
     for cell in cells:
-        lines = list(written([("a@x.example", "", "import", "all", "", cell, "", "")]))
+        lines = list(file_lines([("a@x.example", "", "import", "all", "", cell, "", "")]))
         assert lines[0] == ",".join(COLUMNS) + "\r\n"
-        [row] = list(SuppressionFile("".join(lines).splitlines(keepends=True), Defaults()))
-        assert isinstance(row, Row)
+        [row] = list(
+            SuppressionFile("".join(lines).splitlines(keepends=True), SuppressionDefaults())
+        )
+        assert isinstance(row, SuppressionRow)
         assert row.wish.note == cell.strip()
         assert not lines[1].split(",")[5].startswith(("=", "+", "-", "@"))
-    [domain] = read("".join(written([("@x.example", "", "import", "all", "", "", "", "")])))
-    assert isinstance(domain, Row)
+    [domain] = read("".join(file_lines([("@x.example", "", "import", "all", "", "", "", "")])))
+    assert isinstance(domain, SuppressionRow)
     assert domain.wish.address == "@x.example"

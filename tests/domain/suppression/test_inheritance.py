@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import Changes
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import Cause, Reason, Scope, Suppression
-from sesight.domain.suppression.manual import Inheritance, Wish
+from sesight.domain.suppression.item import Cause, Suppression, SuppressionReason, SuppressionScope
+from sesight.domain.suppression.manual import InheritSuppression, SuppressionRequest
 from sesight.domain.text import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.services.recount import recount
@@ -70,10 +70,20 @@ def test_a_third_stream(url: str) -> None:
 
     def act(held: Suppressions) -> None:
         held.add(
-            [Wish(address=ANA, reason=Reason.BOUNCED), Wish(address="@x.example")], "add-00001"
+            [
+                SuppressionRequest(address=ANA, reason=SuppressionReason.BOUNCED),
+                SuppressionRequest(address="@x.example"),
+            ],
+            "add-00001",
         )
-        held.add([Wish(address=BO, scope=Scope.MARKETING, stream="outreach")], "add-00002")
-        held.add([Wish(address=CY, scope=Scope.STREAM, stream="outreach")], "add-00003")
+        held.add(
+            [SuppressionRequest(address=BO, scope=SuppressionScope.MARKETING, stream="outreach")],
+            "add-00002",
+        )
+        held.add(
+            [SuppressionRequest(address=CY, scope=SuppressionScope.STREAM, stream="outreach")],
+            "add-00003",
+        )
 
     begin(url, act)
     after = Lists(url, *TWO, PARTNERS, RECEIPTS)
@@ -98,7 +108,12 @@ def test_a_stream_that_was_away(url: str) -> None:
     three = Lists(url, *TWO, PARTNERS)
     three.list.inherit()
     three.close()
-    begin(url, lambda held: held.add([Wish(address=ANA, reason=Reason.BOUNCED)], "add-00001"))
+    begin(
+        url,
+        lambda held: held.add(
+            [SuppressionRequest(address=ANA, reason=SuppressionReason.BOUNCED)], "add-00001"
+        ),
+    )
     again = Lists(url, *TWO, PARTNERS)
     again.list.inherit()
     assert again.blocked(ANA) == ["outreach", "finance", "partners"]
@@ -109,7 +124,14 @@ def test_what_was_removed(url: str) -> None:
     """What was removed everywhere stays removed in the new stream; what still blocks anywhere blocks."""
 
     def act(held: Suppressions) -> None:
-        held.add([Wish(address=ANA), Wish(address=BO), Wish(address=CY)], "add-00001")
+        held.add(
+            [
+                SuppressionRequest(address=ANA),
+                SuppressionRequest(address=BO),
+                SuppressionRequest(address=CY),
+            ],
+            "add-00001",
+        )
         held.remove([ANA, CY], "remove-01", "asked", ["outreach", "finance"])
         held.restore([CY], "remove-01", ["finance"])
         held.remove([BO], "remove-02", "asked", ["outreach"])
@@ -122,14 +144,14 @@ def test_what_was_removed(url: str) -> None:
         BO: ["finance", "partners"],
         CY: ["finance", "partners"],
     }
-    after.list.add([Wish(address=ANA)], "add-00001")  # a replay of what was removed
+    after.list.add([SuppressionRequest(address=ANA)], "add-00001")  # a replay of what was removed
     assert after.blocked(ANA) == []
     after.close()
 
 
 def test_cut_off(url: str) -> None:
     """Cut off, it is not noted as done, and the next time all is taken over."""
-    begin(url, lambda held: held.add([Wish(address=ANA)], "add-00001"))
+    begin(url, lambda held: held.add([SuppressionRequest(address=ANA)], "add-00001"))
     after = Lists(url, *TWO, PARTNERS)
 
     def away(_: object) -> list[object]:
@@ -189,7 +211,8 @@ def test_twice_is_once(url: str) -> None:
     lists = Lists(url, *TWO)
     cause = Cause(NOW - DAY, "manual:c", "manual", NOW - DAY, "all")
     first, second = (
-        lists.pipeline.decide([Inheritance("finance", ANA, (cause,))])[0][0] for _ in range(2)
+        lists.pipeline.decide([InheritSuppression("finance", ANA, (cause,))])[0][0]
+        for _ in range(2)
     )
     assert (first.before, first.after) == (None, second.before)
     assert second.before == second.after

@@ -20,10 +20,10 @@ from sesight.domain.event import (
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression.item import (
     Cause,
-    Scope,
     SuppressionPolicy,
+    SuppressionScope,
     causes_of,
-    spread,
+    streams_in_scope,
 )
 from sesight.domain.text import DAY
 from tests.builders import NOW, POLICY
@@ -241,7 +241,9 @@ def test_whole_cause() -> None:
 
 def test_settings() -> None:
     """Each default scope, and how long a block lasts, is a setting."""
-    policy = SuppressionPolicy(Scope.STREAM, Scope.ALL, Scope.MARKETING, 1, 30)
+    policy = SuppressionPolicy(
+        SuppressionScope.STREAM, SuppressionScope.ALL, SuppressionScope.MARKETING, 1, 30
+    )
     assert [
         said(each, policy=policy)[0][1:]
         for each in (
@@ -261,14 +263,14 @@ def test_settings() -> None:
 @pytest.mark.parametrize(
     ("scope", "stream", "reached"),
     [
-        (Scope.STREAM, "outreach", ["outreach"]),
-        (Scope.MARKETING, "outreach", ["outreach", "partners"]),
-        (Scope.MARKETING, "finance", ["outreach", "partners", "finance"]),
-        (Scope.ALL, "outreach", ["outreach", "partners", "finance"]),
-        (Scope.ALL, "gone", ["outreach", "partners", "finance"]),
-        (Scope.STREAM, "gone", []),
+        (SuppressionScope.STREAM, "outreach", ["outreach"]),
+        (SuppressionScope.MARKETING, "outreach", ["outreach", "partners"]),
+        (SuppressionScope.MARKETING, "finance", ["outreach", "partners", "finance"]),
+        (SuppressionScope.ALL, "outreach", ["outreach", "partners", "finance"]),
+        (SuppressionScope.ALL, "gone", ["outreach", "partners", "finance"]),
+        (SuppressionScope.STREAM, "gone", []),
     ],
 )
-def test_spread(scope: Scope, stream: str, reached: list[str]) -> None:
+def test_spread(scope: SuppressionScope, stream: str, reached: list[str]) -> None:
     """A cause is kept in its own stream's table, in all marketing streams' too, or in all."""
-    assert list(spread(scope, stream, STREAMS)) == reached
+    assert list(streams_in_scope(scope, stream, STREAMS)) == reached

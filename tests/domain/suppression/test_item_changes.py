@@ -8,16 +8,16 @@ from msgspec.structs import replace
 
 from sesight.domain.suppression.item import (
     CAUSES_KEPT,
-    Active,
+    ActiveSuppression,
     Cause,
-    Reason,
     Removal,
     Suppression,
-    active,
-    counted,
+    SuppressionReason,
+    active_suppression,
     is_lifted,
     with_cause,
-    with_good,
+    with_counted,
+    with_positive_signal,
     with_removal,
 )
 from sesight.domain.text import DAY
@@ -27,7 +27,10 @@ ANA = "ana@contoso.example"
 
 
 def a_cause(
-    reason: Reason = Reason.BOUNCED, at: int = NOW, message: str = "m-1", **more: Any
+    reason: SuppressionReason = SuppressionReason.BOUNCED,
+    at: int = NOW,
+    message: str = "m-1",
+    **more: Any,
 ) -> Cause:
     """Return a cause of a message sent a second before it."""
     more.setdefault("sent_at", at - 1_000)
@@ -35,7 +38,7 @@ def a_cause(
 
 
 def item(
-    *held: Cause, removals: tuple[Removal, ...] = (), good_at: int | None = None
+    *held: Cause, removals: tuple[Removal, ...] = (), positive_at: int | None = None
 ) -> Suppression:
     """Return Ana's item in outreach with such causes."""
     found = None
@@ -44,18 +47,18 @@ def item(
     found = found or Suppression("outreach", ANA)
     for removal in removals:
         found = with_removal(found, removal)
-    return replace(found, good_at=good_at)
+    return replace(found, positive_at=positive_at)
 
 
 def reason_now(of: Suppression, now: int = NOW) -> str | None:
     """Return the reason an item blocks for."""
-    found = active(of, now, POLICY)
+    found = active_suppression(of, now, POLICY)
     return found.cause.reason if found else None
 
 
 def test_causes_are_joined() -> None:
     """An item holds its causes by time, each once, in whatever order they came."""
-    held = [a_cause(at=NOW + 2), a_cause(at=NOW), a_cause(Reason.COMPLAINT, NOW + 1)]
+    held = [a_cause(at=NOW + 2), a_cause(at=NOW), a_cause(SuppressionReason.COMPLAINT, NOW + 1)]
     for order in permutations([*held, held[0]]):
         assert item(*order) == Suppression("outreach", ANA, (held[1], held[2], held[0]))
 
@@ -78,8 +81,8 @@ def test_two_reports_of_one_cause() -> None:
 
 def test_causes_are_bounded() -> None:
     """The latest 32 causes of each reason are kept, in any order, and no reason pushes out another."""
-    first = a_cause(Reason.COMPLAINT, NOW)
-    later = [a_cause(Reason.BLOCKED, NOW + n, until=NOW + n + DAY) for n in range(1, 41)]
+    first = a_cause(SuppressionReason.COMPLAINT, NOW)
+    later = [a_cause(SuppressionReason.BLOCKED, NOW + n, until=NOW + n + DAY) for n in range(1, 41)]
     expected = (first, *later[-CAUSES_KEPT:])
     assert item(first, *later).causes == expected
     assert item(*reversed(later), first).causes == expected
@@ -89,11 +92,17 @@ def test_causes_are_bounded() -> None:
 
 def test_priorities() -> None:
     """Of several causes the one shown is the first in the list of reasons, then the earliest."""
-    held = [a_cause(reason, NOW - n) for n, reason in enumerate(Reason) if reason != "soft-bounces"]
+    held = [
+        a_cause(reason, NOW - n)
+        for n, reason in enumerate(SuppressionReason)
+        if reason != "soft-bounces"
+    ]
     while held:
-        assert active(item(*held), NOW, POLICY) == Active(held[0], held[-1].at, None)
+        assert active_suppression(item(*held), NOW, POLICY) == ActiveSuppression(
+            held[0], held[-1].at, None
+        )
         held = held[1:]
-    assert list(Reason) == [
+    assert list(SuppressionReason) == [
         "complaint",
         "complaint-candidate",
         "unsubscribed",
@@ -109,18 +118,24 @@ def test_priorities() -> None:
 
 def test_nothing_blocks() -> None:
     """An item without causes blocks nobody."""
-    assert active(item(), NOW, POLICY) is None
+    assert active_suppression(item(), NOW, POLICY) is None
 
 
 def test_blocked_ends() -> None:
     """A block ends, at the latest of its ends, and a lasting cause makes it last."""
-    one = a_cause(Reason.BLOCKED, NOW, until=NOW + DAY)
-    two = a_cause(Reason.BLOCKED, NOW + 5, until=NOW + 2 * DAY)
-    assert active(item(one, two), NOW, POLICY) == Active(one, NOW, NOW + 2 * DAY)
-    assert active(item(one, two), NOW + DAY, POLICY) == Active(two, NOW + 5, NOW + 2 * DAY)
-    assert active(item(one, two), NOW + 2 * DAY, POLICY) is None
-    manual = a_cause(Reason.MANUAL, NOW + 9)
-    assert active(item(one, two, manual), NOW, POLICY) == Active(manual, NOW, None)
+    one = a_cause(SuppressionReason.BLOCKED, NOW, until=NOW + DAY)
+    two = a_cause(SuppressionReason.BLOCKED, NOW + 5, until=NOW + 2 * DAY)
+    assert active_suppression(item(one, two), NOW, POLICY) == ActiveSuppression(
+        one, NOW, NOW + 2 * DAY
+    )
+    assert active_suppression(item(one, two), NOW + DAY, POLICY) == ActiveSuppression(
+        two, NOW + 5, NOW + 2 * DAY
+    )
+    assert active_suppression(item(one, two), NOW + 2 * DAY, POLICY) is None
+    manual = a_cause(SuppressionReason.MANUAL, NOW + 9)
+    assert active_suppression(item(one, two, manual), NOW, POLICY) == ActiveSuppression(
+        manual, NOW, None
+    )
 
 
 LATER = NOW + DAY
@@ -138,17 +153,21 @@ LATER = NOW + DAY
         (a_cause(at=LATER + 9, sent_at=LATER - 1), False, True),
         *[
             (a_cause(reason), False, True)
-            for reason in (Reason.ACCOUNT_LIST, Reason.VALIDATION, Reason.BLOCKED)
+            for reason in (
+                SuppressionReason.ACCOUNT_LIST,
+                SuppressionReason.VALIDATION,
+                SuppressionReason.BLOCKED,
+            )
         ],
         *[
             (a_cause(reason), named, named)
             for named in (True, False)
             for reason in (
-                Reason.COMPLAINT,
-                Reason.COMPLAINT_CANDIDATE,
-                Reason.UNSUBSCRIBED,
-                Reason.MANUAL,
-                Reason.IMPORT,
+                SuppressionReason.COMPLAINT,
+                SuppressionReason.COMPLAINT_CANDIDATE,
+                SuppressionReason.UNSUBSCRIBED,
+                SuppressionReason.MANUAL,
+                SuppressionReason.IMPORT,
             )
         ],
     ],
@@ -164,14 +183,14 @@ def test_removals(cause: Cause, lifts: bool, lifted: bool) -> None:
 
 def test_a_replayed_cause_never_undoes_a_removal() -> None:
     """The same cause told again after its removal leaves the item as it was."""
-    cause = a_cause(Reason.COMPLAINT)
+    cause = a_cause(SuppressionReason.COMPLAINT)
     removed = item(cause, removals=(Removal(LATER, "r-1", (cause.id,)),))
     assert with_cause(removed, "outreach", ANA, cause) is removed
 
 
 def test_a_removal_may_come_first() -> None:
     """A removal holds against a cause that it names though it comes before it."""
-    cause = a_cause(Reason.COMPLAINT)
+    cause = a_cause(SuppressionReason.COMPLAINT)
     removed = with_removal(item(), Removal(LATER, "r-1", (cause.id,)))
     assert reason_now(with_cause(removed, "outreach", ANA, cause)) is None
 
@@ -186,7 +205,7 @@ def test_history() -> None:
 def soft(day: int, message: str | None = None, hour: int = 0) -> Cause:
     """Return a soft bounce so many days after NOW."""
     at = NOW + day * DAY + hour * 3_600_000
-    return a_cause(Reason.SOFT_BOUNCES, at, message or f"m-{day}-{hour}")
+    return a_cause(SuppressionReason.SOFT_BOUNCES, at, message or f"m-{day}-{hour}")
 
 
 AFTER = NOW + 31 * DAY
@@ -213,9 +232,11 @@ AFTER = NOW + 31 * DAY
 def test_soft_bounces(held: list[Cause], last: Cause | None) -> None:
     """Three messages on three days, spanning seven days within thirty, suppress for ninety days."""
     until = None if last is None else last.at + 90 * DAY
-    expected = None if last is None else Active(replace(last, until=until), last.at, until)
-    assert active(item(*held), AFTER, POLICY) == expected
-    assert active(item(*reversed(held)), AFTER, POLICY) == expected
+    expected = (
+        None if last is None else ActiveSuppression(replace(last, until=until), last.at, until)
+    )
+    assert active_suppression(item(*held), AFTER, POLICY) == expected
+    assert active_suppression(item(*reversed(held)), AFTER, POLICY) == expected
 
 
 def test_soft_bounces_end() -> None:
@@ -230,7 +251,7 @@ def test_soft_bounces_end() -> None:
 )
 def test_something_good_since(good: int, reason: str | None) -> None:
     """Only soft bounces after the latest delivery or human engagement count."""
-    held = item(soft(0), soft(3), soft(7), good_at=NOW + good * DAY)
+    held = item(soft(0), soft(3), soft(7), positive_at=NOW + good * DAY)
     assert reason_now(held, AFTER) == reason
 
 
@@ -249,7 +270,7 @@ def test_good_signs() -> None:
     """Good signs are deliveries and what people did; machines and sends are none."""
     none = item(soft(0))
     sent_at = NOW - DAY
-    for told, good_at in (
+    for told, positive_at in (
         ([sent()], None),
         ([opened(agent=APPLE_MPP)], None),
         ([opened(agent=None)], None),
@@ -257,36 +278,39 @@ def test_good_signs() -> None:
         ([delivery(), opened(after=99_000)], sent_at + 99_000),
         ([delivery(after=99_000), opened(after=70_000)], sent_at + 99_000),
     ):
-        known = None if good_at is None else sent_at
-        good = replace(none, good_at=good_at, good_sent_at=known)
-        assert with_good(none, [record(*told)], never) == good
+        known = None if positive_at is None else sent_at
+        good = replace(none, positive_at=positive_at, positive_sent_at=known)
+        assert with_positive_signal(none, [record(*told)], never) == good
 
 
 def test_good_sign_taken_back() -> None:
     """An open that its Delivery shows to be too soon is no good sign any more."""
     early = record(opened(after=5_000))
     both = record(opened(after=5_000), delivery(after=1_000))
-    first = with_good(item(soft(0)), [early], never)
-    assert first.good_at == NOW - DAY + 5_000
-    assert with_good(first, [both], never).good_at == NOW - DAY + 1_000
-    assert with_good(first, [], never).good_at is None
+    first = with_positive_signal(item(soft(0)), [early], never)
+    assert first.positive_at == NOW - DAY + 5_000
+    assert with_positive_signal(first, [both], never).positive_at == NOW - DAY + 1_000
+    assert with_positive_signal(first, [], never).positive_at is None
 
 
 def test_good_sign_of_an_expired_record() -> None:
     """A good sign of a record that may have expired stays until a later one comes."""
-    expired = replace(item(soft(0)), good_at=NOW - DAY, good_sent_at=NOW - 80 * DAY)
-    unknown = replace(expired, good_sent_at=None)
+    expired = replace(item(soft(0)), positive_at=NOW - DAY, positive_sent_at=NOW - 80 * DAY)
+    unknown = replace(expired, positive_sent_at=None)
     for held in (expired, unknown):
-        assert with_good(held, [], NOW.__gt__).good_at == NOW - DAY
-        assert with_good(held, [record(delivery())], NOW.__gt__).good_at == NOW - DAY + 1_300
+        assert with_positive_signal(held, [], NOW.__gt__).positive_at == NOW - DAY
+        assert (
+            with_positive_signal(held, [record(delivery())], NOW.__gt__).positive_at
+            == NOW - DAY + 1_300
+        )
         early = record(delivery(sent_at=NOW - 3 * DAY))
-        assert with_good(held, [early], NOW.__gt__).good_at == NOW - DAY
+        assert with_positive_signal(held, [early], NOW.__gt__).positive_at == NOW - DAY
 
 
 def test_counted() -> None:
     """An item counts under the day it began and its reason, and not while it does not block."""
-    cause = a_cause(Reason.BLOCKED, NOW, until=NOW + DAY)
-    held = counted(item(cause), NOW, POLICY)
+    cause = a_cause(SuppressionReason.BLOCKED, NOW, until=NOW + DAY)
+    held = with_counted(item(cause), NOW, POLICY)
     assert held.counted == (NOW // DAY, "blocked")
-    assert counted(held, NOW, POLICY) is held
-    assert counted(held, NOW + DAY, POLICY).counted is None
+    assert with_counted(held, NOW, POLICY) is held
+    assert with_counted(held, NOW + DAY, POLICY).counted is None

@@ -11,34 +11,34 @@ from sesight.domain.suppression.item import (
     CAUSES_KEPT,
     REMOVALS_KEPT,
     Cause,
-    Reason,
     Removal,
-    Scope,
     Suppression,
     SuppressionPolicy,
-    active,
-    foremost,
-    keys_of,
-    standing,
+    SuppressionReason,
+    SuppressionScope,
+    active_suppression,
+    highest_priority,
+    suppression_keys,
+    unlifted_causes,
     with_cause,
     with_removal,
 )
 from sesight.domain.suppression.manual import (
-    Addition,
-    Change,
-    Fate,
-    Lifting,
-    Restoring,
-    Wish,
-    addition,
-    covers,
-    decided,
-    key_of,
-    lifting,
-    note_of,
-    reached,
-    restoring,
-    told_of_addition,
+    AddSuppression,
+    RemoveSuppression,
+    RestoreSuppression,
+    ResultStatus,
+    SuppressionChange,
+    SuppressionRequest,
+    add_command,
+    addition_result,
+    affected_streams,
+    apply_command,
+    is_covered,
+    normalized_note,
+    remove_command,
+    restore_command,
+    suppression_key,
 )
 from sesight.domain.text import DAY
 from tests.builders import NOW, POLICY
@@ -48,23 +48,23 @@ PARTNERS = Stream("partners", "Partners", "marketing", "partners-tracking")
 STREAMS = {each.id: each for each in (OUTREACH, PARTNERS, FINANCE)}
 
 
-def manual(change: str = "c-1", at: int = NOW, **more: Any) -> Addition:
+def manual(change: str = "c-1", at: int = NOW, **more: Any) -> AddSuppression:
     """Return that Ana is suppressed in outreach by hand."""
-    values = {"address": ANA, "scope": Scope.STREAM, "stream": "outreach", **more}
-    return Addition(change=change, at=at, **values)
+    values = {"address": ANA, "scope": SuppressionScope.STREAM, "stream": "outreach", **more}
+    return AddSuppression(change=change, at=at, **values)
 
 
 def after(*decisions: Any, of: Suppression | None = None) -> Suppression:
     """Return an item in outreach after decisions."""
     for each in decisions:
-        of = decided(of, "outreach", each)
+        of = apply_command(of, "outreach", each)
     assert of is not None
     return of
 
 
 def reason_now(item: Suppression, now: int = NOW) -> str | None:
     """Return why an item blocks."""
-    found = active(item, now, POLICY)
+    found = active_suppression(item, now, POLICY)
     return None if found is None else found.cause.reason
 
 
@@ -82,11 +82,15 @@ def test_reach(scope: str, stream: str | None, expected: list[str]) -> None:
     """An addition is kept in its own stream's table and in those its scope reaches; a removal and its
     restoration in the one they name.
     """
-    wanted = manual(scope=Scope(scope), stream=stream)
-    assert list(reached(wanted, STREAMS)) == expected
-    lift = Lifting(change="c", at=NOW, address=ANA, stream="finance", lifts=())
-    restore = Restoring(restores="c", at=NOW, address=ANA, stream="finance")
-    assert list(reached(lift, STREAMS)) == list(reached(restore, STREAMS)) == ["finance"]
+    wanted = manual(scope=SuppressionScope(scope), stream=stream)
+    assert list(affected_streams(wanted, STREAMS)) == expected
+    lift = RemoveSuppression(change="c", at=NOW, address=ANA, stream="finance", lifts=())
+    restore = RestoreSuppression(restores="c", at=NOW, address=ANA, stream="finance")
+    assert (
+        list(affected_streams(lift, STREAMS))
+        == list(affected_streams(restore, STREAMS))
+        == ["finance"]
+    )
 
 
 def test_addition() -> None:
@@ -113,10 +117,14 @@ def test_order_and_repetition() -> None:
     bounced = Cause(NOW - DAY, "bounced:m-1:1", "bounced", NOW - DAY, "all", "m-1")
     told: list[Any] = [
         manual("c-1", NOW - 9),
-        manual("c-2", NOW - 5, reason=Reason.IMPORT),
-        Lifting(change="c-3", at=NOW - 3, address=ANA, stream="outreach", lifts=("manual:c-1",)),
-        Lifting(change="c-4", at=NOW - 2, address=ANA, stream="outreach", lifts=("import:c-2",)),
-        Restoring(restores="c-3", at=NOW - 1, address=ANA, stream="outreach"),
+        manual("c-2", NOW - 5, reason=SuppressionReason.IMPORT),
+        RemoveSuppression(
+            change="c-3", at=NOW - 3, address=ANA, stream="outreach", lifts=("manual:c-1",)
+        ),
+        RemoveSuppression(
+            change="c-4", at=NOW - 2, address=ANA, stream="outreach", lifts=("import:c-2",)
+        ),
+        RestoreSuppression(restores="c-3", at=NOW - 1, address=ANA, stream="outreach"),
         bounced,
     ]
     items = set()
@@ -126,10 +134,10 @@ def test_order_and_repetition() -> None:
             if isinstance(each, Cause):
                 item = with_cause(item, "outreach", ANA, each)
             else:
-                item = decided(item, "outreach", each)
+                item = apply_command(item, "outreach", each)
         items.add(item)
     [only] = items
-    assert [held.id for held in standing(only)] == ["manual:c-1"]
+    assert [held.id for held in unlifted_causes(only)] == ["manual:c-1"]
     assert only.removals == (
         Removal(NOW - 3, "c-3", ("manual:c-1",), None, NOW - 1),
         Removal(NOW - 2, "c-4", ("import:c-2",)),
@@ -139,8 +147,8 @@ def test_order_and_repetition() -> None:
 def test_removal() -> None:
     """A removal names what stands, also what does not block at the moment, and once is enough."""
     item = after(manual(), manual("c-2", until=NOW - 1), manual("c-3", NOW + 1))
-    lift = lifting(item, "r-1", NOW + 2, "a mistake")
-    assert lift == Lifting(
+    lift = remove_command(item, "r-1", NOW + 2, "a mistake")
+    assert lift == RemoveSuppression(
         change="r-1",
         at=NOW + 2,
         address=ANA,
@@ -150,19 +158,19 @@ def test_removal() -> None:
     )
     free = after(lift, of=item)
     assert reason_now(free) is None
-    assert lifting(free, "r-2", NOW + 3, "again") is None
-    again = lifting(free, "r-1", NOW + 3, "a mistake")
+    assert remove_command(free, "r-2", NOW + 3, "again") is None
+    again = remove_command(free, "r-1", NOW + 3, "a mistake")
     assert after(again, of=free) is free
 
 
 def test_removal_of_some() -> None:
     """Of several causes those named are lifted, and the others go on blocking."""
-    item = after(manual(), manual("c-2", reason=Reason.COMPLAINT))
-    lift = lifting(item, "r-1", NOW, None, ("complaint:c-2", "nothing"))
+    item = after(manual(), manual("c-2", reason=SuppressionReason.COMPLAINT))
+    lift = remove_command(item, "r-1", NOW, None, ("complaint:c-2", "nothing"))
     assert lift is not None
     assert lift.lifts == ("complaint:c-2",)
     assert reason_now(after(lift, of=item)) == "manual"
-    assert lifting(item, "r-1", NOW, None, ("nothing",)) is None
+    assert remove_command(item, "r-1", NOW, None, ("nothing",)) is None
 
 
 def test_no_removal_is_undone_by_a_replay() -> None:
@@ -170,7 +178,7 @@ def test_no_removal_is_undone_by_a_replay() -> None:
     of a message sent before the removal that was not known then.
     """
     item = after(manual())
-    free = after(lifting(item, "r-1", NOW + DAY, None), of=item)
+    free = after(remove_command(item, "r-1", NOW + DAY, None), of=item)
     assert after(manual(), of=free) is free
     late = Cause(NOW + 2 * DAY, "bounced:m-1:9", "bounced", NOW, "all", "m-1")
     assert reason_now(with_cause(free, "outreach", ANA, late), NOW + 3 * DAY) is None
@@ -182,20 +190,20 @@ def test_restoration() -> None:
     same removal told late does not lift again, another one does.
     """
     bounced = Cause(NOW - DAY, "bounced:m-1:1", "bounced", NOW - DAY, "all", "m-1")
-    item = with_cause(after(manual(reason=Reason.COMPLAINT)), "outreach", ANA, bounced)
-    lift = lifting(item, "r-1", NOW, "a mistake")
+    item = with_cause(after(manual(reason=SuppressionReason.COMPLAINT)), "outreach", ANA, bounced)
+    lift = remove_command(item, "r-1", NOW, "a mistake")
     free = after(lift, of=item)
     assert reason_now(free) is None
-    back = restoring(free, "r-1", NOW + 5)
+    back = restore_command(free, "r-1", NOW + 5)
     assert back is not None
     restored = after(back, of=free)
     assert reason_now(restored) == "complaint"
-    assert standing(restored) == item.causes
+    assert unlifted_causes(restored) == item.causes
     assert after(lift, of=restored) is restored
     assert restored.removals == (Removal(NOW, "r-1", lift.lifts, "a mistake", NOW + 5),)
-    again = lifting(restored, "r-2", NOW + 9, None)
+    again = remove_command(restored, "r-2", NOW + 9, None)
     assert reason_now(after(again, of=restored)) is None
-    assert restoring(free, "other", NOW) is None
+    assert restore_command(free, "other", NOW) is None
 
 
 def test_removals_are_kept() -> None:
@@ -206,9 +214,9 @@ def test_removals_are_kept() -> None:
     for n in range(REMOVALS_KEPT):
         item = with_removal(item, Removal(NOW + n, f"r-{n}", (f"manual:c-{n}",)))
     assert len(item.removals) == REMOVALS_KEPT
-    assert standing(after(manual("c-0"), of=item)) == standing(item)
+    assert unlifted_causes(after(manual("c-0"), of=item)) == unlifted_causes(item)
     with pytest.raises(InvalidRequest, match="250 times"):
-        lifting(item, "r-x", NOW, None)
+        remove_command(item, "r-x", NOW, None)
 
 
 def test_temporary_ones_never_push_out_a_lasting_one() -> None:
@@ -222,7 +230,7 @@ def test_temporary_ones_never_push_out_a_lasting_one() -> None:
 
 def test_soft_bounces_from_elsewhere() -> None:
     """Soft bounces that escalated elsewhere, and say until when, block until then."""
-    item = after(manual(reason=Reason.SOFT_BOUNCES, until=NOW + DAY))
+    item = after(manual(reason=SuppressionReason.SOFT_BOUNCES, until=NOW + DAY))
     assert (reason_now(item), reason_now(item, NOW + DAY)) == ("soft-bounces", None)
 
 
@@ -244,7 +252,7 @@ def test_soft_bounces_from_elsewhere() -> None:
 )
 def test_keys(text: str, expected: tuple[str, str | None, bool]) -> None:
     """An address, or a whole domain, is known by its normal form, other text as it is spelled."""
-    assert key_of(text) == expected
+    assert suppression_key(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -258,26 +266,26 @@ def test_keys(text: str, expected: tuple[str, str | None, bool]) -> None:
 def test_no_addition(text: str) -> None:
     """What is no single address is refused in a sentence that does not repeat it."""
     with pytest.raises(InvalidRequest) as caught:
-        addition(Wish(address=text), "change-1", NOW, STREAMS, POLICY)
+        add_command(SuppressionRequest(address=text), "change-1", NOW, STREAMS, POLICY)
     assert str(caught.value).endswith(".")
     assert "contoso" not in str(caught.value)
 
 
 def test_keys_of() -> None:
     """An address can be blocked by its own item and by its domain's, a domain by its own."""
-    assert keys_of(ANA) == (ANA, "@contoso.example")
-    assert keys_of("@contoso.example") == ("@contoso.example",)
+    assert suppression_keys(ANA) == (ANA, "@contoso.example")
+    assert suppression_keys("@contoso.example") == ("@contoso.example",)
 
 
 def test_foremost() -> None:
     """Of what blocks an address and its domain, the first of the reasons is shown."""
     own = after(manual())
-    domain = after(manual(address="@contoso.example", reason=Reason.COMPLAINT))
+    domain = after(manual(address="@contoso.example", reason=SuppressionReason.COMPLAINT))
     for items in ([own, domain], [domain, own]):
-        found = foremost(items, NOW, POLICY)
+        found = highest_priority(items, NOW, POLICY)
         assert found is not None
         assert found.cause.reason == "complaint"
-    assert foremost([after(manual(until=NOW))], NOW, POLICY) is None
+    assert highest_priority([after(manual(until=NOW))], NOW, POLICY) is None
 
 
 @pytest.mark.parametrize(
@@ -297,29 +305,31 @@ def test_foremost() -> None:
 )
 def test_default_scopes(reason: str, stream: str | None, scope: str) -> None:
     """Where nobody says how far, the policy of the reason does; by hand, the stream named, else all."""
-    wish = Wish(address=ANA, reason=Reason(reason), stream=stream)
-    assert addition(wish, "c-1", NOW, STREAMS, POLICY).scope == scope
-    wider = SuppressionPolicy(Scope.ALL, Scope.ALL, Scope.ALL)
+    wish = SuppressionRequest(address=ANA, reason=SuppressionReason(reason), stream=stream)
+    assert add_command(wish, "c-1", NOW, STREAMS, POLICY).scope == scope
+    wider = SuppressionPolicy(SuppressionScope.ALL, SuppressionScope.ALL, SuppressionScope.ALL)
     if reason not in ("manual", "import"):
-        assert addition(wish, "c-1", NOW, STREAMS, wider).scope == "all"
+        assert add_command(wish, "c-1", NOW, STREAMS, wider).scope == "all"
 
 
 def test_wish() -> None:
     """A wish comes to a decision of now; what was known elsewhere before keeps its time, and is one
     cause whatever the act that brings it.
     """
-    wish = Wish(address="Ana@contoso.example", note="  asked \n twice ", until=NOW + 1)
-    assert addition(wish, "c-1", NOW, STREAMS, POLICY) == Addition(
+    wish = SuppressionRequest(
+        address="Ana@contoso.example", note="  asked \n twice ", until=NOW + 1
+    )
+    assert add_command(wish, "c-1", NOW, STREAMS, POLICY) == AddSuppression(
         change="c-1",
         at=NOW,
         address=ANA,
-        scope=Scope.ALL,
+        scope=SuppressionScope.ALL,
         until=NOW + 1,
         note="asked twice",
         spelling="Ana@contoso.example",
     )
-    old = Wish(address=ANA, reason=Reason.BOUNCED, at=NOW - DAY)
-    one, other = (addition(old, change, NOW, STREAMS, POLICY) for change in ("c-1", "c-2"))
+    old = SuppressionRequest(address=ANA, reason=SuppressionReason.BOUNCED, at=NOW - DAY)
+    one, other = (add_command(old, change, NOW, STREAMS, POLICY) for change in ("c-1", "c-2"))
     assert one == other
     assert one.cause.id == f"bounced:import:{NOW - DAY}"
 
@@ -329,11 +339,11 @@ def test_wish() -> None:
     [
         ({"address": "ana"}, "no address"),
         ({"stream": "nope"}, "no stream 'nope': outreach, partners, finance"),
-        ({"scope": Scope.STREAM}, "name the stream"),
-        ({"reason": Reason.UNSUBSCRIBED}, "name the stream"),
+        ({"scope": SuppressionScope.STREAM}, "name the stream"),
+        ({"reason": SuppressionReason.UNSUBSCRIBED}, "name the stream"),
         ({"until": NOW}, "over already"),
-        ({"reason": Reason.BLOCKED, "stream": "outreach"}, "until when"),
-        ({"reason": Reason.SOFT_BOUNCES, "stream": "outreach"}, "until when"),
+        ({"reason": SuppressionReason.BLOCKED, "stream": "outreach"}, "until when"),
+        ({"reason": SuppressionReason.SOFT_BOUNCES, "stream": "outreach"}, "until when"),
         ({"at": NOW + 1}, "yet to come"),
         ({"note": "x" * 513}, "512 characters"),
         ({"note": "\x00"}, "control character"),
@@ -342,12 +352,16 @@ def test_wish() -> None:
 def test_wrong_wishes(wrong: dict[str, Any], sentence: str) -> None:
     """A wish that makes no sense is refused with what is wrong with it."""
     with pytest.raises(InvalidRequest, match=sentence):
-        addition(Wish(**{"address": ANA, **wrong}), "c-1", NOW, STREAMS, POLICY)
+        add_command(SuppressionRequest(**{"address": ANA, **wrong}), "c-1", NOW, STREAMS, POLICY)
 
 
 def test_notes() -> None:
     """An empty note is none."""
-    assert (note_of(None), note_of(" \n"), note_of(" a  b ")) == (None, None, "a b")
+    assert (normalized_note(None), normalized_note(" \n"), normalized_note(" a  b ")) == (
+        None,
+        None,
+        "a b",
+    )
 
 
 def test_covers() -> None:
@@ -355,33 +369,46 @@ def test_covers() -> None:
     another reason it is not, since that one may be lifted alone.
     """
     for_good, for_a_day = after(manual()), after(manual(until=NOW + DAY))
-    assert covers(for_good, manual())
-    assert covers(for_good, manual(until=NOW + 9))
-    assert covers(for_a_day, manual(until=NOW + DAY))
-    assert not covers(for_a_day, manual(until=NOW + DAY + 1))
-    assert not covers(for_a_day, manual())
-    assert not covers(for_good, manual(reason=Reason.COMPLAINT))
-    assert not covers(None, manual())
-    lift = lifting(for_good, "r-1", NOW + 1, None)
-    assert not covers(after(lift, of=for_good), manual("c-2", NOW + 2))
+    assert is_covered(for_good, manual())
+    assert is_covered(for_good, manual(until=NOW + 9))
+    assert is_covered(for_a_day, manual(until=NOW + DAY))
+    assert not is_covered(for_a_day, manual(until=NOW + DAY + 1))
+    assert not is_covered(for_a_day, manual())
+    assert not is_covered(for_good, manual(reason=SuppressionReason.COMPLAINT))
+    assert not is_covered(None, manual())
+    lift = remove_command(for_good, "r-1", NOW + 1, None)
+    assert not is_covered(after(lift, of=for_good), manual("c-2", NOW + 2))
 
 
 def test_what_became_of_an_addition() -> None:
     """It is said in which streams an address is suppressed newly, where it was already, and where a
     later removal holds.
     """
-    wanted = manual(reason=Reason.BOUNCED, at=NOW - DAY, scope=Scope.ALL)
+    wanted = manual(reason=SuppressionReason.BOUNCED, at=NOW - DAY, scope=SuppressionScope.ALL)
     blocked = after(manual("c-0"))
     removed = with_removal(Suppression("finance", ANA), Removal(NOW, "r-1"))
 
-    def told(*before: tuple[str, Suppression | None]) -> tuple[Fate, tuple[str, ...], str | None]:
-        changes = [Change(name, item, decided(item, name, wanted)) for name, item in before]
-        found = told_of_addition(wanted, changes, NOW, POLICY)
+    def told(
+        *before: tuple[str, Suppression | None],
+    ) -> tuple[ResultStatus, tuple[str, ...], str | None]:
+        changes = [
+            SuppressionChange(name, item, apply_command(item, name, wanted))
+            for name, item in before
+        ]
+        found = addition_result(wanted, changes, NOW, POLICY)
         assert found.address == ANA
-        return found.fate, found.streams, found.detail
+        return found.status, found.streams, found.detail
 
     stays = "It was removed in finance later than that, and stays so."
-    assert told(("outreach", None), ("partners", blocked)) == (Fate.ADDED, ("outreach",), None)
-    assert told(("outreach", blocked)) == (Fate.KNOWN, ("outreach",), None)
-    assert told(("finance", removed)) == (Fate.LIFTED, (), stays)
-    assert told(("outreach", None), ("finance", removed)) == (Fate.ADDED, ("outreach",), stays)
+    assert told(("outreach", None), ("partners", blocked)) == (
+        ResultStatus.ADDED,
+        ("outreach",),
+        None,
+    )
+    assert told(("outreach", blocked)) == (ResultStatus.KNOWN, ("outreach",), None)
+    assert told(("finance", removed)) == (ResultStatus.LIFTED, (), stays)
+    assert told(("outreach", None), ("finance", removed)) == (
+        ResultStatus.ADDED,
+        ("outreach",),
+        stays,
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from sesight.domain.event import Bounce
-from sesight.domain.outcome import Outcome, facts
+from sesight.domain.outcome import Outcome, derive_facts
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception
 
@@ -138,7 +138,9 @@ def test_20_two_in_one_text(reception: Reception) -> None:
 def test_21_several_bounced_recipients(reception: Reception) -> None:
     """Each bounced recipient has an outcome by its own status; the one not named has none."""
     reception.take(raw("bounce_two_of_three_recipients_mixed_status.json"))
-    assert {record.recipient: facts(record).outcome for record in reception.records(MIXED)} == {
+    assert {
+        record.recipient: derive_facts(record).outcome for record in reception.records(MIXED)
+    } == {
         "bo@example.net": Outcome.BOUNCED,
         "cy@example.org": Outcome.SOFT_BOUNCED,
     }

@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from sesight.domain.event import Click, Delivery, DeliveryDelay, Open, Reject, Subscription
-from sesight.domain.outcome import Outcome, facts
+from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.stream import OUTREACH
-from sesight.domain.suppression.item import Scope
+from sesight.domain.suppression.item import SuppressionScope
 from sesight.domain.text import DAY, HOUR
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import read
@@ -329,7 +329,7 @@ def test_73_mailbox_simulator(reception: Reception) -> None:
     assert reception.totals() == {}
     assert reception.item(simulator) is None
     [record] = reception.records(payload("bounce_permanent_general")["mail"]["messageId"])
-    assert facts(record).outcome is Outcome.BOUNCED
+    assert derive_facts(record).outcome is Outcome.BOUNCED
 
 
 @pytest.mark.parametrize("empty", [[], None, GONE, "x"])
@@ -408,12 +408,12 @@ def test_77_delays(reception: Reception) -> None:
     bo = "bo@example.net"
     times = [f"2026-11-14T0{hour}:45:40.095Z" for hour in (8, 9)]
     reception.take(*[body("delivery_delay", {"deliveryDelay.timestamp": at}) for at in times])
-    assert facts(reception.record(message, bo)).outcome is Outcome.DELAYED
+    assert derive_facts(reception.record(message, bo)).outcome is Outcome.DELAYED
     to_bo = {"mail.messageId": message, "mail.destination": [bo], "delivery.recipients": [bo]}
     reception.take(body("delivery", to_bo))
     reception.take(body("delivery_delay", {"deliveryDelay.timestamp": "2026-11-14T10:00:00Z"}))
     record = reception.record(message, bo)
-    assert facts(record).outcome is Outcome.DELIVERED
+    assert derive_facts(record).outcome is Outcome.DELIVERED
     assert [held.at for held in record.timeline if isinstance(held, DeliveryDelay)] == [
         1_794_645_940_095,
         1_794_645_940_095 + HOUR,
@@ -556,7 +556,7 @@ def test_78_joining_in_another_stream(reception: Reception) -> None:
             "outreach": OUTREACH,
             "offers": replace(OUTREACH, id="offers", configuration_set="o"),
         },
-        suppression=replace(POLICY, unsubscribed=Scope.MARKETING),
+        suppression=replace(POLICY, unsubscribed=SuppressionScope.MARKETING),
     )
     reception.take(LEAVES)
     reception.take(JOINS.replace(b"outreach-tracking", b"o"))

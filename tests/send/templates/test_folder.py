@@ -10,7 +10,7 @@ import pytest
 
 from sesight.domain.errors import InvalidRequest, NotFound, SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH
-from sesight.domain.template import Finding, Rendered
+from sesight.domain.template import RenderedTemplate, TemplateIssue
 from sesight.send.message import DATA_LIMIT, Unsendable
 from sesight.send.templates.folder import EXAMPLES, GIVEN, TemplateFolder
 from sesight.send.templates.preview import POLICY, preview
@@ -65,7 +65,7 @@ def test_body(templates: TemplateFolder) -> None:
         text="Hello {{ who }},\n{% if more %}\nmore\n{% endif %}\nbye\n",
     )
     made = templates.load("hello").body({"who": "Ana & Bo <b>", "more": None})
-    assert made == Rendered(
+    assert made == RenderedTemplate(
         "Hello Ana & Bo <b>",
         "<html><head><style>@media print { p { color: blue } } </style></head><body>"
         '<p style="color: red;">Ana &amp; Bo &lt;b&gt;</p></body></html>',
@@ -87,7 +87,9 @@ def test_nothing_is_loaded(templates: TemplateFolder, tmp_path: Path) -> None:
 def test_text_alone(templates: TemplateFolder) -> None:
     """A template without HTML makes mail of text alone."""
     written(templates, subject="Hi", html=None, text="Hi {{ who }}")
-    assert templates.load("hello").body({"who": "<Ana>"}) == Rendered("Hi", None, "Hi <Ana>\n")
+    assert templates.load("hello").body({"who": "<Ana>"}) == RenderedTemplate(
+        "Hi", None, "Hi <Ana>\n"
+    )
 
 
 def test_printed_values(templates: TemplateFolder) -> None:
@@ -514,7 +516,7 @@ def test_preview() -> None:
     made = examples.rendered(
         "spring-launch", {**examples.sample("spring-launch"), "first_name": "<b>"}
     )
-    page = preview("spring-launch", "Spring <launch>", made, [Finding("warning", "a < b")])
+    page = preview("spring-launch", "Spring <launch>", made, [TemplateIssue("warning", "a < b")])
     assert f'content="{POLICY}"' in page
     assert "default-src 'none'" in POLICY
     assert page.count("<iframe sandbox ") == page.count("<iframe") == 2

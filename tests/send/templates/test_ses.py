@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from sesight.app import ses_templates
-from sesight.domain.sending import Addressee, Campaign, Result, State, TemplateMail
+from sesight.domain.sending import (
+    CampaignDetails,
+    SendResult,
+    SendState,
+    TemplateMail,
+    TemplateRecipient,
+)
 from sesight.send.templates.folder import TemplateFolder, copy_examples
 from sesight.send.templates.handlebars import BySes
 from sesight.send.templates.ses import PushFailed
@@ -32,13 +38,13 @@ def ses() -> Iterator[SimulatedSes]:
         yield running
 
 
-def sent(here: Office, name: str, *people: Addressee) -> list[Result]:
-    asked = TemplateMail(name, Campaign(id="spring"), list(people), CONTEXT)
+def sent(here: Office, name: str, *people: TemplateRecipient) -> list[SendResult]:
+    asked = TemplateMail(name, CampaignDetails(id="spring"), list(people), CONTEXT)
     return here.app.sending.service.send_mail("outreach", asked, None)
 
 
-def person(first_name: str, address: str = "ana@example.org") -> Addressee:
-    return Addressee(email=address, context={"first_name": first_name})
+def person(first_name: str, address: str = "ana@example.org") -> TemplateRecipient:
+    return TemplateRecipient(email=address, context={"first_name": first_name})
 
 
 def pushed(here: Office, name: str) -> str:
@@ -64,7 +70,7 @@ def test_same_mail_either_way(tmp_path: Path, ses: SimulatedSes) -> None:
                 "created" if rendering == "local" else "unchanged"
             )
             (result,) = sent(here, "spring-launch", person("Ana <i>", f"{rendering}@example.org"))
-            assert result.state is State.SENT, result
+            assert result.state is SendState.SENT, result
             here.take_events()
             assert here.record(result.message_id).campaign == "spring"
     (here_made,), (there_made,) = (ses.messages(f"{who}@example.org") for who in ("local", "ses"))
@@ -92,7 +98,11 @@ def test_what_ses_is_told(tmp_path: Path, ses: SimulatedSes) -> None:
     )
     with office(tmp_path, ses, templates=str(folder.folder), rendering="ses") as here:
         pushed(here, "hello")
-        sent(here, "hello", Addressee(email="ana@example.org", context={"who": "Ana", "iban": "X"}))
+        sent(
+            here,
+            "hello",
+            TemplateRecipient(email="ana@example.org", context={"who": "Ana", "iban": "X"}),
+        )
     (message,) = ses.messages()
     assert message.template_data.keys() == {"text", "html"}
     assert message.template_data["text"].keys() == {"who", "unsubscribe_url", "postal_address"}
@@ -106,10 +116,10 @@ def test_lacking_is_refused_before(tmp_path: Path, ses: SimulatedSes) -> None:
     with office(tmp_path, ses, templates=folder, rendering="ses") as here:
         pushed(here, "spring-launch")
         lacking, told = sent(
-            here, "spring-launch", Addressee(email="bo@example.org"), person("Ana")
+            here, "spring-launch", TemplateRecipient(email="bo@example.org"), person("Ana")
         )
-    assert (lacking.state, lacking.code) == (State.INVALID, "missing-variable")
-    assert told.state is State.SENT
+    assert (lacking.state, lacking.code) == (SendState.INVALID, "missing-variable")
+    assert told.state is SendState.SENT
     assert [message.to for message in ses.messages()] == [["ana@example.org"]]
 
 
@@ -119,7 +129,7 @@ def test_not_pushed(tmp_path: Path, ses: SimulatedSes) -> None:
     copy_examples(TemplateFolder(folder))
     with office(tmp_path, ses, templates=folder, rendering="ses") as here:
         (result,) = sent(here, "spring-launch", person("Ana"))
-    assert (result.state, result.code) == (State.REFUSED, "not-found")
+    assert (result.state, result.code) == (SendState.REFUSED, "not-found")
 
 
 def test_link_of_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
@@ -136,7 +146,7 @@ def test_link_of_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
         pushed(here, "spring-launch")
         ses_client(ses).create_contact_list(ContactListName="people")
         (result,) = sent(here, "spring-launch", person("Ana"))
-    assert result.state is State.SENT, result
+    assert result.state is SendState.SENT, result
     (message,) = ses.messages()
     assert message.unsubscribe_url is not None
     assert message.unsubscribe_url in (message.text or "")

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from sesight.domain.outcome import facts
+from sesight.domain.outcome import derive_facts
 from sesight_simulator.ses.delivery_results import Fate, various
 from sesight_simulator.ses.events import EICAR
 from sesight_simulator.ses.simulated_ses import lively_ses
@@ -54,7 +54,7 @@ def types(ses, sent):
 
 
 def outcome(record):
-    return facts(record).outcome.name.lower()
+    return derive_facts(record).outcome.name.lower()
 
 
 def html(text='<a href="https://example.com/x">x</a>', **more):

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from sesight.domain.event import Event
-from sesight.domain.ports import Key
+from sesight.domain.ports import RecordKey
 from sesight.ingest.pipeline import Pipeline
 from sesight.store import open_store
 from sesight.store.dynamodb.store import DynamoStore
@@ -68,7 +68,7 @@ class Several:
         """Compare what is stored with the ledger of the same events, each in a batch of its own."""
         ledger = told_one_by_one(self.told)
         held = {
-            Key(record.message_id, record.recipient): record
+            RecordKey(record.message_id, record.recipient): record
             for message in ("m-1", "m-2", "m-3")
             for record in self.first.message(message, NOW)
         }

@@ -11,11 +11,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
-from sesight.domain.ports import Filter, Key
+from sesight.domain.ports import RecordFilter, RecordKey
 from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.suppression.item import SuppressionPolicy
-from sesight.domain.suppression.manual import Addition
+from sesight.domain.suppression.manual import AddSuppression
 from sesight.domain.tally import COUNTERS
 from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline
@@ -80,20 +80,20 @@ def mail(rng: random.Random, messages: int, *, bounces: bool = True) -> list[Eve
     return events
 
 
-def folded(events: list[Event]) -> dict[Key, Record]:
+def folded(events: list[Event]) -> dict[RecordKey, Record]:
     """Return the records that events fold to, told once and in order."""
-    found: dict[Key, Record] = {}
+    found: dict[RecordKey, Record] = {}
     for event in events:
         for report in event.reports:
-            key = Key(event.message_id, report.recipient)
+            key = RecordKey(event.message_id, report.recipient)
             found[key] = fold(found.get(key), event, report, "outreach")
     return {key: counted(one) for key, one in found.items()}
 
 
-def held(store: DynamoStore, events: list[Event]) -> dict[Key, Record]:
+def held(store: DynamoStore, events: list[Event]) -> dict[RecordKey, Record]:
     """Return the stored records of the events' messages."""
     return {
-        Key(one.message_id, one.recipient): one
+        RecordKey(one.message_id, one.recipient): one
         for name in {event.message_id for event in events}
         for one in store.message(name, NOW)
     }
@@ -168,7 +168,7 @@ def test_unprocessed(store: DynamoStore) -> None:
         return {"Responses": answer["Responses"], "UnprocessedKeys": later}
 
     make_faulty(store, batch_get_item=some_only)
-    assert store.messages(Filter(streams=("outreach",)), 500, None, NOW).records == many
+    assert store.messages(RecordFilter(streams=("outreach",)), 500, None, NOW).records == many
 
 
 def test_throttled(store: DynamoStore) -> None:
@@ -251,7 +251,7 @@ def test_outage(url: str) -> None:
     events = mail(random.Random(4), 5)
     for ask in (
         lambda: pipeline_of(store).process(readings(events)),
-        lambda: store.messages(Filter(streams=("outreach",)), 9, None, NOW),
+        lambda: store.messages(RecordFilter(streams=("outreach",)), 9, None, NOW),
         lambda: store.card("outreach", "spring"),
     ):
         with pytest.raises(StoreUnavailable):
@@ -327,7 +327,9 @@ def test_lost_answers(url: str, operation: str) -> None:
     bounced = Report("late@example.org", Bounce(NOW - 5, None, "Permanent", "General"))
     unrouted = Event("m-unknown", Identity(NOW - 9), (bounced,))
     garbage = [Reading("file", body=b"%d" % n, unreadable="not-json") for n in range(3)]
-    decisions = [Addition(change="act", at=NOW, address=f"r{n}@example.org") for n in range(3)]
+    decisions = [
+        AddSuppression(change="act", at=NOW, address=f"r{n}@example.org") for n in range(3)
+    ]
 
     def taken(store: DynamoStore) -> tuple:
         pipeline = pipeline_of(store)

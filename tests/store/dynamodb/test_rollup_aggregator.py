@@ -296,8 +296,10 @@ def test_bad_record(store: DynamoStore) -> None:
     told = pump.history(random.Random(6), 12)
     one = told.records[0]
     assert one.tally is not None
-    assert one.tally.place is not None
-    astray = replace(one, tally=replace(one.tally, place=replace(one.tally.place, stream="gone")))
+    assert one.tally.dimensions is not None
+    astray = replace(
+        one, tally=replace(one.tally, dimensions=replace(one.tally.dimensions, stream="gone"))
+    )
     aggregator = aggregator_of(store)
     bad = 0
     for shard, some in told.shards.items():

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
 from sesight.domain.errors import StoreUnavailable
-from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, State
+from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, SendState
 from sesight.domain.text import DAY
 from sesight.store import open_store
 from sesight.store.dynamodb.send_log import AWAY, SHARDS
@@ -62,9 +62,9 @@ def test_lost_answers(store: DynamoStore) -> None:
     assert log.begin(one) == one
     found = log.claim(wanted, blocks)
     assert [n for n, each in enumerate(found) if each != wanted[n]] == [3]
-    log.settle([sent(each) for each in found if each.state is State.INTENDED])
-    assert log.progress("b") == {State.SENT: 79, State.SUPPRESSED: 1}
-    assert log.withheld("outreach", "spring-partners-2026") == {State.SUPPRESSED: 1}
+    log.settle([sent(each) for each in found if each.state is SendState.INTENDED])
+    assert log.progress("b") == {SendState.SENT: 79, SendState.SUPPRESSED: 1}
+    assert log.withheld("outreach", "spring-partners-2026") == {SendState.SUPPRESSED: 1}
     assert len(lost) > 3
 
 
@@ -99,7 +99,7 @@ def test_throttled(store: DynamoStore) -> None:
     log, wanted = store.sending, people(80)
     assert log.claim(wanted, blocks) == wanted
     assert len(all_of(log, "b", limit=50)) == 80
-    assert log.progress("b") == {State.INTENDED: 80}
+    assert log.progress("b") == {SendState.INTENDED: 80}
 
 
 def test_refused(store: DynamoStore) -> None:
@@ -133,7 +133,9 @@ def test_not_looked_up(store: DynamoStore) -> None:
     with pytest.raises(StoreUnavailable):
         log.claim(wanted, blocks)
     store.calls.client = client
-    assert [(each.state, each.code) for each in all_of(log, "b")] == [(State.THROTTLED, AWAY)] * 3
+    assert [(each.state, each.code) for each in all_of(log, "b")] == [
+        (SendState.THROTTLED, AWAY)
+    ] * 3
     again = [replace(each, send_id=f"t{n}") for n, each in enumerate(wanted)]
     assert log.claim(again, blocks) == again
 
@@ -195,7 +197,7 @@ def test_rare_state(store: DynamoStore) -> None:
     """Some intents of a rare state are found by one call for each key of the batch."""
     log = store.sending
     many = [sent(each) for each in people(400)]
-    rare = replace(many[7], state=State.REFUSED)
+    rare = replace(many[7], state=SendState.REFUSED)
     log.settle([*many[:7], rare, *many[8:]])
     asked = []
 
@@ -204,7 +206,7 @@ def test_rare_state(store: DynamoStore) -> None:
         return true(**arguments)
 
     make_faulty(store, query=counting)
-    assert log.intents("b", 2, None, [State.REFUSED]) == [rare]
+    assert log.intents("b", 2, None, [SendState.REFUSED]) == [rare]
     assert len(asked) == SHARDS
 
 

@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import Delivery, Send
-from sesight.domain.ports import Filter, Quarantined, Store
+from sesight.domain.ports import Quarantined, RecordFilter, Store
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.item import Suppression
 from sesight.domain.text import DAY
@@ -235,7 +235,7 @@ def test_other_streams(url: str) -> None:
     opened = open_store(url, clock=lambda: NOW, streams={"news": own})
     one = record(NOW - 5, 1, stream="news")
     put(opened, one)
-    assert everything(opened, Filter(streams=("news", "outreach"))) == [one]
+    assert everything(opened, RecordFilter(streams=("news", "outreach"))) == [one]
     assert opened.tables["news"].tracking.name.endswith("letters-campaign-tracking")
     with pytest.raises(SettingsError, match="no tables"):
         put(opened, record(NOW - 5, 2))

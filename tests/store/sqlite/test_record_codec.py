@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sesight.domain.event import AnyOccurrence, Delivery, Identity, Open, Send
 from sesight.domain.record import Record
-from sesight.domain.tally import Place, Tally
+from sesight.domain.tally import Tally, TallyDimensions
 from sesight.store.sqlite.message_id import pack, unpack
 from sesight.store.sqlite.record_codec import decode, encode
 from sesight.store.sqlite.row_id import LATEST
@@ -106,6 +106,8 @@ def test_size() -> None:
             Open(at + 60_000, None, agent, "203.0.113.0", "Unlikely"),
             Open(at + 90_000, None, agent, "203.0.113.0", "Unlikely"),
         ),
-        tally=Tally(1, Place("outreach", "summer", 20_000, "gmail"), 9, 3, 259, (2,), (0, 0)),
+        tally=Tally(
+            1, TallyDimensions("outreach", "summer", 20_000, "gmail"), 9, 3, 259, (2,), (0, 0)
+        ),
     )
     assert len(Table().encode(one)) < 200

@@ -11,7 +11,7 @@ import pytest
 
 from sesight.domain.errors import SettingsError, StoreDamaged, StoreTooNew, StoreUnavailable
 from sesight.domain.event import Delivery, Identity, Send
-from sesight.domain.ports import Filter, Store, Swept
+from sesight.domain.ports import RecordFilter, Store, SweepResult
 from sesight.domain.rollup import RollupKey
 from sesight.domain.sending import Pause, Resumption
 from sesight.domain.tally import COUNTERS
@@ -321,7 +321,7 @@ def test_version_5(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     connection.close()
     store = reopen(clock=lambda: NOW + 200 * DAY)
     assert rows(path, schema) == new
-    assert store.sweep(NOW + 200 * DAY, 9) == Swept(0, 0, 0, 0, NOW // DAY - 90, doubted=True)
+    assert store.sweep(NOW + 200 * DAY, 9) == SweepResult(0, 0, 0, 0, NOW // DAY - 90, doubted=True)
     store.close()
 
 
@@ -388,7 +388,7 @@ def test_rolled_back_numbers(store: SqliteStore) -> None:
     kept = [named(2, "other"), named(1, "lost")]
     put(store, kept[0])
     put(store, kept[1])
-    found = everything(store, Filter(streams=("lost", "other")))
+    found = everything(store, RecordFilter(streams=("lost", "other")))
     assert found == [kept[1], kept[0]]
 
 
@@ -491,7 +491,7 @@ def test_many_streams(store: SqliteStore) -> None:
     put(store, *[record(NOW - n, n, stream=f"s{n}") for n in range(63)])
     with pytest.raises(SettingsError, match="63 streams"):
         put(store, record(NOW - 1, 99, stream="one-more"))
-    assert len(everything(store, Filter(streams=tuple(f"s{n}" for n in range(63))), 99)) == 63
+    assert len(everything(store, RecordFilter(streams=tuple(f"s{n}" for n in range(63))), 99)) == 63
 
 
 def test_sync(path: Path, reopen: Callable[..., SqliteStore]) -> None:

@@ -11,8 +11,14 @@ from msgspec import Struct
 
 from sesight.domain.csv_rows import BrokenQuote, CsvRows
 from sesight.domain.errors import InvalidRequest
-from sesight.domain.suppression.item import Active, Reason, Scope, Suppression, spread
-from sesight.domain.suppression.manual import Wish
+from sesight.domain.suppression.item import (
+    ActiveSuppression,
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+    streams_in_scope,
+)
+from sesight.domain.suppression.manual import SuppressionRequest
 from sesight.domain.text import DAY, day_number, instant, iso
 
 if TYPE_CHECKING:
@@ -36,11 +42,11 @@ _NAMES = {
 
 _BY_NAME = {name: column for column, names in _NAMES.items() for name in names}
 _REASONS = {
-    **{str(reason): reason for reason in Reason},
-    "bounce": Reason.BOUNCED,
-    "unsubscribe": Reason.UNSUBSCRIBED,
+    **{str(reason): reason for reason in SuppressionReason},
+    "bounce": SuppressionReason.BOUNCED,
+    "unsubscribe": SuppressionReason.UNSUBSCRIBED,
 }
-_SCOPES = {str(scope): scope for scope in Scope}
+_SCOPES = {str(scope): scope for scope in SuppressionScope}
 _Word = TypeVar("_Word")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _OURS = re.compile(r"'+[=+\-@\t\r]")
@@ -48,30 +54,30 @@ _LATEST = 4_102_444_800_000
 """The year 2100: what a time has to be before."""
 
 
-class Defaults(Struct, frozen=True, kw_only=True):
+class SuppressionDefaults(Struct, frozen=True, kw_only=True):
     """What holds for rows that do not say otherwise."""
 
-    reason: Reason = Reason.IMPORT
-    scope: Scope | None = None
+    reason: SuppressionReason = SuppressionReason.IMPORT
+    scope: SuppressionScope | None = None
     stream: str | None = None
     note: str | None = None
 
 
-class Row(NamedTuple):
+class SuppressionRow(NamedTuple):
     """What one row wishes for; `line` is its last line in the file."""
 
     line: int
-    wish: Wish
+    wish: SuppressionRequest
 
 
-class BadRow(NamedTuple):
+class InvalidRow(NamedTuple):
     """A row that cannot be read, and why, in a sentence that repeats no address."""
 
     line: int
     reason: str
 
 
-BROKEN = (
+BROKEN_QUOTE = (
     "A quote opens in this line and is not closed properly, so the row cannot be read. Inside quotes, "
     "write a quote twice."
 )
@@ -83,7 +89,7 @@ class SuppressionFile:
     names the columns, or is an address already where there is but a list of them.
     """
 
-    def __init__(self, lines: Iterable[str], defaults: Defaults) -> None:
+    def __init__(self, lines: Iterable[str], defaults: SuppressionDefaults) -> None:
         """Read the first line. Raises InvalidRequest if no column holds addresses."""
         self._defaults = defaults
         rest = iter(lines)
@@ -97,7 +103,7 @@ class SuppressionFile:
         if "@" not in head[0] or _column(head[0]) is not None:
             row = next(self._rows, None)
             if isinstance(row, BrokenQuote):
-                raise InvalidRequest(f"Line {row.line}: {BROKEN}")
+                raise InvalidRequest(f"Line {row.line}: {BROKEN_QUOTE}")
             names = [] if row is None else row.cells
             self._columns = [_column(name) for name in names]
             self.ignored = [
@@ -110,22 +116,22 @@ class SuppressionFile:
                     "The first line names no column with addresses: call one of them email."
                 )
 
-    def __iter__(self) -> Iterator[Row | BadRow]:
+    def __iter__(self) -> Iterator[SuppressionRow | InvalidRow]:
         """Yield each row that is not empty."""
         for row in self._rows:
             if isinstance(row, BrokenQuote):
-                yield BadRow(row.line, BROKEN)
+                yield InvalidRow(row.line, BROKEN_QUOTE)
             elif any(cell.strip() for cell in row.cells):
                 yield self._row(row.line, row.cells)
 
-    def _row(self, line: int, cells: Sequence[str]) -> Row | BadRow:
+    def _row(self, line: int, cells: Sequence[str]) -> SuppressionRow | InvalidRow:
         found: dict[str, str] = {}
         for column, cell in zip(self._columns, cells, strict=False):
             if column is not None and column not in found:
                 found[column] = _bare(cell)
         given = self._defaults
         try:
-            wish = Wish(
+            wish = SuppressionRequest(
                 address=found.get("email", ""),
                 reason=_word("reason", found, _REASONS) or given.reason,
                 scope=_word("scope", found, _SCOPES) or given.scope,
@@ -135,18 +141,20 @@ class SuppressionFile:
                 at=_time("firstAt", found, 0),
             )
         except InvalidRequest as error:
-            return BadRow(line, str(error))
-        return Row(line, wish)
+            return InvalidRow(line, str(error))
+        return SuppressionRow(line, wish)
 
 
-def refuse_broken(file: SuppressionFile) -> None:
+def refuse_broken_quotes(file: SuppressionFile) -> None:
     """Read a file to its end. Raises InvalidRequest with the first line whose quotes are broken: what
     it swallowed, nobody knows, so nothing of such a file is imported unless somebody asks for that.
     """
-    broken = [row.line for row in file if isinstance(row, BadRow) and row.reason == BROKEN]
+    broken = [
+        row.line for row in file if isinstance(row, InvalidRow) and row.reason == BROKEN_QUOTE
+    ]
     if broken:
         others = f" It is so in {len(broken):,} lines." if len(broken) > 1 else ""
-        raise InvalidRequest(f"Line {broken[0]}: {BROKEN}{others} Nothing was imported.")
+        raise InvalidRequest(f"Line {broken[0]}: {BROKEN_QUOTE}{others} Nothing was imported.")
 
 
 def _plain(name: str) -> str:
@@ -180,7 +188,7 @@ def _word(column: str, found: Mapping[str, str], known: Mapping[str, _Word]) -> 
 
 def _time(column: str, found: Mapping[str, str], whole_day: int) -> int | None:
     text = found.get(column, "")
-    at = moment(text, whole_day) if text else None
+    at = parse_time(text, whole_day) if text else None
     if text and at is None:
         raise InvalidRequest(
             f"{column}: it is no time; write a date (2026-11-24), an instant (2026-11-24T09:00:00Z), "
@@ -189,7 +197,7 @@ def _time(column: str, found: Mapping[str, str], whole_day: int) -> int | None:
     return at
 
 
-def moment(text: str, whole_day: int) -> int | None:
+def parse_time(text: str, whole_day: int) -> int | None:
     """Read a time as epoch ms: a date (with `whole_day` ms added), an instant (UTC if it has no
     zone), or a count of seconds or milliseconds; None for anything else.
     """
@@ -211,19 +219,19 @@ def moment(text: str, whole_day: int) -> int | None:
 # Writing
 
 
-class Blocked(NamedTuple):
+class BlockingItem(NamedTuple):
     """An item that blocks, and why."""
 
     item: Suppression
-    why: Active
+    why: ActiveSuppression
 
 
-def written(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def file_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a file: its head, then a line for each row."""
-    return map(line_of, chain([COLUMNS], rows))
+    return map(csv_line, chain([COLUMNS], rows))
 
 
-def line_of(row: Sequence[str]) -> str:
+def csv_line(row: Sequence[str]) -> str:
     """Return the line of a row (RFC 4180)."""
     lines = _Lines()
     csv.writer(lines).writerow(map(_safe, row))
@@ -238,12 +246,14 @@ class _Lines(list[str]):
         self.append(line)
 
 
-def rows_of(blocked: Sequence[Blocked], streams: Mapping[str, Stream]) -> Iterator[tuple[str, ...]]:
+def address_rows(
+    blocked: Sequence[BlockingItem], streams: Mapping[str, Stream]
+) -> Iterator[tuple[str, ...]]:
     """Yield the rows of one address, given what blocks it by stream: as few as say exactly where it
     is blocked. Read again, they block the same streams, for the same reason, since and until.
     """
 
-    def said(each: Blocked) -> tuple[str, ...]:
+    def said(each: BlockingItem) -> tuple[str, ...]:
         cause = each.why.cause
         return (
             cause.reason,
@@ -256,15 +266,15 @@ def rows_of(blocked: Sequence[Blocked], streams: Mapping[str, Stream]) -> Iterat
 
     for (_, scope, origin, *_), some in groupby(sorted(blocked, key=said), said):
         alike = list(some)
-        reach = set(spread(scope, origin, streams))
+        reach = set(streams_in_scope(scope, origin, streams))
         if reach == {each.item.stream for each in alike}:
             yield _cells(alike[0], origin, scope)
         else:
             for each in alike:
-                yield _cells(each, each.item.stream, Scope.STREAM)
+                yield _cells(each, each.item.stream, SuppressionScope.STREAM)
 
 
-def _cells(blocked: Blocked, stream: str, scope: str) -> tuple[str, ...]:
+def _cells(blocked: BlockingItem, stream: str, scope: str) -> tuple[str, ...]:
     item, why = blocked
     return (
         item.spelling or item.address,

@@ -9,31 +9,37 @@ from typing import TYPE_CHECKING
 
 from sesight.domain.address import other_keys
 from sesight.domain.record import least
-from sesight.domain.suppression.item import Cause, Removal, Scope, Suppression, spread
-from sesight.domain.suppression.manual import Inheritance
+from sesight.domain.suppression.item import (
+    Cause,
+    Removal,
+    Suppression,
+    SuppressionScope,
+    streams_in_scope,
+)
+from sesight.domain.suppression.manual import InheritSuppression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sesight.domain.stream import Stream
 
-VERSION = 1
+LIST_VERSION = 1
 """The version of a list that has taken over everything. Raise it when keys change."""
 
 
-def inheritances(
+def inherit_commands(
     address: str, items: Sequence[Suppression], streams: Mapping[str, Stream], new: Iterable[str]
-) -> Iterator[Inheritance]:
+) -> Iterator[InheritSuppression]:
     """Yield what new streams take over of an address, given its items in all streams."""
     for stream in new:
         own = [item for item in items if item.stream == stream]
         reaching = _reaching([item for item in items if item.stream != stream], stream, streams)
-        found = [Inheritance(stream, address, *reaching)] if reaching is not None else []
+        found = [InheritSuppression(stream, address, *reaching)] if reaching is not None else []
         spelling = reduce(least, (item.spelling for item in items), None)
         for key in other_keys(address, spelling):
-            found += [Inheritance(stream, key, item.causes, item.removals) for item in own]
+            found += [InheritSuppression(stream, key, item.causes, item.removals) for item in own]
             if reaching is not None:
-                found.append(Inheritance(stream, key, *reaching))
+                found.append(InheritSuppression(stream, key, *reaching))
         yield from found
 
 
@@ -47,8 +53,8 @@ def _reaching(
         cause.id: cause
         for item in items
         for cause in item.causes
-        if cause.scope != Scope.STREAM
-        and stream in spread(cause.scope, cause.stream or "", streams)
+        if cause.scope != SuppressionScope.STREAM
+        and stream in streams_in_scope(cause.scope, cause.stream or "", streams)
     }
     if not causes:
         return None

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
-from sesight.domain.address import address
-from sesight.domain.engagement import Who, verdicts
+from sesight.domain.address import normalize_address
+from sesight.domain.engagement import Actor, classify_all
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     UNTAGGED,
     Bounce,
     Complaint,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sesight.domain.stream import Stream
 
 
-class Scope(StrEnum):
+class SuppressionScope(StrEnum):
     """How far a cause reaches: into a row of each stream's table."""
 
     STREAM = "stream"
@@ -44,7 +44,7 @@ class Scope(StrEnum):
     ALL = "all"
 
 
-class Reason(StrEnum):
+class SuppressionReason(StrEnum):
     """Why an address is suppressed; the earlier in this list, the sooner it is the one shown."""
 
     COMPLAINT = "complaint"
@@ -69,15 +69,15 @@ class Reason(StrEnum):
     """We or the message were refused for good, not the address: a short pause."""
 
 
-_PRIORITY = {reason: n for n, reason in enumerate(Reason)}
+_PRIORITY = {reason: n for n, reason in enumerate(SuppressionReason)}
 
-BY_BOUNCE = frozenset(
+BOUNCE_REASONS = frozenset(
     {
-        Reason.BOUNCED,
-        Reason.ACCOUNT_LIST,
-        Reason.VALIDATION,
-        Reason.SOFT_BOUNCES,
-        Reason.BLOCKED,
+        SuppressionReason.BOUNCED,
+        SuppressionReason.ACCOUNT_LIST,
+        SuppressionReason.VALIDATION,
+        SuppressionReason.SOFT_BOUNCES,
+        SuppressionReason.BLOCKED,
     }
 )
 """Reasons that a removal lifts for every message sent before it."""
@@ -105,7 +105,7 @@ class Cause(Struct, frozen=True, gc=False, array_like=True):
     id: str
     reason: str
     sent_at: int
-    scope: str = Scope.STREAM
+    scope: str = SuppressionScope.STREAM
     message_id: str | None = None
     campaign: str | None = None
     stream: str | None = None
@@ -128,8 +128,8 @@ class Removal(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Suppression(Struct, frozen=True, gc=False, array_like=True):
-    """All that is known of one address in one stream. `good_at` is the latest delivery or human
-    engagement (kept while soft bounces are), `good_sent_at` when its message was sent; `counted` is
+    """All that is known of one address in one stream. `positive_at` is the latest delivery or human
+    engagement (kept while soft bounces are), `positive_sent_at` when its message was sent; `counted` is
     the (UTC day it began, reason) under which the item counts as active, None while it does not.
     """
 
@@ -137,13 +137,13 @@ class Suppression(Struct, frozen=True, gc=False, array_like=True):
     address: str
     causes: tuple[Cause, ...] = ()
     removals: tuple[Removal, ...] = ()
-    good_at: int | None = None
+    positive_at: int | None = None
     spelling: str | None = None
     counted: tuple[int, str] | None = None
-    good_sent_at: int | None = None
+    positive_sent_at: int | None = None
 
 
-class Active(Struct, frozen=True):
+class ActiveSuppression(Struct, frozen=True):
     """Why an item blocks now: the cause shown, since when, and until when (None: for good)."""
 
     cause: Cause
@@ -154,9 +154,9 @@ class Active(Struct, frozen=True):
 class SuppressionPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """The settings of suppression: how far each kind of cause reaches, and how long pauses last."""
 
-    bounced: Scope = Scope.ALL
-    complaint: Scope = Scope.MARKETING
-    unsubscribed: Scope = Scope.STREAM
+    bounced: SuppressionScope = SuppressionScope.ALL
+    complaint: SuppressionScope = SuppressionScope.MARKETING
+    unsubscribed: SuppressionScope = SuppressionScope.STREAM
     blocked_days: int = 7
     soft_days: int = 90
 
@@ -178,26 +178,34 @@ def causes_of(
         if found is None:
             return
         reason, scope, until = found
-        detail = held.sub_type if reason is Reason.UNSUBSCRIBED else held.reply or held.sub_type
+        detail = (
+            held.sub_type
+            if reason is SuppressionReason.UNSUBSCRIBED
+            else held.reply or held.sub_type
+        )
     elif isinstance(held, Complaint):
         scope, until, detail = policy.complaint, None, held.kind
         if not is_complaint(held):
             if held.sub_type not in _LISTED:
                 return
             reason, scope = _listed(held.sub_type, policy)
-            detail = held.sub_type if reason is Reason.UNSUBSCRIBED else detail
+            detail = held.sub_type if reason is SuppressionReason.UNSUBSCRIBED else detail
         else:
-            reason = Reason.COMPLAINT if len(addresses) == 1 else Reason.COMPLAINT_CANDIDATE
+            reason = (
+                SuppressionReason.COMPLAINT
+                if len(addresses) == 1
+                else SuppressionReason.COMPLAINT_CANDIDATE
+            )
     elif isinstance(held, Subscription):
         if not held.left or not _leaves(held.left, stream):
             return
-        reason, scope, until = Reason.UNSUBSCRIBED, policy.unsubscribed, None
+        reason, scope, until = SuppressionReason.UNSUBSCRIBED, policy.unsubscribed, None
         detail = held.contact_list
     else:
         return
     for suppressed in addresses:
         # an event's odd text must not stand for a whole domain, nor for nobody
-        if suppressed != EVERYBODY and not suppressed.startswith("@"):
+        if suppressed != UNATTRIBUTED and not suppressed.startswith("@"):
             yield (
                 suppressed,
                 Cause(
@@ -246,7 +254,7 @@ def _named(report: Report) -> tuple[str, ...]:
         return held.candidates
     recipient = report.recipient
     final = held.final if isinstance(held, Bounce) else None
-    return (recipient,) if final is None or address(recipient)[2] else (final,)
+    return (recipient,) if final is None or normalize_address(recipient)[2] else (final,)
 
 
 def _leaves(left: tuple[str, ...], stream: Stream) -> bool:
@@ -255,45 +263,56 @@ def _leaves(left: tuple[str, ...], stream: Stream) -> bool:
 
 _BY_CONTACT = "UnsubscribedRecipient"
 _LISTED = {
-    "OnAccountSuppressionList": Reason.ACCOUNT_LIST,
-    "OnTenantSuppressionList": Reason.ACCOUNT_LIST,
-    "EmailValidationSuppressed": Reason.VALIDATION,
-    _BY_CONTACT: Reason.UNSUBSCRIBED,
+    "OnAccountSuppressionList": SuppressionReason.ACCOUNT_LIST,
+    "OnTenantSuppressionList": SuppressionReason.ACCOUNT_LIST,
+    "EmailValidationSuppressed": SuppressionReason.VALIDATION,
+    _BY_CONTACT: SuppressionReason.UNSUBSCRIBED,
 }
 _ADDRESS_REFUSED = frozenset({"5.1.1", "5.1.2", "5.1.10", "5.4.4"})
 _SOFT_STATUSES = ("4.1.", "4.2.", "5.1.", "5.2.")
 
 
-def _listed(sub_type: str, policy: SuppressionPolicy) -> tuple[Reason, Scope]:
+def _listed(sub_type: str, policy: SuppressionPolicy) -> tuple[SuppressionReason, SuppressionScope]:
     reason = _LISTED[sub_type]
-    return reason, policy.unsubscribed if reason is Reason.UNSUBSCRIBED else policy.bounced
+    return (
+        reason,
+        policy.unsubscribed if reason is SuppressionReason.UNSUBSCRIBED else policy.bounced,
+    )
 
 
 def _of_bounce(
     bounce: Bounce, stream: Stream, policy: SuppressionPolicy
-) -> tuple[Reason, Scope, int | None] | None:
+) -> tuple[SuppressionReason, SuppressionScope, int | None] | None:
     status = bounce.status or ""
     sub_type = bounce.sub_type
     if sub_type in _LISTED:
         return *_listed(sub_type, policy), None
     if bounce.kind == "Permanent" and not status.startswith("4"):
         if status.startswith(("5.7.", "5.6.")) or status == "5.3.4":
-            return Reason.BLOCKED, Scope.STREAM, bounce.at + policy.blocked_days * DAY
-        return Reason.BOUNCED, policy.bounced, None
+            return (
+                SuppressionReason.BLOCKED,
+                SuppressionScope.STREAM,
+                bounce.at + policy.blocked_days * DAY,
+            )
+        return SuppressionReason.BOUNCED, policy.bounced, None
     if bounce.kind == "Transient" and status in _ADDRESS_REFUSED:
-        return Reason.BOUNCED, policy.bounced, None
+        return SuppressionReason.BOUNCED, policy.bounced, None
     speaks_of_address = sub_type == "MailboxFull" or (
         sub_type in (None, "General") and status.startswith(_SOFT_STATUSES)
     )
     if stream.soft_bounces and speaks_of_address and bounce_outcome(bounce) is Outcome.SOFT_BOUNCED:
-        return Reason.SOFT_BOUNCES, Scope.STREAM, None
+        return SuppressionReason.SOFT_BOUNCES, SuppressionScope.STREAM, None
     return None
 
 
-def spread(scope: str, stream: str, streams: Mapping[str, Stream]) -> Iterator[str]:
+def streams_in_scope(scope: str, stream: str, streams: Mapping[str, Stream]) -> Iterator[str]:
     """Yield the streams in whose tables a cause of one stream is kept."""
     for each in streams.values():
-        if each.id == stream or scope == Scope.ALL or (scope == Scope.MARKETING and each.marketing):
+        if (
+            each.id == stream
+            or scope == SuppressionScope.ALL
+            or (scope == SuppressionScope.MARKETING and each.marketing)
+        ):
             yield each.id
 
 
@@ -343,22 +362,24 @@ def _joined(one: Removal, other: Removal) -> Removal:
     )
 
 
-def with_good(
+def with_positive_signal(
     item: Suppression, records: Iterable[Record], is_expired: Callable[[int], bool]
 ) -> Suppression:
-    """Return the item with `good_at` brought up to date: the latest delivery or human engagement of
+    """Return the item with `positive_at` brought up to date: the latest delivery or human engagement of
     the address's records in the stream.
 
     It can become earlier: the Delivery that shows an open to be too soon may come after the open.
     But what a record said that is gone stays: `is_expired` tells whether one of that send time is.
     """
     signs = list(_good_signs(records))
-    if item.good_at is not None and (item.good_sent_at is None or is_expired(item.good_sent_at)):
-        signs.append((item.good_at, item.good_sent_at or 0))
-    good_at, good_sent_at = max(signs, default=(None, None))
-    if (good_at, good_sent_at) == (item.good_at, item.good_sent_at):
+    if item.positive_at is not None and (
+        item.positive_sent_at is None or is_expired(item.positive_sent_at)
+    ):
+        signs.append((item.positive_at, item.positive_sent_at or 0))
+    positive_at, positive_sent_at = max(signs, default=(None, None))
+    if (positive_at, positive_sent_at) == (item.positive_at, item.positive_sent_at):
         return item
-    return replace(item, good_at=good_at, good_sent_at=good_sent_at)
+    return replace(item, positive_at=positive_at, positive_sent_at=positive_sent_at)
 
 
 def _good_signs(records: Iterable[Record]) -> Iterator[tuple[int, int]]:
@@ -367,8 +388,8 @@ def _good_signs(records: Iterable[Record]) -> Iterator[tuple[int, int]]:
         for held in record.timeline:
             if isinstance(held, Delivery):
                 yield held.at, record.sent_at
-        for engagement, said in verdicts(record):
-            if said.who is Who.HUMAN:
+        for engagement, said in classify_all(record):
+            if said.actor is Actor.HUMAN:
                 yield engagement.at, record.sent_at
 
 
@@ -386,9 +407,9 @@ def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     return tuple(reversed(kept))
 
 
-def is_soft(item: Suppression) -> bool:
+def has_soft_bounces(item: Suppression) -> bool:
     """Return whether soft bounces are among an item's causes, so that good signs matter to it."""
-    return any(cause.reason == Reason.SOFT_BOUNCES for cause in item.causes)
+    return any(cause.reason == SuppressionReason.SOFT_BOUNCES for cause in item.causes)
 
 
 def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
@@ -401,7 +422,7 @@ def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
     return any(
         cause.id in removal.lifts
         or (
-            cause.reason in BY_BOUNCE and cause.sent_at < removal.at
+            cause.reason in BOUNCE_REASONS and cause.sent_at < removal.at
             if removal.contact_list is None
             else _is_rejoined(cause, removal)
         )
@@ -417,20 +438,22 @@ def _is_rejoined(cause: Cause, removal: Removal) -> bool:
     if name is None or cause.stream is None or not of_list:
         return False
     of_stream = removal.id == _id_of_joining(name, cause.stream)
-    return cause.reason == Reason.UNSUBSCRIBED and of_stream and cause.at < removal.at
+    return cause.reason == SuppressionReason.UNSUBSCRIBED and of_stream and cause.at < removal.at
 
 
-def standing(item: Suppression) -> tuple[Cause, ...]:
+def unlifted_causes(item: Suppression) -> tuple[Cause, ...]:
     """Return the causes that no removal holds against, those too that do not block now."""
     return tuple([held for held in item.causes if not is_lifted(held, item.removals)])
 
 
-def active(item: Suppression, now: int, policy: SuppressionPolicy) -> Active | None:
+def active_suppression(
+    item: Suppression, now: int, policy: SuppressionPolicy
+) -> ActiveSuppression | None:
     """Return why the item blocks at `now` (epoch ms), or None."""
     # a soft bounce that says until when is an import's: it escalated elsewhere
     soft_ones, blocking = [], []
-    for held in standing(item):
-        if held.reason == Reason.SOFT_BOUNCES and held.until is None:
+    for held in unlifted_causes(item):
+        if held.reason == SuppressionReason.SOFT_BOUNCES and held.until is None:
             soft_ones.append(held)
         elif held.until is None or held.until > now:
             blocking.append(held)
@@ -441,13 +464,15 @@ def active(item: Suppression, now: int, policy: SuppressionPolicy) -> Active | N
             blocking.append(replace(soft, until=until))
     if not blocking:
         return None
-    cause = min(blocking, key=lambda held: (_PRIORITY[Reason(held.reason)], held.at, held.id))
+    cause = min(
+        blocking, key=lambda held: (_PRIORITY[SuppressionReason(held.reason)], held.at, held.id)
+    )
     lasting = any(held.until is None for held in blocking)
     ends = None if lasting else max(held.until or 0 for held in blocking)
-    return Active(cause, min(held.at for held in blocking), ends)
+    return ActiveSuppression(cause, min(held.at for held in blocking), ends)
 
 
-def keys_of(address: str) -> tuple[str, ...]:
+def suppression_keys(address: str) -> tuple[str, ...]:
     """Return what the items are known by that can block an address: itself, and its whole domain
     (`@` and the domain). A domain has only itself.
     """
@@ -455,22 +480,26 @@ def keys_of(address: str) -> tuple[str, ...]:
     return (address, address[at:]) if at > 0 else (address,)
 
 
-def foremost(items: Iterable[Suppression], now: int, policy: SuppressionPolicy) -> Active | None:
+def highest_priority(
+    items: Iterable[Suppression], now: int, policy: SuppressionPolicy
+) -> ActiveSuppression | None:
     """Return why any of the items of an address and its domain blocks at `now`, or None: of several
-    reasons the first of `Reason`, then the one that has blocked longest.
+    reasons the first of `SuppressionReason`, then the one that has blocked longest.
     """
-    blocking = [found for item in items if (found := active(item, now, policy)) is not None]
+    blocking = [
+        found for item in items if (found := active_suppression(item, now, policy)) is not None
+    ]
     return min(
         blocking,
-        key=lambda found: (_PRIORITY[Reason(found.cause.reason)], found.since),
+        key=lambda found: (_PRIORITY[SuppressionReason(found.cause.reason)], found.since),
         default=None,
     )
 
 
 def _escalated(causes: list[Cause], item: Suppression) -> Cause | None:
     """Return the latest soft bounce by which the address has soft-bounced too often, or None."""
-    good_at = item.good_at
-    counted = [held for held in causes if good_at is None or held.at > good_at]
+    positive_at = item.positive_at
+    counted = [held for held in causes if positive_at is None or held.at > positive_at]
     for last in range(len(counted) - 1, SOFT_MESSAGES - 2, -1):
         window = [held for held in counted[: last + 1] if counted[last].at - held.at <= SOFT_WINDOW]
         if (
@@ -482,8 +511,8 @@ def _escalated(causes: list[Cause], item: Suppression) -> Cause | None:
     return None
 
 
-def counted(item: Suppression, now: int, policy: SuppressionPolicy) -> Suppression:
+def with_counted(item: Suppression, now: int, policy: SuppressionPolicy) -> Suppression:
     """Return the item with `counted` brought up to date."""
-    blocking = active(item, now, policy)
+    blocking = active_suppression(item, now, policy)
     under = None if blocking is None else (blocking.since // DAY, blocking.cause.reason)
     return item if under == item.counted else replace(item, counted=under)

@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sesight.domain.address import EDGES, Mailbox, address_or_domain, addresses
+from sesight.domain.address import (
+    EDGES,
+    NormalizedAddress,
+    normalize_address_or_domain,
+    normalize_addresses,
+)
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.record import least
 from sesight.domain.suppression.item import (
     REMOVALS_KEPT,
     Cause,
-    Reason,
     Removal,
-    Scope,
     Suppression,
     SuppressionPolicy,
-    active,
+    SuppressionReason,
+    SuppressionScope,
+    active_suppression,
     is_lifted,
-    spread,
-    standing,
+    streams_in_scope,
+    unlifted_causes,
     with_cause,
     with_removal,
 )
@@ -39,17 +44,17 @@ if TYPE_CHECKING:
 
     from sesight.domain.stream import Stream
 
-NOTE = 512
+NOTE_LIMIT = 512
 """Characters of a note at most."""
 
-CHANGE = re.compile(r"[A-Za-z0-9_-]{8,64}")
+CHANGE_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """What the id of a change looks like."""
 
-BY_HAND = frozenset({Reason.MANUAL, Reason.IMPORT})
+MANUAL_REASONS = frozenset({SuppressionReason.MANUAL, SuppressionReason.IMPORT})
 """Reasons of which the cause's detail is somebody's note."""
 
 
-class Addition(Struct, frozen=True, kw_only=True):
+class AddSuppression(Struct, frozen=True, kw_only=True):
     """That `address`, or a whole domain (`@example.com`), is suppressed from `at` (ms) on, for a
     reason, in a scope, until (ms; None: for good). `stream` is whose cause it is: None for a scope
     that is wider than one; `campaign` which of its campaigns led to it. `change` names the act: the
@@ -59,8 +64,8 @@ class Addition(Struct, frozen=True, kw_only=True):
     change: str
     at: int
     address: str
-    reason: Reason = Reason.MANUAL
-    scope: Scope = Scope.ALL
+    reason: SuppressionReason = SuppressionReason.MANUAL
+    scope: SuppressionScope = SuppressionScope.ALL
     stream: str | None = None
     until: int | None = None
     note: str | None = None
@@ -84,7 +89,7 @@ class Addition(Struct, frozen=True, kw_only=True):
         )
 
 
-class Lifting(Struct, frozen=True, kw_only=True):
+class RemoveSuppression(Struct, frozen=True, kw_only=True):
     """That causes of an address in a stream no longer hold: those named in `lifts`, and by the time
     `at` (ms) bounces of messages sent before.
     """
@@ -97,7 +102,7 @@ class Lifting(Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class Restoring(Struct, frozen=True, kw_only=True):
+class RestoreSuppression(Struct, frozen=True, kw_only=True):
     """That a removal of an address in a stream is taken back: the one of the change `restores`."""
 
     restores: str
@@ -106,7 +111,7 @@ class Restoring(Struct, frozen=True, kw_only=True):
     stream: str
 
 
-class Inheritance(Struct, frozen=True):
+class InheritSuppression(Struct, frozen=True):
     """That a stream takes over causes and removals of an address, as they are in another list or under
     another key.
     """
@@ -117,10 +122,10 @@ class Inheritance(Struct, frozen=True):
     removals: tuple[Removal, ...] = ()
 
 
-Decision = Addition | Lifting | Restoring | Inheritance
+SuppressionCommand = AddSuppression | RemoveSuppression | RestoreSuppression | InheritSuppression
 
 
-class Change(NamedTuple):
+class SuppressionChange(NamedTuple):
     """What a decision did in one stream: the item before and after it."""
 
     stream: str
@@ -128,25 +133,27 @@ class Change(NamedTuple):
     after: Suppression
 
 
-def reached(decision: Decision, streams: Mapping[str, Stream]) -> Iterator[str]:
+def affected_streams(decision: SuppressionCommand, streams: Mapping[str, Stream]) -> Iterator[str]:
     """Return the streams in whose tables a decision is kept."""
-    scope = decision.scope if isinstance(decision, Addition) else Scope.STREAM
+    scope = decision.scope if isinstance(decision, AddSuppression) else SuppressionScope.STREAM
     stream = decision.stream or ""
-    return spread(scope, stream, streams)
+    return streams_in_scope(scope, stream, streams)
 
 
-def decided(item: Suppression | None, stream: str, decision: Decision) -> Suppression:
+def apply_command(
+    item: Suppression | None, stream: str, decision: SuppressionCommand
+) -> Suppression:
     """Return the item of a decision's address in a stream, with the decision joined in."""
-    if isinstance(decision, Addition):
+    if isinstance(decision, AddSuppression):
         found = with_cause(item, stream, decision.address, decision.cause)
         spelling = least(found.spelling, decision.spelling)
         return found if spelling == found.spelling else replace(found, spelling=spelling)
     found = item or Suppression(stream, decision.address)
-    if isinstance(decision, Inheritance):
+    if isinstance(decision, InheritSuppression):
         for cause in decision.causes:
             found = with_cause(found, stream, decision.address, cause)
         return reduce(with_removal, decision.removals, found)
-    if isinstance(decision, Lifting):
+    if isinstance(decision, RemoveSuppression):
         lifts = tuple(sorted(decision.lifts))
         return with_removal(found, Removal(decision.at, decision.change, lifts, decision.note))
     # at its own time, which is later than the removal's: joined, the removal keeps its own
@@ -157,22 +164,22 @@ def decided(item: Suppression | None, stream: str, decision: Decision) -> Suppre
 # What is asked, and what is told
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class SuppressionRequest(Struct, frozen=True, kw_only=True):
     """What somebody wants suppressed, as it was given. `at` (ms) is since when it is known elsewhere,
     None: now. `scope` None: as the policy says of the reason, and of a reason given by hand, the
     stream if one is named, else all.
     """
 
     address: str
-    reason: Reason = Reason.MANUAL
-    scope: Scope | None = None
+    reason: SuppressionReason = SuppressionReason.MANUAL
+    scope: SuppressionScope | None = None
     stream: str | None = None
     until: int | None = None
     note: str | None = None
     at: int | None = None
 
 
-class Fate(StrEnum):
+class ResultStatus(StrEnum):
     """What became of one address that somebody decided on."""
 
     ADDED = "added"
@@ -191,22 +198,22 @@ class Fate(StrEnum):
     """What was given makes no sense; nothing was changed."""
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class SuppressionResult(Struct, frozen=True, kw_only=True):
     """What became of one address, in which streams; `detail` is a sentence where there is more to say."""
 
     address: str
-    fate: Fate
+    status: ResultStatus
     streams: tuple[str, ...] = ()
     detail: str | None = None
 
 
-AS_SPELLED = (
+UNDELIVERABLE_ADDRESS = (
     "SES cannot send to this address: check its spelling. It is suppressed exactly as written."
 )
 """The detail of the result for a key that is no address SES can send to."""
 
 
-def key_of(text: str) -> Mailbox:
+def suppression_key(text: str) -> NormalizedAddress:
     """Read an address, or `@` and a whole domain; what does not parse is known as it is spelled.
 
     Raises InvalidRequest with a sentence that does not repeat it.
@@ -216,32 +223,39 @@ def key_of(text: str) -> Mailbox:
         raise InvalidRequest("There is no address.")
     if without_controls(bare) != bare:
         raise InvalidRequest("The address has a control character in it: take that out.")
-    found = address_or_domain(bare)
-    if not found[2] and len(addresses(bare)) > 1:
+    found = normalize_address_or_domain(bare)
+    if not found[2] and len(normalize_addresses(bare)) > 1:
         raise InvalidRequest("There is more than one address: write one a row.")
     return found
 
 
-def addition(
-    wish: Wish, change: str, now: int, streams: Mapping[str, Stream], policy: SuppressionPolicy
-) -> Addition:
+def add_command(
+    wish: SuppressionRequest,
+    change: str,
+    now: int,
+    streams: Mapping[str, Stream],
+    policy: SuppressionPolicy,
+) -> AddSuppression:
     """Return the decision that a wish comes to. Raises InvalidRequest that says what is wrong."""
-    key, spelling, mailable = key_of(wish.address)
+    key, spelling, mailable = suppression_key(wish.address)
     local, _, domain = key.rpartition("@")
     if not mailable and not (local and domain):
         raise InvalidRequest("It is no address: write name@domain, or @domain for a whole domain.")
     if wish.stream is not None and wish.stream not in streams:
         raise InvalidRequest(f"There is no stream {wish.stream!r}: {', '.join(streams)}.")
     scope = wish.scope or default_scope(wish.reason, wish.stream, policy)
-    if scope == Scope.STREAM and wish.stream is None:
+    if scope == SuppressionScope.STREAM and wish.stream is None:
         raise InvalidRequest("Its scope is one stream: name the stream, or a wider scope.")
     if wish.until is not None and wish.until <= now:
         raise InvalidRequest("Its end (until) is over already.")
-    if wish.until is None and wish.reason in (Reason.BLOCKED, Reason.SOFT_BOUNCES):
+    if wish.until is None and wish.reason in (
+        SuppressionReason.BLOCKED,
+        SuppressionReason.SOFT_BOUNCES,
+    ):
         raise InvalidRequest(f"The reason {wish.reason} is one that ends: say until when.")
     if wish.at is not None and wish.at > now:
         raise InvalidRequest("Its beginning (firstAt) is yet to come.")
-    return Addition(
+    return AddSuppression(
         # what was known elsewhere from a time on is one cause, in whichever file it comes
         change=change if wish.at is None else f"import:{wish.at}",
         at=now if wish.at is None else wish.at,
@@ -250,81 +264,91 @@ def addition(
         scope=scope,
         stream=wish.stream,
         until=wish.until,
-        note=note_of(wish.note),
+        note=normalized_note(wish.note),
         spelling=spelling,
     )
 
 
-def default_scope(reason: Reason, stream: str | None, policy: SuppressionPolicy) -> Scope:
+def default_scope(
+    reason: SuppressionReason, stream: str | None, policy: SuppressionPolicy
+) -> SuppressionScope:
     """Return how far a reason reaches where nobody says."""
-    if reason in BY_HAND:
-        return Scope.ALL if stream is None else Scope.STREAM
-    if reason in (Reason.BOUNCED, Reason.ACCOUNT_LIST, Reason.VALIDATION):
+    if reason in MANUAL_REASONS:
+        return SuppressionScope.ALL if stream is None else SuppressionScope.STREAM
+    if reason in (
+        SuppressionReason.BOUNCED,
+        SuppressionReason.ACCOUNT_LIST,
+        SuppressionReason.VALIDATION,
+    ):
         return policy.bounced
-    if reason in (Reason.COMPLAINT, Reason.COMPLAINT_CANDIDATE):
+    if reason in (SuppressionReason.COMPLAINT, SuppressionReason.COMPLAINT_CANDIDATE):
         return policy.complaint
-    return policy.unsubscribed if reason is Reason.UNSUBSCRIBED else Scope.STREAM
+    return (
+        policy.unsubscribed if reason is SuppressionReason.UNSUBSCRIBED else SuppressionScope.STREAM
+    )
 
 
-def note_of(text: str | None) -> str | None:
+def normalized_note(text: str | None) -> str | None:
     """Return a note as it is kept, None for an empty one. Raises InvalidRequest for a long one."""
     note = "" if text is None else " ".join(text.split())
-    if len(note) > NOTE:
-        raise InvalidRequest(f"The note has more than {NOTE} characters.")
+    if len(note) > NOTE_LIMIT:
+        raise InvalidRequest(f"The note has more than {NOTE_LIMIT} characters.")
     if not note.isprintable():
         raise InvalidRequest("The note has a control character in it: take that out.")
     return note or None
 
 
-def covers(item: Suppression | None, wanted: Addition) -> bool:
+def is_covered(item: Suppression | None, wanted: AddSuppression) -> bool:
     """Return whether an item is suppressed for the reason of an addition already, at least as long."""
     return item is not None and any(
         held.reason == wanted.reason
         and (held.until is None or (wanted.until is not None and held.until >= wanted.until))
-        for held in standing(item)
+        for held in unlifted_causes(item)
     )
 
 
-def told_of_addition(
-    wanted: Addition, changes: list[Change], now: int, policy: SuppressionPolicy
-) -> Told:
+def addition_result(
+    wanted: AddSuppression, changes: list[SuppressionChange], now: int, policy: SuppressionPolicy
+) -> SuppressionResult:
     """Return what became of an addition."""
     stands = [each for each in changes if not is_lifted(wanted.cause, each.after.removals)]
     new = [
-        each for each in stands if each.before is None or active(each.before, now, policy) is None
+        each
+        for each in stands
+        if each.before is None or active_suppression(each.before, now, policy) is None
     ]
-    fate = Fate.ADDED if new else Fate.KNOWN
-    detail = None if key_of(wanted.address)[2] else AS_SPELLED
+    status = ResultStatus.ADDED if new else ResultStatus.KNOWN
+    detail = None if suppression_key(wanted.address)[2] else UNDELIVERABLE_ADDRESS
     if len(stands) < len(changes):
         lifted = [each.stream for each in changes if each not in stands]
-        fate = fate if stands else Fate.LIFTED
+        status = status if stands else ResultStatus.LIFTED
         detail = f"It was removed in {', '.join(lifted)} later than that, and stays so."
-    return Told(
+    return SuppressionResult(
         address=wanted.address,
-        fate=fate,
+        status=status,
         streams=tuple(each.stream for each in (new or stands)),
         detail=detail,
     )
 
 
-def lifting(
+def remove_command(
     item: Suppression, change: str, now: int, note: str | None, causes: tuple[str, ...] = ()
-) -> Lifting | None:
+) -> RemoveSuppression | None:
     """Return the decision that lifts what stands against an address: all of it, or of that only the
     causes named. None where there is nothing to lift. Raises InvalidRequest for one too many.
     """
-    lifts = tuple(held.id for held in standing(item) if not causes or held.id in causes)
+    lifts = tuple(held.id for held in unlifted_causes(item) if not causes or held.id in causes)
     if not lifts and not any(held.id == change for held in item.removals):
         return None
     if len(item.removals) >= REMOVALS_KEPT:
         raise InvalidRequest(f"It was removed {len(item.removals)} times: that must be enough.")
-    return Lifting(
+    return RemoveSuppression(
         change=change, at=now, address=item.address, stream=item.stream, lifts=lifts, note=note
     )
 
 
-def restoring(item: Suppression, restores: str, now: int) -> Restoring | None:
+def restore_command(item: Suppression, restores: str, now: int) -> RestoreSuppression | None:
     """Return the decision that takes a removal back, None where there is no such removal."""
     if not any(held.id == restores for held in item.removals):
         return None
-    return Restoring(restores=restores, at=now, address=item.address, stream=item.stream)
+    return RestoreSuppression(restores=restores, at=now, address=item.address, stream=item.stream)

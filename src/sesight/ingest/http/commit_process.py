@@ -23,7 +23,7 @@ from msgspec import Struct
 from sesight.domain import unsubscribe as leaving
 from sesight.domain.errors import SesightError, StoreDamaged, StoreUnavailable
 from sesight.domain.event import Disposition, Event
-from sesight.domain.ports import Swept
+from sesight.domain.ports import SweepResult
 from sesight.ingest.metrics import UNSUBSCRIBED, Counts
 from sesight.ingest.reading import Reading, read_message
 from sesight.ingest.replay.reader_processes import start_apart
@@ -59,7 +59,7 @@ class Committed(Struct, array_like=True):
     refused: list[tuple[int, str, int]]
     counts: list[Counts]
     lines: bytes = b""
-    swept: Swept | None = None
+    swept: SweepResult | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -167,7 +167,7 @@ class Committer:
     def __init__(
         self,
         process: Process,
-        tidy: Callable[[], Swept | None],
+        tidy: Callable[[], SweepResult | None],
         lines: list[bytes] | None = None,
     ) -> None:
         """Take the pipeline, what is done when there is time, and where the journal puts lines."""
@@ -228,7 +228,7 @@ class Committer:
         # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
         return [Reading(ORIGIN, nothing=UNSUBSCRIBED)]
 
-    def _tidy_up(self) -> Swept | None:
+    def _tidy_up(self) -> SweepResult | None:
         try:
             return self._tidy()
         except SesightError as error:

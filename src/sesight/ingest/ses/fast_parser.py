@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct, field
 
-from sesight.domain.address import address
+from sesight.domain.address import normalize_address
 from sesight.domain.event import (
     TAGS_KEPT,
     Click,
@@ -119,7 +119,7 @@ def read_plain(body: bytes | str) -> Event | None:
     subject = clean(mail.common_headers.subject)
     if (subject is None and _in_headers(body)) or (subject is not None and "=?" in subject):
         return None
-    to, spelling, mailable = address(mail.destination[0])
+    to, spelling, mailable = normalize_address(mail.destination[0])
     if not mailable:  # nobody, or several in one text
         return None
     latest = sent_at + LAST_EVENT

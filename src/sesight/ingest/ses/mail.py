@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
-from sesight.domain.address import Mailbox, address, addresses
+from sesight.domain.address import NormalizedAddress, normalize_address, normalize_addresses
 from sesight.domain.errors import Unreadable
-from sesight.domain.event import EVERYBODY, AnyOccurrence, Event, Identity, Report, kept_tags
+from sesight.domain.event import UNATTRIBUTED, AnyOccurrence, Event, Identity, Report, kept_tags
 from sesight.domain.text import clean, instant
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def event_of(
 @lru_cache(1_024)
 def sender_of(source: str) -> str:
     """Return the bare address of a From line; of several, the first."""
-    return addresses(source)[0][0]
+    return normalize_addresses(source)[0][0]
 
 
 def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -195,16 +195,16 @@ def _too_many() -> Unreadable:
     )
 
 
-def destinations(mail: Mail) -> list[Mailbox]:
+def destinations(mail: Mail) -> list[NormalizedAddress]:
     """Return whom the message went to, each once. Raises Unreadable for too many."""
     raw = mail.destination
     if type(raw) is list and len(raw) == 1:
-        found: Iterable[Mailbox] = addresses(raw[0])
+        found: Iterable[NormalizedAddress] = normalize_addresses(raw[0])
     else:
         given = [raw] if isinstance(raw, str) else raw if isinstance(raw, list) else []
         if len(given) > MAX_RECIPIENTS:
             raise _too_many()
-        found = chain.from_iterable(map(addresses, given))
+        found = chain.from_iterable(map(normalize_addresses, given))
     each_once = list({mailbox[0]: mailbox for mailbox in found}.values())
     if len(each_once) > MAX_RECIPIENTS:
         raise _too_many()
@@ -215,7 +215,7 @@ def to_all(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
     """Report to every recipient of the message; to `*` where none is named."""
     found = destinations(mail)
     if not found:
-        return (Report(EVERYBODY, occurrence, None, False),)
+        return (Report(UNATTRIBUTED, occurrence, None, False),)
     return tuple([Report(to, occurrence, spelling) for to, spelling, _ in found])
 
 
@@ -225,7 +225,7 @@ def to_the_one(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
     if len(found) == 1:
         to, spelling, _ = found[0]
         return (Report(to, occurrence, spelling),)
-    return (Report(EVERYBODY, occurrence, None, False),)
+    return (Report(UNATTRIBUTED, occurrence, None, False),)
 
 
 def to_named(
@@ -242,16 +242,16 @@ def to_named(
     of the message does not parse, the name may be that one, whatever it looks like: it is mailable.
     """
     if len(named) == 1 and mail.destination == [named[0][0]]:
-        to, spelling, mailable = address(named[0][0])
+        to, spelling, mailable = normalize_address(named[0][0])
         if mailable:
             return (Report(to, make(named[0][1], None), spelling),)
     sent_to = {found[0]: found for found in destinations(mail)}
     only = next(iter(sent_to.values())) if len(sent_to) == 1 else None
-    mailboxes = [(found, details) for raw, details in named for found in addresses(raw)]
+    mailboxes = [(found, details) for raw, details in named for found in normalize_addresses(raw)]
     if len(mailboxes) > MAX_RECIPIENTS:
         raise _too_many()
     if not mailboxes:
-        to, spelling, _ = only or (EVERYBODY, None, False)
+        to, spelling, _ = only or (UNATTRIBUTED, None, False)
         mailable = only is not None and unnamed_is_mailable
         return (Report(to, make(_NONE, None), spelling, mailable),)
     unread = has_unread(sent_to.values())
@@ -263,11 +263,11 @@ def to_named(
         elif only is not None:
             reports.append(Report(only[0], make(details, found[0]), only[1]))
         else:
-            reports.append(Report(EVERYBODY, make(details, found[0]), None, unread))
+            reports.append(Report(UNATTRIBUTED, make(details, found[0]), None, unread))
     return tuple(reports)
 
 
-def has_unread(sent_to: Iterable[Mailbox]) -> bool:
+def has_unread(sent_to: Iterable[NormalizedAddress]) -> bool:
     """Return whether one of a message's recipients does not parse."""
     return not all(mailable for _, _, mailable in sent_to)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.address import addresses
+from sesight.domain.address import normalize_addresses
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     Bounce,
     Click,
     Complaint,
@@ -244,11 +244,11 @@ def _complaint(body: _Body, mail: Mail) -> Event:
     # whom the message did not go to may be a recipient of it that does not parse
     unread = not sent_to or has_unread(sent_to.values())
     named = addressed(said.get("complainedRecipients"))
-    found = [(each, details) for raw, details in named for each in addresses(raw)]
+    found = [(each, details) for raw, details in named for each in normalize_addresses(raw)]
     candidates = {each[0] for each, _ in found if unread or each[0] in sent_to}
     if len(candidates) > 1 and sub_type not in SUPPRESSION_SUB_TYPES:
         occurrence = Complaint(at, clock, kind, sub_type, agent, tuple(sorted(candidates)))
-        return event_of(mail, sent_at, (Report(EVERYBODY, occurrence),))
+        return event_of(mail, sent_at, (Report(UNATTRIBUTED, occurrence),))
 
     def make(_details: dict[str, Any], final: str | None) -> Complaint:
         stranger = (final,) if unread and final is not None else None

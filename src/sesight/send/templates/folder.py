@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import InvalidRequest, NotFound, SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.template import About, Finding, Rendered
+from sesight.domain.template import RenderedTemplate, TemplateIssue, TemplateSummary
 from sesight.send.message import DATA_LIMIT, Unsendable
 from sesight.send.statements.money import InvalidValue, locale_of
 from sesight.send.templates.lint import findings_of
@@ -122,7 +122,7 @@ class Template:
         """Return the environment that the template was read with."""
         return self._parts[SUBJECT].environment
 
-    def body(self, context: Mapping[str, Any]) -> Rendered:
+    def body(self, context: Mapping[str, Any]) -> RenderedTemplate:
         """Return the message that the template makes of a context. Raises Unsendable."""
         try:
             size = len(msgspec.json.encode(context).decode())
@@ -145,7 +145,7 @@ class Template:
         html = self._part(HTML, context) if HTML in self._parts else None
         if self.marketing:
             _can_leave(html, text, context)
-        return Rendered(subject, None if html is None else styled(self.name, html), text)
+        return RenderedTemplate(subject, None if html is None else styled(self.name, html), text)
 
     def _part(self, file: str, context: Mapping[str, Any]) -> str:
         made: list[str] = []
@@ -293,7 +293,7 @@ class TemplateFolder:
             raise SettingsError(f"{name}/{SAMPLE} is no JSON object.")
         return {**GIVEN, **found}
 
-    def check(self, name: str, stream: Stream | None = None) -> list[Finding]:
+    def check(self, name: str, stream: Stream | None = None) -> list[TemplateIssue]:
         """Return what is wrong with a template, for the stream that it names if none is given.
 
         Raises NotFound.
@@ -303,18 +303,20 @@ class TemplateFolder:
             sample = self.sample(name)
             body = template.body(sample)
         except (SettingsError, Unsendable) as error:
-            return [Finding("error", str(error))]
+            return [TemplateIssue("error", str(error))]
         named = set[str]()
         for source in template.sources.values():
             named |= meta.find_undeclared_variables(template.environment.parse(source))
         unseen = sorted(named - sample.keys())
         found = [
-            Finding("warning", f"{each!r} is named and the sample does not have it.")
+            TemplateIssue("warning", f"{each!r} is named and the sample does not have it.")
             for each in unseen
         ]
         if template.stream is None and stream is None:
             found.append(
-                Finding("warning", f"{CARD} names no stream, so its rules were not looked at.")
+                TemplateIssue(
+                    "warning", f"{CARD} names no stream, so its rules were not looked at."
+                )
             )
         html = template.sources.get(HTML)
         return [*findings_of(html, body, sample, marketing=template.marketing), *found]
@@ -334,17 +336,19 @@ class TemplateFolder:
                 raise SettingsError(f"The template {name} cannot be sent: {finding.text}")
         return template
 
-    def about(self) -> list[About]:
+    def about(self) -> list[TemplateSummary]:
         """Return every template there is, with what is wrong with it."""
         return [self._about(name) for name in self.names()]
 
-    def _about(self, name: str) -> About:
+    def _about(self, name: str) -> TemplateSummary:
         findings = tuple(self.check(name))
         try:
             template = self.load(name)
         except SettingsError:
-            return About(name=name, label=name, stream=None, language=None, findings=findings)
-        return About(
+            return TemplateSummary(
+                name=name, label=name, stream=None, language=None, findings=findings
+            )
+        return TemplateSummary(
             name=name,
             label=template.label,
             stream=template.stream,
@@ -352,7 +356,7 @@ class TemplateFolder:
             findings=findings,
         )
 
-    def rendered(self, name: str, context: Mapping[str, Any] | None) -> Rendered:
+    def rendered(self, name: str, context: Mapping[str, Any] | None) -> RenderedTemplate:
         """Return what a template makes of a context, None: of its sample.
 
         Raises NotFound; InvalidRequest for a template or a context that make no message.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
 
-from sesight.domain.template import Finding, Rendered
+from sesight.domain.template import RenderedTemplate, TemplateIssue
 
 CLIPPED = 102_000
 """Bytes of HTML from which on Gmail cuts a message off, its unsubscribe link with it."""
@@ -74,8 +74,8 @@ class _PageParser(HTMLParser):
 
 
 def findings_of(
-    source: str | None, body: Rendered, sample: Mapping[str, Any], *, marketing: bool
-) -> Iterator[Finding]:
+    source: str | None, body: RenderedTemplate, sample: Mapping[str, Any], *, marketing: bool
+) -> Iterator[TemplateIssue]:
     """Yield what is wrong with a message made of a sample; `source` is its HTML before that."""
     if body.html is None or source is None:
         return
@@ -84,30 +84,32 @@ def findings_of(
     page.feed(body.html)
     page.close()
     if marketing and not any(seen for seen, _ in page.leaves):
-        yield Finding(
+        yield TemplateIssue(
             "error", 'Marketing mail has a link to be seen: <a href="{{ unsubscribe_url }}">.'
         )
     if page.leaves and not all(untracked for _, untracked in page.leaves):
-        yield Finding(
+        yield TemplateIssue(
             "error" if marketing else "warning",
             "Leaving is not tracked: write <a ses:no-track …> where the link to unsubscribe is.",
         )
     if _SHEET.search(source) or "@import" in "".join(page.styles).lower():
-        yield Finding("error", "Styles are never loaded from outside: put them into <style>.")
+        yield TemplateIssue("error", "Styles are never loaded from outside: put them into <style>.")
     elif any(_REMOTE.search(each) for each in page.styles):
-        yield Finding(
+        yield TemplateIssue(
             "warning", "Styles load pictures from outside, which many mail programs do not show."
         )
     if _UNQUOTED.search(source):
-        yield Finding(
+        yield TemplateIssue(
             "error", 'A value of an attribute has no quotes around it: write name="{{ value }}".'
         )
     for tag in sorted({"script", "form", "iframe", "object", "embed"} & page.tags):
-        yield Finding("warning", f"Mail programs do not show <{tag}>.")
+        yield TemplateIssue("warning", f"Mail programs do not show <{tag}>.")
     if page.unlabelled:
-        yield Finding("warning", f"{page.unlabelled} pictures have no alt text for who sees none.")
+        yield TemplateIssue(
+            "warning", f"{page.unlabelled} pictures have no alt text for who sees none."
+        )
     if len(body.html.encode()) > CLIPPED:
-        yield Finding(
+        yield TemplateIssue(
             "warning",
             f"The HTML is over {CLIPPED // 1_000} KB: Gmail cuts it off, its end is not seen.",
         )

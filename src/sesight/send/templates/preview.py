@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from sesight.domain.template import Finding, Rendered
+from sesight.domain.template import RenderedTemplate, TemplateIssue
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """The page's content security policy, which holds in its frames too (HTML: about:srcdoc inherits)."""
@@ -29,7 +29,9 @@ pre { border: 1px solid var(--line); border-radius: 6px; padding: 16px; white-sp
 _FRAMES = (("Desktop", 720), ("Phone", 390))
 
 
-def preview(name: str, label: str, made: Rendered, findings: Iterable[Finding]) -> str:
+def preview(
+    name: str, label: str, made: RenderedTemplate, findings: Iterable[TemplateIssue]
+) -> str:
     """Return the page. Pictures from outside are not shown on it, and links lead nowhere."""
     listed = "".join(
         f"<li><b>{escape(each.level)}</b>: {escape(each.text)}</li>" for each in findings

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.ports import Card, Changes, Clock, Key, Quarantined
+from sesight.domain.ports import Card, Changes, Clock, Quarantined, RecordKey
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression, SuppressionPolicy
 from sesight.domain.text import DAY
@@ -71,7 +71,7 @@ class Parts(NamedTuple):
 class _Writing(NamedTuple):
     """A record on its way: its key, its item, and the item it replaces."""
 
-    key: Key
+    key: RecordKey
     record: Record
     item: Item
     replaces: Item | None
@@ -84,18 +84,18 @@ class Commit:
         """Start with nothing written."""
         self._parts = parts
         self._view = view
-        self._records: dict[Key, tuple[Record, Item]] = {}
+        self._records: dict[RecordKey, tuple[Record, Item]] = {}
         self._suppressions: dict[Place, tuple[Suppression, int]] = {}
         self._bodies: set[str] = set()
-        self._unread: set[Key] = set()
+        self._unread: set[RecordKey] = set()
         self._taken_on: dict[tuple[str, int], int] = {}
-        self.conflicts: set[Key] = set()
+        self.conflicts: set[RecordKey] = set()
         """Keys of records that somebody else changed first, this round."""
         self.unsuppressed = False
         """Whether somebody else changed a suppression first, this round."""
 
     @property
-    def written(self) -> dict[tuple[Key, str], int]:
+    def written(self) -> dict[tuple[RecordKey, str], int]:
         """Return the records written, by key and stream, with the version each has now."""
         return {
             (key, record.stream): version_of(item) for key, (record, item) in self._records.items()
@@ -156,7 +156,7 @@ class Commit:
             raise SettingsError(f"There are no tables for the stream {stream!r}: add it to them.")
         return tables
 
-    def _writing(self, key: Key, record: Record) -> _Writing:
+    def _writing(self, key: RecordKey, record: Record) -> _Writing:
         done = self._records.get(key)
         held = self._view.held.get(key[0], {}).get(key)
         replaces = None if held is None else held.item
@@ -367,7 +367,7 @@ class Commit:
             for place, item in changes.suppressions.items()
         )
 
-    def unwritten(self, changes: Changes) -> set[Key]:
+    def unwritten(self, changes: Changes) -> set[RecordKey]:
         """Return the keys of the records that are not stored as the batch decided."""
         return {
             key

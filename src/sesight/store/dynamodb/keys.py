@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
 
-from sesight.domain.event import EVERYBODY
+from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.record import Record
 from sesight.domain.rollup import RollupKey
 from sesight.domain.tally import month_name
@@ -115,7 +115,7 @@ def places(record: Record, *, months: bool) -> Places:
     kinds = kinds_of(record)
     rare = event_key(sent, kinds, record.campaign) if kinds else None
     return Places(
-        None if recipient == EVERYBODY else text_key(recipient),
+        None if recipient == UNATTRIBUTED else text_key(recipient),
         sent,
         campaign,
         day,
@@ -129,7 +129,7 @@ def month_of(record: Record) -> int:
     """Return the month a record of a stream with months is kept under: its statement's, else that
     of its send.
     """
-    place = record.tally.place if record.tally is not None else None
+    place = record.tally.dimensions if record.tally is not None else None
     if place is not None and place.month is not None:
         return place.month
     year, month = day_name(record.identity.sent_at // DAY).split("-")[:2]

@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from sesight.domain.errors import InvalidRequest
-from sesight.domain.ports import Filter, Page
+from sesight.domain.ports import RecordFilter, RecordPage
 from sesight.domain.record import Record
 from sesight.domain.tally import month_name
 from sesight.domain.text import DAY, day_name, day_number, iso, usual_instant
@@ -43,13 +43,13 @@ PASSED_OVER = 10
 """Entries of other kinds or campaigns passed over, for each record that may be looked at."""
 
 
-def write_cursor(at: Position, wanted: Filter) -> str:
+def write_cursor(at: Position, wanted: RecordFilter) -> str:
     """Return a position as text that only holds for this filter."""
     data = "\n".join(at).encode()
     return urlsafe_b64encode(_mark(data, wanted) + data).decode().rstrip("=")
 
 
-def read_cursor(text: str, wanted: Filter) -> Position:
+def read_cursor(text: str, wanted: RecordFilter) -> Position:
     """Return the position of a cursor. Raises InvalidRequest when it is not of this filter."""
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))[8:].decode()
@@ -62,7 +62,7 @@ def read_cursor(text: str, wanted: Filter) -> Position:
     return at
 
 
-def _mark(data: bytes, wanted: Filter) -> bytes:
+def _mark(data: bytes, wanted: RecordFilter) -> bytes:
     return blake2b(data + msgspec.msgpack.encode(wanted), digest_size=8).digest()
 
 
@@ -76,8 +76,8 @@ class Log:
         self._notes = notes
 
     def page(
-        self, wanted: Filter, limit: int, cursor: str | None, live_from: int, *, newer: bool
-    ) -> Page:
+        self, wanted: RecordFilter, limit: int, cursor: str | None, live_from: int, *, newer: bool
+    ) -> RecordPage:
         """Return a page of the records sent on the UTC day `live_from` or later; see the port."""
         start = read_cursor(cursor, wanted) if cursor is not None else None
         tests = filters.tests(wanted)
@@ -104,7 +104,7 @@ class Log:
         else:
             going_on = write_cursor(below, wanted) if more and below is not None else None
         fresh = write_cursor(above, wanted) if above is not None else cursor
-        return Page(
+        return RecordPage(
             records,
             going_on,
             usual_instant(last.sent[:24]) if more and len(records) < limit and last else None,
@@ -114,7 +114,7 @@ class Log:
     # Which index
 
     def _lanes(
-        self, wanted: Filter, live_from: int, start: Position | None, *, newer: bool
+        self, wanted: RecordFilter, live_from: int, start: Position | None, *, newer: bool
     ) -> list[Lane]:
         """Choose the index with the fewest entries to pass over, and return its lanes."""
         since = max(live_from * DAY, wanted.since or 0)
@@ -133,7 +133,7 @@ class Log:
             for lane in self._of_stream(stream, wanted, span)
         ]
 
-    def _of_stream(self, stream: str, wanted: Filter, span: Span) -> Iterator[Lane]:
+    def _of_stream(self, stream: str, wanted: RecordFilter, span: Span) -> Iterator[Lane]:
         kinds = filters.kinds(filters.outcomes(wanted), filters.event(wanted))
         months = self._streams[stream].months
         if wanted.address is not None:
@@ -184,7 +184,7 @@ class Log:
 
     def _entries(
         self,
-        wanted: Filter,
+        wanted: RecordFilter,
         lanes: list[Lane],
         limit: int,
         start: Position | None,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sesight.domain.ports import Row
+from sesight.domain.ports import RollupRow
 from sesight.domain.rollup import Family, RollupKey, Rollups
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY
@@ -178,7 +178,7 @@ class Rows:
         since: int | None = None,
         until: int | None = None,
         dimension: str | None = None,
-    ) -> list[Row]:
+    ) -> list[RollupRow]:
         """Return rows of one family and scope in order of their key; see the port."""
         if stream not in self._streams:
             return []
@@ -190,7 +190,7 @@ class Rows:
         dimensions = self._dimensions(table, pk) if dimension is None else [dimension]
         if since is not None and until is not None and since >= until:
             return []
-        found: list[Row] = []
+        found: list[RollupRow] = []
         for named in dimensions:
             high = bucket_key(named, None if until is None else until - 1)
             sk = ("sk", bucket_key(named, since), key_after(high))
@@ -223,7 +223,7 @@ class Rows:
         items = self._calls.query(TableName=table, **equals(pk=scope_key(FEED, "")))
         return sum(int(item["badRecords"]["N"]) for item in items)
 
-    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+    def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
         """Return a campaign's totals, as rows of its days with bucket 0; see the port."""
         if stream not in self._streams:
             return []
@@ -312,7 +312,7 @@ class Rows:
         return len(parts)
 
 
-def summed(parts: Iterable[Part]) -> Iterator[Row]:
+def summed(parts: Iterable[Part]) -> Iterator[RollupRow]:
     """Yield a row for the adjoining parts of each key, if it is not all zero; parts that `~sum` covers
     are in it already.
     """
@@ -322,10 +322,10 @@ def summed(parts: Iterable[Part]) -> Iterator[Row]:
         counts = [part.counts for part in of_key if part.shard not in covered]
         sums = [sum(column) for column in zip(*counts, strict=True)]
         if any(sums):
-            yield Row(key, sums)
+            yield RollupRow(key, sums)
 
 
-def _order(row: Row) -> tuple[str, str, int]:
+def _order(row: RollupRow) -> tuple[str, str, int]:
     return row.key.dimension, row.key.value, row.key.bucket
 
 

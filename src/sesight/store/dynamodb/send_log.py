@@ -20,7 +20,7 @@ from msgspec import json
 from msgspec.structs import asdict, replace
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.sending import WITHHELD, Batch, Intent, Pause, Resumption, State
+from sesight.domain.sending import WITHHELD, Intent, Pause, Resumption, SendBatch, SendState
 from sesight.store.dynamodb.client import Calls, between, equals
 from sesight.store.dynamodb.item_codec import Item, read_suppression, version_of
 from sesight.store.dynamodb.keys import LAST, escaped, text_key, unescaped
@@ -39,7 +39,7 @@ from sesight.store.send_log import (
 )
 
 if TYPE_CHECKING:
-    from sesight.domain.ports import Blocks
+    from sesight.domain.ports import SuppressionCheck
     from sesight.store.dynamodb.tables import StreamTables
 
 SHARDS = 8
@@ -85,15 +85,15 @@ class DynamoSendLog:
 
     # Batches
 
-    def begin(self, batch: Batch) -> Batch:
+    def begin(self, batch: SendBatch) -> SendBatch:
         """Record a batch, or lease the one that has its id; see the port."""
         return self._open(batch, again=False)
 
-    def reopen(self, batch: Batch) -> Batch:
+    def reopen(self, batch: SendBatch) -> SendBatch:
         """As `begin`, but also for one that is finished, which no longer is."""
         return self._open(batch, again=True)
 
-    def _open(self, asked: Batch, *, again: bool) -> Batch:
+    def _open(self, asked: SendBatch, *, again: bool) -> SendBatch:
         pauses = self._calls.pauses()
         while True:
             item = self._calls.get(self._table, _batch_key(asked.id))
@@ -103,7 +103,7 @@ class DynamoSendLog:
                 return found
             self._calls.wait(pauses, "Others change this batch all the time")
 
-    def _put_batch(self, batch: Batch, before: Item | None) -> bool:
+    def _put_batch(self, batch: SendBatch, before: Item | None) -> bool:
         """Write a batch, and the first time its place among its stream's; return whether it still was
         as read.
         """
@@ -143,12 +143,12 @@ class DynamoSendLog:
             ExpressionAttributeValues={":at": {"N": str(at)}, ":one": {"N": "1"}},
         )
 
-    def batch(self, id_: str) -> Batch | None:
+    def batch(self, id_: str) -> SendBatch | None:
         """Return one batch."""
         item = self._calls.get(self._table, _batch_key(id_))
         return None if item is None else _read_batch(item)
 
-    def batches(self, stream: str, limit: int) -> list[Batch]:
+    def batches(self, stream: str, limit: int) -> list[SendBatch]:
         """Return the batches of a stream, newest first."""
         entries = self._calls.query(
             limit,
@@ -163,7 +163,7 @@ class DynamoSendLog:
 
     # Intents
 
-    def claim(self, wanted: Sequence[Intent], blocks: Blocks) -> list[Intent]:
+    def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before their calls; return what is then recorded of each, in order."""
         for stream in {intent.stream for intent in wanted}:
             if stream not in self._streams:
@@ -178,7 +178,7 @@ class DynamoSendLog:
         except Exception:
             self._give_back(ours)
             raise
-        forbidden = [intent for intent in decided if intent.state is State.SUPPRESSED]
+        forbidden = [intent for intent in decided if intent.state is SendState.SUPPRESSED]
         found.update(self._record(forbidden, settled))
         return [found[place(intent)] for intent in wanted]
 
@@ -198,7 +198,7 @@ class DynamoSendLog:
         """Let intents be claimed again of which nobody was told; if it cannot be, they stay open."""
         with suppress(StoreUnavailable):
             self._record(
-                [replace(intent, state=State.THROTTLED, code=AWAY) for intent in ours], settled
+                [replace(intent, state=SendState.THROTTLED, code=AWAY) for intent in ours], settled
             )
 
     def settle(self, intents: Sequence[Intent]) -> None:
@@ -255,7 +255,7 @@ class DynamoSendLog:
         self, changes: Sequence[tuple[Intent | None, Intent]], shard: int
     ) -> list[dict[str, Any]]:
         """Return the writes of the counts that changes of one batch's intents move."""
-        states: Counter[State] = Counter()
+        states: Counter[SendState] = Counter()
         for before, after in changes:
             states[after.state] += 1
             if before is not None:
@@ -273,7 +273,7 @@ class DynamoSendLog:
         ]
 
     def intents(
-        self, batch: str, limit: int, after: str | None = None, states: Collection[State] = ()
+        self, batch: str, limit: int, after: str | None = None, states: Collection[SendState] = ()
     ) -> list[Intent]:
         """Return intents of a batch in the order of their keys, those after a key."""
         lanes = [
@@ -292,17 +292,17 @@ class DynamoSendLog:
             found.append(_read_intent(first.items.popleft()))
         return found
 
-    def progress(self, batch: str) -> dict[State, int]:
+    def progress(self, batch: str) -> dict[SendState, int]:
         """Return how many intents of a batch are in each state."""
         return self._sum(
-            between(("pk", f"BATCH#{escaped(batch)}"), ("sk", "COUNT#", f"COUNT#{LAST}")), State
+            between(("pk", f"BATCH#{escaped(batch)}"), ("sk", "COUNT#", f"COUNT#{LAST}")), SendState
         )
 
-    def withheld(self, stream: str, campaign: str) -> dict[State, int]:
+    def withheld(self, stream: str, campaign: str) -> dict[SendState, int]:
         """Return how many of a campaign's intents are in each state of `WITHHELD`."""
         return self._sum(equals(pk=_withheld_key(stream, campaign)), WITHHELD)
 
-    def _sum(self, asked: dict[str, Any], states: Iterable[State]) -> dict[State, int]:
+    def _sum(self, asked: dict[str, Any], states: Iterable[SendState]) -> dict[SendState, int]:
         items = list(self._calls.query(TableName=self._table, ConsistentRead=True, **asked))
         counts = {
             state: sum(int(item[state]["N"]) for item in items if state in item) for state in states
@@ -449,7 +449,7 @@ class _Lane:
         table: str,
         pk: str,
         after: str | None,
-        states: Collection[State],
+        states: Collection[SendState],
     ) -> None:
         self._calls = calls
         self._asked: dict[str, Any] = {
@@ -495,7 +495,7 @@ def _list_key(stream: str) -> str:
     return f"BATCHES#{escaped(stream)}"
 
 
-def _entry(batch: Batch) -> str:
+def _entry(batch: SendBatch) -> str:
     """Return a batch's place among its stream's, by time."""
     return f"{_time(batch.at)}#{batch.id}"
 
@@ -524,7 +524,7 @@ def _expiry(at: int) -> Item:
     return {EXPIRES: {"N": str((at + INTENTS_KEPT_MS) // 1000)}}
 
 
-def _attributes(struct: Batch | Intent, without: Collection[str]) -> Item:
+def _attributes(struct: SendBatch | Intent, without: Collection[str]) -> Item:
     """Return the fields of a struct that have a value, as attributes."""
     return {
         _NAMES.get(name, name): {"N" if name in _NUMBERS else "S": str(value)}
@@ -543,9 +543,9 @@ def _fields(item: Item, names: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def _read_batch(item: Item) -> Batch:
+def _read_batch(item: Item) -> SendBatch:
     id_ = unescaped(item["pk"]["S"].split("#")[1])
-    return Batch(**{**_fields(item, Batch.__struct_fields__), "id": id_})
+    return SendBatch(**{**_fields(item, SendBatch.__struct_fields__), "id": id_})
 
 
 def _intent_item(intent: Intent, version: int) -> Item:
@@ -561,7 +561,7 @@ def _read_intent(item: Item) -> Intent:
     fields = _fields(item, Intent.__struct_fields__)
     fields["batch"] = unescaped(item["pk"]["S"].split("#")[1])
     fields["key"] = item["sk"]["S"]
-    return Intent(**{**fields, "state": State(fields["state"])})
+    return Intent(**{**fields, "state": SendState(fields["state"])})
 
 
 def _read_pause(item: Item) -> Pause:
@@ -573,7 +573,7 @@ def _read_pause(item: Item) -> Pause:
     )
 
 
-def _added(table: str, key: Item, moves: Mapping[State, int], more: Item) -> dict[str, Any]:
+def _added(table: str, key: Item, moves: Mapping[SendState, int], more: Item) -> dict[str, Any]:
     """Return the update that adds to an item's counts, and sets what else is given."""
     added = {state: change for state, change in moves.items() if change}
     text = f"ADD {', '.join(f'#{state} :{state}' for state in added)}"

@@ -13,24 +13,24 @@ from functools import partial
 from itertools import islice
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.event import EVERYBODY
+from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.ports import (
     Card,
     Changes,
     Clock,
-    Filter,
-    Key,
-    Listed,
-    Page,
     Quarantined,
-    Row,
-    Swept,
+    RecordFilter,
+    RecordKey,
+    RecordPage,
+    RollupRow,
+    SuppressionPage,
+    SweepResult,
     View,
 )
 from sesight.domain.record import Record
 from sesight.domain.rollup import Family, RollupKey, Rollups
 from sesight.domain.stream import Stream
-from sesight.domain.suppression.item import Suppression, SuppressionPolicy, keys_of
+from sesight.domain.suppression.item import Suppression, SuppressionPolicy, suppression_keys
 from sesight.domain.tally import COUNTERS
 from sesight.domain.text import DAY, HOUR
 from sesight.store.dynamodb.change_feed import Feed, Written
@@ -196,7 +196,7 @@ class DynamoStore:
 
     # Writing
 
-    def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
+    def transact(self, fold: Callable[[View], Changes]) -> set[RecordKey]:
         """Run `fold` over a view and commit what it returns; see the port.
 
         Raises StoreUnavailable if nothing of the batch may count as stored.
@@ -249,7 +249,7 @@ class DynamoStore:
                 self._pause(number)
         raise StoreUnavailable("Others change the same all the time.")
 
-    def _await(self, written: Mapping[tuple[Key, str], int]) -> None:
+    def _await(self, written: Mapping[tuple[RecordKey, str], int]) -> None:
         """Remember what was written, for `settle`."""
         awaited = self._awaited
         for ((message_id, recipient), stream), version in written.items():
@@ -314,7 +314,7 @@ class DynamoStore:
         if self._local:
             self.settle()
 
-    def sweep(self, now: int, limit: int) -> Swept:
+    def sweep(self, now: int, limit: int) -> SweepResult:
         """Remove what has outlived its use: old hour rows and quarantined bodies, and up to `limit`
         expired records and intents where DynamoDB's own expiry does not.
         """
@@ -335,7 +335,7 @@ class DynamoStore:
         bodies = self._quarantine.expired(then - QUARANTINE_MS)
         self._quarantine.release(bodies)
         intents = self.sending.sweep(then, limit) if self._local else 0
-        return Swept(removed, intents, len(bodies), hours, live_from, doubted=then != now)
+        return SweepResult(removed, intents, len(bodies), hours, live_from, doubted=then != now)
 
     def _sweep_day(self, stream: str, day: int, limit: int) -> int:
         walk = self._log.walk(stream, day * DAY, (day + 1) * DAY)
@@ -363,8 +363,8 @@ class DynamoStore:
     # Reading
 
     def messages(
-        self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
-    ) -> Page:
+        self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+    ) -> RecordPage:
         """Return a page of records; see the port."""
         return self._log.page(wanted, limit, cursor, self.live_from(now), newer=newer)
 
@@ -375,7 +375,7 @@ class DynamoStore:
         found = view.records([message_id]).get(message_id, [])
         return sorted(
             (record for record in found if record.identity.sent_at >= live_from),
-            key=lambda record: (record.recipient == EVERYBODY, record.recipient),
+            key=lambda record: (record.recipient == UNATTRIBUTED, record.recipient),
         )
 
     def rollups(
@@ -386,11 +386,11 @@ class DynamoStore:
         since: int | None = None,
         until: int | None = None,
         dimension: str | None = None,
-    ) -> list[Row]:
+    ) -> list[RollupRow]:
         """Return rows of one family and scope; see the port."""
         return self._rows.read(family, stream, campaign, since, until, dimension)
 
-    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+    def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
         """Return a campaign's day rows summed over all days; see the port."""
         return self._rows.campaign_totals(stream, campaign)
 
@@ -434,7 +434,7 @@ class DynamoStore:
         if stream not in self.tables:
             return {}
         table = self.tables[stream].suppression.name
-        keys = sorted({key for each in addresses for key in keys_of(each)})
+        keys = sorted({key for each in addresses for key in suppression_keys(each)})
         asked = [(table, {"email": {"S": text_key(key)}}) for key in keys]
         found = [read_suppression(item) for _, item in self.calls.get_many(asked, consistent=True)]
         return {item.address: item for item in found}
@@ -448,10 +448,10 @@ class DynamoStore:
         prefix: str = "",
         reason: str | None = None,
         active: bool | None = None,
-    ) -> Listed:
+    ) -> SuppressionPage:
         """Return a page of items in order of the address; see the port."""
         if stream not in self.tables:
-            return Listed([], None)
+            return SuppressionPage([], None)
         table = self.tables[stream].suppression.name
         begin = text_key(prefix) if prefix else "!"
         low = begin if after is None else max(begin, text_key(after))
@@ -483,7 +483,7 @@ class DynamoStore:
             if active in (None, item.counted is not None)
             and (reason is None or (item.counted is not None and item.counted[1] == reason))
         ]
-        return Listed(sorted(found, key=lambda item: text_key(item.address)), last)
+        return SuppressionPage(sorted(found, key=lambda item: text_key(item.address)), last)
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return counted items whose time to block is over at `now`, the longest over first."""

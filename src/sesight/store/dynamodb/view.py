@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sesight.domain.ports import Key, Quarantined
+from sesight.domain.ports import Quarantined, RecordKey
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
 from sesight.store.dynamodb.client import Calls, equals
@@ -49,12 +49,12 @@ class DynamoView:
         self._quarantine = quarantine
         self._is_frozen = is_frozen
         self._whole: set[str] = set()
-        self._asked: set[Key] = set()
-        self.held: dict[str, dict[Key, Held]] = {}
+        self._asked: set[RecordKey] = set()
+        self.held: dict[str, dict[RecordKey, Held]] = {}
         """The records read, by message."""
         self.items: dict[Place, tuple[Suppression | None, int]] = {}
         """The suppressions read, None where there is none, with their versions."""
-        self.written: set[Key | str] = set()
+        self.written: set[RecordKey | str] = set()
         """What earlier rounds of the same batch have written; see the port."""
         self._awaited: set[str] = set()
         self._bodies: dict[str, Quarantined] = {}
@@ -70,7 +70,7 @@ class DynamoView:
         named = {} if wanted is None else wanted()
         whole = [name for name in message_ids if name not in named and name not in self._whole]
         keys = {
-            Key(name, recipient)
+            RecordKey(name, recipient)
             for name in message_ids
             if name in named and name not in self._whole
             for recipient in named[name]
@@ -83,7 +83,7 @@ class DynamoView:
                 found[name] = [one.record for one in held.values()]
         return found
 
-    def _read_keys(self, keys: Collection[Key]) -> None:
+    def _read_keys(self, keys: Collection[RecordKey]) -> None:
         asked = [
             (table, {"messageId": {"S": text_key(key[0])}, "recipient": {"S": text_key(key[1])}})
             for key in sorted(keys)
@@ -114,13 +114,13 @@ class DynamoView:
         record = read_record(item, stream)
         held = Held(record, item)
         of_message = self.held.setdefault(record.message_id, {})
-        key = Key(record.message_id, record.recipient)
+        key = RecordKey(record.message_id, record.recipient)
         if stays:
             return of_message.setdefault(key, held)
         of_message[key] = held
         return held
 
-    def refresh(self, keys: Collection[Key]) -> None:
+    def refresh(self, keys: Collection[RecordKey]) -> None:
         """Read records as they are now, those that are not there any more too."""
         asked = []
         for key in sorted(keys):

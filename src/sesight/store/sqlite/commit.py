@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from sesight.domain.event import EVERYBODY
-from sesight.domain.ports import Key
+from sesight.domain.event import UNATTRIBUTED
+from sesight.domain.ports import RecordKey
 from sesight.domain.record import Record
 from sesight.domain.text import DAY, tie
 from sesight.store.attention import KINDS, kinds_of
@@ -32,7 +32,7 @@ def write_records(
     connection: sqlite3.Connection,
     numbers: Numbers,
     view: SqliteView,
-    records: Mapping[Key, Record],
+    records: Mapping[RecordKey, Record],
 ) -> int | None:
     """Write the records; return the earliest send day among new ones, None when there are none.
 
@@ -61,7 +61,7 @@ def write_records(
             span = sent_at // SPAN
             shared = shared_of(sent_at)
         held = held_rows.get(key)
-        place = record.tally.place if record.tally is not None else None
+        place = record.tally.dimensions if record.tally is not None else None
         month = place.month if place is not None else None
         if held is not None:
             rowid, before = held.rowid, held.before
@@ -98,7 +98,7 @@ def write_records(
                 | min(max(sent_at, 0), LATEST) << SENT_SHIFT
                 | tie(key[0], address),
                 message,
-                None if address == EVERYBODY else address_key(address),
+                None if address == UNATTRIBUTED else address_key(address),
                 campaign,
                 month,
                 body,

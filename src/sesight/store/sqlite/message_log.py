@@ -14,7 +14,7 @@ import msgspec
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import EventType
-from sesight.domain.ports import Filter, Page
+from sesight.domain.ports import RecordFilter, RecordPage
 from sesight.domain.record import Record
 from sesight.store import attention, filters
 from sesight.store.sqlite.record_codec import decode
@@ -45,13 +45,13 @@ def position(rowid: int) -> Position:
     return Position(rowid & PLACE, stream_of(rowid))
 
 
-def write_cursor(at: Position, wanted: Filter) -> str:
+def write_cursor(at: Position, wanted: RecordFilter) -> str:
     """Return a position as text that only holds for this filter."""
     data = (at.place << 6 | at.stream).to_bytes(8)
     return urlsafe_b64encode(data + _mark(data, wanted)).decode().rstrip("=")
 
 
-def read_cursor(text: str, wanted: Filter) -> Position:
+def read_cursor(text: str, wanted: RecordFilter) -> Position:
     """Return the position of a cursor. Raises InvalidRequest when it is not of this filter."""
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -64,20 +64,20 @@ def read_cursor(text: str, wanted: Filter) -> Position:
     return Position(number >> 6, number & 63)
 
 
-def _mark(data: bytes, wanted: Filter) -> bytes:
+def _mark(data: bytes, wanted: RecordFilter) -> bytes:
     return blake2b(data + msgspec.msgpack.encode(wanted), digest_size=8).digest()
 
 
 def page(
     connection: sqlite3.Connection,
     values: Values,
-    wanted: Filter,
+    wanted: RecordFilter,
     limit: int,
     cursor: str | None,
     live_from: int,
     *,
     newer: bool = False,
-) -> Page:
+) -> RecordPage:
     """Return a page of the records sent at `live_from` (ms) or later; see the port.
 
     `newer`: the rows that come next above the cursor instead of below it, newest first all the same.
@@ -92,7 +92,7 @@ def page(
     }
     found = _lanes(connection, wanted, streams, outcomes, event, live_from, start, newer=newer)
     if found is None:
-        return Page([], None, None, cursor)
+        return RecordPage([], None, None, cursor)
     lanes, tests = found
     rows = merge(*lanes, key=_order, reverse=not newer)
     records: list[Record] = []
@@ -125,7 +125,9 @@ def page(
         fresh: str | None = write_cursor(position(above), wanted)
     else:
         fresh = cursor or write_cursor(Position(0, 0), wanted)
-    return Page(records, going_on, sent_of(last) if short and last is not None else None, fresh)
+    return RecordPage(
+        records, going_on, sent_of(last) if short and last is not None else None, fresh
+    )
 
 
 def _order(row: tuple[int, int, bytes]) -> tuple[int, int]:
@@ -138,7 +140,7 @@ def _rowid(row: tuple[int, int, bytes]) -> int:
 
 def _lanes(
     connection: sqlite3.Connection,
-    wanted: Filter,
+    wanted: RecordFilter,
     streams: dict[int, str],
     outcomes: frozenset[str],
     event: EventType | None,

@@ -21,7 +21,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from sesight.domain.event import (
-    EVERYBODY,
+    UNATTRIBUTED,
     Accepted,
     AnyOccurrence,
     Bounce,
@@ -122,11 +122,11 @@ def encode(
     tally = record.tally
     counted: list[Any] | int = 0
     if tally is not None:
-        place = tally.place
+        place = tally.dimensions
         if (
             before is not None
             and before.record.tally is not None
-            and before.record.tally.place == place
+            and before.record.tally.dimensions == place
         ):
             number = before.raw[4][1]
         else:
@@ -144,7 +144,7 @@ def encode(
             counted.append(tally.events)
 
     address = record.recipient
-    body: list[Any] = [message, 0 if address == EVERYBODY else address, head, timeline, counted]
+    body: list[Any] = [message, 0 if address == UNATTRIBUTED else address, head, timeline, counted]
     if own or displaced or record.capped or record.spelling is not None:
         rest: list[Any] = [own]
         if displaced or record.capped or record.spelling is not None:
@@ -361,7 +361,7 @@ def decode(
     return Before(
         Record(
             known[0] if known is not None and known[1] == message else unpack(key, message),
-            EVERYBODY if address == 0 else address,
+            UNATTRIBUTED if address == 0 else address,
             stream,
             Identity(sent_at, sender, subject, template, send_id, isp, tags, provider),
             tuple(timeline),

@@ -8,7 +8,7 @@ from functools import cache
 from operator import add as plus
 from typing import Any
 
-from sesight.domain.ports import SEVERAL, Card, Row
+from sesight.domain.ports import MULTIPLE_SUBJECTS, Card, RollupRow
 from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey, Rollups
 from sesight.domain.tally import COUNTERS
 from sesight.store.sqlite.interning import Numbers
@@ -167,7 +167,7 @@ def rows(
     since: int | None,
     until: int | None,
     dimension: str | None,
-) -> list[Row]:
+) -> list[RollupRow]:
     """Return rows of one family and scope in order of their key; see the port."""
     scope = (
         find_campaign(connection, stream, campaign) if campaign else find_stream(connection, stream)
@@ -191,7 +191,7 @@ def rows(
         bound,
     ).fetchall()
     return [
-        Row(RollupKey(family, stream, campaign, row[0], row[1], row[2]), row[3:])
+        RollupRow(RollupKey(family, stream, campaign, row[0], row[1], row[2]), row[3:])
         for row in found
         if any(row[3:])
     ]
@@ -210,10 +210,10 @@ def has_day(connection: sqlite3.Connection, stream: str, day: int) -> bool:
     )
 
 
-def of_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> list[Row]:
+def of_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> list[RollupRow]:
     """Return a campaign's running totals; see the port."""
     return [
-        Row(RollupKey(Family.DAY, stream, campaign, 0, row[0], row[1]), row[2:])
+        RollupRow(RollupKey(Family.DAY, stream, campaign, 0, row[0], row[1]), row[2:])
         for row in connection.execute(
             _OF_CAMPAIGN, (find_campaign(connection, stream, campaign),)
         ).fetchall()
@@ -263,7 +263,7 @@ _NAME = (
 _SUBJECT = (
     "subject = CASE WHEN card.subject IS NULL THEN excluded.subject "
     "WHEN excluded.subject IS NULL OR excluded.subject = card.subject THEN card.subject "
-    f"ELSE '{SEVERAL}' END"
+    f"ELSE '{MULTIPLE_SUBJECTS}' END"
 )
 
 _JOIN = (

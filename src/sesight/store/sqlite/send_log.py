@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import json
 from msgspec.structs import astuple
 
-from sesight.domain.sending import Batch, Intent, Pause, Resumption, State
+from sesight.domain.sending import Intent, Pause, Resumption, SendBatch, SendState
 from sesight.store.send_log import (
     INTENTS_KEPT_MS,
     Place,
@@ -26,7 +26,7 @@ from sesight.store.send_log import (
 from sesight.store.sqlite.view import rows_in, suppressions_in
 
 if TYPE_CHECKING:
-    from sesight.domain.ports import Blocks
+    from sesight.domain.ports import SuppressionCheck
     from sesight.store.sqlite.shared_values import Values
 
 Lent = Callable[[], AbstractContextManager[sqlite3.Connection]]
@@ -35,7 +35,7 @@ Lent = Callable[[], AbstractContextManager[sqlite3.Connection]]
 LentToRead = Callable[[], AbstractContextManager[tuple[sqlite3.Connection, "Values"]]]
 """Lends a reading connection for one snapshot."""
 
-_BATCH = ", ".join(Batch.__struct_fields__)
+_BATCH = ", ".join(SendBatch.__struct_fields__)
 _INTENT = ", ".join(Intent.__struct_fields__)
 
 
@@ -47,7 +47,7 @@ def _upsert(table: str, fields: Sequence[str], key: Sequence[str]) -> str:
     )
 
 
-_PUT_BATCH = _upsert("batch", Batch.__struct_fields__, ("id",))
+_PUT_BATCH = _upsert("batch", SendBatch.__struct_fields__, ("id",))
 _PUT_INTENT = _upsert("intent", Intent.__struct_fields__, ("batch", "key"))
 _ADD_WITHHELD = (
     "INSERT INTO withheld (stream, campaign, state, intents) VALUES (?, ?, ?, ?) "
@@ -65,15 +65,15 @@ class SqliteSendLog:
 
     # Batches
 
-    def begin(self, batch: Batch) -> Batch:
+    def begin(self, batch: SendBatch) -> SendBatch:
         """Record a batch, or lease the one that has its id; see the port."""
         return self._open(batch, again=False)
 
-    def reopen(self, batch: Batch) -> Batch:
+    def reopen(self, batch: SendBatch) -> SendBatch:
         """As `begin`, but also for one that is finished, which no longer is."""
         return self._open(batch, again=True)
 
-    def _open(self, asked: Batch, *, again: bool) -> Batch:
+    def _open(self, asked: SendBatch, *, again: bool) -> SendBatch:
         with self._writing() as connection:
             held = _batch(connection, asked.id)
             found = asked if held is None else leased(held, asked, again=again)
@@ -97,12 +97,12 @@ class SqliteSendLog:
                 "UPDATE batch SET finished_at = coalesce(finished_at, ?) WHERE id = ?", (at, batch)
             )
 
-    def batch(self, id_: str) -> Batch | None:
+    def batch(self, id_: str) -> SendBatch | None:
         """Return one batch."""
         with self._reading() as (connection, _):
             return _batch(connection, id_)
 
-    def batches(self, stream: str, limit: int) -> list[Batch]:
+    def batches(self, stream: str, limit: int) -> list[SendBatch]:
         """Return the batches of a stream, newest first."""
         with self._reading() as (connection, _):
             return [
@@ -115,7 +115,7 @@ class SqliteSendLog:
 
     # Intents
 
-    def claim(self, wanted: Sequence[Intent], blocks: Blocks) -> list[Intent]:
+    def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before their calls; return what is then recorded of each, in order."""
         with self._writing() as connection:
             before = _held(connection, wanted)
@@ -139,7 +139,7 @@ class SqliteSendLog:
             _put(connection, before, after)
 
     def intents(
-        self, batch: str, limit: int, after: str | None = None, states: Collection[State] = ()
+        self, batch: str, limit: int, after: str | None = None, states: Collection[SendState] = ()
     ) -> list[Intent]:
         """Return intents of a batch in the order of their keys, those after a key."""
         where, bound = "batch = ?", [batch]
@@ -157,7 +157,7 @@ class SqliteSendLog:
                 )
             ]
 
-    def progress(self, batch: str) -> dict[State, int]:
+    def progress(self, batch: str) -> dict[SendState, int]:
         """Return how many intents of a batch are in each state."""
         with self._reading() as (connection, _):
             return _counted(
@@ -166,7 +166,7 @@ class SqliteSendLog:
                 )
             )
 
-    def withheld(self, stream: str, campaign: str) -> dict[State, int]:
+    def withheld(self, stream: str, campaign: str) -> dict[SendState, int]:
         """Return how many of a campaign's intents are in each state of `WITHHELD`."""
         with self._reading() as (connection, _):
             return _counted(
@@ -248,13 +248,13 @@ def sweep(connection: sqlite3.Connection, now: int, limit: int) -> int:
     return removed
 
 
-def _batch(connection: sqlite3.Connection, id_: str) -> Batch | None:
+def _batch(connection: sqlite3.Connection, id_: str) -> SendBatch | None:
     row = connection.execute(f"SELECT {_BATCH} FROM batch WHERE id = ?", (id_,)).fetchone()
     return None if row is None else _read_batch(row)
 
 
-def _read_batch(row: Sequence[Any]) -> Batch:
-    return Batch(**dict(zip(Batch.__struct_fields__, row, strict=True)))
+def _read_batch(row: Sequence[Any]) -> SendBatch:
+    return SendBatch(**dict(zip(SendBatch.__struct_fields__, row, strict=True)))
 
 
 def _held(connection: sqlite3.Connection, wanted: Iterable[Intent]) -> dict[Place, Intent]:
@@ -296,8 +296,8 @@ def _put(
 
 def _read_intent(row: Sequence[Any]) -> Intent:
     fields = dict(zip(Intent.__struct_fields__, row, strict=True))
-    return Intent(**{**fields, "state": State(fields["state"])})
+    return Intent(**{**fields, "state": SendState(fields["state"])})
 
 
-def _counted(rows: Iterable[tuple[str, int]]) -> dict[State, int]:
-    return {State(state): count for state, count in rows}
+def _counted(rows: Iterable[tuple[str, int]]) -> dict[SendState, int]:
+    return {SendState(state): count for state, count in rows}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sesight.domain.tally import Place
+from sesight.domain.tally import TallyDimensions
 from sesight.domain.text import DAY
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,7 +71,7 @@ def pack_value(value: Any) -> bytes:
     """Return the bytes of a shared value: a text, a head (a tuple) or a tally's place."""
     if type(value) is tuple:
         return _encode((0, *value))
-    if type(value) is Place:
+    if type(value) is TallyDimensions:
         return _encode((1, value))
     return _encode(value)
 
@@ -84,7 +84,7 @@ def unpack_value(data: bytes) -> Any:
     if value[0] == 0:
         *texts, tags = value[1:]
         return (*texts, tuple([(name, text) for name, text in tags]))
-    return msgspec.convert(value[1], Place)
+    return msgspec.convert(value[1], TallyDimensions)
 
 
 class Values(dict[int, Any]):

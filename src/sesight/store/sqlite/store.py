@@ -14,18 +14,18 @@ from threading import RLock
 from typing import NamedTuple
 
 from sesight.domain.errors import SesightError, StoreUnavailable
-from sesight.domain.event import EVERYBODY
+from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.ports import (
     Card,
     Changes,
     Clock,
-    Filter,
-    Key,
-    Listed,
-    Page,
     Quarantined,
-    Row,
-    Swept,
+    RecordFilter,
+    RecordKey,
+    RecordPage,
+    RollupRow,
+    SuppressionPage,
+    SweepResult,
     View,
 )
 from sesight.domain.record import Record
@@ -216,7 +216,7 @@ class SqliteStore:
 
     # Writing
 
-    def transact(self, fold: Callable[[View], Changes]) -> set[Key]:
+    def transact(self, fold: Callable[[View], Changes]) -> set[RecordKey]:
         """Run `fold` over a view and commit what it returns, whole; durable when this returns."""
         with _uncollected(), self._writing() as connection:
             numbers = self._numbers
@@ -270,7 +270,7 @@ class SqliteStore:
         with self._writing() as connection:
             totals.mend(connection, self._numbers, rollups)
 
-    def sweep(self, now: int, limit: int) -> Swept:
+    def sweep(self, now: int, limit: int) -> SweepResult:
         """Remove up to `limit` expired records and what has outlived its use beside them."""
         with self._writing() as connection:
             self.retention.take(_look(connection, now))
@@ -281,7 +281,7 @@ class SqliteStore:
                 _note(connection, "swept_to", removed.swept_to, "max")
             intents = sending.sweep(connection, then, limit)
         self.retention.take(self._read_retention())
-        return Swept(
+        return SweepResult(
             removed.records,
             intents,
             removed.quarantined,
@@ -314,8 +314,8 @@ class SqliteStore:
     # Reading
 
     def messages(
-        self, wanted: Filter, limit: int, cursor: str | None, now: int, *, newer: bool = False
-    ) -> Page:
+        self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+    ) -> RecordPage:
         """Return a page of records; see the port."""
         live_from = self.live_from(now) * DAY
         with self._reading() as (connection, values):
@@ -338,7 +338,9 @@ class SqliteStore:
             for record in records
             if record.message_id == message_id and record.identity.sent_at >= live_from
         ]
-        return sorted(found, key=lambda record: (record.recipient == EVERYBODY, record.recipient))
+        return sorted(
+            found, key=lambda record: (record.recipient == UNATTRIBUTED, record.recipient)
+        )
 
     def rollups(
         self,
@@ -348,12 +350,12 @@ class SqliteStore:
         since: int | None = None,
         until: int | None = None,
         dimension: str | None = None,
-    ) -> list[Row]:
+    ) -> list[RollupRow]:
         """Return rows of one family and scope; see the port."""
         with self._reading() as (connection, _):
             return totals.rows(connection, family, stream, campaign, since, until, dimension)
 
-    def campaign_totals(self, stream: str, campaign: str) -> list[Row]:
+    def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
         """Return a campaign's day rows summed over all days; see the port."""
         with self._reading() as (connection, _):
             return totals.of_campaign(connection, stream, campaign)
@@ -387,7 +389,7 @@ class SqliteStore:
         prefix: str = "",
         reason: str | None = None,
         active: bool | None = None,
-    ) -> Listed:
+    ) -> SuppressionPage:
         """Return a page of items in order of the address; see the port."""
         with self._reading() as (connection, _):
             return lists.suppressions(

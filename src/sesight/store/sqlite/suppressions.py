@@ -9,9 +9,15 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.ports import Listed, Quarantined
-from sesight.domain.suppression.item import Active, Suppression, SuppressionPolicy, active, keys_of
-from sesight.domain.suppression.manual import BY_HAND
+from sesight.domain.ports import Quarantined, SuppressionPage
+from sesight.domain.suppression.item import (
+    ActiveSuppression,
+    Suppression,
+    SuppressionPolicy,
+    active_suppression,
+    suppression_keys,
+)
+from sesight.domain.suppression.manual import MANUAL_REASONS
 from sesight.store.filters import PATIENCE
 from sesight.store.sqlite.view import read_quarantined, read_suppression, suppressions_in
 
@@ -37,7 +43,7 @@ class Described(NamedTuple):
 
 def described(item: Suppression, now: int, policy: SuppressionPolicy) -> Described:
     """Return what an item says at `now` (epoch ms)."""
-    blocking = active(item, now, policy) if item.counted is not None else None
+    blocking = active_suppression(item, now, policy) if item.counted is not None else None
     until = 0 if item.counted is not None else None
     if blocking is not None:
         until = blocking.until
@@ -53,9 +59,9 @@ def described(item: Suppression, now: int, policy: SuppressionPolicy) -> Describ
     )
 
 
-def _note(item: Suppression, blocking: Active | None) -> str | None:
+def _note(item: Suppression, blocking: ActiveSuppression | None) -> str | None:
     """Return what somebody wrote who decided of the address last."""
-    if blocking is not None and blocking.cause.reason in BY_HAND:
+    if blocking is not None and blocking.cause.reason in MANUAL_REASONS:
         return blocking.cause.detail
     return item.removals[-1].note if item.removals else None
 
@@ -95,7 +101,7 @@ def suppressions_of(
     connection: sqlite3.Connection, stream: str, addresses: Collection[str]
 ) -> dict[str, Suppression]:
     """Return the items of addresses and their whole domains, by address or domain."""
-    wanted = {(stream, key) for each in addresses for key in keys_of(each)}
+    wanted = {(stream, key) for each in addresses for key in suppression_keys(each)}
     return {key: item for (_, key), item in suppressions_in(connection, wanted).items()}
 
 
@@ -112,7 +118,7 @@ def suppressions(
     prefix: str,
     reason: str | None,
     active: bool | None,
-) -> Listed:
+) -> SuppressionPage:
     """Return a page of items in order of the address; see the port."""
     where = "stream = ? AND address >= ? AND address < ?"
     bound: list[str | int] = [stream, prefix, prefix + LAST]
@@ -132,7 +138,7 @@ def suppressions(
         if len(items) == limit or looked == limit * PATIENCE:
             last = address
             break
-    return Listed(items, last)
+    return SuppressionPage(items, last)
 
 
 def suppressions_due(connection: sqlite3.Connection, now: int, limit: int) -> list[Suppression]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.ports import QUARANTINE_BODIES, QUARANTINE_BYTES, Key, Quarantined
+from sesight.domain.ports import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined, RecordKey
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
 from sesight.store import backfill
@@ -39,7 +39,7 @@ class Held(Struct, frozen=True, gc=False):
 class SqliteView:
     """The port's View over the writing connection; it remembers the rows it gave."""
 
-    written: frozenset[Key | str] = frozenset()
+    written: frozenset[RecordKey | str] = frozenset()
     """Nothing: a batch is one transaction, decided once."""
 
     def __init__(self, connection: sqlite3.Connection, numbers: Numbers) -> None:
