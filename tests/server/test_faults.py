@@ -208,7 +208,7 @@ def full_and_free(server: Server, traffic: Traffic, free, tidied=lambda: True) -
     assert "Traceback" not in server.errors
 
 
-TIDY_OFTEN = "from sesight.ingest import intake; intake.IDLE_SECONDS = 0.05"
+TIDY_OFTEN = "from sesight.ingest.http import intake; intake.IDLE_SECONDS = 0.05"
 
 
 def test_a_full_disk_refuses_and_recovers_without_a_restart(tmp_path, signer, traffic) -> None:

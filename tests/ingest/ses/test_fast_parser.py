@@ -16,7 +16,7 @@ from sesight.domain.event import Event
 from sesight.ingest.ses.fast_parser import read_plain
 from sesight.ingest.ses.parser import read_event
 
-PAYLOADS = Path(__file__).parent.parent / "payloads"
+PAYLOADS = Path(__file__).parents[2] / "payloads"
 USUAL = ("send.json", "delivery.json", "open.json", "click.json")
 ODD = ("bounce_permanent_general.json", "delivery_partial_of_multi_recipient.json")
 
