@@ -397,7 +397,7 @@ def engagement_samples() -> str:
         for held, said in classify_all(record):
             rows.append(
                 (
-                    f"[{file.stem}](../tests/payloads/{file.name})",
+                    f"[{file.stem}](../../tests/payloads/{file.name})",
                     code(held.agent),
                     held.bot or "null",
                     f"**{said.actor.value}** by {code(said.rule)}",

@@ -35,7 +35,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GENERATED = [page for page in PAGES if "[[[cog" in page.read_text("utf-8")]
 WALK = DOCS / "ses-analytics-pipeline.md"
-COMMANDS = DOCS / "cli.md"
+COMMANDS = DOCS / "reference" / "cli.md"
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -109,10 +109,15 @@ def test_links_resolve(page: Path) -> None:
     assert broken == []
 
 
-def test_readme_leads_everywhere() -> None:
-    """The README has a link to every page of the docs, so that each can be found."""
-    pages = {str(page.relative_to(ROOT)) for page in DOCS.glob("*.md")}
-    assert pages - {link.partition("#")[0] for link in links(ROOT / "README.md")} == set()
+def test_indexes_lead_everywhere() -> None:
+    """The two indexes, of the docs and of the decisions, link to every page."""
+    indexes = {DOCS / "README.md", DOCS / "decisions" / "README.md"}
+    linked = {
+        (index.parent / link.partition("#")[0]).resolve()
+        for index in indexes
+        for link in links(index)
+    }
+    assert set(DOCS.rglob("*.md")) - linked - indexes == set()
 
 
 @by_page
@@ -188,12 +193,12 @@ def test_reasons_of_refusal() -> None:
 
 def test_every_setting() -> None:
     """The settings page has every environment variable that gives a setting."""
-    assert missing(DOCS / "settings.md", *environment_names()) == set()
+    assert missing(DOCS / "reference" / "settings.md", *environment_names()) == set()
 
 
 def test_every_measure() -> None:
     """The measures page has every counter, rate and reason."""
-    assert missing(DOCS / "measures.md", *COUNTERS, *RATES, *REASONS) == set()
+    assert missing(DOCS / "reference" / "measures.md", *COUNTERS, *RATES, *REASONS) == set()
 
 
 def test_every_word_of_statements() -> None:
@@ -201,7 +206,7 @@ def test_every_word_of_statements() -> None:
     members = [
         field.name for each in (Letterhead, Labels) for field in msgspec.structs.fields(each)
     ]
-    assert missing(DOCS / "statements.md", *COLUMNS, *MORE, *members) == set()
+    assert missing(DOCS / "reference" / "statements.md", *COLUMNS, *MORE, *members) == set()
 
 
 def test_every_suppression_reason() -> None:
@@ -220,7 +225,7 @@ def test_every_engagement_rule() -> None:
         and isinstance(call.args[1], ast.Constant)
     }
     patterns = {rule for rule, _, _ in (*engagement._MACHINES, *engagement._HUMANS)}  # noqa: SLF001
-    assert missing(DOCS / "engagement.md", *rules, *patterns) == set()
+    assert missing(DOCS / "explanation" / "engagement.md", *rules, *patterns) == set()
 
 
 def test_every_metric() -> None:
@@ -230,7 +235,7 @@ def test_every_metric() -> None:
         f"{family.name}_total" if family.type == "counter" else family.name
         for family in held.registry.collect()
     }
-    assert missing(DOCS / "metrics.md", *names) == set()
+    assert missing(DOCS / "how-to" / "monitor.md", *names) == set()
 
 
 def test_every_route() -> None:
@@ -240,7 +245,7 @@ def test_every_route() -> None:
         f"{method.upper()} {path}" for path, held in schema["paths"].items() for method in held
     }
     shapes = {name.lower() for name in schema["components"]["schemas"]}
-    page = DOCS / "api.md"
+    page = DOCS / "reference" / "api.md"
     assert (missing(page, *routes), shapes - anchors(page)) == (set(), set())
 
 

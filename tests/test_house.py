@@ -174,7 +174,7 @@ def test_documents_named_exist() -> None:
 
 def test_decisions_are_numbered_without_a_gap() -> None:
     """Decisions have the numbers from 1 on, each once, and each says its own."""
-    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     numbers = [int(page.name[:4]) for page in pages]
     titles = [page.read_text(encoding="utf-8").partition(". ")[0] for page in pages]
     assert numbers == list(range(1, len(pages) + 1))

@@ -1,4 +1,4 @@
-"""The README's commands work as they stand there, one after the other, in a fresh clone."""
+"""The commands of the README, the tutorial and the first how-to work as they stand, in a fresh clone."""
 
 import os
 import re
@@ -17,7 +17,10 @@ import typer
 from sesight.cli.program import program
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+CONNECT = ROOT / "docs" / "how-to" / "receive-events.md"
+FIRST_PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", CONNECT)
+"""What a newcomer follows, in this order."""
 BASH = shutil.which("bash")
 DEADLINE = 300
 
@@ -97,8 +100,8 @@ def _free_ports(n: int) -> list[int]:
 
 
 def test_readme(tmp_path: Path) -> None:
-    """Every command of the README ends well, in order, with the settings file that it shows."""
-    text = (ROOT / "README.md").read_text("utf-8")
+    """Every command of the first pages succeeds, in order, with the settings file that they show."""
+    text = CONNECT.read_text("utf-8")
     for name in ("tests", "Makefile"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
@@ -133,8 +136,8 @@ def test_readme(tmp_path: Path) -> None:
 
 
 def told() -> list[str]:
-    """Return the README's commands."""
-    return commands(ROOT / "README.md")
+    """Return the commands of the first pages, each once: the tutorial repeats the README's `make demo`."""
+    return list(dict.fromkeys(command for page in FIRST_PAGES for command in commands(page)))
 
 
 def _endpoint(text: str) -> str:

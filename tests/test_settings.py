@@ -203,7 +203,7 @@ def test_no_file(tmp_path: Path) -> None:
         (
             "SESIGHT_XYZZY",
             "x",
-            "SESIGHT_XYZZY: no setting has such a name; docs/settings.md has them all.",
+            "SESIGHT_XYZZY: no setting has such a name; docs/reference/settings.md has them all.",
         ),
         (
             "SESIGHT_COUNTING_TAGS",

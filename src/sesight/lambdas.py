@@ -1,7 +1,7 @@
 """The Lambda functions: events in from SQS or SNS, rollups from the change feeds, upkeep, the API.
 
 Settings come from the environment (`SESIGHT_…`), and names of secrets only. A function makes its
-clients once, when Lambda loads it, and keeps them. `docs/aws.md` says how each is to be set up.
+clients once, when Lambda loads it, and keeps them. `docs/how-to/run-on-aws.md` says how each is to be set up.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ class Sending:
     def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
         """Answer the body of `POST …/send`, in which `idempotencyKey` may stand as well.
 
-        Returns what the route answers (docs/api.md) with its `status`. A message that SES took and
+        Returns what the route answers (docs/reference/api.md) with its `status`. A message that SES took and
         whose answer was lost is not sent again when the function is invoked again with the same key.
         """
         self._store.while_there_is(_seconds_left(context))

@@ -369,7 +369,7 @@ def _check(settings: Settings, given: _Given) -> None:
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known and name not in _OF_OTHERS:
             meant = closest_match(name, known)
-            more = f"did you mean {meant}?" if meant else "docs/settings.md has them all."
+            more = f"did you mean {meant}?" if meant else "docs/reference/settings.md has them all."
             raise SettingsError(f"{name}: no setting has such a name; {more}")
     if len(settings.streams) > 63:
         raise given.error(("streams", 63), "a store holds at most 63 streams.")

@@ -136,7 +136,7 @@ def finance(
         typer.Option(
             "--statements",
             metavar="FILE",
-            help="CSV or JSON of statements (docs/statements.md); - reads it.",
+            help="CSV or JSON of statements (docs/reference/statements.md); - reads it.",
         ),
     ],
     template: Annotated[

@@ -1,7 +1,7 @@
 """Who opened or clicked: a person, a machine, or nobody can say. Versioned rules over a record.
 
 A machine rule beats everything, SES's own `isBotEvent: Unlikely` included. Timing and bursts only
-make an engagement unknown, since people can be fast. Sources of the user agents: docs/engagement.md.
+make an engagement unknown, since people can be fast. Sources of the user agents: docs/explanation/engagement.md.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ class TemplateMail(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StatementMail(Struct, frozen=True, forbid_unknown_fields=True):
-    """Statements of one month (YYYY-MM), each as docs/statements.md has it, its figures as text.
+    """Statements of one month (YYYY-MM), each as docs/reference/statements.md has it, its figures as text.
     `campaign` is `statements-` and the month unless said; `currency` and `locale` are of those that do
     not say their own.
     """

@@ -87,7 +87,7 @@ class Counts(Struct, array_like=True):
 
 
 class Metrics:
-    """The metrics of one process. Names are contract: docs/metrics.md is generated from them."""
+    """The metrics of one process. Names are contract: docs/how-to/monitor.md is generated from them."""
 
     def __init__(self, clock: Clock) -> None:
         """Start every metric at nothing, in a registry of its own."""

@@ -120,5 +120,5 @@ class StreamSecrets:
         except (msgspec.DecodeError, UnicodeError):
             # what the decoder says may repeat a value of the secret
             raise SettingsError(
-                f"The secret {name} is not the JSON object of docs/sending.md."
+                f"The secret {name} is not the JSON object of docs/how-to/send-a-campaign.md."
             ) from None

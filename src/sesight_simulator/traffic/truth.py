@@ -1,7 +1,7 @@
 """Truth: the totals a product must find in the traffic, counted without the product's rules.
 
 The generator tells what each event that arrived says (a `Mark`); what a recipient counts as
-follows from the set of marks alone, by docs/measures.md. Repetitions are not told.
+follows from the set of marks alone, by docs/reference/measures.md. Repetitions are not told.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ COUNTERS = (
     *("opens", "clicks", "machineOpens", "machineClicks"),
     *("unattributedOpens", "unattributedClicks"),
 )
-"""Every counter, in the order of docs/measures.md."""
+"""Every counter, in the order of docs/reference/measures.md."""
 
 UNTAGGED = "~untagged"
 """The campaign of a message of which no event with campaign tags has arrived."""

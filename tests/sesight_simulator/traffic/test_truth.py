@@ -1,4 +1,4 @@
-"""The truth against a recount that knows only the JSON of the events and docs/measures.md."""
+"""The truth against a recount that knows only the JSON of the events and docs/reference/measures.md."""
 
 import json
 from collections import defaultdict

@@ -1,5 +1,5 @@
 """The tables, defined once: tests and local engines create them from here, Terraform is checked
-against them (`docs/store.md` has what each part is for).
+against them (`docs/explanation/store.md` has what each part is for).
 """
 
 from __future__ import annotations
