@@ -137,7 +137,8 @@ def test_readme(tmp_path: Path) -> None:
 
 def told() -> list[str]:
     """Return the commands of the first pages, each once: the tutorial repeats the README's `make demo`."""
-    return list(dict.fromkeys(command for page in FIRST_PAGES for command in commands(page)))
+    shown = [command for page in FIRST_PAGES for command in commands(page)]
+    return list(dict.fromkeys(re.sub(r"\s+# .*$", "", command) for command in shown))
 
 
 def _endpoint(text: str) -> str:

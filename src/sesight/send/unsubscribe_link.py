@@ -65,7 +65,7 @@ class Tokens:
         """Return the token of a link. Raises SettingsError where there is no key."""
         if not self._ciphers:
             raise SettingsError(
-                f"The stream {leave.stream} has no unsubscribe key: see docs/how-to/handle-suppressions-and-unsubscribes.md."
+                f"The stream {leave.stream} has no unsubscribe key: see docs/how-to/manage-suppressions.md."
             )
         name, cipher = next(reversed(self._ciphers.items()))
         return _written(name, cipher.encrypt(_encode(leave), _about(name)))
