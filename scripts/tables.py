@@ -25,6 +25,7 @@ from sesight.api.openapi import document
 from sesight.api.problem import KINDS
 from sesight.domain import event as event_words
 from sesight.domain import stats, tally
+from sesight.domain.counting import Counting
 from sesight.domain.engagement import (
     _HUMANS,
     _MACHINES,
@@ -44,9 +45,10 @@ from sesight.domain.record import fold
 from sesight.domain.rollup import Family
 from sesight.domain.sending import SendState
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import SuppressionPolicy, SuppressionReason, SuppressionScope
-from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES, Counting
-from sesight.domain.text import instant, iso
+from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
+from sesight.domain.suppression.policy import SuppressionPolicy
+from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES
+from sesight.domain.timestamps import iso, parse_timestamp
 from sesight.ingest import event_batch as batch
 from sesight.ingest import reading
 from sesight.ingest.http import commit_process as writer
@@ -394,7 +396,7 @@ def engagement_samples() -> str:
             continue
         found = read_event(file.read_bytes())
         record = fold(None, found, found.reports[0], "outreach")
-        for held, said in classify_all(record):
+        for held, said in classify_all(record.timeline):
             rows.append(
                 (
                     f"[{file.stem}](../../tests/payloads/{file.name})",
@@ -849,7 +851,7 @@ def time_forms() -> str:
     """Return the forms of times and how each is read."""
     rows = []
     for text, note in _FORMS:
-        found = instant(text)
+        found = parse_timestamp(text)
         read_as = code(iso(found[0])) if found else "unreadable"
         rows.append((code(text), read_as, code(found[1]) if found and found[1] else "", note))
     return table(("form", "read as", "`clock`", "where"), rows)

@@ -21,9 +21,9 @@ from sesight.app import App
 from sesight.domain.errors import Untrusted
 from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.ports import Changes, RecordKey, View
-from sesight.domain.suppression.item import active_suppression
+from sesight.domain.suppression.policy import active_suppression
 from sesight.domain.tally import COUNTERS, FACTS, Tally
-from sesight.domain.text import iso
+from sesight.domain.timestamps import iso
 from sesight.ingest.event_batch import Batch, Processed
 from sesight.ingest.http.commit_process import ORIGIN
 from sesight.ingest.reading import read, read_envelopes
@@ -241,7 +241,7 @@ def folded() -> str:
 
 def derived() -> str:
     """Return what the record says, derived."""
-    said = derive_facts(walk().folded[walk().key])
+    said = derive_facts(walk().folded[walk().key].timeline)
     lines = [
         f"outcome={said.outcome.word!r}",
         f"sent={said.sent}",

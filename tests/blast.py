@@ -66,7 +66,7 @@ def _event(sample: dict, n: int) -> bytes:
 
 
 def _iso(ms: int) -> str:
-    from sesight.domain.text import iso
+    from sesight.domain.timestamps import iso
 
     return str(iso(ms))
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
+from sesight.domain.card import Card
+from sesight.domain.counting import Counting, tally_of
 from sesight.domain.event import (
     UNATTRIBUTED,
     AnyOccurrence,
@@ -21,20 +23,18 @@ from sesight.domain.event import (
     Send,
     Subscription,
 )
-from sesight.domain.ports import Card, Changes, RecordKey, RollupRow, Store, View
+from sesight.domain.ports import Changes, RecordKey, Store, View
 from sesight.domain.record import Record, fold
-from sesight.domain.rollup import Deltas
+from sesight.domain.rollup import Deltas, RollupRow
 from sesight.domain.stream import FINANCE, OUTREACH
-from sesight.domain.suppression.item import (
-    Suppression,
+from sesight.domain.suppression.item import Suppression, with_cause
+from sesight.domain.suppression.policy import (
     SuppressionPolicy,
     causes_of,
     streams_in_scope,
-    with_cause,
     with_counted,
 )
-from sesight.domain.tally import Counting, tally_of
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 
 NOW = 1_795_500_000_000 // DAY * DAY + 12 * HOUR
 """Noon of the day the tests are at: 24 November 2026, UTC."""

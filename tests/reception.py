@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from sesight.domain.ports import RecordKey, Store
 from sesight.domain.record import Record
-from sesight.domain.suppression.item import Suppression, active_suppression
+from sesight.domain.suppression.item import Suppression
+from sesight.domain.suppression.policy import active_suppression
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading, read

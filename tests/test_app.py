@@ -8,7 +8,7 @@ from sesight.app import SWEEP_MS, App
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression.manual import SuppressionRequest
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.send.stream_secrets import SesSecrets
 from sesight.settings import SendingSettings, Settings, StoreSettings
 from tests.builders import NOW, delivery, fill

@@ -16,7 +16,7 @@ from sesight.cli.program import program
 from sesight.domain import engagement
 from sesight.domain.event import Disposition, EventType
 from sesight.domain.outcome import Outcome
-from sesight.domain.ports import QUARANTINE_REASONS
+from sesight.domain.quarantine import QUARANTINE_REASONS
 from sesight.domain.reason import REASONS
 from sesight.domain.stats import RATES
 from sesight.domain.suppression.item import SuppressionReason

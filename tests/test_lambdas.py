@@ -20,8 +20,9 @@ from msgspec.structs import replace
 from sesight import lambdas
 from sesight.app import App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.ports import Changes, Quarantined
-from sesight.domain.text import DAY, iso
+from sesight.domain.ports import Changes
+from sesight.domain.quarantine import Quarantined
+from sesight.domain.timestamps import DAY, iso
 from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
 from sesight.send.stream_secrets import SesSecrets

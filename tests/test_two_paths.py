@@ -10,7 +10,7 @@ import pytest
 
 from sesight.app import App
 from sesight.domain.ports import RecordFilter
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.lambdas import Processor, gateway
 from sesight.settings import Settings, StoreSettings
 from sesight.store.dynamodb.store import DynamoStore
@@ -240,7 +240,7 @@ def questions(sides: Sides) -> Iterator[Asked]:
 
 
 def _day(ago: int) -> str:
-    from sesight.domain.text import day_name
+    from sesight.domain.timestamps import day_name
 
     return day_name(NOW // DAY - ago)
 

@@ -19,10 +19,10 @@ from msgspec import Meta, Struct, field
 
 from sesight import private_file
 from sesight.domain.address import normalize_address_or_domain
+from sesight.domain.counting import Counting
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import SuppressionPolicy
-from sesight.domain.tally import Counting
+from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.validation import Mismatch, closest_match, find_mismatch
 from sesight.send.stream_secrets import SesSecrets
 

@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import NOW, bounce, clicked, complaint, delivery, fill, opened
 
 MAIL = [

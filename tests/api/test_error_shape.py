@@ -26,7 +26,7 @@ from sesight.api.application import routes_of
 from sesight.api.openapi import document
 from sesight.api.problem import KINDS
 from sesight.domain.errors import StoreUnavailable
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from tests.builders import NOW, delivery, fill
 
 ALWAYS = {"type", "title", "status", "detail", "requestId"}

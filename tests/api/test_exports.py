@@ -18,7 +18,7 @@ from sesight.api.csv_file import PAGE
 from sesight.api.dependencies import Services
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import Store
-from sesight.domain.text import HOUR, iso
+from sesight.domain.timestamps import HOUR, iso
 from tests.builders import NOW, complaint, fill, opened, sent
 
 MINUTE = HOUR // 60

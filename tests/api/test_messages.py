@@ -9,7 +9,7 @@ import pytest
 from sesight.api.dependencies import Retention
 from sesight.api.recipient_id import encode
 from sesight.domain.event import UNATTRIBUTED
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import (
     NOW,
     bounce,

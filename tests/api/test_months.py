@@ -2,7 +2,7 @@
 
 import pytest
 
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from tests.builders import NOW, bounce, delivery, fill
 
 

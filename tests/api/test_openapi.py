@@ -24,7 +24,7 @@ from sesight.api.recipient_id import encode
 from sesight.api.recipients import Lookup
 from sesight.api.responses import Meta
 from sesight.domain.stats import Totals
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from tests.builders import COUNTING, NOW, bounce, clicked, complaint, delivery, fill, opened
 from tests.mailing import simulated_ses
 from tests.send.office import EXAMPLES, office

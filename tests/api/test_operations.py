@@ -1,6 +1,7 @@
 """What keeps the service running: who sends, is it alive, what was not understood."""
 
-from sesight.domain.ports import QUARANTINE_REASONS, Changes, Quarantined
+from sesight.domain.ports import Changes
+from sesight.domain.quarantine import QUARANTINE_REASONS, Quarantined
 from tests.builders import NOW
 
 

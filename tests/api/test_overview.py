@@ -2,7 +2,7 @@
 
 import pytest
 
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import NOW, bounce, delivery, fill, opened
 
 TOTALS = ("recipients", "delivered", "bounced")

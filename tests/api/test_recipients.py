@@ -3,7 +3,7 @@
 from sesight.api.recipient_id import encode
 from sesight.domain.ports import Changes
 from sesight.domain.suppression.item import Cause, Removal, with_cause, with_removal
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import NOW, bounce, delivery, fill, opened, sent
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sesight.api.recipient_id import encode
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store import open_store
 from tests.api.conftest import suppressions_of
 from tests.api.test_error_shape import held_to_shape

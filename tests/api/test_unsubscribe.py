@@ -18,14 +18,10 @@ from sesight.api.unsubscribe import BODY_LIMIT, is_one_click
 from sesight.app import App
 from sesight.domain.ports import Changes
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import (
-    Removal,
-    SuppressionPolicy,
-    SuppressionScope,
-    with_removal,
-)
+from sesight.domain.suppression.item import Removal, SuppressionScope, with_removal
+from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import Tokens

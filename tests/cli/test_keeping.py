@@ -9,7 +9,7 @@ import pytest
 
 from sesight.cli.send import write_results
 from sesight.domain.sending import SendResult
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store import open_store
 from sesight_simulator.traffic.plan import now_ms
 from tests.cli.conftest import PAYLOADS, Sesight, Start, Traffic, eventually

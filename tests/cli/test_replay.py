@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from sesight.app import App
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.replay.replay import replay as replay_files
 from sesight.ingest.transport.files import sources
 from sesight.settings import Settings, StoreSettings

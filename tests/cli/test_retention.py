@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sesight.domain.text import DAY, day_name
+from sesight.domain.timestamps import DAY, day_name
 from sesight.store import open_store
 from sesight_simulator.traffic.plan import now_ms
 from tests.builders import delivery, fill

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sesight.domain.text import DAY, day_name
+from sesight.domain.timestamps import DAY, day_name
 from sesight.store import open_store
 from sesight_simulator.traffic.plan import now_ms
 from tests.builders import delivery, fill

@@ -5,7 +5,7 @@ from typing import Any
 
 from sesight.domain.rollup import Family
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import day_name
+from sesight.domain.timestamps import day_name
 from sesight.store import open_store
 
 Totals = dict[tuple[str, str, str], dict[str, int]]

@@ -220,7 +220,7 @@ def test_of_a_record() -> None:
         clicked(after=71_000, link="b"),
         clicked(after=90_000, link="a"),
     )
-    assert [said.rule for _, said in classify_all(held)] == [
+    assert [said.rule for _, said in classify_all(held.timeline)] == [
         "soon",
         "client",
         "burst",
@@ -231,7 +231,7 @@ def test_of_a_record() -> None:
 
 def test_of_a_record_without_engagement() -> None:
     """A record without opens and clicks has no verdicts."""
-    assert classify_all(record(sent(), delivery())) == ()
+    assert classify_all(record(sent(), delivery()).timeline) == ()
 
 
 def test_bot_may_come_later() -> None:
@@ -240,7 +240,7 @@ def test_bot_may_come_later() -> None:
     plain = event(Open(at, agent=OUTLOOK, ip="203.0.113.0"))
     likely = event(Open(at, agent=OUTLOOK, ip="203.0.113.0", bot="Likely"))
     held = record(plain, likely)
-    assert classify_all(held) == (
+    assert classify_all(held.timeline) == (
         (
             Open(at, agent=OUTLOOK, ip="203.0.113.0", bot="Likely"),
             Classification(Actor.MACHINE, "ses-bot", "Outlook"),

@@ -73,7 +73,7 @@ def test_groups() -> None:
 @pytest.mark.parametrize("outcome", list(Outcome), ids=lambda outcome: outcome.word)
 def test_alone(outcome: Outcome) -> None:
     """Each outcome has an event that alone gives it."""
-    assert derive_facts(record(RANKED[outcome])).outcome is outcome
+    assert derive_facts(record(RANKED[outcome]).timeline).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_alone(outcome: Outcome) -> None:
 def test_rank(lower: Outcome, higher: Outcome) -> None:
     """Of two outcomes the higher one holds, whichever came last."""
     for order in permutations((RANKED[lower], RANKED[higher])):
-        assert derive_facts(record(*order)).outcome is higher
+        assert derive_facts(record(*order).timeline).outcome is higher
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_complaints(complained: Complaint, genuine: bool) -> None:
 
 def test_nothing_but_accepted() -> None:
     """What only our own sender knows of is accepted, not sent."""
-    assert derive_facts(record(event(Accepted(AT)))) == Facts(
+    assert derive_facts(record(event(Accepted(AT))).timeline) == Facts(
         Outcome.ACCEPTED, False, False, None, None, False, None, None, None, ()
     )
 
@@ -151,7 +151,7 @@ def test_nothing_but_accepted() -> None:
 )
 def test_any_event_implies_sent(told) -> None:
     """Whatever SES says of a message, it has accepted the message before."""
-    assert derive_facts(record(told)).sent
+    assert derive_facts(record(told).timeline).sent
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_implied_reached(told, reached: bool) -> None:
     """A complaint, an unsubscribe and an open or click not by a machine imply that it was reached,
     and so delivered; a machine's implies nothing, for gateways fetch before they refuse.
     """
-    said = derive_facts(record(told))
+    said = derive_facts(record(told).timeline)
     assert said.reached is reached
     assert (said.outcome is Outcome.DELIVERED) is reached
     assert (said.delivered_at is not None) is (told[1].type == "Delivery")
@@ -186,13 +186,13 @@ def test_implied_reached(told, reached: bool) -> None:
 
 def test_implied_delivery_does_not_beat_a_bounce() -> None:
     """An open implies delivered only where no higher outcome is present; reached it was all the same."""
-    said = derive_facts(record(sent(), bounce(), opened()))
+    said = derive_facts(record(sent(), bounce(), opened()).timeline)
     assert (said.outcome, said.reached) == (Outcome.BOUNCED, True)
 
 
 def test_delivery_then_bounce() -> None:
     """A later bounce takes the delivered outcome but not that it was reached, and both times stay."""
-    said = derive_facts(record(delivery(), bounce()))
+    said = derive_facts(record(delivery(), bounce()).timeline)
     assert (said.outcome, said.reached, said.delivered_at) == (
         Outcome.BOUNCED,
         True,
@@ -203,7 +203,7 @@ def test_delivery_then_bounce() -> None:
 def test_auto_reply() -> None:
     """An out-of-office answer is a fact beside a delivery and no bounce."""
     away = event(Bounce(AT, kind="Transient", sub_type="General"))
-    said = derive_facts(record(sent(), delivery(), away))
+    said = derive_facts(record(sent(), delivery(), away).timeline)
     assert (said.outcome, said.auto_replied, said.decisive) == (Outcome.DELIVERED, True, None)
 
 
@@ -219,14 +219,17 @@ def test_auto_reply() -> None:
 )
 def test_nothing_decided_what_was_not_refused(told) -> None:
     """Only what was not delivered has an event that decided it, even before its Send has come."""
-    assert derive_facts(record(told)).decisive is None
+    assert derive_facts(record(told).timeline).decisive is None
 
 
 def test_decisive() -> None:
     """The first of the events that give the outcome is the one that decided it."""
     first, second = bounce(after=2_000, status="5.1.1"), bounce(after=9_000, status="5.7.1")
     soft = bounce(kind="Transient", sub_type="MailboxFull", status="4.2.2", after=1_000)
-    assert derive_facts(record(second, soft, first)).decisive == first[1].reports[0].occurrence
+    assert (
+        derive_facts(record(second, soft, first).timeline).decisive
+        == first[1].reports[0].occurrence
+    )
 
 
 def test_first_times() -> None:
@@ -241,7 +244,7 @@ def test_first_times() -> None:
             complaint(after=40_000),
             unsubscribed(after=70_000),
             unsubscribed(after=60_000),
-        )
+        ).timeline
     )
     sent_at = NOW - 86_400_000
     assert (
@@ -255,18 +258,18 @@ def test_first_times() -> None:
 def test_joining_a_list_is_no_unsubscribe() -> None:
     """A Subscription that leaves nothing is no unsubscribe."""
     joined = event(Subscription(AT, contact_list="news", left=()))
-    assert derive_facts(record(sent(), joined)).unsubscribed_at is None
+    assert derive_facts(record(sent(), joined).timeline).unsubscribed_at is None
 
 
 def test_suppressed_complaint() -> None:
     """A complaint by which SES says that it did not send has the outcome suppressed."""
-    said = derive_facts(record(event(Complaint(AT, sub_type="OnTenantSuppressionList"))))
+    said = derive_facts(record(event(Complaint(AT, sub_type="OnTenantSuppressionList"))).timeline)
     assert (said.outcome, said.complained_at) == (Outcome.SUPPRESSED, None)
 
 
 def test_send_has_no_other_fact() -> None:
     """A message that was only sent says just that."""
     held = record(event(Send(AT)))
-    assert derive_facts(held) == Facts(
+    assert derive_facts(held.timeline) == Facts(
         Outcome.SENT, True, False, None, None, False, None, None, None, ()
     )

@@ -2,7 +2,7 @@
 
 from itertools import permutations
 
-from sesight.domain.ports import MULTIPLE_SUBJECTS, Card
+from sesight.domain.card import MULTIPLE_SUBJECTS, Card
 
 
 def test_cards_are_joined() -> None:

@@ -11,7 +11,7 @@ from tests.builders import NOW, delivery, event, not_rendered, opened, record, r
 def bounced(kind: str | None, sub_type: str | None = "General", status: str | None = None) -> str:
     """Return the reason of a record with such a bounce."""
     told = event(Bounce(NOW, kind=kind, sub_type=sub_type, status=status, action="failed"))
-    return reason_of(derive_facts(record(told))) or "none"
+    return reason_of(derive_facts(record(told).timeline)) or "none"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_kinds(kind: str | None, reason: str) -> None:
 def test_others() -> None:
     """A virus, a template and a suppressed complaint have reasons too."""
     assert [
-        reason_of(derive_facts(record(told)))
+        reason_of(derive_facts(record(told).timeline))
         for told in (
             rejected(),
             not_rendered(),
@@ -107,7 +107,7 @@ def test_others() -> None:
 )
 def test_none(told) -> None:
     """What was delivered or is pending has no reason."""
-    assert reason_of(derive_facts(record(told))) is None
+    assert reason_of(derive_facts(record(told).timeline)) is None
 
 
 def test_every_reason_is_a_sentence() -> None:

@@ -1,11 +1,10 @@
 """When the verdict on sending is ok, attention, danger or quiet, and what it says."""
 
-from sesight.domain.ports import RollupRow
 from sesight.domain.reputation import Finding, Reputation, assess_reputation
-from sesight.domain.rollup import Family, RollupKey
+from sesight.domain.rollup import Family, RollupKey, RollupRow
 from sesight.domain.stats import StatsSource
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import NOW
 
 NAMES = {"outreach": "Outreach", "finance": "Finance"}

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec import to_builtins
 
 from sesight.domain.event import UNATTRIBUTED
-from sesight.domain.ports import RollupRow
+from sesight.domain.rollup import RollupRow
 from sesight.domain.stats import (
     RATES,
     Axis,
@@ -27,7 +27,7 @@ from sesight.domain.stats import (
     totals_of,
 )
 from sesight.domain.tally import COUNTERS, OUTCOMES
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import (
     APPLE_MPP,
     NOW,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sesight.domain.counting import tally_of
 from sesight.domain.event import UNATTRIBUTED, Bounce, Click, Complaint, Open
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
@@ -17,12 +18,9 @@ from sesight.domain.tally import (
     LinkTally,
     Tally,
     TallyDimensions,
-    counts,
-    month_name,
-    month_number,
-    tally_of,
+    counter_values,
 )
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR, month_name, month_number
 from tests.builders import (
     APPLE_MPP,
     COUNTING,
@@ -59,7 +57,7 @@ def counted(*told: Told) -> Said:
     """Return what the only record of the events counts as."""
     tally = record(*told).tally
     assert tally is not None
-    return named(counts(tally))
+    return named(counter_values(tally))
 
 
 def deltas(*changes: tuple[Tally | None, Tally]) -> Rollups:
@@ -511,7 +509,7 @@ def test_a_record_of_an_unknown_stream_counts() -> None:
 def test_soon_is_not_human() -> None:
     """A click within seconds of delivery makes the recipient's engagement unknown."""
     held = of(delivery(after=1_000), event(Click(SENT_AT + 2_000, agent=OUTLOOK, link="a")))
-    assert named(counts(held)) == {
+    assert named(counter_values(held)) == {
         **DELIVERED,
         "opened": 1,
         "unknownOpened": 1,

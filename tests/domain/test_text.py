@@ -6,19 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sesight.domain.text import (
-    DAY,
-    HOUR,
-    LONG,
-    SHORT,
-    clean,
-    day_name,
-    day_number,
-    instant,
-    iso,
-    network,
-    tie,
-)
+from sesight.domain.record import tie_breaker
+from sesight.domain.text import LONG, SHORT, clean, network
+from sesight.domain.timestamps import DAY, HOUR, day_name, day_number, iso, parse_timestamp
 
 FEWER = settings(max_examples=500)
 """Parsing is not the place where order and repetition could go wrong."""
@@ -103,7 +93,7 @@ def test_cleaned_is_storable(text: str, limit: int) -> None:
 )
 def test_instants(text: str, at: str, clock: str | None) -> None:
     """Every form of time that SES has used is read, cut to milliseconds; no zone is UTC, flagged."""
-    assert instant(text) == (ms(at), clock)
+    assert parse_timestamp(text) == (ms(at), clock)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +126,7 @@ def test_instants(text: str, at: str, clock: str | None) -> None:
 )
 def test_no_instants(value: object) -> None:
     """What is no time between 1970 and the year 9999 is None, whatever it is, and raises nothing."""
-    assert instant(value) is None
+    assert parse_timestamp(value) is None
 
 
 @FEWER
@@ -149,15 +139,18 @@ def test_any_instant(moment: datetime, minutes: int, spec: str) -> None:
     """Any time of any zone is read as the millisecond it falls in."""
     local = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     text = local.isoformat(timespec=spec)
-    assert instant(text) == (ms(text), None)
-    assert instant(local.astimezone(UTC).isoformat(timespec=spec)[:-6] + "Z") == (ms(text), None)
+    assert parse_timestamp(text) == (ms(text), None)
+    assert parse_timestamp(local.astimezone(UTC).isoformat(timespec=spec)[:-6] + "Z") == (
+        ms(text),
+        None,
+    )
 
 
 @FEWER
 @given(st.integers(0, 253_402_300_799_999))
 def test_iso_and_back(millis: int) -> None:
     """A time written is read as itself."""
-    assert instant(iso(millis)) == (millis, None)
+    assert parse_timestamp(iso(millis)) == (millis, None)
 
 
 def test_iso() -> None:
@@ -201,5 +194,5 @@ def test_networks(value: str, expected: str | None) -> None:
 
 def test_tie() -> None:
     """Records of one millisecond have an order of 15 bits that is the same everywhere."""
-    assert tie("m-1", "ana@example.org") == 7_653
-    assert {tie(f"m-{n}", "a@b.example") >> 15 for n in range(1_000)} == {0}
+    assert tie_breaker("m-1", "ana@example.org") == 7_653
+    assert {tie_breaker(f"m-{n}", "a@b.example") >> 15 for n in range(1_000)} == {0}

@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from sesight.domain.event import Accepted, Delivery, Disposition, Event, Identity, Report, Send
-from sesight.domain.ports import QUARANTINE_BODIES, RecordKey
-from sesight.domain.text import DAY
+from sesight.domain.ports import RecordKey
+from sesight.domain.quarantine import QUARANTINE_BODIES
+from sesight.domain.timestamps import DAY
 from sesight.ingest.event_batch import Processed
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading, read

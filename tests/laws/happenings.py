@@ -32,7 +32,7 @@ from sesight.domain.event import (
     Send,
     Subscription,
 )
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.ingest.reading import Reading
 from tests.builders import NOW, OUTLOOK
 

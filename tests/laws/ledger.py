@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from sesight.domain.event import Event
-from sesight.domain.ports import QUARANTINE_BYTES, Changes, Quarantined, RecordKey
+from sesight.domain.ports import Changes, RecordKey
+from sesight.domain.quarantine import QUARANTINE_BYTES, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression.item import Suppression

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sesight.domain.event import Event
 from sesight.domain.ports import Changes, Store, View
 from sesight.domain.rollup import Family, Rollups
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.services.recount import Recount, recount
 from sesight.store import open_store

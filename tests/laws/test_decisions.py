@@ -5,19 +5,15 @@ from random import Random
 from hypothesis import given
 
 from sesight.domain.event import Event
-from sesight.domain.suppression.item import (
-    SuppressionReason,
-    SuppressionScope,
-    active_suppression,
-    unlifted_causes,
-)
+from sesight.domain.suppression.item import SuppressionReason, SuppressionScope, unlifted_causes
 from sesight.domain.suppression.manual import (
     AddSuppression,
     RemoveSuppression,
     RestoreSuppression,
     SuppressionCommand,
 )
-from sesight.domain.text import DAY
+from sesight.domain.suppression.policy import active_suppression
+from sesight.domain.timestamps import DAY
 from tests.builders import COUNTING, NOW, POLICY
 from tests.laws.happenings import again, histories, seeds
 from tests.laws.ledger import Ledger, told_one_by_one

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from sesight.domain.counting import Counting
 from sesight.domain.event import Bounce, Click, Delivery, Event, EventType, Identity, Open, Report
 from sesight.domain.record import KEPT
 from sesight.domain.rollup import Rollups
-from sesight.domain.tally import COUNTERS, Counting
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.tally import COUNTERS
+from sesight.domain.timestamps import DAY, HOUR
 from tests.builders import (
     COUNTING,
     NOW,

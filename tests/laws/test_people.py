@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sesight.domain.engagement import GMAIL_PREFETCH, Actor, classify, classify_all
 from sesight.domain.event import Click, Event, Open
 from sesight.domain.outcome import derive_facts
-from sesight.domain.ports import RollupRow
+from sesight.domain.rollup import RollupRow
 from sesight.domain.stats import RATES, StatsSource, period
 from sesight.domain.tally import COUNTERS, FACTS
 from tests.builders import NOW, OUTLOOK
@@ -65,8 +65,8 @@ def test_engagement_of_the_reached(told: list[Event]) -> None:
         assert "reached" in has or not has & {"opened", "clicked"}
         assert "clicked" not in has or "opened" in has
         assert "humanClicked" not in has or "humanOpened" in has
-        people = any(said.actor is not Actor.MACHINE for _, said in classify_all(record))
-        assert derive_facts(record).reached == ("reached" in has)
+        people = any(said.actor is not Actor.MACHINE for _, said in classify_all(record.timeline))
+        assert derive_facts(record.timeline).reached == ("reached" in has)
         assert "reached" in has or not people
 
 

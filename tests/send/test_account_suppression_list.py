@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from sesight.domain.suppression.item import SuppressionReason, SuppressionScope, active_suppression
+from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import AddSuppression, remove_command
-from sesight.domain.text import DAY
+from sesight.domain.suppression.policy import active_suppression
+from sesight.domain.timestamps import DAY
 from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.send.account_suppression_list import (

@@ -11,7 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from sesight.domain.sending import SendResult, SendState, StatementMail
-from sesight.domain.tally import month_number
+from sesight.domain.timestamps import month_number
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.mailing import parsed, simulated_ses
 from tests.send.office import EXAMPLES, Office, office, states

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sesight.domain.errors import SendingStopped
 from sesight.domain.sending import Resumption, SendState
 from sesight.domain.stream import FINANCE, OUTREACH
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.builders import NOW, bounce, complaint, delivery, fill
 from tests.mailing import simulated_ses

@@ -18,7 +18,7 @@ from sesight.domain.errors import Conflict, SendingStopped, SettingsError, Store
 from sesight.domain.event import Accepted, EventType
 from sesight.domain.outcome import Outcome
 from sesight.domain.sending import SendState, TemplateRecipient
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.reading import Reading
 from sesight.send.message import OutgoingMessage
 from sesight.send.unsubscribe_link import Tokens

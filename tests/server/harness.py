@@ -17,10 +17,11 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sesight.domain.counting import Counting, tally_of
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey
-from sesight.domain.tally import COUNTERS, Counting, tally_of
-from sesight.domain.text import day_name
+from sesight.domain.tally import COUNTERS
+from sesight.domain.timestamps import day_name
 from sesight.ingest.reading import read
 from sesight.ingest.transport.sns import TEST_ACCOUNT
 from sesight.settings import Settings

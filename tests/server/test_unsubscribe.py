@@ -5,7 +5,7 @@ import sqlite3
 import threading
 
 from sesight.domain.suppression.item import Suppression
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.ingest.reading import read
 from sesight.send.unsubscribe_link import Tokens

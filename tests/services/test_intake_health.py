@@ -3,7 +3,7 @@
 import pytest
 
 from sesight.domain.event import Disposition
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.ingest.event_batch import Processed
 from sesight.ingest.http.refusals import REFUSED
 from sesight.ingest.metrics import Counts, Metrics

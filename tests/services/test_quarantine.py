@@ -1,7 +1,7 @@
 """The quarantine's second chance, and what is said of a body that does not take it."""
 
 from sesight.domain.stream import OUTREACH
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.services.quarantine import AT_ONCE, Retried, retry
 from tests.payload import raw

@@ -19,7 +19,7 @@ from sesight.domain.suppression.csv import (
 )
 from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import ResultStatus, SuppressionRequest, SuppressionResult
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading
 from sesight.services.recount import recount

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
-from sesight.domain.suppression.item import SuppressionPolicy
-from sesight.domain.text import DAY
+from sesight.domain.suppression.policy import SuppressionPolicy
+from sesight.domain.timestamps import DAY
 from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import Reading

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from sesight.domain.card import MULTIPLE_SUBJECTS, Card
+from sesight.domain.counting import Counting, tally_of
 from sesight.domain.event import (
     UNATTRIBUTED,
     AnyOccurrence,
@@ -25,25 +27,14 @@ from sesight.domain.event import (
     Send,
     better_name,
 )
-from sesight.domain.ports import (
-    MULTIPLE_SUBJECTS,
-    QUARANTINE_BODIES,
-    QUARANTINE_BYTES,
-    Card,
-    Changes,
-    Quarantined,
-    RecordFilter,
-    RecordKey,
-    RollupRow,
-    Store,
-    View,
-)
+from sesight.domain.ports import Changes, RecordFilter, RecordKey, Store, View
+from sesight.domain.quarantine import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined
 from sesight.domain.record import Record, fold
-from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
+from sesight.domain.rollup import Deltas, RollupKey, RollupRow, Rollups, add_suppressed
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.suppression.item import Cause, Removal, Suppression
-from sesight.domain.tally import COUNTERS, Counting, Tally, tally_of
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.tally import COUNTERS, Tally
+from sesight.domain.timestamps import DAY, HOUR
 from tests.store.anything import occurrences, records, ses_id, tallies
 
 NOW = 20_000 * DAY + 12 * HOUR

@@ -24,7 +24,7 @@ from sesight.domain.event import (
 from sesight.domain.outcome import NOT_DELIVERED, derive_facts
 from sesight.domain.ports import RecordFilter, RecordPage, Store
 from sesight.domain.record import Record
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from tests.store.contract import BOTH, NOW, everything, put, record
 
 
@@ -81,7 +81,7 @@ class Pages:
         """Return what a filter means, said as plainly as possible."""
 
         def holds(one: Record) -> bool:
-            said = derive_facts(one)
+            said = derive_facts(one.timeline)
             words = {said.outcome.word}
             words |= {"not_delivered"} if said.outcome in NOT_DELIVERED else set()
             words |= {"complained"} if said.complained_at else set()

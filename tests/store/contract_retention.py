@@ -9,9 +9,10 @@ import pytest
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import Delivery, Event, Identity, Report, Send
-from sesight.domain.ports import Quarantined, Store, SweepResult
+from sesight.domain.ports import Store, SweepResult
+from sesight.domain.quarantine import Quarantined
 from sesight.domain.sending import INTENTS_KEPT, SendState
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from tests.store.anything import ses_id
 from tests.store.contract import BOTH, NOW, TODAY, apply, changes, put, record
 from tests.store.contract_sending import all_of, batch_of, blocks, intent_of

@@ -24,7 +24,7 @@ from sesight.domain.sending import (
     SendState,
 )
 from sesight.domain.suppression.item import Cause, Suppression
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from tests.store.contract import NOW, put
 
 LEASE = 60_000

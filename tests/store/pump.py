@@ -7,11 +7,11 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
+from sesight.domain.counting import tally_of
 from sesight.domain.event import Bounce, Click, Delivery, Identity, Open, Send
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
-from sesight.domain.tally import tally_of
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store.dynamodb.item_codec import record_body
 from sesight.store.dynamodb.keys import TOTAL
 from sesight.store.dynamodb.rollup_aggregator import Change

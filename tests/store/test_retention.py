@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store.retention import Setting, expires_at, live_from
 
 histories = st.lists(

@@ -32,8 +32,8 @@ from sesight.api.parameters import (
 from sesight.api.problem import InvalidParameter
 from sesight.api.responses import Meta, Missing, Total, fitting, meta_of, weight
 from sesight.api.route import AnyRequest, read
+from sesight.domain.card import CARD_TIME_STEP, Card
 from sesight.domain.errors import NotFound
-from sesight.domain.ports import CARD_TIME_STEP, Card
 from sesight.domain.rollup import Family
 from sesight.domain.stats import (
     RATES,
@@ -52,7 +52,7 @@ from sesight.domain.stats import (
     totals_of,
 )
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY, HOUR, iso
+from sesight.domain.timestamps import DAY, HOUR, iso
 
 State = Literal["sending", "settled", "final", "expired"]
 

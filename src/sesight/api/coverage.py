@@ -9,12 +9,12 @@ from sesight.api.dependencies import Services
 from sesight.api.figures import Days, first_live_day, totals_over
 from sesight.api.parameters import LAST_DAY
 from sesight.api.responses import Missing, Total
-from sesight.domain.ports import Card, RecordFilter
+from sesight.domain.card import Card
+from sesight.domain.ports import RecordFilter
 from sesight.domain.record import Record
 from sesight.domain.rollup import Family
 from sesight.domain.stats import Totals, counts_of, totals_of
-from sesight.domain.tally import month_name
-from sesight.domain.text import DAY, day_number, iso
+from sesight.domain.timestamps import DAY, day_number, iso, month_name
 
 _COUNTED = {
     "delivered": ("delivered",),

@@ -11,14 +11,15 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
+from sesight.domain.counting import Counting
 from sesight.domain.ports import Clock, Store
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.csv import InvalidRow, SuppressionRow
-from sesight.domain.suppression.item import ActiveSuppression, Suppression, SuppressionPolicy
+from sesight.domain.suppression.item import Suppression
 from sesight.domain.suppression.manual import SuppressionRequest, SuppressionResult
-from sesight.domain.tally import Counting
+from sesight.domain.suppression.policy import ActiveSuppression, SuppressionPolicy
 from sesight.domain.template import TemplateLibrary
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.domain.unsubscribe import UnsubscribeTarget
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 from msgspec import Struct, field
 
 from sesight.api.dependencies import Services
-from sesight.domain.ports import Card
+from sesight.domain.card import Card
 from sesight.domain.rollup import Family
 from sesight.domain.stats import StatsSource, Totals, counts_of, totals_of
-from sesight.domain.text import DAY, iso
+from sesight.domain.timestamps import DAY, iso
 
 DetailState = Literal["live", "partly-expired", "expired"]
 

@@ -43,9 +43,10 @@ from sesight.api.records import MessageRecord, message_record
 from sesight.api.responses import Meta, Total, fitting, meta_of, weight
 from sesight.api.route import AnyRequest, read
 from sesight.domain.address import normalize_address
+from sesight.domain.card import Card
 from sesight.domain.errors import InvalidRequest, NotFound
-from sesight.domain.ports import Card, RecordFilter, RecordPage
-from sesight.domain.text import DAY, day_name, iso
+from sesight.domain.ports import RecordFilter, RecordPage
+from sesight.domain.timestamps import DAY, day_name, iso
 
 COLUMNS = tuple(field.encode_name for field in fields(MessageRecord))
 """Columns of the CSV form, in order."""

@@ -12,11 +12,10 @@ from sesight.api.figures import Detail, DetailState, first_live_day
 from sesight.api.parameters import Format, From, To, read_range
 from sesight.api.responses import Meta, Total, meta_of
 from sesight.api.route import AnyRequest, read
-from sesight.domain.ports import RecordFilter, RollupRow
-from sesight.domain.rollup import Family
+from sesight.domain.ports import RecordFilter
+from sesight.domain.rollup import Family, RollupRow
 from sesight.domain.stats import Period, Rate, Slice, StatsSource, Totals, breakdown, period
-from sesight.domain.tally import month_name, month_number
-from sesight.domain.text import DAY, day_name, day_number, iso
+from sesight.domain.timestamps import DAY, day_name, day_number, iso, month_name, month_number
 
 COUNT_LIMIT = 2_000
 """Records counted to tell how much of a month is left; beyond, it is said that it is not known."""

@@ -13,8 +13,8 @@ from sesight.api.parameters import DEFAULT_LIMIT, Limit, only_known
 from sesight.api.problem import InvalidParameter
 from sesight.api.responses import Meta, Missing, Total, meta_of
 from sesight.api.route import read
-from sesight.domain.ports import QUARANTINE_REASONS
-from sesight.domain.text import iso
+from sesight.domain.quarantine import QUARANTINE_REASONS
+from sesight.domain.timestamps import iso
 
 METRICS_TYPE = "text/plain; version=0.0.4"
 

@@ -25,7 +25,7 @@ from sesight.domain.stats import (
     series,
     stats,
 )
-from sesight.domain.text import DAY, HOUR, iso
+from sesight.domain.timestamps import DAY, HOUR, iso
 
 HOURS_KEPT = 30
 """Days for which there are rows by hour."""

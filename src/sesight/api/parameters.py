@@ -15,8 +15,7 @@ from sesight.api.recipient_id import decode
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import EventType
 from sesight.domain.outcome import Outcome
-from sesight.domain.tally import month_number
-from sesight.domain.text import DAY, day_number, instant
+from sesight.domain.timestamps import DAY, day_number, month_number, parse_timestamp
 
 GROUPS = ("not_delivered", "pending")
 """Words for several outcomes."""
@@ -204,7 +203,7 @@ def _moment(parameter: str, text: str | None, whole_day: int) -> int | None:
         if 0 <= day <= LAST_DAY:
             at = day * DAY + whole_day
     else:
-        read = instant(text)
+        read = parse_timestamp(text)
         if read is not None and read[1] is None and read[0] <= LAST_DAY * DAY:
             at = read[0]
     if at is None:

@@ -17,21 +17,18 @@ from sesight.api.records import MessageRecord, message_record
 from sesight.api.responses import Meta, Missing, fitting, meta_of, weight
 from sesight.api.route import ask, read
 from sesight.domain.address import normalize_address
+from sesight.domain.counting import tally_of
 from sesight.domain.ports import RecordFilter, RecordPage
 from sesight.domain.record import Record
 from sesight.domain.stats import Totals, totals_of
-from sesight.domain.suppression.item import (
+from sesight.domain.suppression.item import Cause, Removal, Suppression, is_lifted, suppression_keys
+from sesight.domain.suppression.policy import (
     ActiveSuppression,
-    Cause,
-    Removal,
-    Suppression,
     active_suppression,
     highest_priority,
-    is_lifted,
-    suppression_keys,
 )
-from sesight.domain.tally import COUNTERS, counts, tally_of
-from sesight.domain.text import iso
+from sesight.domain.tally import COUNTERS, counter_values
+from sesight.domain.timestamps import iso
 
 RECORDS = 500
 """Records of one person in an answer; older ones are in the message log (`recipient=`)."""
@@ -243,5 +240,5 @@ def _counts(services: Services, records: Iterable[Record]) -> Totals:
     total = [0] * len(COUNTERS)
     for record in records:
         tally = record.tally or tally_of(record, services.counting)
-        total = list(map(add, total, counts(tally)))
+        total = list(map(add, total, counter_values(tally)))
     return totals_of(total)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from sesight.api.dependencies import Services
 from sesight.api.recipient_id import encode
+from sesight.domain.counting import tally_of
 from sesight.domain.engagement import Actor, Classification
 from sesight.domain.event import (
     AnyOccurrence,
@@ -27,8 +28,7 @@ from sesight.domain.mailbox import mailbox_of
 from sesight.domain.outcome import Facts, bounce_outcome, derive_facts
 from sesight.domain.reason import REASONS, reason_of
 from sesight.domain.record import TYPES, Record
-from sesight.domain.tally import month_name, tally_of
-from sesight.domain.text import DAY, iso
+from sesight.domain.timestamps import DAY, iso, month_name
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _RANK = {kind: n for n, kind in enumerate(TYPES)}
@@ -115,7 +115,7 @@ class MessageRecord(Struct, frozen=True, rename="camel", kw_only=True):
 
 def message_record(record: Record, services: Services) -> MessageRecord:
     """Return a record as the API answers it."""
-    said = derive_facts(record)
+    said = derive_facts(record.timeline)
     identity = record.identity
     tally = record.tally or tally_of(record, services.counting)
     place = tally.dimensions

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from sesight.api.dependencies import IntakeState, Services
-from sesight.domain.text import DAY, iso
+from sesight.domain.timestamps import DAY, iso
 
 _Page = TypeVar("_Page")
 

@@ -26,7 +26,7 @@ from sesight.domain.sending import (
     StatementMail,
     TemplateMail,
 )
-from sesight.domain.text import iso
+from sesight.domain.timestamps import iso
 
 if TYPE_CHECKING:
     from sesight.services.sending import SendService

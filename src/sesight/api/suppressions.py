@@ -40,20 +40,16 @@ from sesight.domain.suppression.csv import (
     parse_time,
     refuse_broken_quotes,
 )
-from sesight.domain.suppression.item import (
-    Suppression,
-    SuppressionReason,
-    SuppressionScope,
-    highest_priority,
-)
+from sesight.domain.suppression.item import Suppression, SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import (
     CHANGE_ID,
     ResultStatus,
     SuppressionRequest,
     SuppressionResult,
 )
+from sesight.domain.suppression.policy import highest_priority
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY, day_name
+from sesight.domain.timestamps import DAY, day_name
 
 AT_ONCE = 1_000
 """Addresses of one request at most."""

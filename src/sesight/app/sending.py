@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sesight.app import LOCAL, aws_client, region_of, templates_of
 from sesight.domain.errors import SettingsError
 from sesight.domain.ports import RecordFilter
-from sesight.domain.suppression.item import Suppression, highest_priority, suppression_keys
-from sesight.domain.tally import month_number
-from sesight.domain.text import DAY
+from sesight.domain.suppression.item import Suppression, suppression_keys
+from sesight.domain.suppression.policy import highest_priority
+from sesight.domain.timestamps import DAY, month_number
 from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.ingest.reading import SENDER, Reading
 from sesight.send.account_suppression_list import (

@@ -152,7 +152,7 @@ def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
 
 
 def _kept(app: App) -> str:
-    from sesight.domain.text import day_name
+    from sesight.domain.timestamps import day_name
     from sesight.store.retention import in_words
 
     held = app.store.retention

@@ -80,7 +80,7 @@ def show(
 
     from sesight.cli import output as screen
     from sesight.cli.session import opened, put
-    from sesight.domain.text import iso
+    from sesight.domain.timestamps import iso
     from sesight.services.quarantine import every
 
     with opened(config, store) as app:

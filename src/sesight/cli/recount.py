@@ -59,7 +59,7 @@ def recount(
 
 
 def _document(found: Recount, *, repaired: bool) -> dict[str, Any]:
-    from sesight.domain.text import day_name
+    from sesight.domain.timestamps import day_name
 
     frozen = found.frozen
     return {
@@ -78,7 +78,7 @@ def _document(found: Recount, *, repaired: bool) -> dict[str, Any]:
 
 def _show(found: Recount, *, repaired: bool) -> None:
     from sesight.cli import output as screen
-    from sesight.domain.text import day_name
+    from sesight.domain.timestamps import day_name
 
     out = screen.screen()
     days = screen.counted(found.days, "send day")
@@ -133,8 +133,7 @@ def _show(found: Recount, *, repaired: bool) -> None:
 
 
 def _row(each: Difference) -> str:
-    from sesight.domain.tally import month_name
-    from sesight.domain.text import HOUR, day_name, iso
+    from sesight.domain.timestamps import HOUR, day_name, iso, month_name
 
     bucket = {
         "day": day_name,

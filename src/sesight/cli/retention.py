@@ -59,7 +59,7 @@ def _tell(app: App, *, as_json: bool) -> None:
     import msgspec
 
     from sesight.cli.session import put
-    from sesight.domain.text import DAY, iso
+    from sesight.domain.timestamps import DAY, iso
 
     held, said = app.store.retention, app.settings.store.retention_days
     planned = held.planned

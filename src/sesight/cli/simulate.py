@@ -91,9 +91,9 @@ def simulate(
 
 
 def _instant(text: str) -> int:
-    from sesight.domain.text import instant
+    from sesight.domain.timestamps import parse_timestamp
 
-    found = instant(text)
+    found = parse_timestamp(text)
     if found is None:
         raise InvalidRequest(f"--end {text!r} is no instant: write 2026-11-24T09:00:00Z.")
     return found[0]

@@ -22,7 +22,7 @@ def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
 
     from sesight.cli import output as screen
     from sesight.cli.session import opened, put
-    from sesight.domain.text import iso
+    from sesight.domain.timestamps import iso
 
     with opened(config, store) as app:
         pauses, guard = app.log.pauses(), app.sending.guard

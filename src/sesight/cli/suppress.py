@@ -69,7 +69,7 @@ def add(
     from sesight.cli.session import opened
     from sesight.domain.suppression.csv import parse_time
     from sesight.domain.suppression.manual import SuppressionRequest
-    from sesight.domain.text import DAY
+    from sesight.domain.timestamps import DAY
 
     at = None if until is None else parse_time(until, DAY)
     if until is not None and at is None:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sesight.domain.event import Click, Delivery, Open
-
-if TYPE_CHECKING:
-    from sesight.domain.record import Record
+from sesight.domain.event import AnyOccurrence, Click, Delivery, Open
 
 RULES_VERSION = 1
 """Raised with every change of a rule below; `sesight reclassify` brings older records up to it."""
@@ -151,12 +148,14 @@ def classify(
     return known
 
 
-def classify_all(record: Record) -> tuple[tuple[Open | Click, Classification], ...]:
+def classify_all(
+    timeline: tuple[AnyOccurrence, ...],
+) -> tuple[tuple[Open | Click, Classification], ...]:
     """Classify every open and click that the record keeps, in timeline order."""
     delivered_at: int | None = None
     opens: list[Open] = []
     clicks: list[Click] = []
-    for held in record.timeline:
+    for held in timeline:
         if isinstance(held, Open):
             opens.append(held)
         elif isinstance(held, Click):

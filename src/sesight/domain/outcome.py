@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from sesight.domain.engagement import Actor, Classification, classify_all
 from sesight.domain.event import (
+    AnyOccurrence,
     Bounce,
     Click,
     Complaint,
@@ -20,9 +20,6 @@ from sesight.domain.event import (
     Send,
     Subscription,
 )
-
-if TYPE_CHECKING:
-    from sesight.domain.record import Record
 
 
 class Outcome(IntEnum):
@@ -111,13 +108,13 @@ class Facts(Struct, frozen=True, gc=False):
 _ACCEPTED, _SENT, _DELIVERED = Outcome.ACCEPTED, Outcome.SENT, Outcome.DELIVERED
 
 
-def derive_facts(record: Record) -> Facts:
+def derive_facts(timeline: tuple[AnyOccurrence, ...]) -> Facts:
     """Derive what a record says."""
     outcome = _ACCEPTED
     sent = reached = auto_replied = engaged = False
     delayed_at = delivered_at = complained_at = unsubscribed_at = None
     decisive: Bounce | Complaint | Reject | RenderingFailure | None = None
-    for held in record.timeline:  # the commonest first: this runs for every change of every record
+    for held in timeline:  # the commonest first: this runs for every change of every record
         found = _SENT
         if isinstance(held, Send):
             pass
@@ -163,7 +160,7 @@ def derive_facts(record: Record) -> Facts:
                 held, (Bounce, Complaint, Reject, RenderingFailure)
             ):
                 decisive = held
-    engagements = classify_all(record) if engaged else ()
+    engagements = classify_all(timeline) if engaged else ()
     if not reached:
         reached = any(said.actor is not Actor.MACHINE for _, said in engagements)
     if reached and outcome < _DELIVERED:

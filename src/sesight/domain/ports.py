@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from sesight.domain.event import better_name
-from sesight.domain.record import Record, least
-from sesight.domain.rollup import RollupKey, Rollups
+from sesight.domain.card import Card
+from sesight.domain.quarantine import Quarantined
+from sesight.domain.record import Record
+from sesight.domain.rollup import RollupRow, Rollups
 from sesight.domain.sending import (
     Intent,
     Pause,
@@ -32,76 +33,6 @@ class RecordKey(NamedTuple):
 
     message_id: str
     recipient: str
-
-
-class Quarantined(Struct, frozen=True, gc=False, array_like=True):
-    """A trusted body that was not understood or not routed, with the reason's code and a sentence.
-
-    `id` is a hash of the body, so that one body is kept once: quarantined again it takes what is said
-    of it now (reason, detail, event …) and keeps the time `at` of the first. `message_id` is known for `unrouted`
-    and `unknown-set`; `name` is the configuration set of the latter; `event` the event already read
-    (msgpack of `sesight.domain.event.Event`), by which the body is folded later.
-    """
-
-    id: str
-    reason: str
-    detail: str
-    body: bytes
-    at: int
-    message_id: str | None = None
-    name: str | None = None
-    event: bytes | None = None
-
-
-MULTIPLE_SUBJECTS = "~several"
-"""A card's subject where its messages have more than one."""
-
-
-CARD_TIME_STEP = 60_000
-"""Milliseconds by which a card's times go. A card is one item, which all events of a campaign speak of
-at the same time: were its times to the millisecond, each later event would be a write.
-"""
-
-
-class Card(Struct, frozen=True, gc=False, array_like=True):
-    """A campaign's identity and times, kept for ever. Joined field by field (the better name, else
-    the least text; first and last times), so the order of events does not matter. Times are those of
-    the minutes they are in (`CARD_TIME_STEP`).
-    """
-
-    stream: str
-    campaign: str
-    name: str | None = None
-    provider: str = "ses"
-    sender: str | None = None
-    subject: str | None = None
-    template: str | None = None
-    first_sent_at: int | None = None
-    last_sent_at: int | None = None
-    last_event_at: int | None = None
-
-    def joined(self, other: Card) -> Card:
-        """Return what both say of the campaign."""
-        return Card(
-            self.stream,
-            self.campaign,
-            better_name(self.name, other.name),
-            min(self.provider, other.provider),
-            least(self.sender, other.sender),
-            self.subject
-            if other.subject in (None, self.subject)
-            else other.subject
-            if self.subject is None
-            else MULTIPLE_SUBJECTS,
-            least(self.template, other.template),
-            least(self.first_sent_at, other.first_sent_at),
-            _greater(self.last_sent_at, other.last_sent_at),
-            _greater(self.last_event_at, other.last_event_at),
-        )
-
-
-def _greater(one: int | None, other: int | None) -> int | None:
-    return other if one is None or (other is not None and other > one) else one
 
 
 class Changes(Struct):
@@ -129,30 +60,6 @@ class Changes(Struct):
     backfilled: Collection[tuple[str, int]] = ()
     event_at: int | None = None
     awaiting: Callable[[], set[RecordKey]] = set
-
-
-QUARANTINE_REASONS = (
-    "future-send-time",
-    "malformed",
-    "no-body",
-    "no-message-id",
-    "no-send-time",
-    "not-an-event",
-    "not-json",
-    "too-deep",
-    "too-large",
-    "too-many-items",
-    "too-many-recipients",
-    "unknown-account",
-    "unknown-set",
-    "unknown-type",
-    "unrouted",
-)
-"""Why a body is quarantined: all codes there are (docs/ses-analytics-pipeline.md says what they mean)."""
-
-QUARANTINE_BODIES = 10_000
-QUARANTINE_BYTES = 64 << 20
-"""Bodies, and their bytes, that the quarantine holds of one reason."""
 
 
 class View(Protocol):
@@ -244,13 +151,6 @@ class SuppressionPage(NamedTuple):
 
     items: list[Suppression]
     after: str | None
-
-
-class RollupRow(NamedTuple):
-    """One rollup row: its key and its counters in the order of `COUNTERS`."""
-
-    key: RollupKey
-    counts: Sequence[int]
 
 
 class SweepResult(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from sesight.domain.tally import COUNTERS, EVENTS, OUTCOMES, Tally, TallyDimensions, flags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sesight.domain.suppression.item import Suppression
 
@@ -67,6 +67,13 @@ class RollupKey(NamedTuple):
 
 Rollups = dict[RollupKey, list[int]]
 """Changes of rollup rows: counters in the order of `COUNTERS`."""
+
+
+class RollupRow(NamedTuple):
+    """One rollup row: its key and its counters in the order of `COUNTERS`."""
+
+    key: RollupKey
+    counts: Sequence[int]
 
 
 class Deltas:

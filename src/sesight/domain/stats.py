@@ -14,11 +14,10 @@ from typing import Literal, NamedTuple, TypeVar
 from msgspec import Struct, convert
 
 from sesight.domain.mailbox import REPORTING
-from sesight.domain.ports import RollupRow
 from sesight.domain.reason import OTHER, REASONS
-from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey
+from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey, RollupRow
 from sesight.domain.tally import COUNTERS, LAST_AGE
-from sesight.domain.text import HOUR, day_name, iso
+from sesight.domain.timestamps import HOUR, day_name, iso
 
 Step = Literal["hour", "day", "week", "age"]
 """What the buckets of a series are."""

@@ -8,7 +8,7 @@ from sesight.domain.event import CAMPAIGN_TAGS, Event, Identity, Report, Subscri
 from sesight.domain.record import Record
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.item import Suppression, SuppressionReason, is_lifted
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 
 ORIGIN = "unsubscribe"
 """The origin of readings of these events."""

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from sesight.domain.card import CARD_TIME_STEP, Card
+from sesight.domain.counting import Counting, tally_of
 from sesight.domain.event import (
     Accepted,
     Click,
@@ -24,16 +26,8 @@ from sesight.domain.event import (
     campaign_name,
     campaign_of,
 )
-from sesight.domain.ports import (
-    CARD_TIME_STEP,
-    QUARANTINE_BODIES,
-    QUARANTINE_BYTES,
-    Card,
-    Changes,
-    Quarantined,
-    RecordKey,
-    View,
-)
+from sesight.domain.ports import Changes, RecordKey, View
+from sesight.domain.quarantine import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined
 from sesight.domain.record import Record, fold, least
 from sesight.domain.rollup import Deltas, Rollups, add_suppressed
 from sesight.domain.stream import Stream
@@ -41,14 +35,9 @@ from sesight.domain.suppression.item import (
     Cause,
     Removal,
     Suppression,
-    SuppressionPolicy,
     SuppressionReason,
-    causes_of,
     has_soft_bounces,
-    removal_of,
-    streams_in_scope,
     with_cause,
-    with_counted,
     with_positive_signal,
     with_removal,
 )
@@ -58,8 +47,15 @@ from sesight.domain.suppression.manual import (
     affected_streams,
     apply_command,
 )
-from sesight.domain.tally import REACHED, Counting, tally_of
-from sesight.domain.text import DAY
+from sesight.domain.suppression.policy import (
+    SuppressionPolicy,
+    causes_of,
+    removal_of,
+    streams_in_scope,
+    with_counted,
+)
+from sesight.domain.tally import REACHED
+from sesight.domain.timestamps import DAY
 from sesight.ingest.reading import OURS, Reading
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from sesight.domain.address import domain_of
 from sesight.domain.event import UNTAGGED
-from sesight.domain.text import day_name
+from sesight.domain.timestamps import day_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,13 +22,12 @@ from sesight.domain.address import normalize_address as mailbox_of
 from sesight.domain.errors import NO_CREDENTIALS
 from sesight.domain.suppression.item import (
     Suppression,
-    SuppressionPolicy,
     SuppressionReason,
     SuppressionScope,
-    active_suppression,
     is_lifted,
 )
 from sesight.domain.suppression.manual import AddSuppression
+from sesight.domain.suppression.policy import SuppressionPolicy, active_suppression
 from sesight.send.ses import ALIASES, AccountUnknown, code_of
 
 PAGE = 1_000

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from sesight.domain.sending import Pause, Resumption
 from sesight.domain.stats import RATES, counts_of, divide
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 
 if TYPE_CHECKING:
-    from sesight.domain.ports import Clock, RollupRow, SendLog, Store
+    from sesight.domain.ports import Clock, SendLog, Store
+    from sesight.domain.rollup import RollupRow
 
 EVERY = 60_000
 """How long (ms) what was found of a stream holds."""

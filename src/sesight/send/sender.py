@@ -31,7 +31,7 @@ from sesight.domain.sending import (
     SendState,
 )
 from sesight.domain.template import RenderedTemplate
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.send.circuit_breaker import IN_A_ROW, OUTAGE, CircuitBreaker
 from sesight.send.message import OutgoingMessage, Unsendable, request
 from sesight.send.send_log_writer import SendLogWriter, SettledIntent, accepted_event

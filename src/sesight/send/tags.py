@@ -12,8 +12,8 @@ from hashlib import sha256
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import is_altered, kept_tags
-from sesight.domain.tally import month_number
 from sesight.domain.text import clean
+from sesight.domain.timestamps import month_number
 
 LIMIT = 256
 """Characters SES takes in a tag (MessageTag in the API reference of SES v2)."""

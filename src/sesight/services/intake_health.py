@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from sesight.domain.text import HOUR, iso
+from sesight.domain.timestamps import HOUR, iso
 from sesight.ingest.http.refusals import PASSING, advice
 
 if TYPE_CHECKING:

@@ -11,15 +11,17 @@ from msgspec import Struct
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.event import Disposition, Event
-from sesight.domain.ports import QUARANTINE_REASONS, Changes
-from sesight.domain.text import DAY
+from sesight.domain.ports import Changes
+from sesight.domain.quarantine import QUARANTINE_REASONS
+from sesight.domain.timestamps import DAY
 from sesight.ingest.event_batch import FUTURE
 from sesight.ingest.reading import Reading, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from sesight.domain.ports import Quarantined, Store
+    from sesight.domain.ports import Store
+    from sesight.domain.quarantine import Quarantined
     from sesight.ingest.pipeline import Pipeline
 
 ORIGIN = "quarantine"

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from sesight.domain.ports import RollupRow
-from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
-from sesight.domain.tally import COUNTERS, tally_of
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.counting import tally_of
+from sesight.domain.rollup import Deltas, Family, RollupKey, RollupRow, Rollups, add_suppressed
+from sesight.domain.tally import COUNTERS
+from sesight.domain.timestamps import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from sesight.domain.ports import Card, Store
-    from sesight.domain.tally import Counting
+    from sesight.domain.card import Card
+    from sesight.domain.counting import Counting
+    from sesight.domain.ports import Store
 
 HOURS_KEPT = 30 * 24
 """Hours of which hour rows are sure to be kept."""

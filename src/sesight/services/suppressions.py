@@ -11,7 +11,7 @@ from sesight.domain.address import NormalizedAddress
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.suppression.csv import BlockingItem, InvalidRow, address_rows
 from sesight.domain.suppression.inheritance import LIST_VERSION, inherit_commands
-from sesight.domain.suppression.item import active_suppression, highest_priority, suppression_keys
+from sesight.domain.suppression.item import suppression_keys
 from sesight.domain.suppression.manual import (
     AddSuppression,
     RestoreSuppression,
@@ -30,12 +30,14 @@ from sesight.domain.suppression.manual import (
     restore_command,
     suppression_key,
 )
+from sesight.domain.suppression.policy import active_suppression, highest_priority
 
 if TYPE_CHECKING:
+    from sesight.domain.counting import Counting
     from sesight.domain.ports import Clock, Store
     from sesight.domain.suppression.csv import SuppressionRow
-    from sesight.domain.suppression.item import ActiveSuppression, Suppression, SuppressionPolicy
-    from sesight.domain.tally import Counting
+    from sesight.domain.suppression.item import Suppression
+    from sesight.domain.suppression.policy import ActiveSuppression, SuppressionPolicy
 
 TOGETHER = 1_000
 """Addresses decided on in one transaction, and looked up in one call."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from sesight.domain.errors import NotFound
 from sesight.domain.ports import RecordFilter
 from sesight.domain.stream import Stream
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.domain.unsubscribe import (
     UnsubscribeTarget,
     has_unsubscribed,

@@ -8,7 +8,7 @@ from pathlib import Path
 from sesight.domain.errors import SettingsError
 from sesight.domain.ports import Clock
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import SuppressionPolicy
+from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.store.dynamodb.connection import parse_url
 from sesight.store.dynamodb.store import DynamoStore
 from sesight.store.sqlite.store import SqliteStore, wall_clock

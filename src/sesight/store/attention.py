@@ -39,7 +39,7 @@ def kinds_of(record: Record) -> set[int]:
     """Return the kinds of a record; empty for an ordinary one."""
     found = {EVENTS[held.type] for held in record.timeline if held.type in _TYPES}
     if found:
-        said = derive_facts(record)
+        said = derive_facts(record.timeline)
         if said.outcome in _BY_OUTCOME and not record.is_unattributed:
             found.add(_BY_OUTCOME[said.outcome])
         if said.complained_at is not None:

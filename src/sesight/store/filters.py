@@ -74,7 +74,7 @@ def has_outcome(words: frozenset[str]) -> Test:
     """Has one of the outcomes, or facts beside it."""
 
     def test(record: Record) -> bool:
-        said = derive_facts(record)
+        said = derive_facts(record.timeline)
         return (
             (said.outcome.word in words and not record.is_unattributed)
             or (said.complained_at is not None and "complained" in words)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.ports import Clock
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 
 DEFAULT_DAYS = 90
 """Days that a new store keeps records, unless the settings say otherwise."""

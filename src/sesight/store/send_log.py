@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sesight.domain.sending import INTENTS_KEPT, RESUMABLE, WITHHELD, Intent, SendBatch, SendState
 from sesight.domain.suppression.item import suppression_keys
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 
 if TYPE_CHECKING:
     from sesight.domain.ports import SuppressionCheck

@@ -17,15 +17,10 @@ from sesight.domain.suppression.csv import (
     file_lines,
     parse_time,
 )
-from sesight.domain.suppression.item import (
-    ActiveSuppression,
-    Cause,
-    Suppression,
-    SuppressionReason,
-    SuppressionScope,
-)
+from sesight.domain.suppression.item import Cause, Suppression, SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import SuppressionRequest
-from sesight.domain.text import DAY, day_number, iso
+from sesight.domain.suppression.policy import ActiveSuppression
+from sesight.domain.timestamps import DAY, day_number, iso
 from tests.builders import NOW
 
 STREAMS = {each.id: each for each in (OUTREACH, FINANCE)}

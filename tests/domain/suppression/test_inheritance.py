@@ -11,7 +11,7 @@ from sesight.domain.ports import Changes
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression.item import Cause, Suppression, SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import InheritSuppression, SuppressionRequest
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.services.recount import recount
 from sesight.services.suppressions import Suppressions

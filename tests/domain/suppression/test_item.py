@@ -18,14 +18,9 @@ from sesight.domain.event import (
     Subscription,
 )
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
-from sesight.domain.suppression.item import (
-    Cause,
-    SuppressionPolicy,
-    SuppressionScope,
-    causes_of,
-    streams_in_scope,
-)
-from sesight.domain.text import DAY
+from sesight.domain.suppression.item import Cause, SuppressionScope
+from sesight.domain.suppression.policy import SuppressionPolicy, causes_of, streams_in_scope
+from sesight.domain.timestamps import DAY
 from tests.builders import NOW, POLICY
 
 ANA = "ana@contoso.example"

@@ -8,19 +8,17 @@ from msgspec.structs import replace
 
 from sesight.domain.suppression.item import (
     CAUSES_KEPT,
-    ActiveSuppression,
     Cause,
     Removal,
     Suppression,
     SuppressionReason,
-    active_suppression,
     is_lifted,
     with_cause,
-    with_counted,
     with_positive_signal,
     with_removal,
 )
-from sesight.domain.text import DAY
+from sesight.domain.suppression.policy import ActiveSuppression, active_suppression, with_counted
+from sesight.domain.timestamps import DAY
 from tests.builders import APPLE_MPP, NOW, POLICY, delivery, opened, record, sent
 
 ANA = "ana@contoso.example"

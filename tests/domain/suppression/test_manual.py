@@ -13,11 +13,8 @@ from sesight.domain.suppression.item import (
     Cause,
     Removal,
     Suppression,
-    SuppressionPolicy,
     SuppressionReason,
     SuppressionScope,
-    active_suppression,
-    highest_priority,
     suppression_keys,
     unlifted_causes,
     with_cause,
@@ -40,7 +37,12 @@ from sesight.domain.suppression.manual import (
     restore_command,
     suppression_key,
 )
-from sesight.domain.text import DAY
+from sesight.domain.suppression.policy import (
+    SuppressionPolicy,
+    active_suppression,
+    highest_priority,
+)
+from sesight.domain.timestamps import DAY
 from tests.builders import NOW, POLICY
 
 ANA = "ana@contoso.example"

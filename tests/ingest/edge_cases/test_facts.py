@@ -27,7 +27,7 @@ def one(name: str, **more: object) -> bytes:
 
 def outcome(reception: Reception) -> Outcome:
     """Return what became of the message for Ana."""
-    return derive_facts(reception.record(SENT, ANA)).outcome
+    return derive_facts(reception.record(SENT, ANA).timeline).outcome
 
 
 def test_24_auto_reply(reception: Reception) -> None:
@@ -62,11 +62,11 @@ def test_25_bounce_and_delivery(reception: Reception, bounce_first: bool) -> Non
 def test_26_open_before_delivery(reception: Reception) -> None:
     """An open implies delivered, but no Delivery is made up: its time stays unknown."""
     reception.take(one("open"))
-    said = derive_facts(reception.record(SENT, ANA))
+    said = derive_facts(reception.record(SENT, ANA).timeline)
     assert (said.outcome, said.delivered_at) == (Outcome.DELIVERED, None)
     assert [held.type for held in reception.record(SENT, ANA).timeline] == [EventType.OPEN]
     reception.take(raw("send.json"), raw("delivery.json"))
-    assert derive_facts(reception.record(SENT, ANA)).delivered_at == 1_794_644_131_690
+    assert derive_facts(reception.record(SENT, ANA).timeline).delivered_at == 1_794_644_131_690
 
 
 def test_27_unknown_message(reception: Reception) -> None:
@@ -379,5 +379,5 @@ def test_21_a_soft_bounce_is_not_refused_for_good(reception: Reception) -> None:
     """A permanent bounce whose own status is temporary is soft, and so is what is said of it."""
     named = [{"emailAddress": ANA, "status": "4.0.0", "action": "delayed"}]
     reception.take(one("bounce_permanent_general", **{"bounce.bouncedRecipients": named}))
-    said = derive_facts(reception.record(SENT, ANA))
+    said = derive_facts(reception.record(SENT, ANA).timeline)
     assert (said.outcome, reason_of(said)) == (Outcome.SOFT_BOUNCED, "transient")

@@ -139,7 +139,8 @@ def test_21_several_bounced_recipients(reception: Reception) -> None:
     """Each bounced recipient has an outcome by its own status; the one not named has none."""
     reception.take(raw("bounce_two_of_three_recipients_mixed_status.json"))
     assert {
-        record.recipient: derive_facts(record).outcome for record in reception.records(MIXED)
+        record.recipient: derive_facts(record.timeline).outcome
+        for record in reception.records(MIXED)
     } == {
         "bo@example.net": Outcome.BOUNCED,
         "cy@example.org": Outcome.SOFT_BOUNCED,

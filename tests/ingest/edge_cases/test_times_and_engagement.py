@@ -11,7 +11,7 @@ from sesight.domain.event import Click, Delivery, DeliveryDelay, Open, Reject, S
 from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.stream import OUTREACH
 from sesight.domain.suppression.item import SuppressionScope
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import read
 from sesight.services.quarantine import Retried, retry, take_due
@@ -329,7 +329,7 @@ def test_73_mailbox_simulator(reception: Reception) -> None:
     assert reception.totals() == {}
     assert reception.item(simulator) is None
     [record] = reception.records(payload("bounce_permanent_general")["mail"]["messageId"])
-    assert derive_facts(record).outcome is Outcome.BOUNCED
+    assert derive_facts(record.timeline).outcome is Outcome.BOUNCED
 
 
 @pytest.mark.parametrize("empty", [[], None, GONE, "x"])
@@ -408,12 +408,12 @@ def test_77_delays(reception: Reception) -> None:
     bo = "bo@example.net"
     times = [f"2026-11-14T0{hour}:45:40.095Z" for hour in (8, 9)]
     reception.take(*[body("delivery_delay", {"deliveryDelay.timestamp": at}) for at in times])
-    assert derive_facts(reception.record(message, bo)).outcome is Outcome.DELAYED
+    assert derive_facts(reception.record(message, bo).timeline).outcome is Outcome.DELAYED
     to_bo = {"mail.messageId": message, "mail.destination": [bo], "delivery.recipients": [bo]}
     reception.take(body("delivery", to_bo))
     reception.take(body("delivery_delay", {"deliveryDelay.timestamp": "2026-11-14T10:00:00Z"}))
     record = reception.record(message, bo)
-    assert derive_facts(record).outcome is Outcome.DELIVERED
+    assert derive_facts(record.timeline).outcome is Outcome.DELIVERED
     assert [held.at for held in record.timeline if isinstance(held, DeliveryDelay)] == [
         1_794_645_940_095,
         1_794_645_940_095 + HOUR,

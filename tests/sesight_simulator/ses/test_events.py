@@ -54,7 +54,7 @@ def types(ses, sent):
 
 
 def outcome(record):
-    return derive_facts(record).outcome.name.lower()
+    return derive_facts(record.timeline).outcome.name.lower()
 
 
 def html(text='<a href="https://example.com/x">x</a>', **more):

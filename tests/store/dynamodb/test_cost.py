@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
+from sesight.domain.counting import tally_of
 from sesight.domain.record import Record, fold
-from sesight.domain.tally import tally_of
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store import open_store
 from sesight.store.dynamodb.item_codec import read_record, record_body, record_item
 from sesight.store.dynamodb.keys import places

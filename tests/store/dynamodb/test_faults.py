@@ -14,8 +14,8 @@ from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open,
 from sesight.domain.ports import RecordFilter, RecordKey
 from sesight.domain.record import Record, fold
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
-from sesight.domain.suppression.item import SuppressionPolicy
 from sesight.domain.suppression.manual import AddSuppression
+from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.tally import COUNTERS
 from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline

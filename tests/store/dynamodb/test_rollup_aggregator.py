@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sesight.domain.rollup import RollupKey
 from sesight.domain.suppression.item import Cause, Suppression
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.services.recount import recount
 from sesight.store import STREAMS, open_store
 from sesight.store.dynamodb.item_codec import record_body

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, SendState
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store import open_store
 from sesight.store.dynamodb.send_log import AWAY, SHARDS
 from sesight.store.dynamodb.store import DynamoStore

@@ -8,10 +8,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import Delivery, Send
-from sesight.domain.ports import Quarantined, RecordFilter, Store
+from sesight.domain.ports import RecordFilter, Store
+from sesight.domain.quarantine import Quarantined
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.item import Suppression
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store import open_store
 from sesight.store.dynamodb.client import equals
 from sesight.store.dynamodb.store import DynamoStore

@@ -4,7 +4,8 @@ import os
 from itertools import count
 from pathlib import Path
 
-from sesight.domain.ports import Changes, Quarantined
+from sesight.domain.ports import Changes
+from sesight.domain.quarantine import Quarantined
 from sesight.store import open_store
 from sesight.store.sqlite.store import SqliteStore
 

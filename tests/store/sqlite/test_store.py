@@ -15,7 +15,7 @@ from sesight.domain.ports import RecordFilter, Store, SweepResult
 from sesight.domain.rollup import RollupKey
 from sesight.domain.sending import Pause, Resumption
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store import open_store
 from sesight.store.sqlite.connection import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from sesight.store.sqlite.store import SqliteStore

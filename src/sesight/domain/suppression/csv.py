@@ -11,15 +11,10 @@ from msgspec import Struct
 
 from sesight.domain.csv_rows import BrokenQuote, CsvRows
 from sesight.domain.errors import InvalidRequest
-from sesight.domain.suppression.item import (
-    ActiveSuppression,
-    Suppression,
-    SuppressionReason,
-    SuppressionScope,
-    streams_in_scope,
-)
+from sesight.domain.suppression.item import Suppression, SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import SuppressionRequest
-from sesight.domain.text import DAY, day_number, instant, iso
+from sesight.domain.suppression.policy import ActiveSuppression, streams_in_scope
+from sesight.domain.timestamps import DAY, day_number, iso, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -209,7 +204,7 @@ def parse_time(text: str, whole_day: int) -> int | None:
         except ValueError:
             return None
     else:
-        read = instant(text)
+        read = parse_timestamp(text)
         if read is None:
             return None
         at = read[0]

@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING
 
 from sesight.domain.address import other_keys
 from sesight.domain.record import least
-from sesight.domain.suppression.item import (
-    Cause,
-    Removal,
-    Suppression,
-    SuppressionScope,
-    streams_in_scope,
-)
+from sesight.domain.suppression.item import Cause, Removal, Suppression, SuppressionScope
 from sesight.domain.suppression.manual import InheritSuppression
+from sesight.domain.suppression.policy import streams_in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

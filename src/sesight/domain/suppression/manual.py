@@ -27,15 +27,17 @@ from sesight.domain.suppression.item import (
     Cause,
     Removal,
     Suppression,
-    SuppressionPolicy,
     SuppressionReason,
     SuppressionScope,
-    active_suppression,
     is_lifted,
-    streams_in_scope,
     unlifted_causes,
     with_cause,
     with_removal,
+)
+from sesight.domain.suppression.policy import (
+    SuppressionPolicy,
+    active_suppression,
+    streams_in_scope,
 )
 from sesight.domain.text import without_controls
 

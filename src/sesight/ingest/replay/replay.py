@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
-from sesight.domain.text import DAY, day_name
+from sesight.domain.timestamps import DAY, day_name
 from sesight.ingest.event_batch import FROZEN
 from sesight.ingest.replay.reader_processes import Portion, Readers, Task, read_here, read_in_order
 from sesight.ingest.transport.files import Source

@@ -26,7 +26,8 @@ from sesight.domain.event import (
     Send,
     kept_tags,
 )
-from sesight.domain.text import LONG, clean, network, usual_instant
+from sesight.domain.text import LONG, clean, network
+from sesight.domain.timestamps import parse_usual_timestamp
 from sesight.ingest.ses.mail import own_pair, sender_of
 from sesight.ingest.ses.parser import LAST_EVENT, LONGEST_DELIVERY, link_of
 
@@ -112,7 +113,7 @@ def read_plain(body: bytes | str) -> Event | None:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
     mail = found.mail
-    sent_at = usual_instant(mail.timestamp)
+    sent_at = parse_usual_timestamp(mail.timestamp)
     message_id = clean(mail.message_id)
     if sent_at is None or not message_id:
         return None
@@ -128,7 +129,7 @@ def read_plain(body: bytes | str) -> Event | None:
         occurrence = Send(sent_at)
     elif type(found) is _DeliveryBody:
         said = found.delivery
-        at = usual_instant(said.timestamp)
+        at = parse_usual_timestamp(said.timestamp)
         if at is None or at > latest or said.recipients != mail.destination:
             return None
         millis = said.processing_time_millis
@@ -137,7 +138,7 @@ def read_plain(body: bytes | str) -> Event | None:
         occurrence = Delivery(at, None, clean(said.smtp_response, LONG), clean(said.mta), millis)
     else:
         seen = found.open if type(found) is _OpenBody else found.click
-        at = usual_instant(seen.timestamp)
+        at = parse_usual_timestamp(seen.timestamp)
         if at is None or at > latest:
             return None
         agent = clean(seen.user_agent, LONG)

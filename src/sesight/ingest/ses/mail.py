@@ -17,7 +17,8 @@ from msgspec import Raw, Struct
 from sesight.domain.address import NormalizedAddress, normalize_address, normalize_addresses
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import UNATTRIBUTED, AnyOccurrence, Event, Identity, Report, kept_tags
-from sesight.domain.text import clean, instant
+from sesight.domain.text import clean
+from sesight.domain.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,7 +124,7 @@ def _message_id(mail: Mail) -> str:
 
 def sent_at_of(mail: Mail) -> int:
     """Return the send time: `mail.timestamp`, else the one that SES writes into its message ids."""
-    found = instant(mail.timestamp)
+    found = parse_timestamp(mail.timestamp)
     if found is not None:
         return found[0]
     named = mail.message_id

@@ -32,7 +32,8 @@ from sesight.domain.event import (
 )
 from sesight.domain.link import link_key, tag_key
 from sesight.domain.outcome import SUPPRESSION_SUB_TYPES
-from sesight.domain.text import DAY, LONG, SHORT, clean, instant, network
+from sesight.domain.text import LONG, SHORT, clean, network
+from sesight.domain.timestamps import DAY, parse_timestamp
 from sesight.ingest.ses.mail import (
     Mail,
     OddMail,
@@ -172,7 +173,7 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _when(value: object, sent_at: int) -> tuple[int, str | None]:
-    found = instant(value)
+    found = parse_timestamp(value)
     if found is None or found[0] > sent_at + LAST_EVENT:
         return sent_at, "sent"
     return found
@@ -331,7 +332,7 @@ def _delivery_delay(body: _Body, mail: Mail) -> Event:
     sent_at = sent_at_of(mail)
     at, clock = _when(said.get("timestamp"), sent_at)
     kind, mta = _word(said.get("delayType"), 64), clean(said.get("reportingMTA"))
-    until = instant(said.get("expirationTime"))
+    until = parse_timestamp(said.get("expirationTime"))
 
     def make(details: dict[str, Any], _final: str | None) -> DeliveryDelay:
         return DeliveryDelay(

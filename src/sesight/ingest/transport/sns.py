@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from msgspec import Struct
 
 from sesight.domain.errors import Untrusted
-from sesight.domain.text import instant
+from sesight.domain.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -238,7 +238,7 @@ def _certificate_url(url: object, ours: Topic) -> str:
 
 def confirmation_url(found: Notification, ours: Topic, now: int) -> str:
     """Return the URL that confirms a subscription, strictly checked. Raises Untrusted."""
-    at = instant(found.timestamp)
+    at = parse_timestamp(found.timestamp)
     if at is None or abs(now - at[0]) > STALE_MS:
         raise Untrusted("stale-confirmation", "The subscription confirmation is over an hour old.")
     try:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from sesight.domain.card import Card
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.ports import Card, Changes, Clock, Quarantined, RecordKey
+from sesight.domain.ports import Changes, Clock, RecordKey
+from sesight.domain.quarantine import Quarantined
 from sesight.domain.record import Record
-from sesight.domain.suppression.item import Suppression, SuppressionPolicy
-from sesight.domain.text import DAY
+from sesight.domain.suppression.item import Suppression
+from sesight.domain.suppression.policy import SuppressionPolicy
+from sesight.domain.timestamps import DAY
 from sesight.store.dynamodb import quarantine as quarantined
 from sesight.store.dynamodb.client import BATCH_WRITE, TRANSIENT, TRIED_BEFORE, Calls
 from sesight.store.dynamodb.item_codec import (

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from sesight.domain.card import Card
 from sesight.domain.errors import StoreTooNew, Unreadable
 from sesight.domain.event import AnyOccurrence, Identity
-from sesight.domain.ports import Card
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
 from sesight.domain.tally import Tally

@@ -11,10 +11,9 @@ from typing import NamedTuple
 from zlib import crc32
 
 from sesight.domain.event import UNATTRIBUTED
-from sesight.domain.record import Record
+from sesight.domain.record import Record, tie_breaker
 from sesight.domain.rollup import RollupKey
-from sesight.domain.tally import month_name
-from sesight.domain.text import DAY, day_name, iso, tie
+from sesight.domain.timestamps import DAY, day_name, iso, month_name
 from sesight.store.attention import kinds_of
 
 CAMPAIGN_SHARDS = 8
@@ -75,7 +74,7 @@ def sent_key(sent_at: int, message_id: str, recipient: str) -> str:
     more of a hash, so that no two records share it.
     """
     more = blake2b(f"{message_id}\n{recipient}".encode(), digest_size=4).hexdigest()
-    return f"{iso(sent_at)}#{tie(message_id, recipient):04x}{more}"
+    return f"{iso(sent_at)}#{tie_breaker(message_id, recipient):04x}{more}"
 
 
 def shard(message_id: str, recipient: str, of: int) -> int:

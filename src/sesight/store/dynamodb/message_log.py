@@ -12,8 +12,14 @@ import msgspec
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.ports import RecordFilter, RecordPage
 from sesight.domain.record import Record
-from sesight.domain.tally import month_name
-from sesight.domain.text import DAY, day_name, day_number, iso, usual_instant
+from sesight.domain.timestamps import (
+    DAY,
+    day_name,
+    day_number,
+    iso,
+    month_name,
+    parse_usual_timestamp,
+)
 from sesight.store import filters
 from sesight.store.dynamodb.client import BATCH_READ, Calls
 from sesight.store.dynamodb.item_codec import read_record
@@ -107,7 +113,9 @@ class Log:
         return RecordPage(
             records,
             going_on,
-            usual_instant(last.sent[:24]) if more and len(records) < limit and last else None,
+            parse_usual_timestamp(last.sent[:24])
+            if more and len(records) < limit and last
+            else None,
             fresh or write_cursor(Position("", ""), wanted),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from sesight.domain.text import day_name, day_number
+from sesight.domain.timestamps import day_name, day_number
 from sesight.store.dynamodb.client import Calls, between, equals
 from sesight.store.dynamodb.item_codec import Item, version_of
 from sesight.store.retention import Look, Setting, State

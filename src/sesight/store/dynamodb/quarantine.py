@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.ports import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined
+from sesight.domain.quarantine import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined
 from sesight.store.dynamodb.client import Calls, between, equals
 from sesight.store.dynamodb.item_codec import Item
 from sesight.store.dynamodb.tables import EXPIRES

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sesight.domain.ports import RollupRow
-from sesight.domain.rollup import Family, RollupKey, Rollups
+from sesight.domain.rollup import Family, RollupKey, RollupRow, Rollups
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 from sesight.store.dynamodb.client import Calls, between, equals
 from sesight.store.dynamodb.item_codec import Item
 from sesight.store.dynamodb.keys import (

@@ -12,27 +12,27 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
+from sesight.domain.card import Card
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.ports import (
-    Card,
     Changes,
     Clock,
-    Quarantined,
     RecordFilter,
     RecordKey,
     RecordPage,
-    RollupRow,
     SuppressionPage,
     SweepResult,
     View,
 )
+from sesight.domain.quarantine import Quarantined
 from sesight.domain.record import Record
-from sesight.domain.rollup import Family, RollupKey, Rollups
+from sesight.domain.rollup import Family, RollupKey, RollupRow, Rollups
 from sesight.domain.stream import Stream
-from sesight.domain.suppression.item import Suppression, SuppressionPolicy, suppression_keys
+from sesight.domain.suppression.item import Suppression, suppression_keys
+from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.tally import COUNTERS
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.store.dynamodb.change_feed import Feed, Written
 from sesight.store.dynamodb.client import BATCH_READ, Calls, between, equals
 from sesight.store.dynamodb.commit import CARD, Commit, Parts

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sesight.domain.ports import Quarantined, RecordKey
+from sesight.domain.ports import RecordKey
+from sesight.domain.quarantine import Quarantined
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
 from sesight.store.dynamodb.client import Calls, equals

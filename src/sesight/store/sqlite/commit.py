@@ -8,8 +8,8 @@ from typing import Any
 
 from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.ports import RecordKey
-from sesight.domain.record import Record
-from sesight.domain.text import DAY, tie
+from sesight.domain.record import Record, tie_breaker
+from sesight.domain.timestamps import DAY
 from sesight.store.attention import KINDS, kinds_of
 from sesight.store.sqlite.interning import Numbers
 from sesight.store.sqlite.record_codec import encode
@@ -96,7 +96,7 @@ def write_records(
             (
                 stream_of(stream) << STREAM_SHIFT
                 | min(max(sent_at, 0), LATEST) << SENT_SHIFT
-                | tie(key[0], address),
+                | tie_breaker(key[0], address),
                 message,
                 None if address == UNATTRIBUTED else address_key(address),
                 campaign,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sesight.domain.rollup import Family
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.store import backfill
 from sesight.store.attention import KINDS
 from sesight.store.sqlite.rollups import FAMILIES

@@ -8,8 +8,16 @@ from functools import cache
 from operator import add as plus
 from typing import Any
 
-from sesight.domain.ports import MULTIPLE_SUBJECTS, Card, RollupRow
-from sesight.domain.rollup import BY_ATTEMPT, BY_HOUR, DIMENSIONED, Family, RollupKey, Rollups
+from sesight.domain.card import MULTIPLE_SUBJECTS, Card
+from sesight.domain.rollup import (
+    BY_ATTEMPT,
+    BY_HOUR,
+    DIMENSIONED,
+    Family,
+    RollupKey,
+    RollupRow,
+    Rollups,
+)
 from sesight.domain.tally import COUNTERS
 from sesight.store.sqlite.interning import Numbers
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sesight.domain.tally import TallyDimensions
-from sesight.domain.text import DAY
+from sesight.domain.timestamps import DAY
 
 _encode = msgspec.msgpack.Encoder().encode
 _CACHED = 65_536

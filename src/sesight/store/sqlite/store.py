@@ -13,25 +13,25 @@ from queue import Empty, Full, LifoQueue
 from threading import RLock
 from typing import NamedTuple
 
+from sesight.domain.card import Card
 from sesight.domain.errors import SesightError, StoreUnavailable
 from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.ports import (
-    Card,
     Changes,
     Clock,
-    Quarantined,
     RecordFilter,
     RecordKey,
     RecordPage,
-    RollupRow,
     SuppressionPage,
     SweepResult,
     View,
 )
+from sesight.domain.quarantine import Quarantined
 from sesight.domain.record import Record
-from sesight.domain.rollup import Rollups
-from sesight.domain.suppression.item import Suppression, SuppressionPolicy
-from sesight.domain.text import DAY, HOUR
+from sesight.domain.rollup import RollupRow, Rollups
+from sesight.domain.suppression.item import Suppression
+from sesight.domain.suppression.policy import SuppressionPolicy
+from sesight.domain.timestamps import DAY, HOUR
 from sesight.store import backfill
 from sesight.store.retention import (
     AHEAD,

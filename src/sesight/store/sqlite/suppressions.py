@@ -9,15 +9,15 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from sesight.domain.ports import Quarantined, SuppressionPage
-from sesight.domain.suppression.item import (
+from sesight.domain.ports import SuppressionPage
+from sesight.domain.quarantine import Quarantined
+from sesight.domain.suppression.item import Suppression, suppression_keys
+from sesight.domain.suppression.manual import MANUAL_REASONS
+from sesight.domain.suppression.policy import (
     ActiveSuppression,
-    Suppression,
     SuppressionPolicy,
     active_suppression,
-    suppression_keys,
 )
-from sesight.domain.suppression.manual import MANUAL_REASONS
 from sesight.store.filters import PATIENCE
 from sesight.store.sqlite.view import read_quarantined, read_suppression, suppressions_in
 

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sesight.domain.ports import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined, RecordKey
+from sesight.domain.ports import RecordKey
+from sesight.domain.quarantine import QUARANTINE_BODIES, QUARANTINE_BYTES, Quarantined
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
 from sesight.store import backfill
