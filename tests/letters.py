@@ -1,4 +1,4 @@
-"""Templates in tests: written into a folder, and those that Sesight ships."""
+"""Templates in tests, written into a folder."""
 
 from typing import Any
 
@@ -15,9 +15,10 @@ def written(
     html: str | None,
     text: str,
     stream: str | None = None,
+    rendering: str | None = None,
     **sample: Any,
 ) -> None:
-    """Write a template, whose sample is what is given beside its parts."""
+    """Write a template; `sample` holds the values of its sample."""
     folder = templates.folder / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "subject.txt").write_text(subject)
@@ -25,5 +26,7 @@ def written(
     (folder / "sample.json").write_bytes(msgspec.json.encode(sample))
     if html is not None:
         (folder / "body.html").write_text(html)
-    if stream is not None:
-        (folder / "template.toml").write_text(f'stream = "{stream}"\n')
+    settings = {"stream": stream, "rendering": rendering}
+    lines = [f'{name} = "{value}"\n' for name, value in settings.items() if value is not None]
+    if lines:
+        (folder / "template.toml").write_text("".join(lines))

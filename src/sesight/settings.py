@@ -128,7 +128,7 @@ class SendingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     templates: str = "templates"
     """The folder of templates."""
     rendering: Literal["local", "ses"] = "local"
-    """Who renders outreach templates: this process, or SES with the template pushed to it."""
+    """Who renders templates whose `template.toml` does not say: this process, or SES."""
     account_list: bool = False
     """Whether SES's account suppression list is asked too before sending."""
     rate: Annotated[float, Meta(gt=0)] | None = None

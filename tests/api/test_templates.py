@@ -90,8 +90,8 @@ def test_preview_of_a_context(client: Client, library: TemplateFolder) -> None:
     ("context", "sentence"),
     [
         ({}, "hello/subject.txt, line 1: 'who' is named and has no value."),
-        ({"who": "a\r\nBcc: b"}, "The subject has a line break or a control character in it."),
-        ({"who": "x" * DATA_LIMIT}, "The template is told more than 262,144 characters."),
+        ({"who": "a\r\nBcc: b"}, "The subject has a line break or a control character."),
+        ({"who": "x" * DATA_LIMIT}, "The template's context is over 262,144 characters."),
         ({"who": ["x"]}, "hello/subject.txt, line 1: a list or an object is printed as if"),
         ({"who": "{{ 7 * 7 }}"}, None),
         ({"who": "{% include '/etc/passwd' %}"}, None),

@@ -8,6 +8,7 @@ import pytest
 from sesight.send.templates.folder import TemplateFolder, copy_examples
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.cli.conftest import Sesight
+from tests.letters import written
 from tests.mailing import refusal, ses_client, simulated_ses
 
 NAMES = ["payout-statement", "spring-launch"]
@@ -127,57 +128,63 @@ def test_preview_files(begun: Sesight, tmp_path: Path, arguments: list[str], sen
     assert (ended.code, ended.err.startswith(sentence)) == (1, True), ended.err
 
 
-def test_push(begun: Sesight, tmp_path: Path, ses: SimulatedSes) -> None:
-    """SES's copies are made, then left alone, then brought up to date; a dry run changes nothing."""
+@pytest.fixture
+def for_ses(sesight: Sesight, tmp_path: Path) -> Sesight:
+    """The command in a folder with a template that SES renders, beside the two to begin with."""
+    folder = TemplateFolder(tmp_path / "templates")
+    copy_examples(folder)
+    written(folder, subject="Hello {{name}}\n", html=None, text="Bye\n", rendering="ses")
+    return sesight
+
+
+def test_push(for_ses: Sesight, tmp_path: Path, ses: SimulatedSes) -> None:
+    """SES's copies are created, then left alone, then updated; a dry run changes nothing."""
     settings(tmp_path, ses)
     client = ses_client(ses)
-    dry = begun("templates", "push", "--dry-run", "--json")
-    assert dry.json == {"dryRun": True, "templates": dict.fromkeys(NAMES, "created")}
-    assert refusal(client.get_email_template, TemplateName=NAMES[0])[1] == "NotFoundException"
-    made = begun("templates", "push", "--json")
-    assert made.json == {"dryRun": False, "templates": dict.fromkeys(NAMES, "created")}
-    held = client.get_email_template(TemplateName="spring-launch")["TemplateContent"]
-    assert held["Subject"] == "{{text.first_name}}, {{text.product}} is open for partners"
-    assert '<a ses:no-track="" href="{{html.unsubscribe_url}}"' in held["Html"]
-    assert "unchanged" in begun("templates", "push").text
-    (tmp_path / "templates/spring-launch/subject.txt").write_text("Hello {{ first_name }}")
-    assert begun("templates", "push", "--json").json["templates"] == {
-        "payout-statement": "unchanged",
-        "spring-launch": "updated",
-    }
-    held = client.get_email_template(TemplateName="spring-launch")["TemplateContent"]
-    assert held["Subject"] == "Hello {{text.first_name}}"
+    dry = for_ses("templates", "push", "--dry-run", "--json")
+    assert dry.json == {"dryRun": True, "templates": {"hello": "created"}}
+    assert refusal(client.get_email_template, TemplateName="hello")[1] == "NotFoundException"
+    pushed = for_ses("templates", "push", "--json")
+    assert pushed.json == {"dryRun": False, "templates": {"hello": "created"}}
+    content = client.get_email_template(TemplateName="hello")["TemplateContent"]
+    assert content == {"Subject": "Hello {{name}}", "Text": "Bye\n"}
+    assert "unchanged" in for_ses("templates", "push").text
+    (tmp_path / "templates/hello/subject.txt").write_text("Hi {{name}}")
+    assert for_ses("templates", "push", "hello", "--json").json["templates"] == {"hello": "updated"}
+    content = client.get_email_template(TemplateName="hello")["TemplateContent"]
+    assert content["Subject"] == "Hi {{name}}"
 
 
-def test_push_nothing_of_a_mistake(begun: Sesight, tmp_path: Path, ses: SimulatedSes) -> None:
+def test_push_nothing_of_a_mistake(for_ses: Sesight, tmp_path: Path, ses: SimulatedSes) -> None:
     """Where one template cannot be pushed, none is."""
     settings(tmp_path, ses)
-    text = tmp_path / "templates/spring-launch/body.txt"
-    told = text.read_text()
-    text.write_text(told + "{{ first_name|upper }}")
-    ended = begun("templates", "push")
-    assert (ended.code, "SES cannot render more than a plain name" in ended.err) == (1, True)
-    text.write_text("Hello")
-    ended = begun("templates", "push")
-    assert (ended.code, "cannot be sent: Marketing mail shows" in ended.err) == (1, True)
+    ended = for_ses("templates", "push", "hello", "spring-launch")
+    assert (ended.code, "spring-launch is rendered here" in ended.err) == (1, True)
+    (tmp_path / "templates/hello/body.txt").write_text("{% if name %}x{% endif %}")
+    ended = for_ses("templates", "push")
+    assert (ended.code, "cannot be sent: Text has {% if name %}" in ended.err) == (1, True)
     assert ses_client(ses).list_email_templates()["TemplatesMetadata"] == []
 
 
-def test_push_refused(begun: Sesight, tmp_path: Path) -> None:
-    """What SES says, or that it is away, is said in a sentence."""
+def test_push_refused(for_ses: Sesight, tmp_path: Path) -> None:
+    """Where SES cannot be reached, the command says so in a sentence."""
     with simulated_ses() as ses:
         settings(tmp_path, ses)
-        ses_client(ses).create_email_template(
-            TemplateName="spring-launch", TemplateContent={"Subject": "s", "Text": "t"}
-        )
-    ended = begun("templates", "push", "spring-launch")
-    assert (ended.code, ended.err.startswith("SES could not be asked: ")) == (1, True), ended.err
+    ended = for_ses("templates", "push", "hello")
+    assert (ended.code, ended.err.startswith("SES could not be reached: ")) == (1, True), ended.err
 
 
-def test_push_without_a_region(begun: Sesight) -> None:
-    """Without a region, nothing is pushed anywhere."""
-    ended = begun("templates", "push")
+def test_push_without_a_region(for_ses: Sesight) -> None:
+    """Without a region, nothing is pushed."""
+    ended = for_ses("templates", "push")
     assert (ended.code, ended.err) == (
         1,
         "There is no AWS region to push templates to: set `region`.\n",
     )
+
+
+def test_push_without_any_for_ses(begun: Sesight) -> None:
+    """Where SES renders no template, the command says what makes it render one."""
+    ended = begun("templates", "push")
+    assert ended.code == 1
+    assert ended.err.startswith("SES renders no template in templates, so there is nothing to push")

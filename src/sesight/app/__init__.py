@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sesight.ingest.transport.sqs import Queue
     from sesight.send.stream_secrets import StreamSecrets
     from sesight.send.templates.folder import TemplateFolder
-    from sesight.send.templates.ses import SesTemplates
+    from sesight.send.templates.ses import AccountTemplates
     from sesight.services.unsubscribe import Leaving
 
 _log = logging.getLogger(__name__)
@@ -194,19 +194,20 @@ def templates_of(settings: Settings) -> TemplateFolder:
     """Return the folder of templates."""
     from sesight.send.templates.folder import TemplateFolder
 
-    return TemplateFolder(settings.sending.templates, settings.streams)
+    sending = settings.sending
+    return TemplateFolder(sending.templates, settings.streams, sending.rendering)
 
 
-def ses_templates(settings: Settings, stream: str | None) -> SesTemplates:
-    """Return SES's own templates, in the region that a stream sends in."""
-    from sesight.send.templates.ses import SesTemplates
+def ses_templates(settings: Settings, stream: str | None) -> AccountTemplates:
+    """Return the SES account's templates, in the region that a stream sends in."""
+    from sesight.send.templates.ses import AccountTemplates
 
     sending = settings.sending
     senders = {each.stream: each.region for each in sending.senders}
     region = senders.get(stream or "") or region_of(settings)
     if region is None and sending.endpoint is None:
         raise SettingsError("There is no AWS region to push templates to: set `region`.")
-    return SesTemplates(aws_client("sesv2", region or LOCAL, sending.endpoint))
+    return AccountTemplates(aws_client("sesv2", region or LOCAL, sending.endpoint))
 
 
 class App:

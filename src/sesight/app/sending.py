@@ -36,9 +36,9 @@ from sesight.send.send_log_writer import SendLogWriter
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
 from sesight.send.statements.pdf import StatementRenderer
-from sesight.send.templates.folder import Template
-from sesight.send.templates.handlebars import BySes
 from sesight.send.templates.sandbox import FolderLoader
+from sesight.send.templates.ses import SesTemplate
+from sesight.send.templates.template import Template
 from sesight.send.unsubscribe_link import Tokens, link
 from sesight.services.sending import SendService
 
@@ -126,10 +126,9 @@ class SendingComponents:
     def _jobs(self) -> Jobs:
         return Jobs(self._app.log, self._app.clock)
 
-    def template(self, name: str, stream: str) -> Template | BySes:
-        """Return a template that is fit to be sent by a stream. Raises NotFound, SettingsError."""
-        found = templates_of(self._app.settings).checked(name, self._app.counting.streams[stream])
-        return BySes(found) if self._settings.rendering == "ses" else found
+    def template(self, name: str, stream: str) -> Template | SesTemplate:
+        """Return a template that a stream may send. Raises NotFound, InvalidRequest, SettingsError."""
+        return templates_of(self._app.settings).checked(name, self._app.counting.streams[stream])
 
     def _renderer(self, template: str) -> StatementRenderer:
         return StatementRenderer(FolderLoader(Path(self._settings.templates)), template)

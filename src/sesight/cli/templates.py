@@ -126,7 +126,7 @@ def preview(
         put(msgspec.json.encode(made))
         return
     file = out or Path(f"{name}.html")
-    text = page(name, found.load(name).label, made, found.check(name))
+    text = page(name, found.load(name).files.label, made, found.check(name))
     try:
         private_file.write(file, text.encode())
     except OSError as error:
@@ -154,28 +154,28 @@ def push(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Make SES's own copies, or bring them up to date, so that SES can render them."""
+    """Create or update SES's copies of the templates that SES renders."""
     import msgspec
 
     from sesight.app import ses_templates, templates_of
     from sesight.cli import output as screen
     from sesight.cli.session import put, settings_of
-    from sesight.send.templates.handlebars import BySes
 
     settings = settings_of(config, None)
-    found = templates_of(settings)
-    # all are translated before the first is pushed, so that a mistake leaves SES as it was
-    ready = [(found.checked(name), BySes(found.load(name))) for name in _named(found, names)]
-    done: dict[str, str] = {}
-    for template, translated in ready:
-        held = ses_templates(settings, template.stream)
-        done[template.name] = held.push(translated, dry=dry_run)
+    folder = templates_of(settings)
+    # all are checked before the first is pushed, so that a mistake leaves SES as it was
+    _ = _named(folder, names)
+    templates = folder.for_ses(names or ())
+    results: dict[str, str] = {}
+    for template in templates:
+        account = ses_templates(settings, template.files.settings.stream)
+        results[template.name] = account.push(template, dry_run=dry_run)
     if as_json:
-        put(msgspec.json.encode({"dryRun": dry_run, "templates": done}))
+        put(msgspec.json.encode({"dryRun": dry_run, "templates": results}))
         return
     rows = screen.table("Template", "Would be" if dry_run else "Was")
-    for name, what in done.items():
-        rows.add_row(screen.plain(name), what)
+    for name, result in results.items():
+        rows.add_row(screen.plain(name), result)
     screen.screen().print(rows)
 
 

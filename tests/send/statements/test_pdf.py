@@ -21,7 +21,7 @@ from sesight.send.message import Attachment, Unsendable
 from sesight.send.statements.files import from_json
 from sesight.send.statements.model import Statement, StatementLine
 from sesight.send.statements.pdf import FONTS, StatementRenderer
-from sesight.send.templates.folder import EXAMPLES, GIVEN, TemplateFolder
+from sesight.send.templates.folder import EXAMPLES, STANDARD_VARIABLES, TemplateFolder
 from sesight.send.templates.sandbox import FolderLoader
 
 STATEMENT = Statement(
@@ -247,7 +247,11 @@ def test_the_example() -> None:
     assert isinstance(found, Statement)
     sample = msgspec.json.decode((folder / "sample.json").read_bytes())
     assert {"statement": sample["statement"]} == found.context()
-    body = TemplateFolder(EXAMPLES).load("payout-statement").body({**GIVEN, **found.context()})
+    body = (
+        TemplateFolder(EXAMPLES)
+        .load("payout-statement")
+        .body({**STANDARD_VARIABLES, **found.context()})
+    )
     assert found.shown(found.total) not in body.subject  # subjects are stored
     pdf, sheet = StatementRenderer(FolderLoader(EXAMPLES), "payout-statement").attachments(found)
     for line in found.lines:

@@ -12,7 +12,7 @@ from sesight.domain.errors import InvalidRequest, NotFound, SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH
 from sesight.domain.template import RenderedTemplate, TemplateIssue
 from sesight.send.message import DATA_LIMIT, Unsendable
-from sesight.send.templates.folder import EXAMPLES, GIVEN, TemplateFolder
+from sesight.send.templates.folder import EXAMPLES, STANDARD_VARIABLES, TemplateFolder
 from sesight.send.templates.preview import POLICY, preview
 from tests.letters import written
 
@@ -165,7 +165,7 @@ def test_context_has_a_size(templates: TemplateFolder) -> None:
     assert refused(templates, {"who": "x" * DATA_LIMIT})[0] == "too-large"
     assert refused(templates, {"who": object()}) == (
         "template",
-        "The template is told what no JSON can hold.",
+        "The template's context has a value that JSON cannot represent.",
     )
 
 
@@ -315,7 +315,7 @@ def test_examples_are_right() -> None:
         "spring-launch": ("outreach", ()),
     }
     for name, stream in (("payout-statement", FINANCE), ("spring-launch", OUTREACH)):
-        assert examples.checked(name, stream).label == name.replace("-", " ").capitalize()
+        assert examples.checked(name, stream).files.label == name.replace("-", " ").capitalize()
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -367,14 +367,22 @@ HEAD = "<p>Hello</p>"
 @pytest.mark.parametrize(
     ("html", "level", "word"),
     [
-        ('<link rel="stylesheet" href="https://example.com/a.css">', "error", "never loaded"),
-        ("<style>@import url(https://example.com/a.css);</style>", "error", "never loaded"),
-        ("<style>p{background:url(https://example.com/a)}</style>", "warning", "load pictures"),
-        ("<p style='background:url(\"//example.com/a\")'>x</p>", "warning", "load pictures"),
+        (
+            '<link rel="stylesheet" href="https://example.com/a.css">',
+            "error",
+            "cannot load external",
+        ),
+        ("<style>@import url(https://example.com/a.css);</style>", "error", "cannot load external"),
+        (
+            "<style>p{background:url(https://example.com/a)}</style>",
+            "warning",
+            "load external images",
+        ),
+        ("<p style='background:url(\"//example.com/a\")'>x</p>", "warning", "load external images"),
         ("<a href={{ name }}>x</a>", "error", "no quotes"),
         ("<script>1</script>", "warning", "<script>"),
         ('<img src="https://example.com/a.png">', "warning", "no alt text"),
-        (f"<p>{'x' * 102_000}</p>", "warning", "Gmail cuts"),
+        (f"<p>{'x' * 102_000}</p>", "warning", "Gmail clips"),
         ("{% if false %}{{ other }}{% endif %}", "warning", "'other' is named and the sample"),
         ('<a href="{{ unsubscribe_url }}">x</a>', "warning", "ses:no-track"),
     ],
@@ -402,7 +410,7 @@ def test_any_stream(templates: TemplateFolder) -> None:
     (found,) = templates.check("hello")
     assert (found.level, "names no stream" in found.text) == ("warning", True)
     assert templates.checked("hello", FINANCE).name == "hello"
-    with pytest.raises(SettingsError, match="cannot be sent: Marketing mail shows"):
+    with pytest.raises(SettingsError, match="cannot be sent: Marketing mail must show"):
         templates.checked("hello", OUTREACH)
 
 
@@ -419,27 +427,39 @@ def test_other_stream(templates: TemplateFolder) -> None:
 @pytest.mark.parametrize(
     ("html", "text", "sentence"),
     [
-        (HEAD, LEAVE_TEXT, "Marketing mail shows {{ unsubscribe_url }}."),
-        (HEAD + LEAVE, "t", "Marketing mail shows {{ unsubscribe_url }}."),
-        (None, "t", "Marketing mail shows {{ unsubscribe_url }}."),
-        (HEAD + LEAVE, "{{ unsubscribe_url }}", "Marketing mail shows {{ postal_address }}."),
+        (HEAD, LEAVE_TEXT, "Marketing mail must show {{ unsubscribe_url }}."),
+        (HEAD + LEAVE, "t", "Marketing mail must show {{ unsubscribe_url }}."),
+        (None, "t", "Marketing mail must show {{ unsubscribe_url }}."),
+        (HEAD + LEAVE, "{{ unsubscribe_url }}", "Marketing mail must show {{ postal_address }}."),
         (
             HEAD + LEAVE.replace("{{ postal_address }}", ""),
             LEAVE_TEXT,
-            "Marketing mail shows {{ postal_address }}.",
+            "Marketing mail must show {{ postal_address }}.",
         ),
-        (HEAD + LEAVE.replace(" ses:no-track", ""), LEAVE_TEXT, "Leaving is not tracked: "),
-        (HEAD + "{{ unsubscribe_url }} {{ postal_address }}", LEAVE_TEXT, "Marketing mail has"),
-        (HEAD + LEAVE.replace("No more", " "), LEAVE_TEXT, "Marketing mail has a link to be seen"),
+        (
+            HEAD + LEAVE.replace(" ses:no-track", ""),
+            LEAVE_TEXT,
+            "Clicks on the unsubscribe link must not be tracked: ",
+        ),
+        (
+            HEAD + "{{ unsubscribe_url }} {{ postal_address }}",
+            LEAVE_TEXT,
+            "Marketing mail must show an",
+        ),
+        (
+            HEAD + LEAVE.replace("No more", " "),
+            LEAVE_TEXT,
+            "Marketing mail must show an unsubscribe link",
+        ),
         (
             HEAD + LEAVE.replace("<p>", '<p style="display: none">'),
             LEAVE_TEXT,
-            "Marketing mail has a link to be seen",
+            "Marketing mail must show an unsubscribe link",
         ),
         (
             "<style>p a { font-size: 0px }</style>" + HEAD + LEAVE,
             LEAVE_TEXT,
-            "Marketing mail has a link to be seen",
+            "Marketing mail must show an unsubscribe link",
         ),
     ],
 )
@@ -460,12 +480,12 @@ def test_marketing_of_each_message(templates: TemplateFolder) -> None:
     shown = "{% if shown %}" + LEAVE + "{% endif %}"
     written(templates, subject="s", html=shown, text=LEAVE_TEXT, stream="outreach", shown=True)
     template = templates.checked("hello", OUTREACH)
-    assert template.body({**GIVEN, "shown": True}).html
-    assert refused(templates, {**GIVEN, "shown": False})[0] == "unsubscribe-link"
-    assert refused(templates, {**GIVEN, "shown": True, "unsubscribe_url": ""})[0] == (
+    assert template.body({**STANDARD_VARIABLES, "shown": True}).html
+    assert refused(templates, {**STANDARD_VARIABLES, "shown": False})[0] == "unsubscribe-link"
+    assert refused(templates, {**STANDARD_VARIABLES, "shown": True, "unsubscribe_url": ""})[0] == (
         "unsubscribe-link"
     )
-    assert refused(templates, {**GIVEN, "shown": True, "postal_address": "\n"})[0] == (
+    assert refused(templates, {**STANDARD_VARIABLES, "shown": True, "postal_address": "\n"})[0] == (
         "postal-address"
     )
 
@@ -475,7 +495,7 @@ def test_marketing_with_lines_and_ampersands(templates: TemplateFolder) -> None:
     written(templates, subject="s", html=LEAVE, text=LEAVE_TEXT, stream="outreach")
     body = templates.load("hello").body(
         {
-            **GIVEN,
+            **STANDARD_VARIABLES,
             "postal_address": "Bell & Sons\n1 Example Street",
             "unsubscribe_url": "https://mail.example.com/u?a=1&b=2",
         }

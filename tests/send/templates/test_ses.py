@@ -1,11 +1,13 @@
-"""Mail that SES renders: pushed, sent by name, and the same as what is rendered here."""
+"""Templates that SES renders: checked, pushed verbatim, and sent by name with their data."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sesight.app import ses_templates
+from sesight.domain.errors import InvalidRequest, SettingsError
 from sesight.domain.sending import (
     CampaignDetails,
     SendResult,
@@ -13,23 +15,22 @@ from sesight.domain.sending import (
     TemplateMail,
     TemplateRecipient,
 )
+from sesight.domain.template import TemplateIssue
+from sesight.send.message import TemplatedContent, Unsendable
 from sesight.send.templates.folder import TemplateFolder, copy_examples
-from sesight.send.templates.handlebars import BySes
-from sesight.send.templates.ses import PushFailed
+from sesight.send.templates.ses import PushFailed, SesTemplate
 from sesight_simulator.ses.faults import Fault
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.letters import written
 from tests.mailing import ses_client, simulated_ses
 from tests.send.office import Office, office
 
-CONTEXT = {
-    "product": "Tea & <b>cake</b>",
-    "summary": "New.",
-    "points": [{"title": "One", "text": "& only"}],
-    "button_label": "See",
-    "button_url": "https://www.example.com/?a=1&b=2",
-    "signed_by": "Mara",
-}
+TEXT = "{{#each points}}* {{title}}\n{{/each}}{{unsubscribe_url}}\n{{postal_address}}\n"
+HTML = (
+    "<p>{{html.first_name}}</p>{{#each html.points}}<p>{{this.title}}</p>{{/each}}"
+    '<a ses:no-track href="{{html.unsubscribe_url}}">Unsubscribe</a> {{html.postal_address}}'
+)
+CONTEXT = {"points": [{"title": "Tea & cake"}]}
 
 
 @pytest.fixture
@@ -38,114 +39,95 @@ def ses() -> Iterator[SimulatedSes]:
         yield running
 
 
-def sent(here: Office, name: str, *people: TemplateRecipient) -> list[SendResult]:
-    asked = TemplateMail(name, CampaignDetails(id="spring"), list(people), CONTEXT)
-    return here.app.sending.service.send_mail("outreach", asked, None)
+@pytest.fixture
+def templates(tmp_path: Path) -> TemplateFolder:
+    """A folder with one template that SES renders."""
+    folder = TemplateFolder(tmp_path / "templates")
+    parts: dict[str, Any] = {"subject": "Hello {{first_name}}\n", "html": HTML, "text": TEXT}
+    written(folder, stream="outreach", rendering="ses", **parts)
+    return folder
+
+
+def loaded(templates: TemplateFolder, name: str = "hello") -> SesTemplate:
+    (template,) = templates.for_ses([name])
+    return template
+
+
+def sent(here: Office, *people: TemplateRecipient) -> list[SendResult]:
+    mail = TemplateMail("hello", CampaignDetails(id="spring"), list(people), CONTEXT)
+    return here.app.sending.service.send_mail("outreach", mail, None)
 
 
 def person(first_name: str, address: str = "ana@example.org") -> TemplateRecipient:
     return TemplateRecipient(email=address, context={"first_name": first_name})
 
 
-def pushed(here: Office, name: str) -> str:
-    found = TemplateFolder(here.app.settings.sending.templates)
-    return ses_templates(here.app.settings, "outreach").push(BySes(found.load(name)))
+def push(here: Office, templates: TemplateFolder) -> str:
+    return ses_templates(here.app.settings, "outreach").push(loaded(templates))
 
 
-def unlinked(text: str | None) -> str:
-    """Return a text without the link to leave, which differs from message to message."""
-    start = (text or "").index("https://mail.example.com")
-    end = min(at for at in ((text or "").find(c, start) for c in '"\n') if at > 0)
-    return (text or "")[:start] + (text or "")[end:]
+def test_content(templates: TemplateFolder) -> None:
+    """The files are pushed as they are; only the subject loses the end of its line."""
+    assert loaded(templates).content == {
+        "Subject": "Hello {{first_name}}",
+        "Text": TEXT,
+        "Html": HTML,
+    }
 
 
-def test_same_mail_either_way(tmp_path: Path, ses: SimulatedSes) -> None:
-    """A recipient gets the same message whoever renders it, with values that look like HTML."""
-    folder = str(tmp_path / "templates")
-    copy_examples(TemplateFolder(folder))
-    for rendering in ("local", "ses"):
-        (tmp_path / rendering).mkdir()
-        with office(tmp_path / rendering, ses, templates=folder, rendering=rendering) as here:
-            assert pushed(here, "spring-launch") == (
-                "created" if rendering == "local" else "unchanged"
-            )
-            (result,) = sent(here, "spring-launch", person("Ana <i>", f"{rendering}@example.org"))
-            assert result.state is SendState.SENT, result
-            here.take_events()
-            assert here.record(result.message_id).campaign == "spring"
-    (here_made,), (there_made,) = (ses.messages(f"{who}@example.org") for who in ("local", "ses"))
-    assert (here_made.template, there_made.template) == (None, "spring-launch")
-    assert (
-        there_made.subject == here_made.subject == "Ana <i>, Tea & <b>cake</b> is open for partners"
+def test_data(templates: TemplateFolder) -> None:
+    """The data of a message has each value twice: as it is, and escaped under `html`."""
+    context = {"first_name": "<Ana>", "points": [{"title": "a & b"}], "n": 3}
+    escaped = {"first_name": "&lt;Ana&gt;", "points": [{"title": "a &amp; b"}], "n": 3}
+    assert loaded(templates).body(context) == TemplatedContent(
+        "hello", {**context, "html": escaped}
     )
-    assert unlinked(there_made.text) == unlinked(here_made.text)
-    html = unlinked(there_made.html)
-    assert "Tea &amp; &lt;b&gt;cake&lt;/b&gt;" in html
-    assert "Ana &lt;i&gt;" in html
-    assert '<a ses:no-track="" href=""' in html
-    assert html.replace("&nbsp;", " ") == unlinked(here_made.html).replace("&nbsp;", " ")
 
 
-def test_what_ses_is_told(tmp_path: Path, ses: SimulatedSes) -> None:
-    """SES is told what the template names, and nothing else that is known of a person."""
-    folder = TemplateFolder(tmp_path / "templates")
-    written(
-        folder,
-        subject="{{ who }}",
-        html=None,
-        text="{{ who }} {{ unsubscribe_url }} {{ postal_address }}",
-        who="Ana",
-    )
-    with office(tmp_path, ses, templates=str(folder.folder), rendering="ses") as here:
-        pushed(here, "hello")
-        sent(
-            here,
-            "hello",
-            TemplateRecipient(email="ana@example.org", context={"who": "Ana", "iban": "X"}),
-        )
+def test_data_nested_too_deeply(templates: TemplateFolder) -> None:
+    """A context that is nested too deeply to be escaped is refused."""
+    context: Any = "x"
+    for _ in range(10_000):
+        context = {"deeper": context}
+    with pytest.raises(Unsendable, match="nested too deeply"):
+        loaded(templates).body(context)
+
+
+def test_sent(tmp_path: Path, ses: SimulatedSes, templates: TemplateFolder) -> None:
+    """SES renders the message from the template's name and data; HTML has the escaped values."""
+    with office(tmp_path, ses, templates=str(templates.folder)) as here:
+        assert push(here, templates) == "created"
+        (result,) = sent(here, person("Ana <i>"))
+        assert result.state is SendState.SENT, result
+        here.take_events()
+        assert here.record(result.message_id).campaign == "spring"
     (message,) = ses.messages()
-    assert message.template_data.keys() == {"text", "html"}
-    assert message.template_data["text"].keys() == {"who", "unsubscribe_url", "postal_address"}
-    assert message.template_data["html"] == {}
+    assert (message.template, message.subject) == ("hello", "Hello Ana <i>")
+    assert (message.text or "").startswith("* Tea & cake\nhttps://mail.example.com")
+    assert "<p>Ana &lt;i&gt;</p><p>Tea &amp; cake</p>" in (message.html or "")
 
 
-def test_lacking_is_refused_before(tmp_path: Path, ses: SimulatedSes) -> None:
-    """What a person's context lacks is refused for that person, and SES is never asked."""
-    folder = str(tmp_path / "templates")
-    copy_examples(TemplateFolder(folder))
-    with office(tmp_path, ses, templates=folder, rendering="ses") as here:
-        pushed(here, "spring-launch")
-        lacking, told = sent(
-            here, "spring-launch", TemplateRecipient(email="bo@example.org"), person("Ana")
-        )
-    assert (lacking.state, lacking.code) == (SendState.INVALID, "missing-variable")
-    assert told.state is SendState.SENT
-    assert [message.to for message in ses.messages()] == [["ana@example.org"]]
-
-
-def test_not_pushed(tmp_path: Path, ses: SimulatedSes) -> None:
-    """A template that SES does not hold sends nothing, and the result says what is not known."""
-    folder = str(tmp_path / "templates")
-    copy_examples(TemplateFolder(folder))
-    with office(tmp_path, ses, templates=folder, rendering="ses") as here:
-        (result,) = sent(here, "spring-launch", person("Ana"))
+def test_not_pushed(tmp_path: Path, ses: SimulatedSes, templates: TemplateFolder) -> None:
+    """SES refuses a message whose template it does not have, and the result says so."""
+    with office(tmp_path, ses, templates=str(templates.folder)) as here:
+        (result,) = sent(here, person("Ana"))
     assert (result.state, result.code) == (SendState.REFUSED, "not-found")
 
 
-def test_link_of_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
-    """Where SES makes the link to leave, a pushed template shows SES's own."""
-    folder = str(tmp_path / "templates")
-    copy_examples(TemplateFolder(folder))
+def test_link_of_a_contact_list(
+    tmp_path: Path, ses: SimulatedSes, templates: TemplateFolder
+) -> None:
+    """With a contact list, the unsubscribe link in the message is SES's own."""
     sender = {
         "stream": "outreach",
         "from_address": "news@example.com",
         "postal_address": "1 Example Street",
         "contact_list": "people",
     }
-    with office(tmp_path, ses, templates=folder, rendering="ses", senders=[sender]) as here:
-        pushed(here, "spring-launch")
+    with office(tmp_path, ses, templates=str(templates.folder), senders=[sender]) as here:
+        push(here, templates)
         ses_client(ses).create_contact_list(ContactListName="people")
-        (result,) = sent(here, "spring-launch", person("Ana"))
+        (result,) = sent(here, person("Ana"))
     assert result.state is SendState.SENT, result
     (message,) = ses.messages()
     assert message.unsubscribe_url is not None
@@ -154,14 +136,69 @@ def test_link_of_a_contact_list(tmp_path: Path, ses: SimulatedSes) -> None:
     assert "{{" not in f"{message.text}{message.html}"
 
 
-def test_refused(tmp_path: Path, ses: SimulatedSes) -> None:
-    """What SES says against a template is passed on, under the template's name."""
-    folder = TemplateFolder(tmp_path / "templates")
-    copy_examples(folder)
-    with office(tmp_path, ses, templates=str(folder.folder)) as here:
-        held = ses_templates(here.app.settings, "outreach")
+def test_push_refused(tmp_path: Path, ses: SimulatedSes, templates: TemplateFolder) -> None:
+    """An error of SES's is reported with the template's name."""
+    with office(tmp_path, ses, templates=str(templates.folder)) as here:
         ses.fail(Fault.ERROR, times=9, operations=("CreateEmailTemplate",))
-        with pytest.raises(
-            PushFailed, match="SES did not take the template spring-launch: Internal"
-        ):
-            held.push(BySes(folder.load("spring-launch")))
+        with pytest.raises(PushFailed, match="SES did not take the template hello: Internal"):
+            push(here, templates)
+
+
+def test_rendering_of_the_settings(tmp_path: Path) -> None:
+    """The setting `rendering` holds for templates that do not set their own."""
+    folder = TemplateFolder(tmp_path, rendering="ses")
+    written(folder, "theirs", subject="s", html=None, text="t")
+    written(folder, "ours", subject="s", html=None, text="t", rendering="local")
+    assert [template.name for template in folder.for_ses()] == ["theirs"]
+
+
+def test_local_template_is_not_pushed(tmp_path: Path) -> None:
+    """A template that is rendered here is refused with what to do, also when none else is there."""
+    folder = TemplateFolder(tmp_path)
+    copy_examples(folder)
+    with pytest.raises(SettingsError, match='set rendering = "ses" in spring'):
+        folder.for_ses(["spring-launch"])
+    with pytest.raises(SettingsError, match="SES renders no template in"):
+        folder.for_ses()
+
+
+@pytest.mark.parametrize(
+    ("parts", "level", "words"),
+    [
+        ({"text": TEXT + "{% if x %}y{% endif %}"}, "error", "Text has {% if x %}, which is Jinja"),
+        ({"text": "{{postal_address}}"}, "error", "Text: marketing mail must show {{unsubscribe"),
+        ({"html": "{{html.unsubscribe_url}}"}, "error", "Html: marketing mail must show {{postal_"),
+        ({"html": HTML + "{{first_name}}"}, "warning", "write {{html.first_name}}"),
+    ],
+)
+def test_findings(templates: TemplateFolder, parts: dict[str, str], level: str, words: str) -> None:
+    """A check reports Jinja, missing links of marketing mail, and values that SES does not escape."""
+    whole = {"subject": "Hello", "html": HTML, "text": TEXT, **parts}
+    written(templates, stream="outreach", rendering="ses", **whole)
+    (finding,) = templates.check("hello")
+    assert (finding.level, words in finding.text) == (level, True), finding
+
+
+def test_nothing_found(templates: TemplateFolder) -> None:
+    """A template in SES's syntax that shows what it must has no findings; links of SES's count."""
+    assert templates.check("hello") == []
+    text = TEXT.replace("unsubscribe_url", "amazonSESUnsubscribeUrl")
+    written(templates, stream="outreach", rendering="ses", subject="s", html=None, text=text)
+    assert templates.check("hello") == []
+
+
+def test_no_preview(templates: TemplateFolder) -> None:
+    """There is no preview of what SES renders."""
+    with pytest.raises(InvalidRequest, match="SES renders the template hello"):
+        templates.rendered("hello", None)
+
+
+def test_without_a_stream(tmp_path: Path) -> None:
+    """A template that names no stream gets a warning, and no rule of marketing mail."""
+    folder = TemplateFolder(tmp_path, rendering="ses")
+    written(folder, subject="s", html=None, text="t")
+    assert folder.check("hello") == [
+        TemplateIssue(
+            "warning", "template.toml names no stream, so no stream's rules were checked."
+        )
+    ]

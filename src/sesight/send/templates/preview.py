@@ -1,4 +1,4 @@
-"""The preview: what a template makes, on one page that loads nothing and runs nothing."""
+"""The preview of a template: one HTML page that loads and runs nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from sesight.domain.template import RenderedTemplate, TemplateIssue
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-"""The page's content security policy, which holds in its frames too (HTML: about:srcdoc inherits)."""
+"""The page's content security policy. Its frames inherit it (HTML: about:srcdoc)."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --quiet: #5a6472; --line: #d5dae2; --ground: #f6f7f9; }
@@ -30,11 +30,11 @@ _FRAMES = (("Desktop", 720), ("Phone", 390))
 
 
 def preview(
-    name: str, label: str, made: RenderedTemplate, findings: Iterable[TemplateIssue]
+    name: str, label: str, message: RenderedTemplate, findings: Iterable[TemplateIssue]
 ) -> str:
-    """Return the page. Pictures from outside are not shown on it, and links lead nowhere."""
-    listed = "".join(
-        f"<li><b>{escape(each.level)}</b>: {escape(each.text)}</li>" for each in findings
+    """Return the page. It shows no external images, and its links lead nowhere."""
+    items = "".join(
+        f"<li><b>{escape(finding.level)}</b>: {escape(finding.text)}</li>" for finding in findings
     )
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -42,17 +42,17 @@ def preview(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(label)} – preview</title><style>{_STYLE}</style></head><body><main>",
         f'<h1>{escape(label)}</h1><p class="note">Template <code>{escape(name)}</code> with its ',
-        "sample. Pictures from outside are not loaded.</p>",
-        f"<h2>Findings</h2><ul>{listed}</ul>" if listed else "",
-        f'<h2>Subject</h2><p class="subject">{escape(made.subject)}</p>',
+        "sample. External images are not loaded.</p>",
+        f"<h2>Findings</h2><ul>{items}</ul>" if items else "",
+        f'<h2>Subject</h2><p class="subject">{escape(message.subject)}</p>',
     ]
-    if made.html is not None:
-        shown = escape(made.html)
+    if message.html is not None:
+        srcdoc = escape(message.html)
         frames = "".join(
             f"<figure><figcaption>{title}, {width} pixels</figcaption>"
-            f'<iframe sandbox title="{title}" width="{width}" srcdoc="{shown}"></iframe></figure>'
+            f'<iframe sandbox title="{title}" width="{width}" srcdoc="{srcdoc}"></iframe></figure>'
             for title, width in _FRAMES
         )
         parts.append(f'<h2>HTML</h2><div class="frames">{frames}</div>')
-    parts.append(f"<h2>Text</h2><pre>{escape(made.text)}</pre></main></body></html>\n")
+    parts.append(f"<h2>Text</h2><pre>{escape(message.text)}</pre></main></body></html>\n")
     return "".join(parts)

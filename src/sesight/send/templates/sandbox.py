@@ -1,4 +1,4 @@
-"""The sandbox that templates run in: they read what they are told and files of their own folder."""
+"""The Jinja sandbox: templates see their context and files of their own folder, nothing else."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SIZE_LIMIT = 500_000
-"""Bytes of a template's subject, HTML and text, as SES has it (its guide: 500 KB a template)."""
+"""The largest number of bytes of a template's parts together: SES's own limit of 500 KB a template."""
 
 RENDERED_LIMIT = 4_000_000
-"""Characters that one part of a message may become; loops end there."""
+"""The largest number of characters of one rendered part, so that loops end."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _PADDING = frozenset({"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"})
-"""Methods of texts that make long ones out of short ones."""
-_NOT_OURS = frozenset({"center", "format", "pprint", "random", "urlize", "xmlattr"})
-"""Filters that pad, or whose text is not the same each time or in each part."""
+"""Methods that make long strings out of short ones, and so could fill the memory."""
+_REMOVED_FILTERS = frozenset({"center", "format", "pprint", "random", "urlize", "xmlattr"})
+"""Filters that pad, or whose output differs between renderings or between text and HTML."""
 
 
 class NotInFolder(TemplateNotFound):
-    """A file that is no part of the folder of templates."""
+    """A path that is not a plain file of the folder of templates."""
 
 
-class _Named(StrictUndefined):
-    """What a template names and was not told, said as a sentence."""
+class _Undefined(StrictUndefined):
+    """A variable that the context lacks: printing it is an error, testing it is not."""
 
     def __bool__(self) -> bool:  # type: ignore[override] # a StrictUndefined raises
-        """Return False: a template may ask whether there is a value before it prints one."""
+        """Return False, so that a template can test for a value before it prints it."""
         if self._undefined_exception is SecurityError:
             self._fail_with_undefined_error()
         return False
@@ -47,14 +47,14 @@ class _Named(StrictUndefined):
 
 
 class FolderLoader(BaseLoader):
-    """Reads templates' files: plain files of the folder itself, by paths that cannot leave it."""
+    """Reads plain files of the folder. Neither `..` nor a symbolic link leads out of it."""
 
     def __init__(self, root: Path) -> None:
-        """Keep the folder, which may itself be reached by a link."""
+        """`root` itself may be a symbolic link."""
         self.root = root.resolve()
 
     def read(self, name: str) -> str:
-        """Return a file's text. Raises as `content` does, and ValueError for no UTF-8."""
+        """Return the text of a file. Raises as `content` does, and ValueError if it is not UTF-8."""
         content = self.content(name, SIZE_LIMIT, "more than SES takes")
         try:
             return content.decode()
@@ -69,7 +69,7 @@ class FolderLoader(BaseLoader):
         path = self.root.joinpath(*parts)
         if not all(_PART.fullmatch(part) and part.strip(".") for part in parts):
             raise NotInFolder(name)
-        # a link anywhere in the path makes the real one another
+        # a symbolic link anywhere in the path makes the resolved path another one
         if path.resolve() != path or not path.is_file():
             raise NotInFolder(name)
         with path.open("rb") as file:
@@ -81,35 +81,39 @@ class FolderLoader(BaseLoader):
     def get_source(
         self, environment: Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's source and its name, as Jinja asks for them."""
+        """Return a template's source, its name and whether it is up to date (Jinja's protocol)."""
         _ = environment
         return self.read(template), template, lambda: True
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja without a way out: no attribute that begins with _, nothing changed, no text padded or
-    multiplied, and nothing left blank by mistake.
+    """Jinja restricted: no attribute that begins with `_`, no changes to the context, no padding or
+    multiplying of strings, and no variable that is left blank by mistake.
     """
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
-    def __init__(self, folder: FolderLoader) -> None:
-        """Read templates from a folder."""
+    def __init__(self, loader: FolderLoader) -> None:
+        self._loader = loader
         super().__init__(
-            loader=folder,
+            loader=loader,
             autoescape=lambda name: name is not None and name.endswith(".html"),
-            undefined=_Named,
+            undefined=_Undefined,
             trim_blocks=True,
             lstrip_blocks=True,
             finalize=_printed,
             cache_size=0,
         )
-        for name in _NOT_OURS:
+        for name in _REMOVED_FILTERS:
             del self.filters[name]
         del self.globals["lipsum"]
 
+    def source(self, name: str) -> str:
+        """Return the source of a file. Raises as `FolderLoader.read`."""
+        return self._loader.read(name)
+
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return a member; what a mapping holds comes before its methods (`order.items`)."""
+        """Return a member. Members of a mapping win over its methods (`order.items`)."""
         if isinstance(obj, Mapping):
             if attribute in obj:
                 return obj[attribute]
@@ -118,23 +122,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Return whether a template may use an attribute."""
+        """Return whether a template may use an attribute (Jinja's hook)."""
         if isinstance(obj, str) and attr in _PADDING:
             return False
         return super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Leave `format` of texts refused, which Jinja would allow within limits of its own."""
+        """Keep `str.format` forbidden: Jinja would allow it within limits of its own."""
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Calculate, with numbers only."""
-        if operator == "**" or not all(isinstance(each, Number) for each in (left, right)):
+        """Evaluate `*`, `**` and `%` for numbers only: of strings they multiply or format."""
+        if operator == "**" or not all(isinstance(operand, Number) for operand in (left, right)):
             raise SecurityError(f"{operator} is not for templates here, other than of two numbers")
         return super().call_binop(context, operator, left, right)
 
 
 def _printed(value: Any) -> Any:
-    """Return a value as it is printed: nothing for null, and no list or mapping by mistake."""
+    """Return a value as it is printed: null as nothing; a list or a mapping is an error."""
     if value is None:
         return ""
     if isinstance(value, bool):
