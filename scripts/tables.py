@@ -665,6 +665,17 @@ def _clock() -> int:
     return 0
 
 
+def decisions() -> str:
+    """Return the decisions, by number."""
+    rows = []
+    for page in sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")):
+        text = page.read_text("utf-8")
+        number, _, title = text.partition("\n")[0].removeprefix("# ").partition(". ")
+        decided = text.partition("**Decided** ")[2][: len("2026-11-24")]
+        rows.append((number, f"[{title}]({page.name})", decided))
+    return table(("number", "decision", "decided"), rows)
+
+
 def functions() -> str:
     """Return every Lambda function: its handler, and what it does."""
     found = [

@@ -42,7 +42,7 @@ class SesTemplate:
     SES inserts values as they are, in HTML too: its guide, "Using templates to send personalized email",
     says that it doesn't escape HTML content. So the data of each message has all values twice: by their
     names, for subject and text, and once more under `html`, escaped
-    (docs/decisions/0020-two-copies-for-ses.md).
+    (docs/decisions/0020-two-copies-of-ses-template-data.md).
     """
 
     def __init__(self, files: TemplateFiles) -> None:
