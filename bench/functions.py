@@ -26,7 +26,7 @@ import time
 started = time.perf_counter()
 import sesight.lambdas
 imported = time.perf_counter()
-from sesight.store.dynamodb.store import session_of
+from sesight.store.dynamodb.connection import session_of
 session, options = session_of("eu-west-1", None)
 session.create_client("dynamodb", **options)
 made = time.perf_counter()

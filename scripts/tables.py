@@ -19,10 +19,10 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from sesight import lambdas, server
-from sesight.api import dependencies as api_services
+from sesight import services as api_services
 from sesight.api.application import routes_of
 from sesight.api.openapi import document
-from sesight.api.problem import KINDS
+from sesight.api.problem import PROBLEMS
 from sesight.domain import event as event_words
 from sesight.domain import stats, tally
 from sesight.domain.counting import Counting
@@ -723,6 +723,7 @@ def api_document() -> dict[str, Any]:
         counting=Counting({each.id: each for each in Settings().streams}),
         clock=_clock,
         recipient_key=bytes(32),
+        intake=None,
     )
     return document(held, routes_of(held))
 
@@ -838,7 +839,7 @@ def api_types() -> str:
 
 def api_problems() -> str:
     """Return every type of problem."""
-    rows = [(code(kind), status, title) for kind, (status, title) in KINDS.items()]
+    rows = [(code(kind), status, title) for kind, (status, title) in PROBLEMS.items()]
     return table(("type", "status", "title"), rows)
 
 

@@ -273,7 +273,7 @@ class Sending:
 
     def __init__(self, app: App, stream: str) -> None:
         """Find the stream's route, and make what it sends with."""
-        from sesight.api.dependencies import OWN_ROUTES
+        from sesight.services import OWN_ROUTES
 
         self._app = app
         self._store = _dynamo(app)

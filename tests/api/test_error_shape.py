@@ -4,7 +4,7 @@ This one:
 
     {
         "type": "invalid-request",
-        "title": "The request makes no sense as asked",
+        "title": "The request is not valid",
         "status": 422,
         "detail": "There is no parameter 'foo' here.",
         "requestId": "0000000000000001",
@@ -24,7 +24,7 @@ import pytest
 
 from sesight.api.application import routes_of
 from sesight.api.openapi import document
-from sesight.api.problem import KINDS
+from sesight.api.problem import PROBLEMS
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.timestamps import DAY
 from tests.builders import NOW, delivery, fill
@@ -81,7 +81,7 @@ class Broken:
 def held_to_shape(answer: Any, kind: str) -> dict[str, Any]:
     """Return the body of an error after holding it to the shape."""
     body = answer.json()
-    status, title = KINDS[kind]
+    status, title = PROBLEMS[kind]
     assert answer.status_code == status == body["status"]
     assert (body["type"], body["title"]) == (kind, title)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -96,7 +96,7 @@ def test_canonical(api) -> None:
     """The canonical error, whole."""
     assert api.get("/api/financial/months?foo=1").json() == {
         "type": "invalid-request",
-        "title": "The request makes no sense as asked",
+        "title": "The request is not valid",
         "status": 422,
         "detail": "There is no parameter 'foo' here.",
         "requestId": "0000000000000001",

@@ -15,10 +15,10 @@ from litestar.exceptions import LitestarException
 
 from sesight.api.application import create_api
 from sesight.api.csv_file import PAGE
-from sesight.api.dependencies import Services
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.ports import Store
 from sesight.domain.timestamps import HOUR, iso
+from sesight.services import Services
 from tests.builders import NOW, complaint, fill, opened, sent
 
 MINUTE = HOUR // 60

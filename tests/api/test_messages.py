@@ -1,15 +1,16 @@
 """The message log: what each parameter selects, in pages that meet, with totals that are true."""
 
 import csv
+from contextlib import closing
 from dataclasses import replace
 from io import StringIO
 
 import pytest
 
-from sesight.api.dependencies import Retention
-from sesight.api.recipient_id import encode
 from sesight.domain.event import UNATTRIBUTED
 from sesight.domain.timestamps import DAY, HOUR
+from sesight.services.recipient_id import encode
+from sesight.store import open_store
 from tests.builders import (
     NOW,
     bounce,
@@ -328,10 +329,12 @@ def test_total_counts_what_is_sent_in_the_future(api, store) -> None:
     assert api.get("/api/messages?limit=1").json()["total"] == {"value": 7, "exact": True}
 
 
-def test_kept_for_ever(services, serve, store) -> None:
-    """Without a retention nothing is past it."""
-    client = serve(replace(services, retention=Retention.of(0)))
-    assert client.get("/api/messages?from=1970-01-01").json()["meta"]["detailFrom"] is None
+def test_kept_for_ever(services, serve, tmp_path) -> None:
+    """In a store that keeps records for ever nothing is past retention."""
+    with closing(open_store(f"sqlite:///{tmp_path}/for-ever.db", retention_days=0)) as store:
+        client = serve(replace(services, store=store, retention_days=lambda: 0))
+        meta = client.get("/api/messages?from=1970-01-01").json()["meta"]
+    assert (meta["detailFrom"], meta["retentionDays"]) == (None, 0)
 
 
 def test_one_message(api, store) -> None:

@@ -15,16 +15,17 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from sesight.api.application import create_api, routes_of
-from sesight.api.campaigns import CampaignAnswer
-from sesight.api.dependencies import Services, StreamRoutes
 from sesight.api.openapi import document
 from sesight.api.parameters import known_parameters
 from sesight.api.problem import Problem
-from sesight.api.recipient_id import encode
 from sesight.api.recipients import Lookup
-from sesight.api.responses import Meta
 from sesight.domain.stats import Totals
 from sesight.domain.timestamps import DAY
+from sesight.services import Services, StreamRoutes
+from sesight.services.answers import Meta
+from sesight.services.campaigns import CampaignAnswer
+from sesight.services.intake_health import IntakeStatus
+from sesight.services.recipient_id import encode
 from tests.builders import COUNTING, NOW, bounce, clicked, complaint, delivery, fill, opened
 from tests.mailing import simulated_ses
 from tests.send.office import EXAMPLES, office
@@ -43,6 +44,7 @@ MAIL = [
 
 
 UNUSED = Services(
+    intake=IntakeStatus,
     store=None,
     suppressions=None,
     counting=COUNTING,

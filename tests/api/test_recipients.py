@@ -1,9 +1,9 @@
 """One person: may each stream mail them, why not, and what happened so far."""
 
-from sesight.api.recipient_id import encode
 from sesight.domain.ports import Changes
 from sesight.domain.suppression.item import Cause, Removal, with_cause, with_removal
 from sesight.domain.timestamps import DAY, HOUR
+from sesight.services.recipient_id import encode
 from tests.builders import NOW, bounce, delivery, fill, opened, sent
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sesight.api.recipient_id import encode
 from sesight.domain.timestamps import DAY
+from sesight.services.recipient_id import encode
 from sesight.store import open_store
-from tests.api.conftest import suppressions_of
 from tests.api.test_error_shape import held_to_shape
 from tests.builders import NOW, bounce, complaint, fill
+from tests.services.conftest import suppressions_of
 
 ANA, BO = "ana@contoso.example", "bo@contoso.example"
 

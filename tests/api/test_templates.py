@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sesight.api.dependencies import Services
 from sesight.send.message import DATA_LIMIT
 from sesight.send.templates.folder import EXAMPLES, TemplateFolder, copy_examples
+from sesight.services import Services
 from tests.api.conftest import Client
 from tests.letters import written
 

@@ -8,7 +8,7 @@ from sesight.ingest.event_batch import Processed
 from sesight.ingest.http.refusals import REFUSED
 from sesight.ingest.metrics import Counts, Metrics
 from sesight.ingest.reading import Reading
-from sesight.services.intake_health import Health, Seen, health
+from sesight.services.intake_health import intake_status
 from tests.builders import NOW
 
 MINUTE = 60_000
@@ -36,10 +36,19 @@ def metrics(watch: Watch) -> Metrics:
     return Metrics(watch)
 
 
-def judged(metrics: Metrics, newest_at: int | None = NOW, waiting: int = 0, **held: int) -> Health:
-    """Return the health at NOW; `held` is what the quarantine has, by reason."""
-    counts = {reason.replace("_", "-"): n for reason, n in held.items()}
-    return health(Seen(newest_at, waiting, 100, counts), metrics, NOW)
+def status_of(
+    metrics: Metrics, newest_at: int | None = NOW, waiting: int = 0, now: int = NOW, **counts: int
+) -> tuple[str, list[str]]:
+    """Return the state of intake and its sentences; `counts` are of the quarantine, by reason."""
+    status = intake_status(
+        newest_at=newest_at,
+        waiting=waiting,
+        limit=100,
+        quarantined={reason.replace("_", "-"): n for reason, n in counts.items()},
+        metrics=metrics,
+        now=now,
+    )
+    return status.state, status.sentences
 
 
 @pytest.mark.parametrize(
@@ -62,24 +71,24 @@ def judged(metrics: Metrics, newest_at: int | None = NOW, waiting: int = 0, **he
 )
 def test_arrival(metrics: Metrics, newest_at: int | None, state: str, sentence: str) -> None:
     """Also when all is well there is a sentence, which says when the newest event was taken in."""
-    assert judged(metrics, newest_at) == (state, [sentence])
+    assert status_of(metrics, newest_at) == (state, [sentence])
 
 
 def test_late(metrics: Metrics, watch: Watch) -> None:
     """A refusal that the sender mends makes intake late for a minute, and so does a long queue."""
     metrics.refuse("store", 503)
-    state, (_, said) = judged(metrics)
+    state, (_, said) = status_of(metrics)
     assert (state, said) == (
         "late",
-        "Requests were refused within the last minute; their senders try again.",
+        "Requests were refused within the last minute; their senders will retry.",
     )
     watch.now += MINUTE
-    assert health(Seen(watch.now, 50, 100, {}), metrics, watch.now).state == "ok"
-    assert health(Seen(watch.now, 51, 100, {}), metrics, watch.now) == (
+    assert status_of(metrics, watch.now, 50, watch.now)[0] == "ok"
+    assert status_of(metrics, watch.now, 51, watch.now) == (
         "late",
         [
             "Events arrive; the newest was taken in less than a minute ago.",
-            "51 requests wait to be stored.",
+            "51 requests are waiting to be stored.",
         ],
     )
 
@@ -95,7 +104,7 @@ def test_refused_for_good(metrics: Metrics, watch: Watch) -> None:
         metrics.refuse("foreign-topic", 403)
     metrics.refuse("busy", 503)
     metrics.refuse("a-new-one", 403)
-    state, (_, *said) = judged(metrics)
+    state, (_, *said) = status_of(metrics)
     assert (state, said) == (
         "ok",
         [
@@ -123,17 +132,17 @@ def test_unsubscribed(metrics: Metrics) -> None:
         Reading("http", nothing="subscription", confirmed=True), Disposition.CONFIRMED
     )
     metrics.count(Counts.of([confirmed, ended], 0.0))
-    said = judged(metrics).sentences[1:]
+    said = status_of(metrics)[1][1:]
     metrics.count(Counts.of([confirmed], 0.0))
     (sentence,) = said
     assert sentence.startswith("SNS said at 2026-11-24T12:00:00.000Z that a subscription to this")
     assert "subscribe again" in sentence
-    assert judged(metrics).sentences[1:] == []
+    assert status_of(metrics)[1][1:] == []
 
 
 def test_quarantined(metrics: Metrics) -> None:
     """What waits in the quarantine is told by reason, with what to do."""
-    assert judged(metrics, not_json=2, unrouted=3).sentences[1:] == [
+    assert status_of(metrics, not_json=2, unrouted=3)[1][1:] == [
         "2 bodies were not understood (not-json): see `sesight quarantine list`.",
         "3 events wait for their message: they name no configuration set.",
     ]

@@ -15,7 +15,8 @@ from sesight_simulator.sns import TOPIC_ARN, Signer, unsigned
 from sesight_simulator.sns_client import Poster
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.recording import write
-from sesight_simulator.traffic.traffic import Truth, generate
+from sesight_simulator.traffic.traffic import generate
+from sesight_simulator.traffic.truth import Truth
 
 END = 1_795_500_000_000
 BODY = '{"eventType":"Send","mail":{"subject":"ä “10 %” \\"x\\""}}'.encode()

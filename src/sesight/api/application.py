@@ -11,19 +11,19 @@ from litestar.handlers import HTTPRouteHandler
 
 from sesight.api import openapi
 from sesight.api.campaigns import campaign_figures, campaigns
-from sesight.api.dependencies import Services
+from sesight.api.exception_handler import handle_exception
 from sesight.api.messages import message, messages, tracking_routes
 from sesight.api.middleware import Dressing, Gate
 from sesight.api.months import month_routes
 from sesight.api.operations import entrance, health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
-from sesight.api.problem import answer
 from sesight.api.recipients import lookup, recipient
 from sesight.api.route import JsonRequest, read, together
 from sesight.api.sending import sending_routes, statement_routes
 from sesight.api.suppressions import HANDLERS as SUPPRESSIONS
 from sesight.api.templates import template_preview, templates
 from sesight.api.unsubscribe import ROUTES as UNSUBSCRIBE
+from sesight.services import Services
 
 BODY_LIMIT = 1_000_000
 """Bytes of a request body that are read."""
@@ -55,7 +55,7 @@ def _application(services: Services, routers: list[Router]) -> Litestar:
     return Litestar(
         routers,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: handle_exception},
         request_class=JsonRequest,
         openapi_config=None,
         logging_config=None,

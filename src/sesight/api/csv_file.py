@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -17,12 +15,12 @@ from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 from msgspec import to_builtins
 
-from sesight.api.dependencies import Services
-from sesight.api.problem import request_id_of
-from sesight.api.responses import Missing, fitting, weight
+from sesight.api.exception_handler import request_id_of
 from sesight.api.route import AnyRequest
 from sesight.domain.errors import StoreUnavailable
-from sesight.domain.text import spreadsheet_text
+from sesight.services import Services
+from sesight.services.answers import Missing, fitting, weight
+from sesight.services.csv_table import csv_line, csv_row, flat
 
 log = logging.getLogger(__name__)
 
@@ -38,67 +36,7 @@ PARTIAL_HEADER = "Sesight-Partial"
 """The header with what is missing of a list, which its JSON form has in `meta.partial`."""
 
 
-def cell(value: Any) -> str:
-    """Return a value as a cell: null is empty, and text that a spreadsheet would run gets an
-    apostrophe in front; numbers stay numbers.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
-    return spreadsheet_text(str(value))
-
-
-def flat(row: Any) -> dict[str, Any]:
-    """Return a row of an answer as cells by column: objects are spread over `name.member` columns,
-    rates are their value, lists are written out with `; ` between.
-    """
-    cells: dict[str, Any] = {}
-    for name, value in to_builtins(row).items():
-        _spread(cells, name, value)
-    return cells
-
-
-def _spread(cells: dict[str, Any], name: str, value: Any) -> None:
-    if isinstance(value, Mapping) and name != "tags":
-        if value.keys() == {"value", "numerator", "denominator"}:
-            cells[name] = value["value"]
-        else:
-            for member, held in value.items():
-                _spread(cells, f"{name}.{member}", held)
-    elif isinstance(value, Mapping):
-        cells[name] = "; ".join(f"{tag}={','.join(values)}" for tag, values in value.items())
-    elif isinstance(value, list):
-        cells[name] = "; ".join(_written(each) for each in value)
-    else:
-        cells[name] = value
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(str(held) for held in value.values() if held is not None)
-    return str(value)
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Write a file: a header, then a line for each row."""
-    return "".join([csv_line(columns), *[_row_line(columns, row) for row in rows]])
-
-
-def csv_line(cells: Iterable[str]) -> str:
-    """Write one line of RFC 4180: CRLF at its end, quotes where needed."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\r\n").writerow(cells)
-    return file.getvalue()
-
-
-def _row_line(columns: Sequence[str], row: Mapping[str, Any]) -> str:
-    return csv_line(cell(row.get(column)) for column in columns)
-
-
-class Rows(NamedTuple):
+class CsvPage(NamedTuple):
     """Part of a list: each row as CSV, and the cursor that continues after them, None at the end."""
 
     lines: list[str]
@@ -110,7 +48,7 @@ class CsvFile(NamedTuple):
 
     name: str
     header: str
-    read: Callable[[int, str | None], Rows]
+    read: Callable[[int, str | None], CsvPage]
 
     @classmethod
     def of(
@@ -121,9 +59,9 @@ class CsvFile(NamedTuple):
     ) -> CsvFile:
         """Return the file of a list whose rows are those of its JSON form."""
 
-        def lines(limit: int, cursor: str | None) -> Rows:
+        def lines(limit: int, cursor: str | None) -> CsvPage:
             rows, following = read(limit, cursor)
-            return Rows([_row_line(columns, flat(row)) for row in rows], following)
+            return CsvPage([csv_row(columns, flat(row)) for row in rows], following)
 
         return cls(name, csv_line(columns), lines)
 
@@ -158,7 +96,7 @@ def csv_answer(
     return Response(text.encode(), media_type=MEDIA_TYPE, headers=headers)
 
 
-def _chunks(file: CsvFile, rows: Rows) -> Iterator[bytes]:
+def _chunks(file: CsvFile, rows: CsvPage) -> Iterator[bytes]:
     yield "".join([file.header, *rows.lines]).encode()
     while rows.cursor is not None:
         try:
@@ -190,11 +128,11 @@ def _bounded(
         room = None if room is None else room - taken
 
 
-def _read(file: CsvFile, cursor: str | None, limit: int) -> Rows:
+def _read(file: CsvFile, cursor: str | None, limit: int) -> CsvPage:
     return file.read(limit, cursor)
 
 
-def _weights(rows: Rows) -> Iterator[int]:
+def _weights(rows: CsvPage) -> Iterator[int]:
     return map(weight, rows.lines)
 
 

@@ -11,8 +11,8 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from sesight.api.dependencies import Services
 from sesight.api.problem import MEDIA_TYPE, problem
+from sesight.services import Services
 
 LINKS = "/unsubscribe/"
 """What the paths of unsubscribe links begin with: each link is a proof of its own."""
@@ -115,7 +115,7 @@ class Dressing:
         async def heard() -> Any:
             message = await receive()
             if message["type"] == "http.disconnect":
-                asked["sesight_left"] = True
+                asked["sesight_disconnected"] = True
             return message
 
         refusal = self._refusal(scope)

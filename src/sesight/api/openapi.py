@@ -18,9 +18,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sesight.api.csv_file import MEDIA_TYPE as CSV
-from sesight.api.dependencies import Services
-from sesight.api.problem import KINDS, MEDIA_TYPE, Problem
+from sesight.api.problem import MEDIA_TYPE, PROBLEMS, Problem
 from sesight.api.route import together
+from sesight.services import Services
 
 _ABOUT = (
     "Email analytics for Amazon SES that you own. Times are ISO-8601 UTC with milliseconds; absent "
@@ -90,7 +90,7 @@ def _amend(operation: dict[str, Any]) -> None:
     responses.pop("400", None)
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses["default"] = {
-        "description": f"A problem; its `type` is one of {', '.join(KINDS)}.",
+        "description": f"A problem; its `type` is one of {', '.join(PROBLEMS)}.",
         "content": problem,
     }
     for status, answered in responses.items():

@@ -1,54 +1,52 @@
-"""Every refusal and failure, in one shape: RFC 9457 problem details with a type that never changes."""
+"""RFC 9457 problem details: the one shape of every error that the API answers, with stable types.
+
+This module imports no web framework: the server's raw routes, the Lambda functions and the command line
+answer with the same problems.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+from typing import Any
 
-from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
-from litestar.params import QueryParameter
-from litestar.utils.scope.state import ScopeState
-from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType, convert
-from msgspec.json import decode
+from msgspec import UNSET, Struct, UnsetType, convert
 
 from sesight.domain.errors import (
     Conflict,
     DetailExpired,
+    InvalidParameter,
     InvalidRequest,
     NotFound,
     SendingStopped,
-    SesightError,
     SettingsError,
     StoreDamaged,
     StoreUnavailable,
 )
 from sesight.domain.text import printable
-from sesight.domain.validation import Mismatch, find_mismatch
+from sesight.domain.validation import Mismatch
 
 log = logging.getLogger("sesight.api")
 
 MEDIA_TYPE = "application/problem+json"
 
-KINDS = {
+PROBLEMS = {
     "bad-request": (400, "The request could not be read"),
-    "unauthenticated": (401, "Who you are is not known"),
-    "forbidden": (403, "You may not do this"),
-    "not-found": (404, "There is no such thing"),
-    "method-not-allowed": (405, "This path does not answer this method"),
-    "conflict": (409, "It is in another state than you think"),
+    "unauthenticated": (401, "The request is not authenticated"),
+    "forbidden": (403, "The request is not allowed"),
+    "not-found": (404, "The resource does not exist"),
+    "method-not-allowed": (405, "The path does not support this method"),
+    "conflict": (409, "The request conflicts with the resource's current state"),
     "detail-expired": (410, "The detail is past retention; its totals are kept"),
     "too-large": (413, "The request is too large"),
-    "unsupported-media-type": (415, "The body is of a kind that is not read here"),
-    "misdirected": (421, "This server does not answer for that host"),
-    "invalid-request": (422, "The request makes no sense as asked"),
+    "unsupported-media-type": (415, "The route does not accept this media type"),
+    "misdirected": (421, "This server does not serve that host"),
+    "invalid-request": (422, "The request is not valid"),
     "rate-limited": (429, "Too many requests"),
-    "failed": (500, "Sesight failed"),
-    "unavailable": (503, "This cannot be done now"),
+    "failed": (500, "Internal error"),
+    "unavailable": (503, "Temporarily unavailable"),
 }
 """Every type of problem, with its HTTP status and title."""
 
-_BY_STATUS = {status: kind for kind, (status, _) in KINDS.items()}
 _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (InvalidRequest, "invalid-request"),
     (NotFound, "not-found"),
@@ -61,8 +59,8 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
 
 
 class Problem(Struct, frozen=True, rename="camel", kw_only=True):
-    """What went wrong: `type` for programs, `detail` for people. A wrong parameter is named beside
-    those or the values that are allowed; expired detail says of what, from when to when.
+    """An error: `type` is for programs, `detail` for people. A problem with a parameter names it, and the
+    parameters or values that are `allowed`; `detail-expired` has the campaign's times.
     """
 
     type: str
@@ -80,150 +78,62 @@ class Problem(Struct, frozen=True, rename="camel", kw_only=True):
     retention_days: int | UnsetType = UNSET
 
 
-class InvalidParameter(InvalidRequest):
-    """One parameter is wrong, or not known; `allowed` lists what would do."""
+class Description(Struct, frozen=True):
+    """The part of a problem that depends on the error: its type, sentence, and further members."""
 
-    def __init__(self, parameter: str, message: str, allowed: list[str] | None = None) -> None:
-        """Keep the parameter beside the sentence."""
-        super().__init__(message)
-        self.more: dict[str, Any] = {"parameter": parameter}
-        if allowed is not None:
-            self.more["allowed"] = allowed
+    type: str
+    detail: str
+    members: dict[str, Any] = {}
 
 
-class CampaignExpired(DetailExpired):
-    """The detail of a campaign is gone; `more` says of which and when."""
-
-    def __init__(self, message: str, **more: Any) -> None:
-        """Keep the facts (camelCase members of Problem) beside the sentence."""
-        super().__init__(message)
-        self.more = more
-
-
-def problem(kind: str, detail: str, request_id: str, more: dict[str, Any] | None = None) -> Problem:
-    """Return a problem of one of `KINDS`."""
-    status, title = KINDS[kind]
-    about = {"type": kind, "title": title, "status": status, "detail": detail}
-    return convert({**about, "requestId": request_id, **(more or {})}, Problem)
-
-
-def request_id_of(request: Request[Any, Any, Any]) -> str:
-    """Return the id the gate gave the request."""
-    return str(request.scope.get("sesight_request_id", ""))
-
-
-def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Turn any exception into its problem; what is not ours is logged and says nothing of itself."""
-    headers: dict[str, str] = {}
-    known: tuple[str, str, dict[str, Any]] | None = None
-    if isinstance(error, ValidationException):
-        known = ("invalid-request", *_of_validation(request, error))
-    elif isinstance(error, HTTPException) and request.scope.get("sesight_left"):
-        known = ("bad-request", "The request ended before it was whole.", {})
-    elif isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
-        detail = f"{error.detail}: {request.method} {_loggable(request.url.path)}."
-        known = (_BY_STATUS[error.status_code], detail, {})
-        headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
-    if isinstance(error, SesightError) and error.retry_after is not None:
-        headers["retry-after"] = str(error.retry_after)
-    found = problem_of(error, request_id_of(request), request.url.path, known)
-    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+def problem(
+    type_: str, detail: str, request_id: str, members: dict[str, Any] | None = None
+) -> Problem:
+    """Return a problem of one of the types in `PROBLEMS`, with further members in camelCase."""
+    status, title = PROBLEMS[type_]
+    fixed = {"type": type_, "title": title, "status": status, "detail": detail}
+    return convert({**fixed, "requestId": request_id, **(members or {})}, Problem)
 
 
 def problem_of(
-    error: Exception,
-    request_id: str,
-    path: str,
-    known: tuple[str, str, dict[str, Any]] | None = None,
+    error: Exception, request_id: str, path: str, description: Description | None = None
 ) -> Problem:
-    """Return the problem of an exception raised in answering a path: of the kind, detail and members that
-    are `known`, else of its class. Failures are logged under the request id.
+    """Return the problem of an error that was raised while a path was answered.
+
+    Its `description` is that of the error's class if none is given. Internal errors are logged under the
+    request id, and the problem says nothing of their cause.
     """
-    by_class = next((kind for one, kind in _BY_ERROR if isinstance(error, one)), "failed")
-    kind, detail, more = known or (by_class, str(error), getattr(error, "more", {}))
-    if kind == "failed":
-        detail = f"This is our fault. The log knows more under request id {request_id}."
-        log.error("API_FAILED %s %s", request_id, _loggable(path), exc_info=error)
-    elif kind == "unavailable":
+    if description is None:
+        type_ = next((name for class_, name in _BY_ERROR if isinstance(error, class_)), "failed")
+        description = Description(type_, str(error), getattr(error, "more", {}))
+    detail = description.detail
+    if description.type == "failed":
+        detail = f"An internal error. The log has its cause under request id {request_id}."
+        log.error("API_FAILED %s %s", request_id, loggable(path), exc_info=error)
+    elif description.type == "unavailable":
         log.warning("API_UNAVAILABLE %s %s", request_id, type(error).__name__)
     if isinstance(error, StoreUnavailable):
-        detail = "The store cannot be read now. Nothing is lost; ask again in a few seconds."
+        detail = "The store is unavailable. Nothing is lost: try again in a few seconds."
     if isinstance(error, StoreDamaged):
-        detail = (
-            "The store is damaged. A backup has to be restored: sesight doctor says what is wrong."
-        )
-    return problem(kind, detail, request_id, more)
+        detail = "The store is damaged: run `sesight doctor`, then restore a backup."
+    return problem(description.type, detail, request_id, description.members)
 
 
-def _loggable(path: str) -> str:
-    """Return a path without the token of an unsubscribe link, which must not be in a log, nor anything
-    that is more than a letter to who reads one.
+def loggable(path: str) -> str:
+    """Return a path that is safe to log: without the token of an unsubscribe link, and without characters
+    that a terminal would act on.
     """
-    before, found, _ = path.partition("/unsubscribe/")
-    return printable(f"{before}{found}…" if found else path)
+    before, marker, _ = path.partition("/unsubscribe/")
+    return printable(f"{before}{marker}…" if marker else path)
 
 
-def _of_validation(
-    request: Request[Any, Any, Any], error: ValidationException
-) -> tuple[str, dict[str, Any]]:
-    """Return the sentence and the parameter of the first thing Litestar found wrong, in our words."""
-    wrong = next((each for each in error.extra or () if isinstance(each, dict)), {})
-    said = str(wrong.get("message", error.detail)).rstrip(".")
-    if "key" not in wrong:
-        return f"{said}.", {}
-    key = str(wrong["key"])
-    fields = request.route_handler.parsed_fn_signature.parameters
-    if wrong.get("source") == "body" and "data" in fields:
-        return _of_body(request, fields["data"].annotation) or (
-            f"{key}: {said}.",
-            {"parameter": key},
-        )
-    field = fields.get(key)
-    given = field and field.kwarg_definition
-    name = getattr(given, "name", None) or key
-    if field is None or name not in request.query_params:
-        return f"{name}: {said}.", {"parameter": name}
-    found = (
-        mismatched(request.query_params[name], field.annotation, given)
-        if isinstance(given, QueryParameter)
-        else None
-    )
-    return _told(found, name) if found is not None else (f"{name}: {said}.", {"parameter": name})
-
-
-def mismatched(value: Any, of: Any, parameter: QueryParameter) -> Mismatch | None:
-    """Return why the value of a query parameter is not of its type or beyond its bounds, None if it is
-    fine.
-    """
-    if parameter.ge is not None or parameter.le is not None:
-        of = Annotated[int, Meta(ge=parameter.ge, le=parameter.le)]
-    return find_mismatch(value, of)
-
-
-def wrong_parameter(found: Mismatch, name: str) -> InvalidParameter:
-    """Return the error that says why the value of a parameter does not fit."""
-    sentence, more = _told(found, name)
-    return InvalidParameter(name, sentence, more.get("allowed"))
-
-
-def _of_body(request: Request[Any, Any, Any], of: Any) -> tuple[str, dict[str, Any]] | None:
-    """Return the sentence and the member of what is wrong with a body of JSON, None if nothing is."""
-    body = ScopeState.from_scope(request.scope).body
-    try:
-        found = find_mismatch(decode(body), of) if isinstance(body, bytes) else None
-    except DecodeError:
-        found = None
-    return None if found is None else _told(found, ".".join(map(str, found.path)) or "body")
-
-
-def _told(found: Mismatch, name: str) -> tuple[str, dict[str, Any]]:
-    more: dict[str, Any] = {"parameter": name}
-    if found.allowed:
-        more["allowed"] = list(found.allowed)
-    if found.what == "missing":
-        return f"{name} is missing: {found.expected}.", more
-    if found.what == "unknown":
-        return f"There is no parameter {name!r} here.", more
-    if found.allowed and isinstance(found.value, str):
-        return f"{name}: there is no {found.value!r}.", more
-    return f"{name} must be {found.expected}.", more
+def invalid_parameter(mismatch: Mismatch, name: str) -> InvalidParameter:
+    """Return the error of a parameter or member whose value does not fit its type."""
+    allowed = mismatch.allowed or None
+    if mismatch.what == "missing":
+        return InvalidParameter(name, f"{name} is missing: {mismatch.expected}.", allowed)
+    if mismatch.what == "unknown":
+        return InvalidParameter(name, f"There is no parameter {name!r} here.", allowed)
+    if mismatch.allowed and isinstance(mismatch.value, str):
+        return InvalidParameter(name, f"{name}: there is no {mismatch.value!r}.", allowed)
+    return InvalidParameter(name, f"{name} must be {mismatch.expected}.", allowed)

@@ -1,244 +1,30 @@
-"""One person over all streams and providers: may we mail them, and what happened so far."""
+"""The routes of one person."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from operator import add
 
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
-from sesight.api.coverage import coverage
-from sesight.api.dependencies import Given, Services
-from sesight.api.parameters import StreamIds, read_recipient, read_streams
-from sesight.api.problem import InvalidParameter
-from sesight.api.recipient_id import encode
-from sesight.api.records import MessageRecord, message_record
-from sesight.api.responses import Meta, Missing, fitting, meta_of, weight
+from sesight.api.parameters import InjectedServices, StreamsParameter
 from sesight.api.route import ask, read
-from sesight.domain.address import normalize_address
-from sesight.domain.counting import tally_of
-from sesight.domain.ports import RecordFilter, RecordPage
-from sesight.domain.record import Record
-from sesight.domain.stats import Totals, totals_of
-from sesight.domain.suppression.item import Cause, Removal, Suppression, is_lifted, suppression_keys
-from sesight.domain.suppression.policy import (
-    ActiveSuppression,
-    active_suppression,
-    highest_priority,
-)
-from sesight.domain.tally import COUNTERS, counter_values
-from sesight.domain.timestamps import iso
-
-RECORDS = 500
-"""Records of one person in an answer; older ones are in the message log (`recipient=`)."""
+from sesight.services.recipients import Person, person_by_address, person_by_id
 
 
 class Lookup(Struct, frozen=True):
-    """Whom to look up."""
+    """The address to look up."""
 
     address: str
-
-
-class CauseSource(Struct, frozen=True, rename="camel", kw_only=True):
-    """Where a cause came from."""
-
-    stream: str | None
-    campaign: str | None
-    message_id: str | None
-    detail: str | None
-
-
-class Mailable(Struct, frozen=True, kw_only=True):
-    """Whether a stream may mail the person; if not, why, how far that reaches, since and until when
-    (null: for good).
-    """
-
-    stream: str
-    allowed: bool
-    reason: str | None
-    scope: str | None
-    since: str | None
-    until: str | None
-    source: CauseSource | None
-
-
-class CauseEntry(Struct, frozen=True, kw_only=True):
-    """One thing that spoke for suppressing the address; `lifted` by a removal, which names it by id."""
-
-    id: str
-    at: str
-    reason: str
-    scope: str
-    until: str | None
-    lifted: bool
-    source: CauseSource
-
-
-class RemovalEntry(Struct, frozen=True, rename="camel", kw_only=True):
-    """One lifting of the suppression: the causes it names, and the change that did it. One that was
-    taken back holds no more.
-    """
-
-    at: str
-    change_id: str
-    lifts: list[str]
-    note: str | None
-    restored_at: str | None
-
-
-class SuppressionEntry(Struct, frozen=True, kw_only=True):
-    """All that is known of the address, or its domain, in one stream's list, with its history."""
-
-    stream: str
-    address: str
-    active: bool
-    causes: list[CauseEntry]
-    removals: list[RemovalEntry]
-
-
-class Person(Struct, frozen=True, rename="camel", kw_only=True):
-    """One person. `counts`, `firstSentAt` and `lastSentAt` are over `data`, the newest records still
-    held; `nextCursor` continues them in the message log with `recipient`, and `meta.partial` names what
-    the counts miss: `older-records`, and what is past retention.
-    """
-
-    recipient_id: str
-    address: str
-    known: bool
-    mailable: list[Mailable]
-    counts: Totals
-    first_sent_at: str | None
-    last_sent_at: str | None
-    suppressions: list[SuppressionEntry]
-    data: list[MessageRecord]
-    next_cursor: str | None
-    meta: Meta
 
 
 @ask("/recipients/lookup")
-def lookup(services: Given, data: JSONBody[Lookup]) -> Person:
-    """Find a person by address, which stays out of addresses and logs by being in the body."""
-    return _person(services, normalize_address(data.address)[0], tuple(services.counting.streams))
+def lookup(services: InjectedServices, data: JSONBody[Lookup]) -> Person:
+    """Find a person by address. The address is in the body to keep it out of URLs and logs."""
+    return person_by_address(services, data.address)
 
 
 @read("/recipients/{rid:str}")
-def recipient(services: Given, rid: FromPath[str], stream: StreamIds = None) -> Person:
-    """One person: may each stream mail them, suppressions with history, counts and records."""
-    named = read_recipient(services, "rid", rid)
-    return _person(services, named, read_streams(services, stream))
-
-
-def _person(services: Services, named: str, streams: tuple[str, ...]) -> Person:
-    wanted = RecordFilter(streams=streams, address=named)
-
-    def read_page(limit: int) -> tuple[RecordPage, list[MessageRecord]]:
-        page = services.store.messages(wanted, limit, None, services.clock())
-        return page, [message_record(record, services) for record in page.records]
-
-    (page, data), _ = fitting(
-        services.answer_bytes, RECORDS, read_page, lambda found: map(weight, found[1])
-    )
-    held = {name: services.store.suppressions_of(name, [named]) for name in streams}
-    items = {
-        name: [found[key] for key in suppression_keys(named) if key in found]
-        for name, found in held.items()
-    }
-    known = bool(page.records) or any(items.values())
-    if not known and not normalize_address(named)[2]:
-        raise InvalidParameter(
-            "address",
-            f"{named!r} is not an address, and nothing is recorded under this spelling: "
-            "write name@domain.",
-        )
-    now, policy = services.clock(), services.policy
-    sent = [record.sent_at for record in page.records]
-    return Person(
-        recipient_id=encode(named, services.recipient_key),
-        address=named,
-        known=known,
-        mailable=[
-            mailable(name, highest_priority(some, now, policy)) for name, some in items.items()
-        ],
-        counts=_counts(services, page.records),
-        first_sent_at=iso(min(sent, default=None)),
-        last_sent_at=iso(max(sent, default=None)),
-        suppressions=[entry(services, item) for some in items.values() for item in some],
-        data=data,
-        next_cursor=None if page.cursor is None else f"o.{page.cursor}",
-        meta=meta_of(services, streams, partial=_missing(services, wanted, page)),
-    )
-
-
-def _missing(services: Services, wanted: RecordFilter, page: RecordPage) -> list[Missing]:
-    """Return what the counts of a person miss: records that are not in the answer, and expired ones."""
-    found = coverage(services, wanted, (), page.records, is_whole=page.cursor is None).partial
-    if page.cursor is None:
-        return found
-    oldest = min(record.sent_at for record in page.records)
-    older = Missing(
-        part="counts", reason="older-records", as_of=iso(oldest), covered=len(page.records)
-    )
-    return [older, *found]
-
-
-def mailable(stream: str, why: ActiveSuppression | None) -> Mailable:
-    """Say whether an address is free in a stream, given why it is not (None: it is)."""
-    return Mailable(
-        stream=stream,
-        allowed=why is None,
-        reason=None if why is None else why.cause.reason,
-        scope=None if why is None else why.cause.scope,
-        since=None if why is None else iso(why.since),
-        until=None if why is None else iso(why.until),
-        source=None if why is None else _source(why.cause),
-    )
-
-
-def _source(cause: Cause) -> CauseSource:
-    return CauseSource(
-        stream=cause.stream,
-        campaign=cause.campaign,
-        message_id=cause.message_id,
-        detail=cause.detail,
-    )
-
-
-def entry(services: Services, item: Suppression) -> SuppressionEntry:
-    """Return an item with its history."""
-    return SuppressionEntry(
-        stream=item.stream,
-        address=item.address,
-        active=active_suppression(item, services.clock(), services.policy) is not None,
-        causes=[_cause(cause, item.removals) for cause in item.causes],
-        removals=[
-            RemovalEntry(
-                at=iso(held.at) or "",
-                change_id=held.id,
-                lifts=list(held.lifts),
-                note=held.note,
-                restored_at=iso(held.restored_at),
-            )
-            for held in item.removals
-        ],
-    )
-
-
-def _cause(cause: Cause, removals: tuple[Removal, ...]) -> CauseEntry:
-    return CauseEntry(
-        id=cause.id,
-        at=iso(cause.at) or "",
-        reason=cause.reason,
-        scope=cause.scope,
-        until=iso(cause.until),
-        lifted=is_lifted(cause, removals),
-        source=_source(cause),
-    )
-
-
-def _counts(services: Services, records: Iterable[Record]) -> Totals:
-    total = [0] * len(COUNTERS)
-    for record in records:
-        tally = record.tally or tally_of(record, services.counting)
-        total = list(map(add, total, counter_values(tally)))
-    return totals_of(total)
+def recipient(
+    services: InjectedServices, rid: FromPath[str], stream: StreamsParameter = None
+) -> Person:
+    """One person: whether each stream may mail them, suppressions with history, counts and records."""
+    return person_by_id(services, rid, stream)

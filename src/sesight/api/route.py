@@ -15,17 +15,12 @@ from sesight.api.parameters import only_known
 Handler = Callable[..., Any]
 AnyRequest = Request[Any, Any, Any]
 
-FUNCTION = "function"
-"""The member of a read route's options that holds its function: an application replaces the route's own
-by one that runs in a thread.
-"""
-
 
 def read(path: str, **options: Any) -> Callable[[Handler], HTTPRouteHandler]:
     """Declare a GET, known in OpenAPI by its function's name; store reads never block the loop."""
 
     def declare(handler: Handler) -> HTTPRouteHandler:
-        about = {"operation_id": handler.__name__, "opt": {FUNCTION: handler}, **options}
+        about = {"operation_id": handler.__name__, **options}
         return get(path, sync_to_thread=True, guards=[only_known], **about)(handler)
 
     return declare

@@ -11,12 +11,9 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import Struct
 
-from sesight.api.dependencies import Given, Services, StreamRoutes
-from sesight.api.parameters import Cursor, Limit
-from sesight.api.problem import InvalidParameter
-from sesight.api.recipient_id import seal, unseal
+from sesight.api.parameters import CursorParameter, InjectedServices, LimitParameter
 from sesight.api.route import ask, read
-from sesight.domain.errors import InvalidRequest, SendingStopped
+from sesight.domain.errors import InvalidParameter, InvalidRequest, SendingStopped
 from sesight.domain.sending import (
     TRANSIENT_CODES,
     JobResult,
@@ -27,6 +24,8 @@ from sesight.domain.sending import (
     TemplateMail,
 )
 from sesight.domain.timestamps import iso
+from sesight.services import Services, StreamRoutes
+from sesight.services.recipient_id import seal, unseal
 
 if TYPE_CHECKING:
     from sesight.services.sending import SendService
@@ -92,7 +91,7 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
 
     @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
     def send(
-        services: Given, data: JSONBody[TemplateMail], key: IdempotencyKey = None
+        services: InjectedServices, data: JSONBody[TemplateMail], key: IdempotencyKey = None
     ) -> Response[SendAnswer]:
         """Send template mail to at most 100 recipients. 200: all were sent; 207: some were not, each
         for its own reason; 503: none could be tried.
@@ -106,7 +105,7 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         status_code=202,
     )
     def send_job(
-        services: Given, data: JSONBody[TemplateMail], key: IdempotencyKey = None
+        services: InjectedServices, data: JSONBody[TemplateMail], key: IdempotencyKey = None
     ) -> JobAnswer:
         """Send to at most 10,000 recipients in the server's own time, or go on with it."""
         return _job(send_service(services).start_mail_job(stream, data, needed(key)))
@@ -120,7 +119,7 @@ def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
 
     @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
     def send(
-        services: Given, data: JSONBody[StatementMail], key: IdempotencyKey = None
+        services: InjectedServices, data: JSONBody[StatementMail], key: IdempotencyKey = None
     ) -> Response[SendAnswer]:
         """Send at most 100 statements. 200: all were sent; 207: some were not, each for its own reason;
         503: none could be tried.
@@ -134,7 +133,7 @@ def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         status_code=202,
     )
     def send_job(
-        services: Given, data: JSONBody[StatementMail], key: IdempotencyKey = None
+        services: InjectedServices, data: JSONBody[StatementMail], key: IdempotencyKey = None
     ) -> JobAnswer:
         """Send at most 10,000 statements in the server's own time, or go on with it."""
         return _job(send_service(services).start_statement_job(stream, data, needed(key)))
@@ -156,7 +155,7 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
     path, stream = f"{routes.send}/jobs", routes.stream
 
     @read(f"{path}/{{job_id:str}}", operation_id=f"{stream}_job", summary=f"A job: {stream}")
-    def job(services: Given, job_id: FromPath[str]) -> JobAnswer:
+    def job(services: InjectedServices, job_id: FromPath[str]) -> JobAnswer:
         """How far a job is."""
         return _job(send_service(services).job(stream, job_id))
 
@@ -166,7 +165,10 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         summary=f"A job's results: {stream}",
     )
     def job_results(
-        services: Given, job_id: FromPath[str], limit: Limit = None, cursor: Cursor = None
+        services: InjectedServices,
+        job_id: FromPath[str],
+        limit: LimitParameter = None,
+        cursor: CursorParameter = None,
     ) -> JobResults:
         """What became of each recipient of a job that was looked at."""
         question, key = f"{stream} job {job_id}", services.recipient_key

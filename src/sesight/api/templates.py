@@ -7,11 +7,11 @@ from typing import Any
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
-from sesight.api.dependencies import Given
-from sesight.api.responses import Meta, Total, meta_of
+from sesight.api.parameters import InjectedServices
 from sesight.api.route import ask, read
 from sesight.domain.errors import NotFound
 from sesight.domain.template import IssueLevel
+from sesight.services.answers import Meta, Total, meta_of
 
 
 class TemplateFinding(Struct, frozen=True):
@@ -61,7 +61,7 @@ class TemplatePreview(Struct, frozen=True, kw_only=True):
 
 
 @read("/templates")
-def templates(services: Given) -> TemplateList:
+def templates(services: InjectedServices) -> TemplateList:
     """Every template that mail can be made of, with what is wrong with it."""
     found = [] if services.templates is None else services.templates().about()
     return TemplateList(
@@ -85,7 +85,7 @@ def templates(services: Given) -> TemplateList:
 
 @ask("/templates/{name:str}/preview")
 def template_preview(
-    services: Given, name: FromPath[str], data: JSONBody[TemplateContext]
+    services: InjectedServices, name: FromPath[str], data: JSONBody[TemplateContext]
 ) -> TemplatePreview:
     """What a template makes of its sample, or of another context. Nothing is sent."""
     if services.templates is None:

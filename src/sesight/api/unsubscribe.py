@@ -14,12 +14,14 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from sesight.api.dependencies import Given, Services, Unsubscribing
-from sesight.api.problem import KINDS
+from sesight.api.parameters import InjectedServices
+from sesight.api.problem import PROBLEMS
 from sesight.domain.errors import InvalidRequest, NotFound, SesightError, StoreUnavailable
 from sesight.domain.stream import Stream
 from sesight.domain.suppression.item import SuppressionScope
 from sesight.domain.unsubscribe import UnsubscribeTarget
+from sesight.services import Services
+from sesight.services.unsubscribe import Leaving
 
 PATH = "/unsubscribe/{token:str}"
 
@@ -36,7 +38,7 @@ Token = Annotated[str, PathParameter(description="What the link in the message e
 
 @get(PATH, media_type="text/html", operation_id="unsubscribe_page")
 async def unsubscribe_page(
-    request: Request[Any, Any, Any], token: Token, services: Given
+    request: Request[Any, Any, Any], token: Token, services: InjectedServices
 ) -> Response[str]:
     """A page that asks whether to unsubscribe. It changes nothing: scanners open every link."""
     try:
@@ -64,7 +66,7 @@ def _asked(token: str, services: Services) -> Response[str]:
     operation_id="unsubscribe",
 )
 async def unsubscribe(
-    request: Request[Any, Any, Any], token: Token, services: Given
+    request: Request[Any, Any, Any], token: Token, services: InjectedServices
 ) -> Response[str]:
     """Unsubscribe the address the link was sent to: what mailbox providers post for their own button
     (`List-Unsubscribe=One-Click`), and the page for its. Asked again, it answers the same.
@@ -99,7 +101,7 @@ def is_one_click(body: bytes, content_type: str) -> bool:
     return [(name, value.strip()) for name, value in fields] == [(_FIELD, _VALUE)]
 
 
-def _unsubscribing(services: Services) -> Unsubscribing:
+def _unsubscribing(services: Services) -> Leaving:
     if services.unsubscribing is None:
         raise NotFound("There are no unsubscribe links here.")
     return services.unsubscribing
@@ -222,19 +224,19 @@ def _failed(request: Request[Any, Any, Any], error: SesightError) -> Response[st
             f"<p>{escape(str(error))}</p>",
             '<p class="soft">If it still does not work, answer the message and ask to be taken off '
             "the list.</p>",
-            status=KINDS["not-found"][0],
+            status=PROBLEMS["not-found"][0],
         )
     if isinstance(error, StoreUnavailable):
         return _page(
             "That did not work just now",
             "<p>You are not unsubscribed yet. The fault is ours: please try again in a minute.</p>",
             _BUTTON.format("Try again"),
-            status=KINDS["unavailable"][0],
+            status=PROBLEMS["unavailable"][0],
             **{"retry-after": str(StoreUnavailable.retry_after)},
         )
     return _page(
         "That did not work",
         "<p>You are not unsubscribed yet: the form that came was not this page’s own. "
         "Open the link from the message again.</p>",
-        status=KINDS["invalid-request"][0],
+        status=PROBLEMS["invalid-request"][0],
     )

@@ -20,7 +20,7 @@ from sesight.domain.event import Disposition
 from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.journal import Journal
 from sesight.ingest.pipeline import Observer, Pipeline
-from sesight.services.intake_health import Seen, health
+from sesight.services.intake_health import intake_status, without_counts
 from sesight.services.quarantine import take_due
 from sesight.services.suppressions import Suppressions
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from sesight.api.dependencies import Intake as IntakeHealth
-    from sesight.api.dependencies import Services
     from sesight.app.sending import SendingComponents
     from sesight.domain.event import Event
     from sesight.domain.ports import Clock, SendLog, SweepResult
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
     from sesight.send.stream_secrets import StreamSecrets
     from sesight.send.templates.folder import TemplateFolder
     from sesight.send.templates.ses import AccountTemplates
+    from sesight.services import Services
+    from sesight.services.intake_health import IntakeStatus
     from sesight.services.unsubscribe import Leaving
 
 _log = logging.getLogger(__name__)
@@ -327,7 +327,7 @@ class App:
 
     def recipient_id(self, address: str) -> str:
         """Return the id by which an address is named in public."""
-        from sesight.api.recipient_id import encode
+        from sesight.services.recipient_id import encode
 
         return encode(address, self.recipient_key)
 
@@ -447,30 +447,19 @@ class App:
         at = self.store.newest_at()
         return None if at is None else self.store.retention.believed(at)
 
-    def health(self) -> IntakeHealth:
-        """Return how intake is."""
-        from sesight.api.dependencies import Intake as IntakeHealth
-
-        intake = self.intake
-        seen = Seen(
+    def intake_status(self) -> IntakeStatus:
+        """Return whether intake works."""
+        status = intake_status(
             newest_at=self.newest_at(),
-            waiting=intake.depth if intake is not None else None,
+            waiting=self.intake.depth if self.intake is not None else None,
             limit=self.settings.intake.limit,
             quarantined=self.store.quarantine_counts(),
+            metrics=self.metrics,
+            now=self.clock(),
         )
-        state, sentences = health(seen, self.metrics, self.clock())
-        if not self.lasting:  # what one container has counted says nothing of the others
-            sentences.append(f"Counts of events: {IN_CLOUDWATCH}")
-            return IntakeHealth(
-                state=state, sentences=sentences, dispositions=None, refusals=None, waiting=None
-            )
-        return IntakeHealth(
-            state=state,
-            sentences=sentences,
-            dispositions=dict(self.metrics.dispositions),
-            refusals=dict(self.metrics.refused),
-            waiting=seen.waiting,
-        )
+        if self.lasting:
+            return status
+        return without_counts(status, f"Counts of events: {IN_CLOUDWATCH}")
 
     # -- unsubscribe links -----------------------------------------------------------------------
 
@@ -512,7 +501,7 @@ class App:
 
     def services(self) -> Services:
         """Return what the API reads."""
-        from sesight.api.dependencies import Retention, Services
+        from sesight.services import Services
 
         store, settings = self.store, self.settings
         if self.lasting:
@@ -523,9 +512,9 @@ class App:
             counting=self.counting,
             clock=self.clock,
             recipient_key=self.recipient_key,
-            retention=Retention(lambda: store.retention.days, store.live_from, store.expires_at),
+            retention_days=lambda: store.retention.days,
             policy=settings.suppression,
-            intake=self.health,
+            intake=self.intake_status,
             metrics=self._metrics_text,
             version=__version__,
             store_url=store_url(settings),

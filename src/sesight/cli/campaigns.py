@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from sesight.services import Services
+
 TOP = 10
 """Rows of a breakdown that are shown."""
 
@@ -65,21 +67,23 @@ def campaigns(
     as_json: Json = False,
 ) -> None:
     """List campaigns with their totals, the last sent first."""
-    from sesight.api.campaigns import campaigns as route
     from sesight.cli.session import answer, opened
+    from sesight.services.campaigns import CampaignList, campaign_query, list_campaigns
 
-    query = {
-        "stream": stream,
-        "q": q,
-        "state": state,
-        "from": since,
-        "to": until,
-        "sort": sort,
-        "limit": limit,
-        "cursor": cursor,
-    }
+    def read(services: Services) -> CampaignList:
+        query = campaign_query(
+            services,
+            stream=stream,
+            search=q,
+            states=state,
+            since=since,
+            until=until,
+            sort=sort,
+        )
+        return list_campaigns(services, query, limit, cursor)
+
     with opened(config, store) as app:
-        found = answer(app, route, query, as_json=as_json)
+        found = answer(app, read, as_json=as_json)
     if found is not None:
         show_campaigns(found)
 
@@ -136,12 +140,15 @@ def stats(
     as_json: Json = False,
 ) -> None:
     """Show one campaign's figures. They stay when its records have expired."""
-    from sesight.api.campaigns import campaign_figures
     from sesight.cli.session import answer, opened
+    from sesight.services.campaigns import campaign_figures
 
-    query, path = {"step": step}, {"stream": stream, "campaign": campaign}
     with opened(config, store) as app:
-        found = answer(app, campaign_figures, query, as_json=as_json, **path)
+        found = answer(
+            app,
+            lambda services: campaign_figures(services, stream, campaign, step),
+            as_json=as_json,
+        )
     if found is not None:
         _show_stats(found)
 

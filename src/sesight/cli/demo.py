@@ -275,12 +275,16 @@ def _serve(
 
 
 def _show(app: App, folder: Path, address: str) -> None:
-    from sesight.api.campaigns import campaigns
     from sesight.cli.campaigns import show_campaigns
     from sesight.cli.serve import tell
     from sesight.cli.session import answer
+    from sesight.services.campaigns import campaign_query, list_campaigns
 
-    found = answer(app, campaigns, {"limit": SHOWN}, as_json=False)
+    found = answer(
+        app,
+        lambda services: list_campaigns(services, campaign_query(services), SHOWN),
+        as_json=False,
+    )
     if found is not None:
         show_campaigns({**found, "nextCursor": None})
     tell(f"Sesight listens on {address}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sesight.cli.options import Config, Cursor, Json, Limit, Since, StoreUrl, StreamId, Until
 from sesight.domain.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from sesight.services import Services
 
 
 def tracking(
@@ -31,29 +34,30 @@ def tracking(
     as_json: Json = False,
 ) -> None:
     """List records, the last sent first. One stream's are its tracking data, as the API answers."""
-    from sesight.api.messages import messages, tracking_routes
     from sesight.cli.session import answer, opened
+    from sesight.services.messages import MessageList, list_messages, message_query
+    from sesight.services.query import read_streams
 
-    query: dict[str, Any] = {
-        "campaign": campaign,
-        "event": event,
-        "outcome": outcome,
-        "month": month,
-        "from": since,
-        "to": until,
-        "limit": limit,
-        "cursor": cursor,
-    }
+    def read(services: Services) -> MessageList:
+        # of one stream with routes of its own, the answer is that of its tracking data
+        has_routes = any(routes.stream == stream for routes in services.routes)
+        provider = "ses" if has_routes else None
+        query = message_query(
+            services,
+            read_streams(services, stream),
+            provider=provider,
+            campaign=campaign,
+            email=email if has_routes or email is None else _address(email),
+            month=month,
+            event=event,
+            outcome=outcome,
+            since=since,
+            until=until,
+        )
+        return list_messages(services, query, limit, cursor, provider=provider)
+
     with opened(config, store) as app:
-        own = [routes for routes in app.services().routes if routes.stream == stream]
-        if own:
-            route = tracking_routes(own[0])[0]
-            query["email"] = email
-        else:
-            route = messages
-            query["stream"] = stream
-            query["recipient"] = None if email is None else app.recipient_id(_address(email))
-        found = answer(app, route, query, as_json=as_json)
+        found = answer(app, read, as_json=as_json)
     if found is not None:
         _show_page(found)
 
@@ -66,13 +70,14 @@ def recipient(
     as_json: Json = False,
 ) -> None:
     """Show one person: may we mail them, and what happened so far."""
-    from sesight.api.recipients import recipient as person
     from sesight.cli.session import answer, opened
+    from sesight.services.recipients import person_by_address
 
-    named = _address(address)
+    mailbox = _address(address)
     with opened(config, store) as app:
-        rid = app.recipient_id(named)
-        found = answer(app, person, {"stream": stream}, as_json=as_json, rid=rid)
+        found = answer(
+            app, lambda services: person_by_address(services, mailbox, stream), as_json=as_json
+        )
     if found is not None:
         _show_person(found)
 

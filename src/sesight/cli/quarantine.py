@@ -28,12 +28,14 @@ def list_bodies(
     as_json: Json = False,
 ) -> None:
     """List quarantined bodies, the newest first."""
-    from sesight.api.operations import quarantine as route
     from sesight.cli import output as screen
     from sesight.cli.session import answer, opened
+    from sesight.services.quarantine_list import list_quarantine
 
     with opened(config, store) as app:
-        found = answer(app, route, {"reason": reason, "limit": limit}, as_json=as_json)
+        found = answer(
+            app, lambda services: list_quarantine(services, reason, limit), as_json=as_json
+        )
     if found is None:
         return
     out = screen.screen()

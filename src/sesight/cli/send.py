@@ -295,7 +295,7 @@ def write_results(path: Path, found: Sequence[SendResult]) -> None:
     """Write results as CSV: recipient, state, code, detail, messageId. Raises SettingsError."""
     from msgspec import to_builtins
 
-    from sesight.api.csv_file import csv_text
+    from sesight.services.csv_table import csv_text
 
     columns = ("recipient", "state", "code", "detail", "messageId")
     try:

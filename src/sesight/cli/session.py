@@ -14,9 +14,10 @@ from sesight.domain.errors import InvalidRequest, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from litestar.handlers import HTTPRouteHandler
+    from msgspec import Struct
 
     from sesight.app import App
+    from sesight.services import Services
     from sesight.settings import Settings
 
 
@@ -81,38 +82,36 @@ def put(body: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def answer(
-    app: App, route: HTTPRouteHandler, query: dict[str, Any], *, as_json: bool, **path: str
-) -> dict[str, Any] | None:
-    """Answer as a read route of the API does: print it and return None if that is wanted, else return
-    it decoded. `path` has the parameters of the route's path.
+def answer(app: App, read: Callable[[Services], Struct], *, as_json: bool) -> dict[str, Any] | None:
+    """Print the answer of a service as JSON and return None, or return it as the API's JSON, decoded.
 
-    Ends the command when the API answers with a problem.
+    Ends the command if the service raises an error: with the API's problem as JSON, else with its sentence.
     """
     import msgspec
 
-    from sesight.api.in_process import answer_to
+    from sesight.api.problem import problem_of
     from sesight.app import store_url
 
-    status, body = answer_to(route, query, app.services(), **path)
-    if status == 200 and not as_json:
-        found: dict[str, Any] = msgspec.json.decode(body)
-        return found
-    if as_json:
-        put(body)
+    services = app.services()
+    try:
+        body = msgspec.json.encode(read(services))
+    except Exception as error:  # noqa: BLE001 - the same problem as over HTTP; its cause is logged
+        problem = problem_of(error, services.new_request_id(), "on the command line")
     else:
-        problem = msgspec.json.decode(body)
-        said = problem.get("detail") or problem.get("title")
-        # the API names no file to whoever asks it; who runs a command has named it
-        print(
-            f"{said} The store is {store_url(app.settings)}." if status == 503 else said,
-            file=sys.stderr,
-        )
-        for word in problem.get("allowed") or ():
+        if as_json:
+            put(body)
+            return None
+        decoded: dict[str, Any] = msgspec.json.decode(body)
+        return decoded
+    if as_json:
+        put(msgspec.json.encode(problem))
+    else:
+        # over HTTP the store's place is not disclosed; whoever runs a command may see it
+        store = f" The store is {store_url(app.settings)}." if problem.status == 503 else ""
+        print(f"{problem.detail}{store}", file=sys.stderr)
+        for word in problem.allowed or ():
             print(f"  {word}", file=sys.stderr)
-    if status != 200:
-        raise typer.Exit(2 if status == 422 else 1)
-    return None
+    raise typer.Exit(2 if problem.status == 422 else 1)
 
 
 @contextmanager

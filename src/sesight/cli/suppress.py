@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
@@ -22,8 +21,8 @@ from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sesight.domain.suppression.csv import InvalidRow
     from sesight.domain.suppression.manual import SuppressionResult
+    from sesight.services import Services
 
 SHOWN = 20
 """Addresses and bad rows that are shown to people one by one."""
@@ -139,9 +138,9 @@ def check(
     """May the streams send to these addresses? Exits with 1 if there is one that one must not."""
     import msgspec
 
-    from sesight.api.suppressions import checked
     from sesight.cli import output as screen
     from sesight.cli.session import opened, put, streams_of
+    from sesight.services.suppression_list import checked
 
     with opened(config, store) as app:
         found = [
@@ -193,20 +192,26 @@ def list_addresses(
     as_json: Json = False,
 ) -> None:
     """List suppressed addresses and whole domains, in order, with why and since when."""
-    from sesight.api.suppressions import suppressions
     from sesight.cli import output as screen
     from sesight.cli.session import answer, opened
+    from sesight.services.suppression_list import (
+        SuppressedAddresses,
+        list_suppressions,
+        suppression_query,
+    )
 
-    query: dict[str, Any] = {
-        "stream": stream,
-        "prefix": prefix,
-        "reason": reason,
-        "active": "false" if ended else None,
-        "limit": limit,
-        "cursor": cursor,
-    }
+    def read(services: Services) -> SuppressedAddresses:
+        query = suppression_query(
+            services,
+            stream=stream,
+            prefix=prefix,
+            reason=reason,
+            active="false" if ended else "true",
+        )
+        return list_suppressions(services, query, limit, cursor)
+
     with opened(config, store) as app:
-        found = answer(app, suppressions, query, as_json=as_json)
+        found = answer(app, read, as_json=as_json)
     if found is None:
         return
     out = screen.screen()
@@ -286,19 +291,16 @@ def import_file(
     """
     import msgspec
 
-    from sesight.api.suppressions import BAD_ROWS, BadLine, Imported
     from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put
     from sesight.domain.suppression.csv import (
-        InvalidRow,
         SuppressionDefaults,
         SuppressionFile,
         refuse_broken_quotes,
     )
+    from sesight.services.suppression_list import import_rows
 
     change = secrets.token_hex(8)
-    counts: Counter[str] = Counter()
-    lines: list[BadLine] = []
     with (
         interruptible("Stopped. What was read is kept; the same command goes on."),
         opened(config, store, new=True) as app,
@@ -311,33 +313,13 @@ def import_file(
         if not partial:
             refuse_broken_quotes(SuppressionFile(text(), defaults))
         rows = SuppressionFile(text(), defaults)
-        for row, told in app.suppressions.take(rows, change, dry_run=dry_run):
-            why = _fault(row if isinstance(row, InvalidRow) else None, told)
-            counts["invalid" if why is not None or told is None else str(told.status)] += 1
-            if why is not None:
-                report(row.line, why)
-                if len(lines) < BAD_ROWS:
-                    lines.append(BadLine(row.line, why))
-    done = Imported(
-        change_id=change,
-        dry_run=dry_run,
-        rows=counts.total(),
-        counts=dict(counts),
-        bad=lines,
-        ignored_columns=rows.ignored,
-    )
+        done = import_rows(app.suppressions, rows, change, dry_run=dry_run, report=report)
     if as_json:
         put(msgspec.json.encode(done))
     else:
         _show_import(done)
-    if lines:
+    if done.bad:
         raise typer.Exit(1)
-
-
-def _fault(bad: InvalidRow | None, told: SuppressionResult | None) -> str | None:
-    if bad is not None:
-        return bad.reason
-    return told.detail if told is not None and told.status == "invalid" else None
 
 
 def _size(file: str) -> float | None:
@@ -508,9 +490,9 @@ def _show(told: list[SuppressionResult], change: str, *, as_json: bool) -> None:
     """Tell what became of each address; end with 1 if one was none."""
     import msgspec
 
-    from sesight.api.suppressions import changed
     from sesight.cli import output as screen
     from sesight.cli.session import put
+    from sesight.services.suppression_list import changed
 
     if as_json:
         put(msgspec.json.encode(changed(change, told)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 NO_CREDENTIALS = (
     "There are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
     "run where a role gives some."
@@ -37,6 +40,18 @@ class StoreTooNew(SettingsError):
 
 class InvalidRequest(SesightError):
     """The question makes no sense as asked: change it."""
+
+
+class InvalidParameter(InvalidRequest):
+    """One parameter has a wrong value, or is unknown. `more` has its name (`parameter`) and, where they are
+    few, the values that are allowed (`allowed`).
+    """
+
+    def __init__(self, parameter: str, message: str, allowed: Sequence[str] | None = None) -> None:
+        super().__init__(message)
+        self.more: dict[str, Any] = {"parameter": parameter}
+        if allowed is not None:
+            self.more["allowed"] = list(allowed)
 
 
 class NotFound(SesightError):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from sesight.domain.timestamps import HOUR, iso
 from sesight.ingest.http.refusals import PASSING, advice
+from sesight.services import Services
+from sesight.services.answers import IntakeState, Meta, meta_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,43 +35,101 @@ _QUARANTINED = {
 _NOT_UNDERSTOOD = "{n} bodies were not understood ({reason}): see `sesight quarantine list`."
 
 
-class Health(NamedTuple):
-    """Whether intake works, and why one may think so: at least one sentence."""
-
-    state: Literal["ok", "late", "quiet"]
-    sentences: list[str]
-
-
-class Seen(NamedTuple):
-    """What there is to see of intake: when the newest event was taken in (ms), how many requests
-    are under way (None: nobody takes any) of how many at most, and bodies quarantined by reason.
+class IntakeStatus(Struct, frozen=True, kw_only=True):
+    """Whether intake works, in at least one sentence for people. `dispositions` and `refusals` count since
+    the process started (None: no single process counts them); `waiting` requests are not yet stored
+    (None: this process takes none).
     """
 
-    newest_at: int | None
+    state: IntakeState = "quiet"
+    sentences: list[str] = []
+    dispositions: dict[str, int] | None = {}
+    refusals: dict[str, int] | None = {}
+    waiting: int | None = None
+
+
+class IntakeHealth(Struct, frozen=True, rename="camel", kw_only=True):
+    """Whether intake works. `sentences` are for people. Dispositions, and refusals by reason, count since the
+    process started (null on Lambda, where many processes take events in); `waiting` requests are
+    queued (null: there is no queue); `store` is where events are kept.
+    """
+
+    state: IntakeState
+    sentences: list[str]
+    newest_event_at: str | None
+    dispositions: dict[str, int] | None
+    refusals: dict[str, int] | None
     waiting: int | None
-    limit: int
-    quarantined: Mapping[str, int]
+    quarantined: dict[str, int]
+    store: str
+    meta: Meta
 
 
-def health(seen: Seen, metrics: Metrics, now: int) -> Health:
-    """Judge intake at `now` (ms) by what the store and the process's metrics say."""
-    newest_at = seen.newest_at
-    quiet = newest_at is None or now - newest_at > QUIET_MS
-    refusing = metrics.refused_at is not None and now - metrics.refused_at < LATE_MS
-    crowded = seen.waiting is not None and seen.waiting > seen.limit // 2
-    sentences = [_arrival(newest_at, now, quiet=quiet)]
-    if refusing:
-        sentences.append("Requests were refused within the last minute; their senders try again.")
-    if crowded:
-        sentences.append(f"{seen.waiting} requests wait to be stored.")
-    sentences += [*_refused(metrics, now), *_quarantined(seen.quarantined)]
-    return Health("late" if refusing or crowded else "quiet" if quiet else "ok", sentences)
+def intake_health(services: Services) -> IntakeHealth:
+    """Return whether intake works, in sentences and counts."""
+    status = services.intake()
+    return IntakeHealth(
+        state=status.state,
+        sentences=status.sentences,
+        newest_event_at=iso(services.store.newest_at()),
+        dispositions=status.dispositions,
+        refusals=status.refusals,
+        waiting=status.waiting,
+        quarantined=services.store.quarantine_counts(),
+        store=services.store_url,
+        meta=meta_of(services, list(services.counting.streams)),
+    )
 
 
-def _arrival(newest_at: int | None, now: int, *, quiet: bool) -> str:
+def intake_status(
+    *,
+    newest_at: int | None,
+    waiting: int | None,
+    limit: int,
+    quarantined: Mapping[str, int],
+    metrics: Metrics,
+    now: int,
+) -> IntakeStatus:
+    """Return the state of intake at `now` (ms).
+
+    `newest_at` is the time of intake of the newest event (ms); `waiting` requests, of at most `limit`, are
+    not yet stored; `quarantined` counts bodies by reason; `metrics` are those of this process.
+    """
+    is_quiet = newest_at is None or now - newest_at > QUIET_MS
+    is_refusing = metrics.refused_at is not None and now - metrics.refused_at < LATE_MS
+    is_crowded = waiting is not None and waiting > limit // 2
+    sentences = [_arrival(newest_at, now, is_quiet=is_quiet)]
+    if is_refusing:
+        sentences.append("Requests were refused within the last minute; their senders will retry.")
+    if is_crowded:
+        sentences.append(f"{waiting} requests are waiting to be stored.")
+    sentences += [*_refused(metrics, now), *_quarantined(quarantined)]
+    return IntakeStatus(
+        state="late" if is_refusing or is_crowded else "quiet" if is_quiet else "ok",
+        sentences=sentences,
+        dispositions=dict(metrics.dispositions),
+        refusals=dict(metrics.refused),
+        waiting=waiting,
+    )
+
+
+def without_counts(status: IntakeStatus, where: str) -> IntakeStatus:
+    """Return the status of a function: one container's counts say nothing about the others. `where` tells
+    people where the counts are.
+    """
+    return IntakeStatus(
+        state=status.state,
+        sentences=[*status.sentences, where],
+        dispositions=None,
+        refusals=None,
+        waiting=None,
+    )
+
+
+def _arrival(newest_at: int | None, now: int, *, is_quiet: bool) -> str:
     if newest_at is None:
         return "No event has been taken in yet."
-    begin = "No event arrives" if quiet else "Events arrive"
+    begin = "No event arrives" if is_quiet else "Events arrive"
     return f"{begin}; the newest was taken in {_ago(now - newest_at)}."
 
 

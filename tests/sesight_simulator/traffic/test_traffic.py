@@ -12,7 +12,8 @@ import pytest
 
 from sesight_simulator.traffic.campaigns import apportion
 from sesight_simulator.traffic.plan import Plan
-from sesight_simulator.traffic.traffic import Traffic, Truth, generate
+from sesight_simulator.traffic.traffic import Traffic, generate
+from sesight_simulator.traffic.truth import Truth
 
 END = 1_795_500_000_000  # 2026-11-24T06:00Z
 MESSAGE_ID = re.compile(r"0102[0-9a-f]{12}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-000000")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesight.api.recipient_id import decode, encode
 from sesight.domain.errors import InvalidRequest
+from sesight.services.recipient_id import decode, encode
 
 KEY = bytes(range(64))
 

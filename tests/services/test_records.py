@@ -1,13 +1,14 @@
 """One record as the API answers it, whole, and what must be null in it."""
 
+from contextlib import closing
 from dataclasses import replace
 
 from msgspec import to_builtins
 
-from sesight.api.dependencies import Retention
-from sesight.api.recipient_id import encode
-from sesight.api.records import message_record, safe_link
 from sesight.domain.event import UNATTRIBUTED
+from sesight.services.recipient_id import encode
+from sesight.services.records import message_record, safe_link
+from sesight.store import open_store
 from tests.builders import (
     APPLE_MPP,
     bounce,
@@ -181,9 +182,10 @@ def test_statement(services) -> None:
     assert (found["month"], found["attempt"]) == ("2026-10", "resend")
 
 
-def test_kept_for_ever(services) -> None:
-    """Without a retention nothing expires."""
-    assert answered(replace(services, retention=Retention.of(0)), sent())["expiresAt"] is None
+def test_kept_for_ever(services, tmp_path) -> None:
+    """In a store that keeps records for ever nothing expires."""
+    with closing(open_store(f"sqlite:///{tmp_path}/for-ever.db", retention_days=0)) as store:
+        assert answered(replace(services, store=store), sent())["expiresAt"] is None
 
 
 def test_links() -> None:

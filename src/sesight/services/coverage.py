@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sesight.api.dependencies import Services
-from sesight.api.figures import Days, first_live_day, totals_over
-from sesight.api.parameters import LAST_DAY
-from sesight.api.responses import Missing, Total
 from sesight.domain.card import Card
 from sesight.domain.ports import RecordFilter
 from sesight.domain.record import Record
 from sesight.domain.rollup import Family
 from sesight.domain.stats import Totals, counts_of, totals_of
 from sesight.domain.timestamps import DAY, day_number, iso, month_name
+from sesight.services import Services
+from sesight.services.answers import Missing, Total
+from sesight.services.figures import Days, first_live_day, totals_over
+from sesight.services.query import LAST_DAY
 
 _COUNTED = {
     "delivered": ("delivered",),

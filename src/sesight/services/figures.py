@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
 
-from sesight.api.dependencies import Services
 from sesight.domain.card import Card
 from sesight.domain.rollup import Family
 from sesight.domain.stats import StatsSource, Totals, counts_of, totals_of
 from sesight.domain.timestamps import DAY, iso
+from sesight.services import Services
 
 DetailState = Literal["live", "partly-expired", "expired"]
 
@@ -78,7 +78,7 @@ def totals_over(
 
 def first_live_day(services: Services) -> int:
     """Return the first UTC day (number) of which records are held now."""
-    return services.retention.live_from(services.clock())
+    return services.store.live_from(services.clock())
 
 
 def detail_of(services: Services, card: Card, recipients: int) -> Detail:
@@ -86,7 +86,7 @@ def detail_of(services: Services, card: Card, recipients: int) -> Detail:
     live = first_live_day(services)
     first = (card.first_sent_at or 0) // DAY
     last = (card.last_sent_at or 0) // DAY
-    until = iso(services.retention.expires_at(last))
+    until = iso(services.store.expires_at(last))
     if last < live:
         return Detail(state="expired", covered=0, of=recipients, since=None, until=until)
     if first >= live:

@@ -6,8 +6,8 @@ from io import StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesight.api.csv_file import cell, csv_text, flat
 from sesight.domain.stats import Rate
+from sesight.services.csv_table import cell, csv_text, flat
 
 
 @given(st.text())

@@ -7,8 +7,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from sesight.api.dependencies import Services
-from sesight.api.recipient_id import encode
 from sesight.domain.counting import tally_of
 from sesight.domain.engagement import Actor, Classification
 from sesight.domain.event import (
@@ -29,6 +27,8 @@ from sesight.domain.outcome import Facts, bounce_outcome, derive_facts
 from sesight.domain.reason import REASONS, reason_of
 from sesight.domain.record import TYPES, Record
 from sesight.domain.timestamps import DAY, iso, month_name
+from sesight.services import Services
+from sesight.services.recipient_id import encode
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _RANK = {kind: n for n, kind in enumerate(TYPES)}
@@ -169,7 +169,7 @@ def message_record(record: Record, services: Services) -> MessageRecord:
         complaint_type=complaint.kind if isinstance(complaint, Complaint) else None,
         unsubscribed_at=iso(said.unsubscribed_at),
         delayed_at=iso(said.delayed_at),
-        expires_at=iso(services.retention.expires_at(identity.sent_at // DAY)),
+        expires_at=iso(services.store.expires_at(identity.sent_at // DAY)),
         capped=[kind.value for kind in TYPES if record.has_cut(kind)],
         timeline=[
             _entry(held, verdicts.get(id(held)))
