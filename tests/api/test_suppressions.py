@@ -354,7 +354,7 @@ def test_other_pages_cannot_write(api, path, kind) -> None:
     ("text", "sentence"),
     [
         (b"name\nana\n", "no column with addresses"),
-        (b"email\n\xff\xfe@x.example\n", "not UTF-8 (byte 7)"),
+        (b"email\n\xff\xfe@x.example\n", "Line 2 of the file is not UTF-8"),
         (b"", "no column with addresses"),
     ],
 )

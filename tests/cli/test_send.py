@@ -397,7 +397,7 @@ LISTS = {
     "no column email": (b"address\nana@example.org\n", "no column `email`"),
     "a row too short": (b"email,name\nana@example.org,Ana\nben@example.org\n", "Line 3"),
     "columns of one name": (b"email,name,name\na@example.org,A,B\n", "same name"),
-    "not UTF-8": (b"email,name\nana@example.org,Zo\xeb\n", "line 2"),
+    "not UTF-8": (b"email,name\nana@example.org,Zo\xeb\n", "Line 2"),
     "JSON that is none": (b"[{", "JSON"),
     "JSON of something else": (b'[{"address": "ana@example.org"}]', "people"),
 }

@@ -7,12 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesight.domain.csv_rows import LONGEST, BrokenQuote, CsvRow, CsvRows
+from sesight.domain.csv_rows import (
+    MAX_ROW_LINES,
+    BrokenQuote,
+    CsvRow,
+    CsvRows,
+    decode_csv,
+    split_lines,
+    valid_rows,
+)
+from sesight.domain.errors import InvalidRequest
 
 
-def rows(text: str, delimiter: str = ",") -> list[CsvRow | BrokenQuote]:
+def rows(text: str) -> list[CsvRow | BrokenQuote]:
     """Return the rows of a text."""
-    return list(CsvRows(io.StringIO(text, newline=""), delimiter))
+    return list(CsvRows(split_lines(text)))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +39,34 @@ def rows(text: str, delimiter: str = ",") -> list[CsvRow | BrokenQuote]:
 def test_rows(text: str, expected: list[CsvRow]) -> None:
     """Rows are those of RFC 4180, each with its last line."""
     assert rows(text) == expected
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_delimiters(delimiter: str, mark: str) -> None:
+    """The first line tells whether commas, semicolons or tabs divide cells, after a byte order mark too."""
+    text = f'{mark}email,name\na@x.example,"a,b;c"\n'.replace(",", delimiter, 2)
+    assert [row.cells for row in valid_rows(text)] == [["email", "name"], ["a@x.example", "a,b;c"]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines(end: str) -> None:
+    """A line ends with CR, LF or both; Unicode's other separators are part of the text."""
+    assert list(split_lines(f"a\u2028b{end}{end}c\x0bd")) == [f"a\u2028b{end}", end, "c\x0bd"]
+    assert list(split_lines("")) == []
+
+
+def test_decode() -> None:
+    """A file is UTF-8, with or without a byte order mark; else it is refused with the line."""
+    assert decode_csv("\ufeffä".encode()) == decode_csv("ä".encode()) == "ä"
+    with pytest.raises(InvalidRequest, match="Line 2 of the file is not UTF-8"):
+        decode_csv("a\nä".encode("latin-1"))
+
+
+def test_valid_rows() -> None:
+    """A file with a broken quote is refused with the line in which the quote opens."""
+    with pytest.raises(InvalidRequest, match="Line 2: A quote opens"):
+        list(valid_rows('a\n"b\nc\n'))
 
 
 @pytest.mark.parametrize(
@@ -62,20 +99,20 @@ def test_a_stray_quote(closing: str) -> None:
 
 def test_long_rows() -> None:
     """A row may have many lines, but not without end."""
-    lines = "x\n" * (LONGEST - 2)
+    lines = "x\n" * (MAX_ROW_LINES - 2)
     assert rows(f'"{lines}x"\ny\n') == [
-        CsvRow(LONGEST - 1, [f"{lines}x"]),
-        CsvRow(LONGEST, ["y"]),
+        CsvRow(MAX_ROW_LINES - 1, [f"{lines}x"]),
+        CsvRow(MAX_ROW_LINES, ["y"]),
     ]
     assert rows(f'"{lines}{lines}x"\n')[0] == BrokenQuote(1)
 
 
 @given(st.lists(st.lists(st.text('a",;\n\r x', max_size=5), min_size=1, max_size=3), max_size=6))
 def test_what_was_written(table: list[list[str]]) -> None:
-    """Whatever cells are written, the same cells are read."""
+    """Whatever cells are written below a header, the same cells are read."""
     text = io.StringIO(newline="")
-    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(table)
-    assert [row.cells for row in rows(text.getvalue()) if isinstance(row, CsvRow)] == table
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([["a", "b"], *table])
+    assert [row.cells for row in valid_rows(text.getvalue())] == [["a", "b"], *table]
 
 
 @given(st.text('a",\n', max_size=40))

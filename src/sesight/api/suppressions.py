@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import StringIO
 from typing import Annotated, Literal
 
 from litestar import Response
@@ -21,7 +20,8 @@ from sesight.api.parameters import (
     ToParameter,
 )
 from sesight.api.route import AnyRequest, ask, read
-from sesight.domain.errors import InvalidParameter, InvalidRequest
+from sesight.domain.csv_rows import decode_csv, split_lines
+from sesight.domain.errors import InvalidParameter
 from sesight.domain.suppression.csv import (
     SuppressionDefaults,
     SuppressionFile,
@@ -233,16 +233,11 @@ def import_suppressions(
     change = _change(services, change_id)
     if stream is not None:
         _streams(services, [stream])
-    try:
-        text = bytes(body).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(
-            f"The file is not UTF-8 (byte {error.start + 1}): save it as CSV UTF-8."
-        ) from None
+    text = decode_csv(bytes(body))
     defaults = SuppressionDefaults(reason=reason, scope=_scope(reach), stream=stream)
     if not partial:
-        refuse_broken_quotes(SuppressionFile(StringIO(text, newline=""), defaults))
-    file = SuppressionFile(StringIO(text, newline=""), defaults)
+        refuse_broken_quotes(SuppressionFile(split_lines(text), defaults))
+    file = SuppressionFile(split_lines(text), defaults)
     return import_rows(services.suppressions, file, change, dry_run=dry_run)
 
 

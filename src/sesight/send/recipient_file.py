@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from sesight.domain.csv_rows import BrokenQuote, CsvRow, CsvRows
+from sesight.domain.csv_rows import CsvRow, decode_csv, valid_rows
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.sending import TemplateRecipient
 
@@ -31,11 +29,7 @@ def people(data: bytes) -> list[TemplateRecipient]:
     """
     if len(data) > FILE_LIMIT:
         raise InvalidRequest(f"The list is over {FILE_LIMIT // 1_000_000} MB: split it.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidRequest(f"The list is not UTF-8, at line {line}: save it as UTF-8.") from None
+    text = decode_csv(data)
     found = _from_json(data) if text.lstrip().startswith("[") else _from_csv(text)
     if not found:
         raise InvalidRequest("The list has nobody in it.")
@@ -64,9 +58,7 @@ def _from_json(data: bytes) -> list[TemplateRecipient]:
 
 
 def _from_csv(text: str) -> list[TemplateRecipient]:
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    rows = _rows(text, delimiter)
+    rows = valid_rows(text)
     names = [name.strip() for name in next(rows, CsvRow(0, [])).cells]
     columns = {name.lower(): n for n, name in enumerate(names)}
     if "email" not in columns:
@@ -92,13 +84,3 @@ def _from_csv(text: str) -> list[TemplateRecipient]:
         }
         found.append(TemplateRecipient(row[email], row[name] if name is not None else None, others))
     return found
-
-
-def _rows(text: str, delimiter: str) -> Iterator[CsvRow]:
-    for row in CsvRows(io.StringIO(text, newline=""), delimiter):
-        if isinstance(row, BrokenQuote):
-            raise InvalidRequest(
-                f"Line {row.line} of the list is no CSV: a quote opens there and is not closed "
-                "properly. Inside quotes, write a quote twice."
-            )
-        yield row

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from sesight.domain.csv_rows import BrokenQuote, CsvRows
+from sesight.domain.csv_rows import BROKEN_QUOTE, BrokenQuote, CsvRows, delimiter_of
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.suppression.item import Suppression, SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import SuppressionRequest
@@ -72,13 +72,6 @@ class InvalidRow(NamedTuple):
     reason: str
 
 
-BROKEN_QUOTE = (
-    "A quote opens in this line and is not closed properly, so the row cannot be read. Inside quotes, "
-    "write a quote twice."
-)
-"""The reason of a row whose quotes are broken."""
-
-
 class SuppressionFile:
     """Reads rows from the lines of a file. Separators are commas, semicolons or tabs; the first line
     names the columns, or is an address already where there is but a list of them.
@@ -89,13 +82,12 @@ class SuppressionFile:
         self._defaults = defaults
         rest = iter(lines)
         first = next(rest, "").removeprefix("\ufeff")
-        separator = max(",;\t", key=first.count)
-        self._rows = iter(CsvRows(chain([first], rest), separator))
-        head = first.strip().split(separator)
+        self._rows = iter(CsvRows(chain([first], rest)))
+        first_cell = first.strip().split(delimiter_of(first))[0]
         self.ignored: list[str] = []
         """Names of columns that are not read."""
         self._columns: list[str | None] = ["email"]
-        if "@" not in head[0] or _column(head[0]) is not None:
+        if "@" not in first_cell or _column(first_cell) is not None:
             row = next(self._rows, None)
             if isinstance(row, BrokenQuote):
                 raise InvalidRequest(f"Line {row.line}: {BROKEN_QUOTE}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from sesight.domain.csv_rows import CsvRow, decode_csv, valid_rows
 from sesight.domain.errors import InvalidRequest
 from sesight.send.statements.model import (
     InvalidStatement,
@@ -83,7 +82,8 @@ def from_csv(content: bytes, defaults: StatementDefaults | None = None) -> State
     """Read CSV: one row for each line of a statement, rows of one statement told by their `statement`.
 
     What a statement has once (recipient, total …) stands in its first row, and may be repeated.
-    Raises InvalidRequest for what is no such file.
+    Raises InvalidRequest for a file that is not CSV or in which a quote is not closed properly: rows
+    that such a quote swallowed could belong to any statement.
     """
     rows = _rows(_text(content))
     groups: dict[str, list[tuple[int, dict[str, str]]]] = {}
@@ -149,54 +149,28 @@ def from_objects(values: Sequence[Any], defaults: StatementDefaults | None = Non
 def _text(content: bytes) -> str:
     if len(content) > BYTES:
         raise InvalidRequest(f"The file is over {BYTES // 1_000_000} MB: split it.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InvalidRequest("The file is not UTF-8: save it as that.") from None
+    return decode_csv(content)
 
 
 def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | StatementProblem]]:
-    head = text[:10_000].partition("\n")[0]
-    # a spreadsheet set to a language with decimal commas writes semicolons
-    delimiter = ";" if ";" in head and "," not in head else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-    except csv.Error as error:
-        raise InvalidRequest(f"The first row cannot be read: {error}.") from None
+    rows = valid_rows(text)
+    last, names = next(rows, CsvRow(0, []))
+    header = [cell.strip() for cell in names]
     _check_header(header)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            # where a row ends is not known any more
-            yield (
-                line,
-                StatementProblem(
-                    code="row", sentence=f"The row cannot be read: {error}.", line=line
-                ),
-            )
-            return
+    for row_end, cells in rows:
+        line, last = (
+            last + 1,
+            row_end,
+        )  # a row with a line break in a cell is named by its first line
         if not any(cell.strip() for cell in cells):
             continue
         row = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
         if len(cells) != len(header):
-            yield (
-                line,
-                StatementProblem(
-                    code="row",
-                    sentence=f"The row has {len(cells)} cells and the first row {len(header)}.",
-                    line=line,
-                ),
-            )
+            sentence = f"The row has {len(cells)} cells and the first row {len(header)}."
+            yield line, StatementProblem(code="row", sentence=sentence, line=line)
         elif "\0" in row["statement"] or not row["statement"]:
-            yield (
-                line,
-                StatementProblem(code="row", sentence="The row names no statement.", line=line),
-            )
+            sentence = "The row names no statement."
+            yield line, StatementProblem(code="row", sentence=sentence, line=line)
         else:
             yield line, row
 
