@@ -143,7 +143,7 @@ def ses_errors() -> str:
     return table(("SES's answer", "state", "code", "what Sesight does"), rows)
 
 
-def _done_about(meaning: send_ses.Meaning) -> str:
+def _done_about(meaning: send_ses.SendFailure) -> str:
     """Return what is done about an answer of SES's."""
     if meaning.stops == "account":
         return "pauses all streams: nothing more is sent until somebody resumes them"

@@ -17,8 +17,8 @@ from sesight.domain.sending import CampaignDetails, SendResult, SendState, Templ
 from sesight.domain.template import RenderedTemplate
 from sesight.ingest.reading import read
 from sesight.send import outreach
+from sesight.send.mailing import Mailing
 from sesight.send.message import Unsendable
-from sesight.send.sender import Mailing
 from sesight.settings import Settings
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 

@@ -21,7 +21,6 @@ from sesight.send.account_suppression_list import (
     SyncDifference,
     SyncResult,
     sync,
-    turns,
 )
 from sesight.send.ses import AccountUnknown
 from sesight.store.sqlite.store import SqliteStore
@@ -86,7 +85,7 @@ class Bench(NamedTuple):
         rows: list[SyncDifference] = []
 
         done = sync(
-            self.theirs, self.ours, apply=apply, now=NOW, turn=lambda: None, told=rows.append
+            self.theirs, self.ours, apply=apply, now=NOW, wait=lambda: None, told=rows.append
         )
         return done, rows
 
@@ -263,7 +262,7 @@ def test_pages(bench: Bench) -> None:
         bench.ours,
         apply=False,
         now=NOW,
-        turn=lambda: waited.append(None),
+        wait=lambda: waited.append(None),
         told=lambda _: None,
     )
     assert done == SyncResult(2_345, {SyncAction.TAKEN: 2_345, SyncAction.PUT: 3})
@@ -311,16 +310,3 @@ def test_cut_off_and_made_again(bench: Bench) -> None:
     assert list(bench.listed) == ["a@example.org"]
     assert bench.sync(apply=True)[0].differences == {SyncAction.PUT: 2}
     assert sorted(bench.listed) == [f"{name}@example.org" for name in "abc"]
-
-
-def test_turns() -> None:
-    """Calls keep their distance: the first goes at once, later ones wait for what is left of it."""
-    now = 100.0
-    pauses: list[float] = []
-    turn = turns(2.0, lambda: now, pauses.append)
-    turn()
-    now += 0.1
-    turn()
-    now += 10
-    turn()
-    assert pauses == [pytest.approx(0.4)]

@@ -299,7 +299,7 @@ def breaker(time: Time) -> CircuitBreaker:
 
 def entering(breaker: CircuitBreaker, time: Time) -> Callable[[], object]:
     """Return what asks for leave without waiting."""
-    return lambda: breaker.enter(time.now, threading.Event())
+    return lambda: breaker.acquire(time.now, threading.Event())
 
 
 def test_one_at_a_time_at_first(breaker: CircuitBreaker, time: Time) -> None:
@@ -307,7 +307,7 @@ def test_one_at_a_time_at_first(breaker: CircuitBreaker, time: Time) -> None:
     enter = entering(breaker, time)
     first = enter()
     assert enter() is None
-    breaker.leave(first)
+    breaker.release(first)
     second = enter()
     assert enter() is None
     breaker.accepted(second)

@@ -25,14 +25,15 @@ from sesight.send.account_suppression_list import (
     SyncDifference,
     SyncResult,
     sync,
-    turns,
 )
+from sesight.send.claims import Claims
 from sesight.send.finance import STATEMENT_TAG
 from sesight.send.jobs import Jobs
 from sesight.send.message_defaults import MessageDefaults
 from sesight.send.rate_limiter import RateLimiter
 from sesight.send.reputation_guard import ReputationGuard
 from sesight.send.send_log_writer import SendLogWriter
+from sesight.send.send_quota import SendQuota
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
 from sesight.send.statements.pdf import StatementRenderer
@@ -61,6 +62,7 @@ class SendingRegion(NamedTuple):
     """One account and region that mail is sent from: its streams share rate, quota and list."""
 
     mailer: Mailer
+    quota: SendQuota
     rate_limiter: RateLimiter
     account_list: AccountSuppressionList
 
@@ -142,21 +144,29 @@ class SendingComponents:
     def _made(self, stream: str) -> Sender:
         app, settings = self._app, self._settings
         app.suppressions.inherit()  # before anything is sent
-        region_ = self._region(app.secrets.get_ses_secrets(stream).region)
+        region = self._region(app.secrets.get_ses_secrets(stream).region)
+        claims = Claims(
+            app.log,
+            self._writer,
+            self._find,
+            app.newest_at,
+            app.clock,
+            settings.unknown_minutes * 60_000,
+        )
         return Sender(
             log=app.log,
-            writer=self._writer,
-            mailer=region_.mailer,
-            rate_limiter=region_.rate_limiter,
+            claims=claims,
+            mailer=region.mailer,
+            quota=region.quota,
+            rate_limiter=region.rate_limiter,
             streams=app.counting.streams,
-            find=self._find,
-            newest_at=app.newest_at,
             guard=self.guard,
-            listed=region_.account_list.listed if settings.account_list else None,
+            account_list=region.account_list.listed
+            if settings.account_list
+            else lambda _address: None,
             clock=app.clock,
             steady=time.monotonic,
             workers=settings.workers,
-            unknown_ms=settings.unknown_minutes * 60_000,
             pause=self._pause,
         )
 
@@ -175,9 +185,10 @@ class SendingComponents:
                 at_once=self._settings.workers + 1,
             )
             mailer = Mailer(client)
-            rate_limiter = RateLimiter(mailer.account, self._settings.rate, time.monotonic)
+            quota = SendQuota(mailer.account, self._settings.rate, time.monotonic)
+            rate_limiter = RateLimiter(quota.rate, time.monotonic)
             found = self._regions[region] = SendingRegion(
-                mailer, rate_limiter, AccountSuppressionList(client, time.sleep)
+                mailer, quota, rate_limiter, AccountSuppressionList(client, time.sleep)
             )
         return found
 
@@ -222,7 +233,8 @@ class SendingComponents:
         """
         app = self._app
         # a simulated SES takes any number of calls
-        per_second = PER_SECOND if self._settings.endpoint is None else float("inf")
+        per_second = PER_SECOND if self._settings.endpoint is None else 1e9
+        rate_limiter = RateLimiter(lambda: per_second, time.monotonic)
         return sync(
             self._region(region).account_list,
             LocalSuppressions(
@@ -235,7 +247,7 @@ class SendingComponents:
             ),
             apply=apply,
             now=app.clock(),
-            turn=turns(per_second, time.monotonic, time.sleep),
+            wait=rate_limiter.take,
             told=told,
         )
 

@@ -18,7 +18,8 @@ from sesight.domain.errors import InvalidRequest, SettingsError
 if TYPE_CHECKING:
     from sesight.app import App
     from sesight.domain.sending import SendResult
-    from sesight.send.sender import Mailing, PriorSend
+    from sesight.send.mailing import Mailing
+    from sesight.send.sender import PriorSend
 
 send = typer.Typer(
     name="send",

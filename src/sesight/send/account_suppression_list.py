@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from sesight.domain.address import normalize_address as mailbox_of
+from sesight.domain.backoff import backoff
 from sesight.domain.errors import NO_CREDENTIALS
 from sesight.domain.suppression.item import (
     Suppression,
@@ -103,11 +104,11 @@ class AccountSuppressionList:
             raise _unknown(error) from None
         return SuppressionReason.ACCOUNT_LIST
 
-    def entries(self, turn: Callable[[], object]) -> Iterator[list[SuppressedDestination]]:
+    def entries(self, wait: Callable[[], object]) -> Iterator[list[SuppressedDestination]]:
         """Yield the list page by page; `turn` waits for leave to make a call. Raises AccountUnknown."""
         token: dict[str, str] = {}
         while True:
-            turn()
+            wait()
             pages = partial(self._client.list_suppressed_destinations, PageSize=PAGE, **token)
             try:
                 answer = self._call(pages)
@@ -142,19 +143,18 @@ class AccountSuppressionList:
         return bool(told.get("ProductionAccessEnabled", False))
 
     def _call(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Call, again after a pause while SES throttles. Raises ClientError, AccountUnknown."""
-        attempt = 1
+        """Make a call, and repeat it after a pause while SES throttles. Raises ClientError, AccountUnknown."""
+        pauses = islice(backoff(1, 8, random.random), TRIES - 1)
         while True:
             try:
                 return call()
             except ClientError as error:
-                if _code(error) != "TooManyRequestsException" or attempt == TRIES:
+                pause = next(pauses, None)
+                if pause is None or _code(error) != "TooManyRequestsException":
                     raise
             except BotoCoreError as error:
                 raise _unknown(error) from None
-            # full jitter: workers throttled together do not come back together
-            self._pause(random.uniform(0, min(0.5 * 2**attempt, 8)))  # noqa: S311
-            attempt += 1
+            self._pause(pause)
 
 
 def _entry(told: dict[str, Any]) -> SuppressedDestination:
@@ -240,7 +240,7 @@ def sync(
     *,
     apply: bool,
     now: int,
-    turn: Callable[[], object],
+    wait: Callable[[], object],
     told: Callable[[SyncDifference], object],
 ) -> SyncResult:
     """Add to each list what the other has; nothing is taken off either.
@@ -256,7 +256,7 @@ def sync(
         counts[row.difference] += 1
         told(row)
 
-    for page in theirs.entries(turn):
+    for page in theirs.entries(wait):
         listed += len(page)
         known.update(each.address for each in page if each.address is not None)
         _take(page, ours, now, tell, apply=apply)
@@ -264,7 +264,7 @@ def sync(
     for item, reason in _missing(ours, known):
         address = item.spelling or item.address
         if not allowed:
-            turn()
+            wait()
             allowed = theirs.may_put()
             if not allowed:
                 raise AccountUnknown(
@@ -273,7 +273,7 @@ def sync(
                 )
         code = None
         if apply:
-            turn()
+            wait()
             code = theirs.put(address, reason)
         tell(
             SyncDifference(
@@ -349,19 +349,3 @@ def _lasting(item: Suppression | None) -> set[SuppressionReason]:
         for held in item.causes
         if held.until is None and held.reason in REASONS and not is_lifted(held, item.removals)
     }
-
-
-def turns(
-    per_second: float, steady: Callable[[], float], pause: Callable[[float], object]
-) -> Callable[[], None]:
-    """Return what waits until the next call may be made. `steady` is a clock in seconds."""
-    next_at = steady()
-
-    def turn() -> None:
-        nonlocal next_at
-        now = steady()
-        if next_at > now:
-            pause(next_at - now)
-        next_at = max(next_at, now) + 1 / per_second
-
-    return turn

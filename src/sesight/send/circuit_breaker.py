@@ -1,7 +1,7 @@
-"""The circuit breaker: SES that fails, or refuses, several calls in a row gets no more of them.
+"""A circuit breaker: after several calls in a row that failed or were refused, SES gets no more of them.
 
-A call that fails may leave its recipient unknown for a day, so an outage must not be met by every
-recipient of a list.
+A call that fails may leave its recipient unknown for a day, so an outage must not reach every recipient
+of a mailing.
 """
 
 from __future__ import annotations
@@ -11,34 +11,35 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 IN_A_ROW = 5
-"""Calls in a row that fail, or are refused with one code, after which whoever makes them stops."""
+"""Calls in a row that fail, or are refused with one code, after which a run stops."""
 
 REST = 30.0
-"""Seconds without any call after so many failed, before one is tried again."""
+"""Seconds without a call after `IN_A_ROW` failed, before one is tried again."""
 
 OUTAGE = "outage"
-"""The kind of calls that failed; the kind of those refused is the code of the refusal."""
+"""The kind of calls that failed. The kind of refused calls is the code of the refusal."""
 
 _LOOK = 0.25
-"""How often (seconds) one who waits looks whether to stop."""
+"""How often (seconds) a waiting worker checks whether to stop."""
 
 
 class Permit(NamedTuple):
-    """Leave to make one call: in which round, and whether no other is made beside it."""
+    """Permission for one call. `round` counts failures so far; `alone`: no other call is made beside it."""
 
     round: int
     alone: bool
 
 
 class CircuitBreaker:
-    """Calls of SES by one stream's sender. Safe to use from any thread.
+    """Guards the calls that one stream's sender makes. Safe to use from any thread.
 
-    Until SES has accepted a message, and after a call that failed or was refused, they go one at a time;
-    after failures, with longer and longer pauses. Who enters leaves by one of the other methods.
+    Until SES has accepted a message, and after a call that failed or was refused, calls are made one at
+    a time; after failures, with growing pauses. Every permit is ended by `release`, `accepted` or
+    `failed`.
     """
 
     def __init__(self, pause: float, clock: Callable[[], float]) -> None:
-        """Keep the seconds of the first pause, and a steady clock in seconds."""
+        """`pause` is the first pause in seconds; `clock` a steady clock in seconds."""
         self._pause = pause
         self._clock = clock
         self._condition = threading.Condition()
@@ -54,9 +55,9 @@ class CircuitBreaker:
         """Return whether the last call failed."""
         return self._kind == OUTAGE
 
-    def enter(self, until: float | None, stop: threading.Event) -> Permit | None:
-        """Wait for leave to make a call; return None if it does not come by `until` or before `stop` is
-        set, and at once while nothing is called.
+    def acquire(self, until: float | None, stop: threading.Event) -> Permit | None:
+        """Wait for permission to make a call; return None if that is not before `until` or before `stop`
+        is set, and at once while the breaker is open.
         """
         with self._condition:
             while not stop.is_set():
@@ -71,26 +72,26 @@ class CircuitBreaker:
                 self._condition.wait(min(wait, _LOOK) or _LOOK)
         return None
 
-    def leave(self, ticket: Permit) -> None:
-        """Say that a call was not made, or that its answer tells nothing of the next one."""
+    def release(self, permit: Permit) -> None:
+        """End a permit whose call was not made, or whose answer says nothing about the next call."""
         with self._condition:
-            self._left(ticket)
+            self._end(permit)
 
-    def accepted(self, ticket: Permit) -> None:
-        """Say that SES accepted the message. It tells nothing if another call failed since this began."""
+    def accepted(self, permit: Permit) -> None:
+        """End a permit whose message SES accepted. Ignored if another call failed since it was given."""
         with self._condition:
-            if ticket.round == self._round:
+            if permit.round == self._round:
                 self._kind, self._in_a_row, self._not_before = None, 0, 0.0
                 self._alone = False
-            self._left(ticket)
+            self._end(permit)
 
-    def failed(self, ticket: Permit, kind: str) -> bool:
-        """Say that a call failed (`OUTAGE`) or was refused; return whether that is enough to stop.
+    def failed(self, permit: Permit, kind: str) -> bool:
+        """End a permit whose call failed (`OUTAGE`) or was refused (its code); return whether to stop.
 
-        Calls that were under way together count once: what ends them is one fault.
+        Calls that were under way together count once: one fault ends them all.
         """
         with self._condition:
-            if ticket.round == self._round:
+            if permit.round == self._round:
                 self._in_a_row = self._in_a_row + 1 if kind == self._kind else 1
                 self._kind = kind
                 self._alone = True
@@ -101,11 +102,13 @@ class CircuitBreaker:
                     self._not_before = self._clock() + (REST if resting else pause)
             enough = kind == self._kind and self._in_a_row >= IN_A_ROW
             if enough and kind != OUTAGE:
-                self._in_a_row = 0  # somebody may have mended it: the next run tries as many
-            self._left(ticket)
+                self._in_a_row = (
+                    0  # an operator may have fixed the cause: the next run tries as many
+                )
+            self._end(permit)
             return enough
 
-    def _left(self, ticket: Permit) -> None:
-        if ticket.alone:
+    def _end(self, permit: Permit) -> None:
+        if permit.alone:
             self._occupied = False
         self._condition.notify_all()

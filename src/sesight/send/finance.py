@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from sesight.send.mailing import Draft
 from sesight.send.message import OutgoingMessage, Unsendable
 from sesight.send.message_defaults import MessageDefaults
 from sesight.send.outreach import KeyedHash, MessageTemplate, content_mark, faulty, recipient
-from sesight.send.sender import Draft
 from sesight.send.statements.files import RefusedStatement
 from sesight.send.statements.model import Statement
 from sesight.send.statements.pdf import StatementRenderer

@@ -23,11 +23,12 @@ from sesight.domain.sending import (
     SendJob,
     SendState,
 )
-from sesight.send.sender import batch_of, check_same, result_of
+from sesight.send.claims import result_of
 
 if TYPE_CHECKING:
     from sesight.domain.ports import Clock, SendLog
-    from sesight.send.sender import Mailing, Sender
+    from sesight.send.mailing import Mailing
+    from sesight.send.sender import Sender
 
 JOB = "job"
 """The kind of a job's batch."""
@@ -78,7 +79,7 @@ class Jobs:
         with self._lock:
             known = self._log.batch(mailing.id)
             if known is not None:
-                check_same(known, mailing)
+                mailing.check_same(known)
             live = {id_ for id_, each in self._running.items() if _alive(each)}
             if mailing.id not in live and (known is None or self._has_rest(known)):
                 if self._closed or len(live) >= AT_ONCE:
@@ -88,7 +89,7 @@ class Jobs:
                 if known is None:
                     # recorded before the answer: no other order gets in under its id
                     now = self._clock()
-                    check_same(self._log.begin(batch_of(mailing, now, "", now)), mailing)
+                    mailing.check_same(self._log.begin(mailing.batch(now, "", now)))
                 running = _Running()
                 running.thread = threading.Thread(
                     target=self._run, args=(mailing, sender, running), name="job", daemon=True
@@ -133,8 +134,8 @@ class Jobs:
         continue, None at the end. Raises NotFound.
         """
         self.job(stream, id_)
-        intents = sorted(sender.intents(id_).values(), key=_place)
-        results = [_result(sender.settled(each)) for each in intents[after : after + limit]]
+        intents = sorted(sender.claims.of_batch(id_).values(), key=_place)
+        results = [_result(sender.claims.resolve(each)) for each in intents[after : after + limit]]
         end = after + len(results)
         return results, end if end < len(intents) else None
 

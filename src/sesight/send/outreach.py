@@ -11,9 +11,9 @@ import msgspec
 from sesight.domain.sending import CampaignDetails, TemplateRecipient
 from sesight.domain.template import RenderedTemplate
 from sesight.send.addresses import Address, parse_address
+from sesight.send.mailing import Draft
 from sesight.send.message import OutgoingMessage, TemplatedContent, Unsendable
 from sesight.send.message_defaults import MessageDefaults
-from sesight.send.sender import Draft
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 KeyedHash = Callable[[bytes], str]

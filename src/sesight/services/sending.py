@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sesight.domain.errors import InvalidRequest, SendingStopped
-from sesight.domain.sending import SendState
 from sesight.send import finance, outreach
 from sesight.send.jobs import JOB, RECIPIENTS
-from sesight.send.sender import Mailing
+from sesight.send.mailing import Mailing
 from sesight.send.statements.files import StatementDefaults, from_objects
 from sesight.send.tags import format_campaign_tag
 
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
 
     from sesight.domain.sending import JobResult, SendJob, SendResult, StatementMail, TemplateMail
     from sesight.send.jobs import Jobs
+    from sesight.send.mailing import Draft
     from sesight.send.message_defaults import MessageDefaults
     from sesight.send.outreach import KeyedHash, MessageTemplate
-    from sesight.send.sender import Draft, OnResult, Sender
+    from sesight.send.sender import OnResult, Sender
     from sesight.send.statements.files import RefusedStatement
     from sesight.send.statements.model import Statement
     from sesight.send.statements.pdf import StatementRenderer
@@ -193,10 +193,7 @@ class SendService:
         """Return the result each recipient would have now, and in sentences why not all messages would
         go out now. Nothing is sent or recorded.
         """
-        sender = self._sender(mailing.stream)
-        results = sender.dry_run(mailing, self._blocked, on_result)
-        intended = sum(result.state is SendState.INTENDED for result in results)
-        return results, sender.obstacles(mailing.stream, intended)
+        return self._sender(mailing.stream).dry_run(mailing, self._blocked, on_result)
 
     # Mailings
 
@@ -301,7 +298,7 @@ class SendService:
         return self._jobs
 
     def _check_size(self, sender: Sender, recipients: int) -> None:
-        limit = min(REQUEST_RECIPIENTS, max(sender.room(REQUEST_SECONDS), 1))
+        limit = min(REQUEST_RECIPIENTS, max(sender.capacity(REQUEST_SECONDS), 1))
         if recipients > limit:
             raise InvalidRequest(
                 f"A request goes to at most {limit} recipients at the account's rate now, this one has "
