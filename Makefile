@@ -7,18 +7,21 @@ DOCS  := $(wildcard README.md docs/*.md docs/*/*.md)
 COG   := $(BIN)/cog -U -I scripts --verbosity=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench blast fuzz lock format docs clean
+.PHONY: help setup demo test test-quick check bench blast fuzz lock format docs clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with every dependency, its hash checked; instant the second time.
 
 demo: $(READY) ## Show it at work on simulated traffic, on this machine alone.
 	$(BIN)/sesight demo
 
-test: $(READY) ## Run all tests; those of DynamoDB take Java 17 and Maven.
+test: $(READY) ## Run all tests; those of DynamoDB need Java 17 and Maven.
 	@scripts/run-tests
+
+test-quick: $(READY) ## Run the tests that need neither Java nor processes of their own; at most 2 minutes.
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n auto -q -m "not dynamodb and not slow"
 
 check: $(READY) ## Lint, formatting, types, import direction and the freshness of the docs.
 	$(BIN)/ruff check

@@ -40,11 +40,26 @@ def reception(tmp_path: Path) -> Iterator[Reception]:
     made.store.close()
 
 
+SLOW = [
+    Path(__file__).parent / name
+    for name in (
+        *("cli", "server"),  # they start the product as a process of its own
+        *("test_blast.py", "test_readme.py", "test_scripts.py"),
+        *("laws/test_addresses.py", "send/test_at_most_once.py", "send/test_outage.py"),
+    )
+]
+"""Tests that `make test-quick` leaves out."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the engine of DynamoDB, so that it can be left out where that cannot be had."""
+    """Mark the tests that need the DynamoDB engine, and those that are slow."""
     for item in items:
-        if "dynamodb" in getattr(item, "fixturenames", ()):
+        callspec = getattr(item, "callspec", None)
+        parameters = callspec.params.values() if callspec is not None else ()
+        if "dynamodb" in getattr(item, "fixturenames", ()) or "dynamodb" in parameters:
             item.add_marker("dynamodb")
+        if any(item.path.is_relative_to(path) for path in SLOW):
+            item.add_marker("slow")
 
 
 class Connection(sqlite3.Connection):

@@ -87,6 +87,7 @@ def test_link_keys(link: str, key: str) -> None:
 
 @FEWER
 @given(st.text(max_size=200) | st.from_regex(r"https?://[a-z.]+/[ -~]{0,300}", fullmatch=True))
+@example("http://0/ ;")
 def test_any_link_key(link: str) -> None:
     """Any text gives a key that fits and is http(s), a bare scheme, or unreadable; the key of a key is
     itself.

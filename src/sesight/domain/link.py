@@ -132,7 +132,8 @@ def link_key(link: str) -> str:
         return f"{parts.scheme}:" if parts.scheme else UNREADABLE
     host = ".".join(ID if _is_host_token(label) else label for label in host.split("."))
     path = _path(parts.path)
-    return clean(f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", LONG) or UNREADABLE
+    key = f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}".rstrip()
+    return clean(key, LONG) or UNREADABLE
 
 
 @lru_cache(_CACHED)
