@@ -58,7 +58,7 @@ def signed_bodies(folder: Path, events: Path, most: int) -> tuple[Path, Path]:
     """Return a file of signed notifications, one a line, and the certificate that proves them."""
     path, certificate = folder / f"signed-{most}.ndjson", folder / "simulator.pem"
     if not path.with_suffix(".done").exists():
-        signer = Signer.made(TOPIC)
+        signer = Signer.generate(TOPIC)
         certificate.write_bytes(signer.certificate_pem)
         with path.open("wb", buffering=1 << 20) as out:
             for body in signer.signed(_bodies(events, most)):

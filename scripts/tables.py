@@ -63,7 +63,7 @@ from sesight.send import ses as send_ses
 from sesight.send.sender import TRIES
 from sesight.server import connection
 from sesight.settings import PREFIX, Settings
-from sesight_simulator.ses.delivery_results import Fate
+from sesight_simulator.ses.delivery_results import DeliveryResult
 from sesight_simulator.ses.faults import BEFORE, Fault
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 
@@ -170,9 +170,9 @@ def faults() -> str:
     return table(("fault", "what happens", "accepted"), rows)
 
 
-def fates() -> str:
-    """Return the fates of a message in the simulated SES."""
-    return members(Fate, ("fate", "what becomes of the message"))
+def delivery_results() -> str:
+    """Return what can happen to a message in the simulated SES."""
+    return members(DeliveryResult, ("result", "what happens to the message"))
 
 
 def event_types() -> str:

@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from sesight_simulator.ses.message import SentMessage
+from sesight_simulator.ses.sent_message import SentMessage
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 
 

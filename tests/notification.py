@@ -41,7 +41,7 @@ HASHES: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA25
 @cache
 def signer() -> Signer:
     """Return a throw-away key with a certificate."""
-    return Signer.made(TOPIC)
+    return Signer.generate(TOPIC)
 
 
 def certificate(key: Any, since: datetime, until: datetime) -> bytes:

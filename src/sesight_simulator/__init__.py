@@ -1,1 +1,1 @@
-"""A simulated SES on loopback, and realistic traffic with known totals."""
+"""What stands in for AWS and for people on one machine: a local SES, and traffic with known totals."""

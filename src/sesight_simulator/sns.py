@@ -1,6 +1,6 @@
-"""Notifications: SES events as SNS delivers them, signed with a throw-away key.
+"""SES events as signed SNS notifications.
 
-The key serves only topics of account 000000000000, which AWS never issues.
+The key is generated locally and serves only topics of account 000000000000, which AWS never issues.
 """
 
 import base64
@@ -26,14 +26,14 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "1": hashes.SHA1(),  # noqa: S303 (SNS's own version 1)
     "2": hashes.SHA256(),
 }
-_UNSIGNED = b"c2ltdWxhdGVk"
+_PLACEHOLDER_SIGNATURE = b"c2ltdWxhdGVk"
 _encode = msgspec.json.Encoder().encode
 
 
 class Signer:
-    """A topic's key: wraps events in notifications of SNS and signs them.
+    """Wraps SES events in SNS notifications and signs them with the key of a topic.
 
-    One RSA-2048 signature takes about 0.6 ms, so a process signs some 1,500 notifications a second.
+    An RSA-2048 signature takes about 0.6 ms: a process signs some 1,500 notifications a second.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Signer:
         self._ids = random.Random(seed)
 
     @classmethod
-    def made(cls, topic_arn: str = TOPIC_ARN, seed: int | None = None) -> "Signer":
-        """A signer with a new key and a self-signed certificate, valid for ten years."""
+    def generate(cls, topic_arn: str = TOPIC_ARN, seed: int | None = None) -> "Signer":
+        """Return a signer with a new key and a self-signed certificate, valid for ten years."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.simulated.example")])
         begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -67,29 +67,30 @@ class Signer:
         return cls(key, certificate, topic_arn, seed)
 
     @classmethod
-    def kept(
+    def load_or_create(
         cls,
         certificate_file: str | Path,
         key_file: str | Path,
         topic_arn: str = TOPIC_ARN,
         seed: int | None = None,
     ) -> "Signer":
-        """The signer of these two PEM files, which are made if the key's is not there."""
+        """Return the signer of two PEM files. Both are created if the key file does not exist."""
         certificate_path, key_path = Path(certificate_file), Path(key_file)
         if not key_path.exists():
-            made = cls.made(topic_arn, seed)
-            private_file.write(certificate_path, made.certificate_pem)
-            private_file.write(key_path, made.key_pem)  # last: while it is not there, both are made
-            return made
+            signer = cls.generate(topic_arn, seed)
+            private_file.write(certificate_path, signer.certificate_pem)
+            # The key file is written last: its existence says that both are complete.
+            private_file.write(key_path, signer.key_pem)
+            return signer
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise TypeError(f"{key_path} holds no RSA key, as SNS signs with")
+            raise TypeError(f"{key_path} is not an RSA key, which SNS signs with")
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         return cls(key, certificate, topic_arn, seed)
 
     @property
     def certificate_pem(self) -> bytes:
-        """The certificate, to be pinned as the topic's `certificate_file`."""
+        """The certificate, to pin as the topic's `certificate_file`."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
@@ -109,11 +110,11 @@ class Signer:
         *,
         at: int | None = None,
     ) -> bytes:
-        """The notification (JSON) that brings the SES event `body`, published at `at` (ms; now)."""
+        """Return the notification (JSON) of the SES event `body`, published at `at` (ms, default now)."""
         topic = topic_arn or self.topic_arn
         fields = {
-            "Message": body.decode() + "\n",  # as SES's event publishing ends them
-            "MessageId": self._ident(),
+            "Message": body.decode() + "\n",  # SES's event publishing ends messages so
+            "MessageId": self._message_id(),
             "Subject": SUBJECT,
             "Timestamp": stamp(now_ms() if at is None else at).decode(),
             "TopicArn": topic,
@@ -125,13 +126,13 @@ class Signer:
     def confirmation(
         self, topic_arn: str | None = None, version: str = "2", *, at: int | None = None
     ) -> bytes:
-        """The SubscriptionConfirmation with which SNS greets a new endpoint, at `at` (ms; now)."""
+        """Return the SubscriptionConfirmation that SNS sends to a new endpoint, at `at` (ms)."""
         topic = topic_arn or self.topic_arn
         token = f"{self._ids.getrandbits(512):0128x}"
         fields = {
             "Message": f"You have chosen to subscribe to the topic {topic}.\n"
             "To confirm the subscription, visit the SubscribeURL included in this message.",
-            "MessageId": self._ident(),
+            "MessageId": self._message_id(),
             "SubscribeURL": f"{_host(topic)}/?Action=ConfirmSubscription"
             f"&TopicArn={topic}&Token={token}",
             "Timestamp": stamp(now_ms() if at is None else at).decode(),
@@ -142,10 +143,10 @@ class Signer:
         return self._signed(fields, topic, version)
 
     def signed(self, bodies: Iterable[bytes], version: str = "2") -> Iterator[bytes]:
-        """Each event's notification, signed when it is asked for."""
+        """Yield the signed notification of each event."""
         return (self.sign(body, version=version) for body in bodies)
 
-    def _ident(self) -> str:
+    def _message_id(self) -> str:
         digits = f"{self._ids.getrandbits(128):032x}"
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
@@ -166,12 +167,12 @@ class Signer:
 
 
 def _host(topic_arn: str) -> str:
-    """Where the region of a topic answers."""
+    """Return the SNS endpoint of a topic's region."""
     return f"https://sns.{topic_arn.split(':')[3]}.amazonaws.com"
 
 
-def unsigned(body: bytes, topic_arn: str, at: int, number: int) -> bytes:
-    """A notification with a placeholder for a signature, for files; 20 times faster than signed.
+def unsigned_notification(body: bytes, topic_arn: str, at: int, number: int) -> bytes:
+    """Return a notification with a placeholder signature, for files: 20 times faster than signing.
 
     `number` becomes its MessageId, `at` (ms) its Timestamp.
     """
@@ -186,7 +187,7 @@ def unsigned(body: bytes, topic_arn: str, at: int, number: int) -> bytes:
             SUBJECT.encode(),
             _encode(body.decode() + "\n"),
             stamp(at),
-            _UNSIGNED,
+            _PLACEHOLDER_SIGNATURE,
             _host(topic_arn).encode(),
             _CERTIFICATE_NAME.encode(),
             _host(topic_arn).encode(),

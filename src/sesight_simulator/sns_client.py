@@ -1,4 +1,4 @@
-"""The poster: delivers notifications over HTTP as SNS does, on keep-alive connections."""
+"""Delivers notifications over HTTP as SNS does, on keep-alive connections."""
 
 import asyncio
 import time
@@ -9,22 +9,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-_ARRIVED_LATE = (ConnectionError, asyncio.IncompleteReadError, TimeoutError, OSError)
+_NO_ANSWER = (ConnectionError, asyncio.IncompleteReadError, TimeoutError, OSError)
 
 
-class _Head(msgspec.Struct, rename="pascal"):
-    """What of a notification goes into headers too."""
+class _NotificationHeader(msgspec.Struct, rename="pascal"):
+    """The fields of a notification that SNS repeats as HTTP headers."""
 
     type: str
     message_id: str
     topic_arn: str
 
 
-class Posted(msgspec.Struct, kw_only=True, rename="camel"):
-    """What became of the notifications posted."""
+class PostResult(msgspec.Struct, kw_only=True, rename="camel"):
+    """How many notifications were accepted, and how fast."""
 
     statuses: dict[int, int]
-    """Answers by HTTP status, those of retries too."""
+    """Answers by HTTP status, including retries."""
     accepted: int = 0
     """Notifications answered 2xx."""
     refused: int = 0
@@ -34,10 +34,10 @@ class Posted(msgspec.Struct, kw_only=True, rename="camel"):
     retries: int = 0
     seconds: float = 0.0
     latencies_ms: list[float] = []
-    """Of each answer, from the request's first byte, sorted."""
+    """Of each answer, from the first byte of its request, sorted."""
 
     def quantile(self, share: float) -> float | None:
-        """The latency (ms) that `share` of the answers did not exceed."""
+        """Return the latency (ms) that `share` of the answers did not exceed."""
         if not self.latencies_ms:
             return None
         return self.latencies_ms[
@@ -45,8 +45,12 @@ class Posted(msgspec.Struct, kw_only=True, rename="camel"):
         ]
 
 
-class Poster:
-    """Posts to one URL over `connections` connections, each one request at a time."""
+class SnsClient:
+    """Posts to one URL over `connections` connections, one request at a time on each.
+
+    Like SNS it gives up on a try after 15 seconds. It waits `retry_ms` before a retry unless the answer has
+    Retry-After.
+    """
 
     def __init__(
         self,
@@ -57,10 +61,9 @@ class Poster:
         retry_ms: int = 200,
         timeout_ms: int = 15_000,
     ) -> None:
-        """SNS gives up after 15 s a try; `retry_ms` waits where a 503 names no Retry-After."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"the poster speaks plain http only, not {url}")
+            raise ValueError(f"only http:// URLs are supported, not {url}")
         self.host = parts.hostname
         self.port = parts.port or 80
         self.path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -69,26 +72,26 @@ class Poster:
         self.retry_s = retry_ms / 1000
         self.timeout_s = timeout_ms / 1000
 
-    def run(self, notifications: Iterable[bytes]) -> Posted:
-        """Post all of them from a program that is not asynchronous."""
+    def run(self, notifications: Iterable[bytes]) -> PostResult:
+        """Post all notifications from synchronous code."""
         return asyncio.run(self.post(notifications))
 
     async def post(
         self,
         notifications: Iterable[bytes] | AsyncIterator[bytes],
-        done: Callable[[int | None], None] = lambda _: None,
-    ) -> Posted:
-        """Post each notification (JSON of SNS) once, again on 5xx and on broken connections.
+        on_done: Callable[[int | None], None] = lambda _: None,
+    ) -> PostResult:
+        """Post each notification (JSON); retry after a 5xx or a broken connection.
 
-        `done` is told the last status of each, None where it was given up.
+        `on_done` receives the last status of each, None where it was given up.
         """
-        posted = Posted(statuses={})
+        result = PostResult(statuses={})
         statuses: Counter[int] = Counter()
         latencies = array("d")
         begin = time.perf_counter()
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(self.connections * 2)
         workers = [
-            asyncio.ensure_future(self._work(queue, posted, statuses, latencies, done))
+            asyncio.ensure_future(self._work(queue, result, statuses, latencies, on_done))
             for _ in range(self.connections)
         ]
         try:
@@ -104,50 +107,50 @@ class Poster:
         finally:
             for worker in workers:
                 worker.cancel()
-        posted.seconds = time.perf_counter() - begin
-        posted.statuses = dict(sorted(statuses.items()))
-        posted.latencies_ms = sorted(latencies)
-        return posted
+        result.seconds = time.perf_counter() - begin
+        result.statuses = dict(sorted(statuses.items()))
+        result.latencies_ms = sorted(latencies)
+        return result
 
     async def _work(
         self,
         queue: asyncio.Queue[bytes | None],
-        posted: Posted,
+        result: PostResult,
         statuses: Counter[int],
         latencies: "array[float]",
-        done: Callable[[int | None], None],
+        on_done: Callable[[int | None], None],
     ) -> None:
-        line = _Connection(self.host, self.port)
+        connection = _Connection(self.host, self.port)
         try:
             while (notification := await queue.get()) is not None:
                 request = self._request(notification)
                 for attempt in range(self.retries + 1):
-                    posted.retries += attempt > 0
+                    result.retries += attempt > 0
                     begin = time.perf_counter()
                     wait = self.retry_s
                     try:
                         async with asyncio.timeout(self.timeout_s):
-                            status, after = await line.ask(request)
-                    except _ARRIVED_LATE:
-                        line.close()
+                            status, after = await connection.request(request)
+                    except _NO_ANSWER:
+                        connection.close()
                         await asyncio.sleep(wait)
                         continue
                     latencies.append((time.perf_counter() - begin) * 1000)
                     statuses[status] += 1
                     if status < 500:
-                        posted.accepted += status < 300
-                        posted.refused += status >= 300
-                        done(status)
+                        result.accepted += status < 300
+                        result.refused += status >= 300
+                        on_done(status)
                         break
                     await asyncio.sleep(wait if after is None else after)
                 else:
-                    posted.lost += 1
-                    done(None)
+                    result.lost += 1
+                    on_done(None)
         finally:
-            line.close()
+            connection.close()
 
     def _request(self, notification: bytes) -> bytes:
-        head = msgspec.json.decode(notification, type=_Head)
+        head = msgspec.json.decode(notification, type=_NotificationHeader)
         lines = (
             f"POST {self.path} HTTP/1.1",
             f"Host: {self.host}:{self.port}",
@@ -163,7 +166,7 @@ class Poster:
 
 
 class _Connection:
-    """One keep-alive connection, opened when it is needed."""
+    """One keep-alive connection, opened on the first request."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
@@ -171,8 +174,8 @@ class _Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, request: bytes) -> tuple[int, float | None]:
-        """(status, Retry-After in seconds) of the answer to a request."""
+    async def request(self, request: bytes) -> tuple[int, float | None]:
+        """Send a request; return the status and the Retry-After (seconds) of its answer."""
         if self._reader is None or self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
         self._writer.write(request)
@@ -183,7 +186,7 @@ class _Connection:
             for name, _, value in (line.partition(":") for line in lines if line)
         }
         if fields.get("transfer-encoding", "").lower() == "chunked":
-            await self._chunks(self._reader)
+            await self._read_chunks(self._reader)
         else:
             await self._reader.readexactly(int(fields.get("content-length", "0")))
         if fields.get("connection", "").lower() == "close":
@@ -192,13 +195,13 @@ class _Connection:
         return int(status_line.split()[1]), float(after) if after.isdigit() else None
 
     @staticmethod
-    async def _chunks(reader: asyncio.StreamReader) -> None:
+    async def _read_chunks(reader: asyncio.StreamReader) -> None:
         while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
             await reader.readexactly(size + 2)
         await reader.readuntil(b"\r\n")
 
     def close(self) -> None:
-        """Let go of the connection; the next question opens another."""
+        """Close the connection; the next request opens another."""
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None

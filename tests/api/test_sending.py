@@ -387,7 +387,7 @@ def test_a_key_after_a_throttled_request(api: Client, ses: SimulatedSes) -> None
     of the others stays, and whoever has a message gets no second one.
     """
     addresses = [f"a{n}@example.org" for n in range(8)] + [f"slow{n}@example.org" for n in range(4)]
-    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: "slow" in of(call))
+    ses.fail(Fault.THROTTLED, 10_000, matches=lambda call: "slow" in of(call))
     asked, key = mail(*addresses, "nobody"), {"Idempotency-Key": "order-1"}
     first = api.post(PATH, json=asked, headers=key)
     assert (first.status_code, states(first)) == (
@@ -432,7 +432,7 @@ def test_a_throttled_job(api: Client, ses: SimulatedSes) -> None:
     it sends to those, and to nobody twice.
     """
     addresses = [f"a{n}@example.org" for n in range(150)]
-    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("a9"))
+    ses.fail(Fault.THROTTLED, 10_000, matches=lambda call: of(call).startswith("a9"))
     key = {"Idempotency-Key": "job-1"}
     begun = api.post(f"{PATH}/jobs", json=mail(*addresses), headers=key).json()
     path = f"{PATH}/jobs/{begun['id']}"

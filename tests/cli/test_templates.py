@@ -163,7 +163,7 @@ def test_push_nothing_of_a_mistake(for_ses: Sesight, tmp_path: Path, ses: Simula
     (tmp_path / "templates/hello/body.txt").write_text("{% if name %}x{% endif %}")
     ended = for_ses("templates", "push")
     assert (ended.code, "cannot be sent: Text has {% if name %}" in ended.err) == (1, True)
-    assert ses_client(ses).list_email_templates()["TemplatesMetadata"] == []
+    assert ses.account.templates.by_name == {}
 
 
 def test_push_refused(for_ses: Sesight, tmp_path: Path) -> None:

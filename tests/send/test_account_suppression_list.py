@@ -303,7 +303,7 @@ def test_cut_off_and_made_again(bench: Bench) -> None:
     bench.ses.fail(
         Fault.ERROR,
         operations=("PutSuppressedDestination",),
-        meant=lambda given: given["EmailAddress"] == "b@example.org",
+        matches=lambda given: given["EmailAddress"] == "b@example.org",
     )
     with pytest.raises(AccountUnknown):
         bench.sync(apply=True)

@@ -76,7 +76,7 @@ def test_an_outage_from_the_start(here: Office, ses: SimulatedSes, fault: Fault)
 def test_an_outage_in_the_middle(here: Office, ses: SimulatedSes) -> None:
     """Of an outage in the middle of a run those are unknown who were under way, and a few more."""
     calls = itertools.count(1)
-    ses.fail(Fault.RESET, 10_000, meant=lambda _: next(calls) > 100)
+    ses.fail(Fault.RESET, 10_000, matches=lambda _: next(calls) > 100)
     counts = Counter(states(here.send(PEOPLE)))
     assert counts[SendState.SENT] == 100
     assert 0 < counts[SendState.UNKNOWN] <= WORKERS + IN_A_ROW
@@ -85,7 +85,7 @@ def test_an_outage_in_the_middle(here: Office, ses: SimulatedSes) -> None:
 
 def test_a_single_fault(here: Office, ses: SimulatedSes) -> None:
     """A fault among many messages stops nothing."""
-    ses.fail(Fault.ERROR, meant=lambda call: "a50@" in call["Destination"]["ToAddresses"][0])
+    ses.fail(Fault.ERROR, matches=lambda call: "a50@" in call["Destination"]["ToAddresses"][0])
     counts = Counter(states(here.send(PEOPLE)))
     assert counts == {SendState.SENT: 299, SendState.UNKNOWN: 1}
 
@@ -158,8 +158,8 @@ def test_while_nothing_is_called(here: Office, ses: SimulatedSes) -> None:
 
 def test_what_is_unknown_is_tried_again(here: Office, ses: SimulatedSes) -> None:
     """Somebody who says so has the unknown tried again, once; what an event tells of stays sent."""
-    ses.fail(Fault.DROPPED, meant=lambda call: "a0@" in call["Destination"]["ToAddresses"][0])
-    ses.fail(Fault.ERROR, meant=lambda call: "a1@" in call["Destination"]["ToAddresses"][0])
+    ses.fail(Fault.DROPPED, matches=lambda call: "a0@" in call["Destination"]["ToAddresses"][0])
+    ses.fail(Fault.ERROR, matches=lambda call: "a1@" in call["Destination"]["ToAddresses"][0])
     assert states(here.send(PEOPLE[:3])) == [SendState.UNKNOWN, SendState.UNKNOWN, SendState.SENT]
     assert states(here.send(PEOPLE[:3], resumed=True)) == [
         SendState.UNKNOWN,
@@ -213,7 +213,7 @@ def test_a_sender_that_ses_refuses(here: Office, ses: SimulatedSes) -> None:
         "SES refused 5 messages in a row, so this one was not tried: "
         "SES rejected the message: is the sender verified?"
     )
-    ses.account.identities["example.com"] = True
+    ses.account.identities.add("example.com")
     assert set(states(here.send(PEOPLE, resumed=True))) == {SendState.SENT}
     assert addresses(ses) == Counter(PEOPLE)
 
@@ -226,7 +226,7 @@ def test_recipients_that_ses_refuses(tmp_path: Path) -> None:
         simulated_ses(production=False, max_send_rate=10_000) as ses,
         office(tmp_path, ses) as here,
     ):
-        ses.account.identities["verified.example"] = True
+        ses.account.identities.add("verified.example")
         people = [*PEOPLE[:12], *(f"a{n}@verified.example" for n in range(12))]
         for _ in range(3):
             results = here.send(people, resumed=True)

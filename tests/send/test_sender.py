@@ -102,8 +102,8 @@ def test_a_thousand(here: Office, ses: SimulatedSes) -> None:
         if address.startswith("suppressed"):
             suppress(here, address)
     # some are throttled until nobody tries any more, many once
-    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("throttled"))
-    ses.fail(Fault.THROTTLED, 50, meant=lambda call: of(call).startswith("sent"))
+    ses.fail(Fault.THROTTLED, 10_000, matches=lambda call: of(call).startswith("throttled"))
+    ses.fail(Fault.THROTTLED, 50, matches=lambda call: of(call).startswith("sent"))
     results = here.send(addresses)
     assert [each.recipient for each in results] == addresses
     assert states(results) == expected
@@ -164,7 +164,7 @@ def test_no_answer(here: Office, ses: SimulatedSes, fault: Fault) -> None:
     """A call without an answer is unknown, and is not made again: only its Send event tells that it
     was accepted.
     """
-    ses.fail(fault, meant=lambda call: of(call).startswith("lost"))
+    ses.fail(fault, matches=lambda call: of(call).startswith("lost"))
     addresses = ["ana@example.org", "lost@example.org"]
     results = here.send(addresses)
     assert states(results) == [SendState.SENT, SendState.UNKNOWN]
@@ -185,7 +185,7 @@ def test_an_answer_that_never_comes(tmp_path: Path, ses: SimulatedSes) -> None:
     """
     later = [0]
     with office(tmp_path, ses, lambda: now_ms() + later[0], unknown_minutes=60) as here:
-        ses.fail(Fault.RESET, meant=lambda call: of(call).startswith("lost"))
+        ses.fail(Fault.RESET, matches=lambda call: of(call).startswith("lost"))
         addresses = ["ana@example.org", "lost@example.org"]
         first = here.send(addresses)
         later[0] = 59 * 60_000
@@ -227,7 +227,7 @@ def test_what_is_forgotten(tmp_path: Path, ses: SimulatedSes) -> None:
 def test_what_ses_refuses(here: Office, ses: SimulatedSes) -> None:
     """What SES refuses of one message is told with its code, and the others go."""
     ses.account.identities.clear()
-    ses.account.identities["example.com"] = True
+    ses.account.identities.add("example.com")
     del ses.account.sets["finance-tracking"]
     (result,) = here.send(["ana@example.org"], stream="finance")
     assert (result.state, result.code) == (SendState.REFUSED, "not-found")
@@ -239,7 +239,7 @@ def test_what_ses_refuses(here: Office, ses: SimulatedSes) -> None:
 
 def test_a_resumed_order(here: Office, ses: SimulatedSes) -> None:
     """A resumed order sends to those who got nothing, when they can be sent to now, and to no other."""
-    ses.fail(Fault.THROTTLED, 10_000, meant=lambda call: of(call).startswith("slow"))
+    ses.fail(Fault.THROTTLED, 10_000, matches=lambda call: of(call).startswith("slow"))
     addresses = ["ana@example.org", "slow@example.org", "nobody"]
     assert states(here.send(addresses)) == [SendState.SENT, SendState.THROTTLED, SendState.INVALID]
     ses.recover()
@@ -371,7 +371,7 @@ def test_ses_list_is_asked(tmp_path: Path, ses: SimulatedSes) -> None:
         ses.fail(
             Fault.ERROR,
             operations=("GetSuppressedDestination",),
-            meant=lambda given: given["EmailAddress"] == "bo@example.org",
+            matches=lambda given: given["EmailAddress"] == "bo@example.org",
         )
         told = here.send(["ana@example.org", "bo@example.org", "cy@example.org"])
         assert [(each.state, each.code) for each in told] == [

@@ -9,7 +9,7 @@ from tests.server.harness import Traffic, running
 @pytest.fixture(scope="session")
 def signer() -> Signer:
     """A key of account 000000000000, for this run alone."""
-    return Signer.made()
+    return Signer.generate()
 
 
 @pytest.fixture(scope="session")

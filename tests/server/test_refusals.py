@@ -65,7 +65,7 @@ SENTENCES = {
 def forgeries(body: bytes, signer: Signer) -> dict[str, tuple[bytes, int, str]]:
     """Return kinds of what is not ours: (what is posted, status, reason)."""
     good = signer.sign(body)
-    other = Signer.made()
+    other = Signer.generate()
     message = json.loads(good)["Message"]
     return {
         "unsigned": (altered(good, Signature=None), 400, "malformed"),

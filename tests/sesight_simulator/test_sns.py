@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509 import load_pem_x509_certificate
 
-from sesight_simulator.sns import TOPIC_ARN, Signer, unsigned
-from sesight_simulator.sns_client import Poster
+from sesight_simulator.sns import TOPIC_ARN, Signer, unsigned_notification
+from sesight_simulator.sns_client import SnsClient
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.recording import write
 from sesight_simulator.traffic.traffic import generate
@@ -26,7 +26,7 @@ CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "T
 
 @pytest.fixture(scope="module")
 def signer():
-    return Signer.made(seed=1)
+    return Signer.generate(seed=1)
 
 
 def verify(signer, notification, keys):
@@ -65,17 +65,17 @@ def test_confirmation(signer):
 def test_kept(tmp_path):
     """A key pair is made once and loaded ever after."""
     files = tmp_path / "simulator.pem", tmp_path / "simulator.key"
-    made = Signer.kept(*files)
-    assert Signer.kept(*files).certificate_pem == made.certificate_pem
-    verify(made, Signer.kept(*files).sign(BODY), NOTIFICATION)
+    made = Signer.load_or_create(*files)
+    assert Signer.load_or_create(*files).certificate_pem == made.certificate_pem
+    verify(made, Signer.load_or_create(*files).sign(BODY), NOTIFICATION)
     assert files[1].stat().st_mode & 0o077 == 0
 
 
-def test_unsigned():
+def test_unsigned_notification():
     """A notification for files has the same fields as a signed one."""
-    fields = json.loads(unsigned(BODY, TOPIC_ARN, END, 7))
+    fields = json.loads(unsigned_notification(BODY, TOPIC_ARN, END, 7))
     assert fields["Message"] == BODY.decode() + "\n"
-    assert set(fields) == set(json.loads(Signer.made().sign(BODY)))
+    assert set(fields) == set(json.loads(Signer.generate().sign(BODY)))
 
 
 @pytest.mark.parametrize("name", ["traffic.ndjson", "traffic.ndjson.gz"])
@@ -141,7 +141,7 @@ def test_poster(signer):
     async def run():
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            poster = Poster(f"http://127.0.0.1:{port}/api/ses/events", 3, retry_ms=1)
+            poster = SnsClient(f"http://127.0.0.1:{port}/api/ses/events", 3, retry_ms=1)
             return await poster.post(notifications)
 
     posted = asyncio.run(run())

@@ -54,7 +54,7 @@ def postbox(folder: Path, settings: Settings, intake: str) -> Iterator[Simulated
     Each message it takes is a file in the folder's `mail`.
     """
     from sesight.cli.simulate import signer
-    from sesight_simulator.ses.simulated_ses import lively_ses
+    from sesight_simulator.ses.simulated_ses import realistic_ses
 
     mail = folder / MAIL
 
@@ -63,7 +63,7 @@ def postbox(folder: Path, settings: Settings, intake: str) -> Iterator[Simulated
             _keep(mail, event.message_id, ses.message(event.message_id).raw)
 
     sets = tuple(each.configuration_set for each in settings.streams)
-    ses = lively_ses(intake, signer(folder), configuration_sets=sets, told=told)
+    ses = realistic_ses(intake, signer(folder), configuration_sets=sets, on_event=told)
     with ses:
         yield ses
 

@@ -51,7 +51,7 @@ decode = msgspec.msgpack.Decoder(Portion).decode
 
 def run(line: Connection, plan: Plan, known_sets: frozenset[str], *, filled: bool) -> None:
     """Hand the history over, unless it is there; wait for `Live`, then post until the end."""
-    from sesight_simulator.traffic.campaigns import Calendar
+    from sesight_simulator.traffic.campaigns import CampaignCalendar
     from sesight_simulator.traffic.plan import now_ms
     from sesight_simulator.traffic.traffic import Traffic
 
@@ -60,7 +60,7 @@ def run(line: Connection, plan: Plan, known_sets: frozenset[str], *, filled: boo
             traffic = Traffic(replace(plan, end=now_ms(), days=1, messages=0))
             for _ in traffic.history():
                 pass
-            traffic.calendar = Calendar(plan)  # the same people as before
+            traffic.calendar = CampaignCalendar(plan)  # the same people as before
         else:
             traffic = Traffic(plan)
             gc.disable()  # readings are dropped when they are handed over, none is cyclic
@@ -87,7 +87,7 @@ async def _post(traffic: Traffic, live: Live) -> None:
     from pathlib import Path
 
     from sesight.cli.simulate import signer
-    from sesight_simulator.sns_client import Poster
+    from sesight_simulator.sns_client import SnsClient
 
     by = signer(Path(live.folder))
     parent = multiprocessing.parent_process()
@@ -99,4 +99,4 @@ async def _post(traffic: Traffic, live: Live) -> None:
                 yield by.sign(event.body)
             await asyncio.sleep(PAUSE)
 
-    await Poster(live.url, CONNECTIONS).post(due())
+    await SnsClient(live.url, CONNECTIONS).post(due())

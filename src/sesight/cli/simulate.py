@@ -106,7 +106,7 @@ def signer(folder: Path, *, told: bool = False) -> Signer:
     new = not (folder / SIGNING_KEY).exists()
     try:
         private_file.make_folder(folder)
-        found = Signer.kept(folder / CERTIFICATE, folder / SIGNING_KEY)
+        found = Signer.load_or_create(folder / CERTIFICATE, folder / SIGNING_KEY)
     except (OSError, TypeError, ValueError) as error:
         raise SettingsError(
             f"The simulator's key in {folder} cannot be had: {error}. A damaged one may be removed with its "
@@ -165,11 +165,11 @@ def _post(
 
     from sesight.cli import output as screen
     from sesight.cli.session import interruptible, put
-    from sesight_simulator.sns_client import Poster
+    from sesight_simulator.sns_client import SnsClient
     from sesight_simulator.traffic.truth import Truth
 
     try:
-        poster = Poster(url, connections, retries=25)
+        client = SnsClient(url, connections, retries=25)
     except ValueError as error:
         raise InvalidRequest(f"--post: {error}.") from None
     truth = Truth()
@@ -179,7 +179,7 @@ def _post(
         ),
         screen.bar("Posting", plan.end - plan.begin, shown=not as_json) as bar,
     ):
-        posted = poster.run(
+        posted = client.run(
             _notifications(
                 plan, by, truth, lambda n, at: bar.at(at - plan.begin, told=f"{n:,} events")
             )

@@ -1,1 +1,1 @@
-"""A local SES that obeys SES's rules and publishes signed events."""
+"""A local SES: it obeys SES's rules, keeps what it accepts and publishes signed events."""

@@ -1,4 +1,4 @@
-"""Fates: what becomes of a message where it goes, and when one hears of it."""
+"""What happens to a message at its recipient, and when the event of it comes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from enum import StrEnum
 from sesight_simulator.ses.addresses import is_simulator
 
 Delay = Callable[[str], int]
-"""From an event's type to how long after its message's acceptance it happens, ms."""
+"""Maps an event type to the time (ms) from the acceptance of the message to the event."""
 
 
-class Fate(StrEnum):
-    """What becomes of a message at a recipient's."""
+class DeliveryResult(StrEnum):
+    """What happens to a message at its recipient."""
 
     DELIVERED = "delivered"
-    """The receiving server takes it, and nobody does anything."""
+    """The receiving server accepts it; nobody opens it."""
     BOUNCED = "bounced"
-    """There is no such mailbox."""
+    """The mailbox does not exist."""
     SUPPRESSED = "suppressed"
-    """On SES's own list, as the simulator's `suppressionlist`."""
+    """SES suppresses the address, as for the mailbox simulator's `suppressionlist`."""
     SOFT_BOUNCED = "soft-bounced"
     """The mailbox is full."""
     DELAYED = "delayed"
     """Delivered after a delay."""
     AUTO_REPLIED = "auto-replied"
-    """Delivered, then an answer that the person is away."""
+    """Delivered, then an out-of-office reply."""
     COMPLAINED = "complained"
     """Delivered, then marked as spam."""
     OPENED = "opened"
@@ -36,29 +36,34 @@ class Fate(StrEnum):
     """Delivered, then opened and its first link clicked."""
 
 
-READ = frozenset({Fate.OPENED, Fate.CLICKED})
-REACHED = READ | {Fate.DELIVERED, Fate.DELAYED, Fate.AUTO_REPLIED, Fate.COMPLAINED}
+OPENING = frozenset({DeliveryResult.OPENED, DeliveryResult.CLICKED})
+REACHING = OPENING | {
+    DeliveryResult.DELIVERED,
+    DeliveryResult.DELAYED,
+    DeliveryResult.AUTO_REPLIED,
+    DeliveryResult.COMPLAINED,
+}
 
-_SIMULATOR = {
-    "success": Fate.DELIVERED,
-    "bounce": Fate.BOUNCED,
-    "ooto": Fate.AUTO_REPLIED,
-    "complaint": Fate.COMPLAINED,
-    "suppressionlist": Fate.SUPPRESSED,
+_MAILBOX_SIMULATOR = {
+    "success": DeliveryResult.DELIVERED,
+    "bounce": DeliveryResult.BOUNCED,
+    "ooto": DeliveryResult.AUTO_REPLIED,
+    "complaint": DeliveryResult.COMPLAINED,
+    "suppressionlist": DeliveryResult.SUPPRESSED,
 }
 _SHARES = {
-    Fate.DELIVERED: 38,
-    Fate.OPENED: 36,
-    Fate.CLICKED: 14,
-    Fate.DELAYED: 4,
-    Fate.AUTO_REPLIED: 2,
-    Fate.SOFT_BOUNCED: 3,
-    Fate.BOUNCED: 2,
-    Fate.COMPLAINED: 1,
+    DeliveryResult.DELIVERED: 38,
+    DeliveryResult.OPENED: 36,
+    DeliveryResult.CLICKED: 14,
+    DeliveryResult.DELAYED: 4,
+    DeliveryResult.AUTO_REPLIED: 2,
+    DeliveryResult.SOFT_BOUNCED: 3,
+    DeliveryResult.BOUNCED: 2,
+    DeliveryResult.COMPLAINED: 1,
 }
-_LOTS = [fate for fate, share in _SHARES.items() for _ in range(share)]
+_RESULTS_BY_HASH = [result for result, share in _SHARES.items() for _ in range(share)]
 
-_QUICK = {
+_SHORT_DELAYS = {
     "Send": 0,
     "Rendering Failure": 5,
     "Reject": 5,
@@ -69,7 +74,7 @@ _QUICK = {
     "Click": 40,
     "Complaint": 50,
 }
-_LIFELIKE = {
+_REALISTIC_DELAYS = {
     "Send": (50, 400),
     "Rendering Failure": (300, 900),
     "Reject": (300, 900),
@@ -82,28 +87,30 @@ _LIFELIKE = {
 }
 
 
-def quick(event_type: str) -> int:
-    """Delays that let a test see everything at once, in the order of real ones."""
-    return _QUICK[event_type]
+def short_delay(event_type: str) -> int:
+    """Return a delay of milliseconds, for tests; events keep the order of real ones."""
+    return _SHORT_DELAYS[event_type]
 
 
-def lifelike(event_type: str) -> int:
-    """Delays that let a person watch mail arrive: seconds, where real ones may be days."""
-    return random.randint(*_LIFELIKE[event_type])
+def realistic_delay(event_type: str) -> int:
+    """Return a random delay of seconds, so that a person can watch mail arrive."""
+    return random.randint(*_REALISTIC_DELAYS[event_type])
 
 
-def delivered(_: str) -> Fate:
-    """Every address takes its mail."""
-    return Fate.DELIVERED
+def always_delivered(_: str) -> DeliveryResult:
+    """Deliver to every address."""
+    return DeliveryResult.DELIVERED
 
 
-def various(mailbox: str) -> Fate:
-    """Most addresses take their mail, half of them read it; the same address always does the same."""
-    return _LOTS[zlib.crc32(mailbox.lower().encode()) % len(_LOTS)]
+def varied_results(mailbox: str) -> DeliveryResult:
+    """Return a result by hash of the address: most are delivered, half are opened."""
+    return _RESULTS_BY_HASH[zlib.crc32(mailbox.lower().encode()) % len(_RESULTS_BY_HASH)]
 
 
-def fate_of(mailbox: str, fate: Callable[[str], Fate]) -> Fate:
-    """The fate of a bare address: of the simulator's as AWS documents them, else as `fate` says."""
+def delivery_result_of(mailbox: str, choose: Callable[[str], DeliveryResult]) -> DeliveryResult:
+    """Return what AWS documents for a mailbox simulator address, else what `choose` returns."""
     if is_simulator(mailbox):
-        return _SIMULATOR.get(mailbox.partition("@")[0].partition("+")[0].lower(), Fate.BOUNCED)
-    return fate(mailbox)
+        return _MAILBOX_SIMULATOR.get(
+            mailbox.partition("@")[0].partition("+")[0].lower(), DeliveryResult.BOUNCED
+        )
+    return choose(mailbox)

@@ -1,4 +1,4 @@
-"""Events: what SES publishes about an accepted message, as its JSON."""
+"""The events that SES publishes about an accepted message, as JSON."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sesight_simulator.ses.addresses import bare, is_simulator
-from sesight_simulator.ses.delivery_results import REACHED, READ, Delay, Fate, fate_of
-from sesight_simulator.ses.message import SentMessage
+from sesight_simulator.ses.addresses import is_simulator, mailbox_of
+from sesight_simulator.ses.delivery_results import (
+    OPENING,
+    REACHING,
+    Delay,
+    DeliveryResult,
+    delivery_result_of,
+)
+from sesight_simulator.ses.sent_message import SentMessage
 from sesight_simulator.traffic.event_bodies import date_header, stamp
 
 HEADER_BYTES = 10 * 1024
-"""SES repeats no more of a message's header than this."""
+"""SES repeats at most this much of a message's header."""
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-"""The test virus: an attachment with it is rejected."""
+"""The EICAR test virus: SES rejects an attachment that holds it."""
 
 _BROWSER = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -31,71 +37,39 @@ class SesEvent(NamedTuple):
     message_id: str
     event_type: str
     body: bytes
-    """Its JSON."""
+    """The event as JSON."""
 
 
 def events_of(
-    message: SentMessage, fate: Callable[[str], Fate], delay: Delay, *, announce: bool = True
-) -> tuple[list[SesEvent], dict[str, Fate]]:
-    """All events of a message that follow from its being sent, and the fate of each address tried.
-
-    `announce`: a Send precedes the Rendering Failure. SES does it or does not.
-    """
-    story = _Story(message, delay)
+    message: SentMessage, choose_result: Callable[[str], DeliveryResult], delay: Delay
+) -> tuple[list[SesEvent], dict[str, DeliveryResult]]:
+    """Return all events of a message, and the result of each mailbox that SES tried."""
+    events = _MessageEvents(message, delay)
     if message.failure is not None:
-        if announce:
-            story.add("Send", {}, unrendered=True)
+        events.add("Send", {}, subject_known=False)
         failure = {"errorMessage": message.failure, "templateName": message.template}
-        story.add("Rendering Failure", failure)
-        return story.events, {}
-    story.add("Send", {}, unrendered=message.template is not None)
-    if _is_bad(message):
-        story.add("Reject", {"reason": "Bad content"})
-        return story.events, {}
-    for reason in ("BOUNCE", "COMPLAINT", "UNSUBSCRIBED"):
-        held = [each for each, why in message.suppressed.items() if why == reason]
-        if held:
-            story.suppressed(held, reason)
-    tried = [bare(each) for each in message.recipients]
-    fates = {each: fate_of(each, fate) for each in tried if each not in message.suppressed}
-    story.live(fates)
-    return story.events, fates
-
-
-def opened(message: SentMessage, at: int, **more: Any) -> SesEvent:
-    """An Open of a message; `more` are fields of its body, such as `userAgent`."""
-    body = {"timestamp": _time(at), "userAgent": _BROWSER, "ipAddress": "192.0.2.61"}
-    return _event(message, at, "Open", {**body, "isBotEvent": "Unlikely", **more})
-
-
-def clicked(message: SentMessage, at: int, link: str, **more: Any) -> SesEvent:
-    """A Click on a link of a message."""
-    body = {
-        "timestamp": _time(at),
-        "ipAddress": "192.0.2.61",
-        "userAgent": _BROWSER,
-        "link": link,
-        "linkTags": None,
-        "isBotEvent": "Unlikely",
+        events.add("Rendering Failure", failure)
+        return events.events, {}
+    events.add("Send", {}, subject_known=message.template is None)
+    if any(EICAR in attachment["RawContent"] for attachment in message.attachments):
+        events.add("Reject", {"reason": "Bad content"})
+        return events.events, {}
+    for reason in ("BOUNCE", "COMPLAINT"):
+        mailboxes = [mailbox for mailbox, why in message.suppressed.items() if why == reason]
+        if mailboxes:
+            events.add_suppressed(mailboxes, reason)
+    mailboxes = [mailbox_of(recipient) for recipient in message.recipients]
+    results = {
+        mailbox: delivery_result_of(mailbox, choose_result)
+        for mailbox in mailboxes
+        if mailbox not in message.suppressed
     }
-    return _event(message, at, "Click", {**body, **more})
+    events.add_results(results)
+    return events.events, results
 
 
-def unsubscribed(message: SentMessage, at: int, before: Any, after: Any) -> SesEvent:
-    """The Subscription event of a recipient who left a contact list."""
-    held = message.list_management or {}
-    body = {
-        "contactList": held.get("ContactListName"),
-        "timestamp": _time(at),
-        "source": "UnsubscribeHeader",
-        "newTopicPreferences": after,
-        "oldTopicPreferences": before,
-    }
-    return _event(message, at, "Subscription", body)
-
-
-class _Story:
-    """The events of one message, put together in the order of their times."""
+class _MessageEvents:
+    """Collects the events of one message, in the order of their times."""
 
     def __init__(self, message: SentMessage, delay: Delay) -> None:
         self.message = message
@@ -103,86 +77,89 @@ class _Story:
         self._delay = delay
         self._times: dict[str, int] = {}
 
-    def add(self, event_type: str, body: dict[str, Any], *, unrendered: bool = False) -> None:
+    def add(self, event_type: str, body: dict[str, Any], *, subject_known: bool = True) -> None:
+        key = {"Rendering Failure": "failure", "DeliveryDelay": "deliveryDelay"}.get(
+            event_type, event_type.lower()
+        )
+        mail = _mail(self.message, event_type, subject_known=subject_known)
+        event = msgspec.json.encode({"eventType": event_type, "mail": mail, key: body})
         at = self._at(event_type)
-        self.events.append(_event(self.message, at, event_type, body, unrendered=unrendered))
+        self.events.append(SesEvent(at, self.message.message_id, event_type, event))
 
     def _at(self, event_type: str) -> int:
-        if event_type not in self._times:  # a delay may be another one each time it is asked for
+        if event_type not in self._times:  # the delay may be random: ask for it once
             self._times[event_type] = self.message.at + self._delay(event_type)
         return self._times[event_type]
 
-    def suppressed(self, held: list[str], reason: str) -> None:
-        """SES did not try these addresses."""
+    def add_suppressed(self, mailboxes: list[str], reason: str) -> None:
+        """Add the event of mailboxes that are on the account's suppression list."""
         if reason == "COMPLAINT":
             body = {
                 "feedbackId": self._feedback_id(),
                 "complaintSubType": "OnAccountSuppressionList",
-                "complainedRecipients": [{"emailAddress": each} for each in held],
+                "complainedRecipients": [{"emailAddress": mailbox} for mailbox in mailboxes],
                 "timestamp": _time(self._at("Complaint")),
             }
             self.add("Complaint", body)
             return
-        sub_type, sentence = (
-            ("OnAccountSuppressionList", "it is on the suppression list for your account")
-            if reason == "BOUNCE"
-            else ("UnsubscribedRecipient", "the recipient has unsubscribed from the contact list")
+        diagnostic = (
+            "Amazon SES did not send the message to this address because it is on the suppression "
+            "list for your account."
         )
-        diagnostic = f"Amazon SES did not send the message to this address because {sentence}."
-        self._bounce("Permanent", sub_type, held, ("failed", "5.1.1", diagnostic), ours=True)
+        report = ("failed", "5.1.1", diagnostic)
+        self._bounce("Permanent", "OnAccountSuppressionList", mailboxes, report, by_ses=True)
 
-    def live(self, fates: dict[str, Fate]) -> None:
-        """What becomes of the addresses that were tried."""
+    def add_results(self, results: dict[str, DeliveryResult]) -> None:
+        """Add the events of the mailboxes that SES tried."""
 
-        def of(*wanted: Fate) -> list[str]:
-            return [each for each, fate in fates.items() if fate in wanted]
+        def mailboxes_with(*wanted: DeliveryResult) -> list[str]:
+            return [mailbox for mailbox, result in results.items() if result in wanted]
 
-        if late := of(Fate.DELAYED):
-            self._delayed(late)
-        if reached := of(*REACHED):
+        if delayed := mailboxes_with(DeliveryResult.DELAYED):
+            self._delayed(delayed)
+        if reached := mailboxes_with(*REACHING):
             self._delivery(reached)
-        if gone := of(Fate.BOUNCED):
-            self._bounce(
-                "Permanent", "General", gone, ("failed", "5.1.1", "smtp; 550 5.1.1 user unknown")
+        if bounced := mailboxes_with(DeliveryResult.BOUNCED):
+            report = ("failed", "5.1.1", "smtp; 550 5.1.1 user unknown")
+            self._bounce("Permanent", "General", bounced, report)
+        if suppressed := mailboxes_with(DeliveryResult.SUPPRESSED):
+            diagnostic = (
+                "Amazon SES has suppressed sending to this address because it has a recent "
+                "history of bouncing as an invalid address."
             )
-        if listed := of(Fate.SUPPRESSED):
-            sentence = "Amazon SES has suppressed sending to this address because it has a recent "
-            sentence += "history of bouncing as an invalid address."
-            self._bounce("Permanent", "General", listed, ("failed", "5.1.1", sentence), ours=True)
-        if full := of(Fate.SOFT_BOUNCED):
-            self._bounce(
-                "Transient",
-                "MailboxFull",
-                full,
-                ("failed", "4.2.2", "smtp; 452 4.2.2 mailbox full"),
-            )
-        if away := of(Fate.AUTO_REPLIED):
-            self._bounce("Transient", "General", away, None)
-        if angry := of(Fate.COMPLAINED):
-            self._complaint(angry)
-        if of(*READ) and self.message.tracked("Open"):
-            self.events.append(opened(self.message, self._at("Open")))
+            report = ("failed", "5.1.1", diagnostic)
+            self._bounce("Permanent", "General", suppressed, report, by_ses=True)
+        if full := mailboxes_with(DeliveryResult.SOFT_BOUNCED):
+            report = ("failed", "4.2.2", "smtp; 452 4.2.2 mailbox full")
+            self._bounce("Transient", "MailboxFull", full, report)
+        if auto_replied := mailboxes_with(DeliveryResult.AUTO_REPLIED):
+            self._bounce("Transient", "General", auto_replied, None)
+        if complained := mailboxes_with(DeliveryResult.COMPLAINED):
+            self._complaint(complained)
+        if mailboxes_with(*OPENING) and self.message.is_tracked("Open"):
+            self._open()
         links = _links(self.message)
-        if of(Fate.CLICKED) and links and self.message.tracked("Click"):
-            self.events.append(clicked(self.message, self._at("Click"), links[0]))
+        clicked = mailboxes_with(DeliveryResult.CLICKED)
+        if clicked and links and self.message.is_tracked("Click"):
+            self._click(links[0])
 
-    def _delayed(self, late: list[str]) -> None:
+    def _delayed(self, mailboxes: list[str]) -> None:
         at = self._at("DeliveryDelay")
-        row = {"status": "4.4.1", "diagnosticCode": "smtp; 421 4.4.1 no answer from host"}
+        report = {"status": "4.4.1", "diagnosticCode": "smtp; 421 4.4.1 no answer from host"}
         body = {
             "timestamp": _time(at),
             "delayType": "TransientCommunicationFailure",
             "expirationTime": _time(at + 14 * 3_600_000),
             "reportingMTA": "198.51.100.17",
-            "delayedRecipients": [{"emailAddress": each, **row} for each in late],
+            "delayedRecipients": [{"emailAddress": mailbox, **report} for mailbox in mailboxes],
         }
         self.add("DeliveryDelay", body)
 
-    def _delivery(self, reached: list[str]) -> None:
+    def _delivery(self, mailboxes: list[str]) -> None:
         body = {
             "timestamp": _time(self._at("Delivery")),
             "processingTimeMillis": self._at("Delivery") - self.message.at,
-            "recipients": reached,
+            "recipients": mailboxes,
             "smtpResponse": "250 2.0.0 OK simulated",
             "remoteMtaIp": "203.0.113.26",
             "reportingMTA": f"a7-11.smtp-out.{self.message.region}.amazonses.com",
@@ -193,65 +170,72 @@ class _Story:
         self,
         kind: str,
         sub_type: str,
-        held: list[str],
+        mailboxes: list[str],
         report: tuple[str, str, str] | None,
         *,
-        ours: bool = False,
+        by_ses: bool = False,
     ) -> None:
-        rows: list[dict[str, str]] = [{"emailAddress": each} for each in held]
+        """Add a Bounce; `report` is action, status and diagnostic code, `by_ses`: it did not try."""
+        recipients: list[dict[str, str]] = [{"emailAddress": mailbox} for mailbox in mailboxes]
         body: dict[str, Any] = {
             "feedbackId": self._feedback_id(),
             "bounceType": kind,
             "bounceSubType": sub_type,
-            "bouncedRecipients": rows,
+            "bouncedRecipients": recipients,
             "timestamp": _time(self._at("Bounce")),
         }
         if report is not None:
             action, status, diagnostic = report
-            for each in rows:
-                each |= {"action": action, "status": status, "diagnosticCode": diagnostic}
-            host = "amazonses.com" if ours else "a7-11.smtp-out.amazonses.com"
+            for recipient in recipients:
+                recipient |= {"action": action, "status": status, "diagnosticCode": diagnostic}
+            host = "amazonses.com" if by_ses else "a7-11.smtp-out.amazonses.com"
             body["reportingMTA"] = f"dns; {host}"
-            if not ours:
+            if not by_ses:
                 body["remoteMtaIp"] = "203.0.113.80"
         self.add("Bounce", body)
 
-    def _complaint(self, angry: list[str]) -> None:
+    def _complaint(self, mailboxes: list[str]) -> None:
         at = self._at("Complaint")
-        simulated = any(map(is_simulator, angry))
+        from_simulator = any(map(is_simulator, mailboxes))
         body = {
             "feedbackId": self._feedback_id(),
             "complaintSubType": None,
-            "complainedRecipients": [{"emailAddress": each} for each in angry],
+            "complainedRecipients": [{"emailAddress": mailbox} for mailbox in mailboxes],
             "timestamp": _time(at),
-            "userAgent": "Amazon SES Mailbox Simulator" if simulated else "ExampleISP-Feedback/2.1",
+            "userAgent": (
+                "Amazon SES Mailbox Simulator" if from_simulator else "ExampleISP-Feedback/2.1"
+            ),
             "complaintFeedbackType": "abuse",
             "arrivalDate": _time(at),
         }
         self.add("Complaint", body)
 
+    def _open(self) -> None:
+        body = {
+            "timestamp": _time(self._at("Open")),
+            "userAgent": _BROWSER,
+            "ipAddress": "192.0.2.61",
+            "isBotEvent": "Unlikely",
+        }
+        self.add("Open", body)
+
+    def _click(self, link: str) -> None:
+        body = {
+            "timestamp": _time(self._at("Click")),
+            "ipAddress": "192.0.2.61",
+            "userAgent": _BROWSER,
+            "link": link,
+            "linkTags": None,
+            "isBotEvent": "Unlikely",
+        }
+        self.add("Click", body)
+
     def _feedback_id(self) -> str:
         return f"{self.message.message_id[:-7]}-{len(self.events):06d}"
 
 
-def _event(
-    message: SentMessage,
-    at: int,
-    event_type: str,
-    body: dict[str, Any],
-    *,
-    unrendered: bool = False,
-) -> SesEvent:
-    key = {"Rendering Failure": "failure", "DeliveryDelay": "deliveryDelay"}.get(
-        event_type, event_type.lower()
-    )
-    mail = _mail(message, event_type, unrendered=unrendered)
-    encoded = msgspec.json.encode({"eventType": event_type, "mail": mail, key: body})
-    return SesEvent(at, message.message_id, event_type, encoded)
-
-
-def _mail(message: SentMessage, event_type: str, *, unrendered: bool) -> dict[str, Any]:
-    domain = bare(message.source).partition("@")[2]
+def _mail(message: SentMessage, event_type: str, *, subject_known: bool) -> dict[str, Any]:
+    domain = mailbox_of(message.source).partition("@")[2]
     mail: dict[str, Any] = {
         "timestamp": _time(message.at),
         "source": message.source,
@@ -261,14 +245,14 @@ def _mail(message: SentMessage, event_type: str, *, unrendered: bool) -> dict[st
         "destination": message.recipients,
     }
     if event_type in {"Rendering Failure", "DeliveryDelay"}:
-        # AWS's own samples of these have neither headers nor the sender's tags
+        # AWS's own samples of these two have neither headers nor the sender's tags.
         mail["headersTruncated"] = False
         mail["tags"] = {"ses:configuration-set": [message.configuration_set]}
         return mail
-    mail |= _heads(message, unrendered=unrendered)
+    mail |= _headers(message, subject_known=subject_known)
     tags = {
         "ses:source-tls-version": ["TLSv1.3"],
-        "ses:operation": [message.operation],
+        "ses:operation": ["SendEmail"],
         "ses:configuration-set": [message.configuration_set],
         "ses:source-ip": ["192.0.2.44"],
         "ses:from-domain": [domain],
@@ -280,39 +264,33 @@ def _mail(message: SentMessage, event_type: str, *, unrendered: bool) -> dict[st
     return mail
 
 
-def _heads(message: SentMessage, *, unrendered: bool) -> dict[str, Any]:
+def _headers(message: SentMessage, *, subject_known: bool) -> dict[str, Any]:
     common: dict[str, Any] = {"from": [message.source], "date": date_header(message.at).decode()}
-    lists = {"to": message.to, "cc": message.cc, "replyTo": message.reply_to}
-    common |= {name: values for name, values in lists.items() if values}
+    address_lists = {"to": message.to, "cc": message.cc, "replyTo": message.reply_to}
+    common |= {name: addresses for name, addresses in address_lists.items() if addresses}
     common["messageId"] = message.message_id
-    if unrendered:  # a template's subject is not known yet when the Send is told
-        headers = [("From", message.source), ("To", ", ".join(message.to)), *message.extra_headers]
-    else:
+    if subject_known:
         headers = message.original_headers()
         common["subject"] = message.subject
-    kept, size = [], 0
+    else:  # SES publishes the Send before it has rendered the template
+        headers = [("From", message.source), ("To", ", ".join(message.to)), *message.extra_headers]
+    fields, size = [], 0
     for name, value in headers:
         size += len(name) + len(value) + 4
         if size > HEADER_BYTES:
             break
-        kept.append({"name": name, "value": value})
+        fields.append({"name": name, "value": value})
     return {
-        "headersTruncated": len(kept) < len(headers),
-        "headers": kept,
+        "headersTruncated": len(fields) < len(headers),
+        "headers": fields,
         "commonHeaders": common,
     }
 
 
-def _is_bad(message: SentMessage) -> bool:
-    return any(EICAR in each["RawContent"] for each in message.attachments) or EICAR in (
-        message.given_raw or b""
-    )
-
-
 def _links(message: SentMessage) -> list[str]:
-    text = message.html or ""
-    links = [each.partition('"')[0] for each in text.split('href="')[1:]]
-    return [each for each in links if each.startswith("http")]
+    html = message.html or ""
+    links = [rest.partition('"')[0] for rest in html.split('href="')[1:]]
+    return [link for link in links if link.startswith("http")]
 
 
 def _time(ms: int) -> str:

@@ -1,9 +1,9 @@
-"""Faults: what can go wrong between a caller and SES, switched on by tests."""
+"""Faults that a test can plan: what can go wrong between a client and SES."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -18,66 +18,42 @@ class Fault(StrEnum):
     UNAVAILABLE = "unavailable"
     """503 ServiceUnavailable before SES has done anything."""
     THROTTLED = "throttled"
-    """429 TooManyRequestsException, as above the sending rate."""
+    """429 TooManyRequestsException, as for a call above the sending rate."""
     SLOW = "slow"
-    """The answer is given, but late."""
+    """SES performs the operation and answers late."""
     DROPPED = "dropped"
-    """SES does what was asked, then the connection is closed without an answer."""
+    """SES performs the operation, then closes the connection without an answer."""
     HUNG = "hung"
-    """SES does what was asked, then nothing more comes until the caller gives up."""
+    """SES performs the operation, then sends nothing until the client gives up."""
     ERROR_AFTER = "error-after"
-    """SES does what was asked, then answers 500 InternalFailure."""
+    """SES performs the operation, then answers 500 InternalFailure."""
 
 
 BEFORE = frozenset({Fault.RESET, Fault.ERROR, Fault.UNAVAILABLE, Fault.THROTTLED})
-"""Faults with which SES does nothing."""
-
-SENDS = ("SendEmail", "SendBulkEmail")
+"""Faults before which SES does nothing."""
 
 
 @dataclass(slots=True)
-class Planned:
-    """A fault for the next `times` calls it is meant for."""
+class PlannedFault:
+    """A fault for the next `times` calls that match."""
 
     fault: Fault
     times: int
     operations: tuple[str, ...]
     seconds: float
-    meant: Callable[[dict[str, Any]], bool]
+    """How late a slow answer comes."""
+    matches: Callable[[dict[str, Any]], bool]
+    """Decides from the parameters whether the fault is for a call."""
 
 
-@dataclass(slots=True)
-class PlannedEntry:
-    """A status for the next `times` entries of bulk calls it is meant for."""
-
-    status: str
-    times: int
-    meant: Callable[[dict[str, Any]], bool]
-
-
-@dataclass(slots=True)
-class Faults:
-    """The faults to come, in the order they were planned."""
-
-    planned: list[Planned] = field(default_factory=list)
-    entries: list[PlannedEntry] = field(default_factory=list)
-
-    def next(self, operation: str, parameters: dict[str, Any]) -> Planned | None:
-        """The fault of a call that is made now, which then has one time fewer to come."""
-        for each in self.planned:
-            if operation in each.operations and each.meant(parameters):
-                each.times -= 1
-                if each.times <= 0:
-                    self.planned.remove(each)
-                return each
-        return None
-
-    def status(self, entry: dict[str, Any]) -> str | None:
-        """The status an entry of a bulk call fails with, which then has one time fewer to come."""
-        for each in self.entries:
-            if each.meant(entry):
-                each.times -= 1
-                if each.times <= 0:
-                    self.entries.remove(each)
-                return each.status
-        return None
+def next_fault(
+    planned_faults: list[PlannedFault], operation: str, parameters: dict[str, Any]
+) -> PlannedFault | None:
+    """Return the fault of a call that is made now, if any, and count it as used."""
+    for planned in planned_faults:
+        if operation in planned.operations and planned.matches(parameters):
+            planned.times -= 1
+            if planned.times <= 0:
+                planned_faults.remove(planned)
+            return planned
+    return None

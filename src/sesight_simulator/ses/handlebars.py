@@ -1,9 +1,9 @@
-"""Templates of SES: the part of Handlebars that this simulation renders.
+"""The part of Handlebars that this simulation renders, as SES does.
 
 `{{name}}`, `{{a.b}}`, `{{#if path}}…{{else}}…{{/if}}`, `{{#each path}}…{{/each}}` with `{{this}}`
-and `{{this.name}}`, where the item is the whole context. Nothing is escaped, as SES escapes nothing.
-`{{amazonSESUnsubscribeUrl}}` and `{{ses:openTracker}}` are left to who builds the message. All else
-(partials, helpers, `../`, triple braces, comments) is refused when the template is made.
+and `{{this.name}}`; inside `each`, the item is the whole context. Nothing is escaped, as in SES.
+`{{amazonSESUnsubscribeUrl}}` and `{{ses:openTracker}}` stay as they are: `SentMessage` replaces them.
+Everything else (partials, helpers, `../`, triple braces, comments) is refused when a template is created.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ OPEN_TRACKER = "{{ses:openTracker}}"
 _TAG = re.compile(r"\{\{\{?(.*?)\}?\}\}", re.DOTALL)
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
-_KEPT = {UNSUBSCRIBE_URL, OPEN_TRACKER}
+_PLACEHOLDERS = {UNSUBSCRIBE_URL, OPEN_TRACKER}
 _ABSENT = object()
 
 
 class TemplateUnknown(Exception):
-    """A template says what this simulation does not render; the message is the sentence."""
+    """A template uses syntax that this simulation does not render."""
 
 
 class AttributeAbsent(Exception):
-    """Template data lacks what the template names; the message is SES's sentence."""
+    """Template data lacks a name that the template uses. The message is SES's own."""
 
 
 class _Text(NamedTuple):
@@ -45,52 +45,52 @@ class _Block(NamedTuple):
 
 
 def parse(source: str) -> list[Any]:
-    """A template, ready to be rendered. Raises TemplateUnknown."""
+    """Parse a template. Raises TemplateUnknown."""
     root: list[Any] = []
     open_blocks: list[tuple[_Block, list[Any]]] = []
-    into = root
+    nodes = root
     end = 0
     for tag in _TAG.finditer(source):
         if tag.start() > end:
-            into.append(_Text(source[end : tag.start()]))
+            nodes.append(_Text(source[end : tag.start()]))
         end = tag.end()
-        written, inner = tag[0], tag[1].strip()
-        if written in _KEPT:
-            into.append(_Text(written))
+        tag_text, inner = tag[0], tag[1].strip()
+        if tag_text in _PLACEHOLDERS:
+            nodes.append(_Text(tag_text))
         elif inner.startswith("#"):
             kind, _, path = inner[1:].partition(" ")
-            if written.startswith("{{{") or kind not in {"if", "each"}:
-                raise TemplateUnknown(f"This simulation renders no {written}.")
-            block = _Block(kind, _path(path.strip(), written), [], [])
-            into.append(block)
-            open_blocks.append((block, into))
-            into = block.body
-        elif inner == "else" and open_blocks and into is open_blocks[-1][0].body:
-            into = open_blocks[-1][0].otherwise
+            if tag_text.startswith("{{{") or kind not in {"if", "each"}:
+                raise TemplateUnknown(f"This simulation does not render {tag_text}.")
+            block = _Block(kind, _path(path.strip(), tag_text), [], [])
+            nodes.append(block)
+            open_blocks.append((block, nodes))
+            nodes = block.body
+        elif inner == "else" and open_blocks and nodes is open_blocks[-1][0].body:
+            nodes = open_blocks[-1][0].otherwise
         elif inner.startswith("/") and open_blocks and inner[1:] == open_blocks[-1][0].kind:
-            into = open_blocks.pop()[1]
-        elif written.startswith("{{{"):
-            raise TemplateUnknown(f"This simulation renders no {written}.")
+            nodes = open_blocks.pop()[1]
+        elif tag_text.startswith("{{{"):
+            raise TemplateUnknown(f"This simulation does not render {tag_text}.")
         else:
-            into.append(_Value(_path(inner, written)))
+            nodes.append(_Value(_path(inner, tag_text)))
     if open_blocks:
         raise TemplateUnknown(f"A {{{{#{open_blocks[-1][0].kind}}}}} is not closed.")
     rest = source[end:]
     if "{{" in rest:
         raise TemplateUnknown("A {{ is not closed.")
     if rest:
-        into.append(_Text(rest))
+        nodes.append(_Text(rest))
     return root
 
 
 def render(template: list[Any], data: Any) -> str:
-    """The text of a template with its data. Raises AttributeAbsent."""
+    """Render a parsed template with its data. Raises AttributeAbsent."""
     return "".join(_rendered(template, data))
 
 
-def _path(text: str, written: str) -> str:
+def _path(text: str, tag_text: str) -> str:
     if _PATH.fullmatch(text) is None or text == "else":
-        raise TemplateUnknown(f"This simulation renders no {written}.")
+        raise TemplateUnknown(f"This simulation does not render {tag_text}.")
     return text
 
 
@@ -100,22 +100,22 @@ def _rendered(template: list[Any], data: Any) -> list[str]:
         if isinstance(node, _Text):
             out.append(node.text)
             continue
-        value = _found(node.path, data)
+        value = _lookup(node.path, data)
         if isinstance(node, _Value):
             out.append(_printed(node.path, value))
         elif node.kind == "each":
             items = value if isinstance(value, list) else []
-            for each in items:
-                out += _rendered(node.body, each)
+            for item in items:
+                out += _rendered(node.body, item)
             if not items:
                 out += _rendered(node.otherwise, data)
         else:
-            holds = value is not _ABSENT and bool(value)
-            out += _rendered(node.body if holds else node.otherwise, data)
+            is_true = value is not _ABSENT and bool(value)
+            out += _rendered(node.body if is_true else node.otherwise, data)
     return out
 
 
-def _found(path: str, data: Any) -> Any:
+def _lookup(path: str, data: Any) -> Any:
     for name in path.split("."):
         if name == "this":
             continue

@@ -8,7 +8,7 @@ import msgspec
 
 from sesight_simulator.traffic import event_bodies as bodies
 from sesight_simulator.traffic import people
-from sesight_simulator.traffic.campaigns import Batch
+from sesight_simulator.traffic.campaigns import CampaignStep
 from sesight_simulator.traffic.event_bodies import Mark, stamp
 from sesight_simulator.traffic.plan import DAY, Plan
 
@@ -18,10 +18,10 @@ REPEAT = 32
 """Added to a mark in the heap: this arrival repeats another one."""
 
 
-class Message(msgspec.Struct, eq=False, gc=False):
+class SimulatedMessage(msgspec.Struct, eq=False, gc=False):
     """One message, while events of it are still to come."""
 
-    batch: Batch
+    batch: CampaignStep
     sent: int
     """When SES accepted it, epoch ms."""
     args: tuple[bytes, ...]
@@ -38,7 +38,7 @@ class Message(msgspec.Struct, eq=False, gc=False):
     """Truth's notes on each recipient of several; None: there is one."""
 
 
-Pending = tuple[int, int, Message, int, int, bytes]
+Pending = tuple[int, int, SimulatedMessage, int, int, bytes]
 """An arrival: (epoch ms, tie-break, message, mark [+ REPEAT], recipients as bits, tail)."""
 
 
@@ -60,7 +60,7 @@ class Arrivals:
 
     def add(
         self,
-        message: Message,
+        message: SimulatedMessage,
         at: int,
         mark: int,
         tail: bytes,
@@ -116,7 +116,7 @@ class Arrivals:
         return bodies.REMOTE_MTA % (people.MTAS[number], number)
 
     def bounce(
-        self, message: Message, mark: Mark, address: bytes, at: int,
+        self, message: SimulatedMessage, mark: Mark, address: bytes, at: int,
         kind: bytes, sub_kind: bytes, status: bytes, words: bytes, mta: bytes,
     ) -> None:  # fmt: skip
         """A bounce with a delivery report on one address."""
@@ -127,7 +127,14 @@ class Arrivals:
         self.add(message, at, mark, tail)
 
     def open(
-        self, message: Message, at: int, mark: Mark, agent: bytes, ip: bytes, *, wrong: float = 0.0
+        self,
+        message: SimulatedMessage,
+        at: int,
+        mark: Mark,
+        agent: bytes,
+        ip: bytes,
+        *,
+        wrong: float = 0.0,
     ) -> None:
         """An open; `wrong` is how often SES calls it the opposite of what it is."""
         bot = b""
@@ -137,7 +144,7 @@ class Arrivals:
         self.add(message, at, mark, bodies.OPEN % (message.network, stamp(at), agent, ip, bot))
 
     def click(
-        self, message: Message, at: int, mark: Mark, agent: bytes, ip: bytes,
+        self, message: SimulatedMessage, at: int, mark: Mark, agent: bytes, ip: bytes,
         link: tuple[bytes, bytes],
     ) -> None:  # fmt: skip
         """A click on `link`, which comes with its tags."""

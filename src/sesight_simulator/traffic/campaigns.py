@@ -38,7 +38,7 @@ _MONTHS = (
 )  # fmt: skip
 
 
-class Campaign(NamedTuple):
+class SimulatedCampaign(NamedTuple):
     """One named mailing effort."""
 
     number: int
@@ -50,10 +50,10 @@ class Campaign(NamedTuple):
     """The name as the tag `campaign_name` can hold it."""
 
 
-class Batch(NamedTuple):
+class CampaignStep(NamedTuple):
     """Those messages of a campaign that are alike but for the recipient: one step or attempt."""
 
-    campaign: Campaign
+    campaign: SimulatedCampaign
     marketing: bool
     heads: Heads
     template: bytes
@@ -64,13 +64,13 @@ class Batch(NamedTuple):
     """The audience: person numbers from `first_person` on, modulo `people`."""
 
 
-class Segment(NamedTuple):
+class SendWindow(NamedTuple):
     """`size` messages of a batch, evenly over `length` ms from `start`."""
 
     start: int
     length: int
     size: int
-    batch: Batch
+    batch: CampaignStep
     skip: int
     """How many of the batch's messages come before."""
 
@@ -87,14 +87,14 @@ def tag_value(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)
 
 
-class Calendar:
+class CampaignCalendar:
     """Builds the campaigns of a plan and the segments in which their messages leave."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.draw = random.Random(f"sesight campaigns {plan.seed}")
-        self.campaigns: list[Campaign] = []
-        self.segments: list[Segment] = []
+        self.campaigns: list[SimulatedCampaign] = []
+        self.segments: list[SendWindow] = []
         outreach = round(plan.messages * plan.outreach_share)
         finance = plan.messages - outreach
         self.audience = {OUTREACH: max(50, outreach // 4), FINANCE: max(50, finance // 5)}
@@ -109,11 +109,11 @@ class Calendar:
         self._plan_outreach(outreach, max(1, others))
         self.segments.sort(key=lambda segment: segment.start)
 
-    def sends(self) -> Iterator[tuple[int, int, Batch]]:
+    def sends(self) -> Iterator[tuple[int, int, CampaignStep]]:
         """(time of the send, the message's number in its batch, batch), in order of time."""
         uniform = random.Random(f"sesight sends {self.plan.seed}").random
         # The heap holds the segments being sent: (next send, tie-break, number in segment, it).
-        heap: list[tuple[int, int, int, Segment]] = []
+        heap: list[tuple[int, int, int, SendWindow]] = []
         for place, segment in enumerate([*self.segments, None]):
             while heap and (segment is None or heap[0][0] < segment.start):
                 at, order, number, running = heap[0]
@@ -128,7 +128,7 @@ class Calendar:
                 at = segment.start + int(uniform() * segment.length / segment.size)
                 heappush(heap, (at, place, 0, segment))
 
-    def endless(self) -> list[Batch]:
+    def endless(self) -> list[CampaignStep]:
         """The batches of mail that never stops, for the time after the plan's end."""
         audience = self.audience
         receipts = self._campaign(FINANCE, "payout-receipts", "Payout receipts")
@@ -138,12 +138,12 @@ class Calendar:
             self._finance_batch(receipts, "receipt", "Payout sent", audience[FINANCE]),
         ]
 
-    def _campaign(self, stream: str, ident: str, name: str) -> Campaign:
+    def _campaign(self, stream: str, ident: str, name: str) -> SimulatedCampaign:
         """The campaign of that id: a new one, or the one there is."""
         for known in self.campaigns:
             if (known.stream, known.id) == (stream, ident):
                 return known
-        made = Campaign(len(self.campaigns), stream, ident, name, tag_value(name))
+        made = SimulatedCampaign(len(self.campaigns), stream, ident, name, tag_value(name))
         self.campaigns.append(made)
         return made
 
@@ -190,7 +190,7 @@ class Calendar:
                 again = subject if step == 1 else f"Re: {subject}"
                 batch = self._outreach_batch(campaign, kind, again, step, variant.lower(), first)
                 if number:
-                    self.segments.append(Segment(at, span, number, batch, 0))
+                    self.segments.append(SendWindow(at, span, number, batch, 0))
             first += size
 
     def _launch(self, span: int) -> int:
@@ -206,8 +206,14 @@ class Calendar:
         return draw.randrange(plan.begin, plan.end - span)
 
     def _outreach_batch(
-        self, campaign: Campaign, kind: str, subject: str, step: int, variant: str, first: int
-    ) -> Batch:
+        self,
+        campaign: SimulatedCampaign,
+        kind: str,
+        subject: str,
+        step: int,
+        variant: str,
+        first: int,
+    ) -> CampaignStep:
         tags = {
             "campaign_id": campaign.id,
             "campaign_name": campaign.tag,
@@ -222,7 +228,7 @@ class Calendar:
             (f"https://blog.example.com/posts/{len(subject)}{query}&x=%C3%A9", b"null"),
             ("https://www.example.com/imprint", b"null"),
         )
-        return Batch(
+        return CampaignStep(
             campaign,
             True,
             heads(
@@ -297,7 +303,7 @@ class Calendar:
             self._spread(batch, count, run[2], min(run[3], self.plan.end), _STATEMENT_HOURS)
 
     def _spread(
-        self, batch: Batch, count: int, begin: int, end: int, hours: Sequence[float]
+        self, batch: CampaignStep, count: int, begin: int, end: int, hours: Sequence[float]
     ) -> None:
         """Add `count` messages between two times, by weight of hour and weekday."""
         starts = list(range(begin, end, HOUR))
@@ -308,18 +314,18 @@ class Calendar:
         for at, number in zip(starts, apportion(count, weights), strict=True):
             if number:
                 length = min(HOUR, end - at)
-                self.segments.append(Segment(at, length, number, batch, skip))
+                self.segments.append(SendWindow(at, length, number, batch, skip))
                 skip += number
 
     def _finance_batch(
         self,
-        campaign: Campaign,
+        campaign: SimulatedCampaign,
         kind: str,
         subject: str,
         first: int,
         month: str = "",
         attempt: str = "",
-    ) -> Batch:
+    ) -> CampaignStep:
         tags = {
             "campaign_id": campaign.id,
             "campaign_name": campaign.tag,
@@ -331,7 +337,7 @@ class Calendar:
             (f"https://portal.example.com/{kind}s/{month or 'latest'}?ref=mail", b"null"),
             ("https://portal.example.com/login", b'{"slot":["footer"]}'),
         )
-        return Batch(
+        return CampaignStep(
             campaign,
             False,
             heads(

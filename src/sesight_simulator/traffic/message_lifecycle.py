@@ -1,4 +1,4 @@
-"""Lives: what becomes of each message to one recipient, from its send to the last open.
+"""MessageLifecycle: what becomes of each message to one recipient, from its send to the last open.
 
 People stay out of the product's machine rules: no open or click of a person falls within 30 s of
 the delivery, and no two links are clicked within 10 s. The `ambiguous` ones are the exception.
@@ -8,15 +8,15 @@ import random
 
 from sesight_simulator.traffic import event_bodies as bodies
 from sesight_simulator.traffic import people
-from sesight_simulator.traffic.arrivals import COLLECTED, Message, Pending
-from sesight_simulator.traffic.campaigns import Batch
+from sesight_simulator.traffic.arrivals import COLLECTED, Pending, SimulatedMessage
+from sesight_simulator.traffic.campaigns import CampaignStep
 from sesight_simulator.traffic.event_bodies import Mark, date_header, stamp
-from sesight_simulator.traffic.multi_recipient import Groups
-from sesight_simulator.traffic.people import Person
+from sesight_simulator.traffic.multi_recipient import MultiRecipientMessages
+from sesight_simulator.traffic.people import SimulatedPerson
 from sesight_simulator.traffic.plan import HOUR, MINUTE, SECOND, Plan
 
 
-class Odds:
+class Probabilities:
     """What may become of a message, as bounds for one uniform draw, rarest first."""
 
     def __init__(self, plan: Plan, *, marketing: bool) -> None:
@@ -42,15 +42,15 @@ class Odds:
         self.bounced_later = self.auto_reply + 0.0006 * cold
 
 
-class Lives(Groups):
+class MessageLifecycle(MultiRecipientMessages):
     """Makes messages and puts what happens to them into a heap of pending events."""
 
     def __init__(self, plan: Plan, rng: random.Random, heap: list[Pending]) -> None:
         super().__init__(plan, rng, heap)
         self.salt = random.Random(f"sesight people {plan.seed}").getrandbits(60)
-        self.odds = Odds(plan, marketing=False), Odds(plan, marketing=True)
+        self.odds = Probabilities(plan, marketing=False), Probabilities(plan, marketing=True)
 
-    def begin(self, batch: Batch, number: int, sent: int) -> None:
+    def begin(self, batch: CampaignStep, number: int, sent: int) -> None:
         """Send message `number` of a batch at `sent` (ms): put all its events into the heap."""
         who = people.person((batch.first_person + number) % batch.people, self.salt)
         bits = self.bits(176)
@@ -71,7 +71,7 @@ class Lives(Groups):
             return
         to = who.address
         quoted = b'"%b"' % to
-        message = Message(
+        message = SimulatedMessage(
             batch, sent, (iso, ident, quoted, to, date, send_id, date, quoted, ident, send_id)
         )
         self.add(message, sent, Mark.SEND, bodies.SEND)
@@ -84,7 +84,9 @@ class Lives(Groups):
 
     # What goes wrong
 
-    def _troubled(self, message: Message, who: Person, draw: float, odds: Odds) -> None:
+    def _troubled(
+        self, message: SimulatedMessage, who: SimulatedPerson, draw: float, odds: Probabilities
+    ) -> None:
         sent = message.sent
         if draw < odds.reject:
             self.add(message, sent, Mark.REJECT, bodies.REJECT)
@@ -117,7 +119,9 @@ class Lives(Groups):
         else:
             self._delayed(message, who, odds)
 
-    def _delayed(self, message: Message, who: Person, odds: Odds) -> None:
+    def _delayed(
+        self, message: SimulatedMessage, who: SimulatedPerson, odds: Probabilities
+    ) -> None:
         """One to three delays; then a delivery, or a bounce when the retries are over."""
         full, kind, status, words = (
             (b"MailboxFull", b"MailboxFull", b"4.2.2", b"smtp; 452 4.2.2 mailbox full"),
@@ -149,7 +153,7 @@ class Lives(Groups):
                 self.remote(),
             )  # fmt: skip
 
-    def _suppressed(self, message: Message, address: bytes, at: int) -> None:
+    def _suppressed(self, message: SimulatedMessage, address: bytes, at: int) -> None:
         """SES did not try: one time in five told as a complaint, as it does for complainers."""
         if self.uniform() < 0.2:
             recipient = b'{"emailAddress":"%b"}' % address
@@ -169,7 +173,9 @@ class Lives(Groups):
 
     # What goes well
 
-    def _delivered(self, message: Message, who: Person, at: int, odds: Odds) -> None:
+    def _delivered(
+        self, message: SimulatedMessage, who: SimulatedPerson, at: int, odds: Probabilities
+    ) -> None:
         uniform = self.uniform
         mailbox = who.mailbox
         number = self.bits(8)
@@ -221,7 +227,14 @@ class Lives(Groups):
         if draw < odds.bounced_later:
             self._later(message, who, at, draw, odds)
 
-    def _later(self, message: Message, who: Person, at: int, draw: float, odds: Odds) -> None:
+    def _later(
+        self,
+        message: SimulatedMessage,
+        who: SimulatedPerson,
+        at: int,
+        draw: float,
+        odds: Probabilities,
+    ) -> None:
         """What people and servers say after the delivery."""
         recipient = b'{"emailAddress":"%b"}' % who.address
         if draw < odds.not_spam:
@@ -257,7 +270,15 @@ class Lives(Groups):
 
     # Opens and clicks
 
-    def _read(self, message: Message, who: Person, at: int, odds: Odds, *, private: bool) -> None:
+    def _read(
+        self,
+        message: SimulatedMessage,
+        who: SimulatedPerson,
+        at: int,
+        odds: Probabilities,
+        *,
+        private: bool,
+    ) -> None:
         """A person reads the mail, perhaps again, perhaps clicks."""
         uniform = self.uniform
         agent = who.mailbox.proxy or who.client.mail
@@ -289,7 +310,7 @@ class Lives(Groups):
             return at + 6 * HOUR
         return at
 
-    def _scan(self, message: Message, who: Person, at: int) -> None:
+    def _scan(self, message: SimulatedMessage, who: SimulatedPerson, at: int) -> None:
         """A scanner follows every link within two seconds of `at`."""
         agent = people.SCANNERS[self.bits(3)]
         at += 150 + self.bits(8)
@@ -302,7 +323,7 @@ class Lives(Groups):
             at += 20 + self.bits(8)
             self.click(message, at, Mark.MACHINE_CLICK, agent, who.ip, link)
 
-    def _ambiguous(self, message: Message, who: Person, at: int) -> None:
+    def _ambiguous(self, message: SimulatedMessage, who: SimulatedPerson, at: int) -> None:
         """An ordinary browser that opens too soon: 1 to 4 s after the delivery at `at`."""
         agent = people.BROWSERS[self.bits(2)]
         at += SECOND + int(self.uniform() * 2 * SECOND)

@@ -2,17 +2,17 @@
 
 from sesight_simulator.traffic import event_bodies as bodies
 from sesight_simulator.traffic import people
-from sesight_simulator.traffic.arrivals import COLLECTED, Arrivals, Message
-from sesight_simulator.traffic.campaigns import Batch
+from sesight_simulator.traffic.arrivals import COLLECTED, Arrivals, SimulatedMessage
+from sesight_simulator.traffic.campaigns import CampaignStep
 from sesight_simulator.traffic.event_bodies import Mark, stamp
 from sesight_simulator.traffic.plan import SECOND
 
 
-class Groups(Arrivals):
+class MultiRecipientMessages(Arrivals):
     """Makes messages to several recipients."""
 
     def several(
-        self, batch: Batch, number: int, sent: int, common: tuple[bytes, bytes, bytes, bytes]
+        self, batch: CampaignStep, number: int, sent: int, common: tuple[bytes, bytes, bytes, bytes]
     ) -> None:
         """A message to colleagues in one company: who opens or clicks, nobody can say."""
         uniform = self.uniform
@@ -23,7 +23,7 @@ class Groups(Arrivals):
         quoted = [b'"%b"' % address for address in addresses]
         everybody = b",".join(quoted)
         to = b", ".join(addresses)
-        message = Message(
+        message = SimulatedMessage(
             batch, sent, (iso, ident, everybody, to, date, send_id, date, everybody, ident, send_id)
         )
         message.parts = [0] * len(names)
@@ -51,7 +51,7 @@ class Groups(Arrivals):
             self._unattributed(message, at, delivered, quoted)
 
     def _group(
-        self, message: Message, mark: Mark, at: int, group: list[int], quoted: list[bytes]
+        self, message: SimulatedMessage, mark: Mark, at: int, group: list[int], quoted: list[bytes]
     ) -> bytes:
         """The tail of a delivery or bounce that names some of the recipients."""
         if mark == Mark.DELIVERY:
@@ -70,7 +70,7 @@ class Groups(Arrivals):
         )  # fmt: skip
 
     def _unattributed(
-        self, message: Message, at: int, delivered: list[int], quoted: list[bytes]
+        self, message: SimulatedMessage, at: int, delivered: list[int], quoted: list[bytes]
     ) -> None:
         uniform = self.uniform
         ip = people.IPS[self.bits(9)]

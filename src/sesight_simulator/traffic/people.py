@@ -149,7 +149,7 @@ IPS = (_V4 + _V6)[:1018]
 MTAS = tuple(b"203.0.113.%d" % host for host in range(1, 255))
 
 
-class Person(msgspec.Struct, frozen=True, gc=False):
+class SimulatedPerson(msgspec.Struct, frozen=True, gc=False):
     """One person: the address, and dispositions that stay the same from mail to mail."""
 
     address: bytes
@@ -164,14 +164,14 @@ class Person(msgspec.Struct, frozen=True, gc=False):
     """Factor on the chance to open, 0 to 1.6, 0.8 on average."""
 
 
-def person(number: int, salt: int) -> Person:
+def person(number: int, salt: int) -> SimulatedPerson:
     """The person of that number in the population of that salt."""
     bits = (number ^ salt) * 0x9E3779B97F4A7C15 & _MASK
     bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     bits ^= bits >> 31
     mailbox = _BY_BYTE[bits & 255]
     domains = mailbox.domains
-    return Person(
+    return SimulatedPerson(
         b"%b.%x%02x@%b"
         % (
             _FIRST_NAMES[bits >> 8 & 31],

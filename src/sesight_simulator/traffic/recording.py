@@ -10,13 +10,13 @@ from typing import IO
 import msgspec
 
 from sesight import private_file
-from sesight_simulator.sns import Signer, unsigned
+from sesight_simulator.sns import Signer, unsigned_notification
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.traffic import generate
 from sesight_simulator.traffic.truth import Truth
 
 
-class Written(msgspec.Struct, rename="camel"):
+class RecordingResult(msgspec.Struct, rename="camel"):
     """What `write` wrote."""
 
     events: int
@@ -34,7 +34,7 @@ def write(
     progress: Callable[[int, int], None] | None = None,
     *,
     signer: Signer | None = None,
-) -> Written:
+) -> RecordingResult:
     """Write the plan's history to `path` (gzip if it ends in .gz) and `<path>.truth.json`.
 
     A line is an SES event or, with `wrapping="sns"`, an SNS notification that holds it: signed if
@@ -62,7 +62,7 @@ def write(
                 line = (
                     signer.sign(line, plan.topic_arn, at=at)
                     if signer
-                    else unsigned(line, plan.topic_arn, at, events)
+                    else unsigned_notification(line, plan.topic_arn, at, events)
                 )
             size += len(line) + 1
             lines.append(line)
@@ -80,4 +80,4 @@ def write(
     document = truth.document()
     pretty = msgspec.json.format(msgspec.json.encode(document), indent=1)
     private_file.write(path.with_name(path.name + ".truth.json"), pretty + b"\n")
-    return Written(events, size, time.perf_counter() - begin, document)
+    return RecordingResult(events, size, time.perf_counter() - begin, document)

@@ -14,17 +14,17 @@ from heapq import heappop
 from itertools import chain
 from math import ceil
 
-from sesight_simulator.traffic.arrivals import REPEAT, Message, Pending
-from sesight_simulator.traffic.campaigns import Calendar
+from sesight_simulator.traffic.arrivals import REPEAT, Pending, SimulatedMessage
+from sesight_simulator.traffic.campaigns import CampaignCalendar
 from sesight_simulator.traffic.event_bodies import PREFIX, Mark
-from sesight_simulator.traffic.message_lifecycle import Lives
+from sesight_simulator.traffic.message_lifecycle import MessageLifecycle
 from sesight_simulator.traffic.plan import DAY, Plan, SimulatedEvent, now_ms
 from sesight_simulator.traffic.truth import Truth
 
-__all__ = ["Live", "Plan", "SimulatedEvent", "Traffic", "Truth", "generate"]
+__all__ = ["LiveTraffic", "Plan", "SimulatedEvent", "Traffic", "Truth", "generate"]
 
 
-def body(message: Message, mark: int, tail: bytes) -> bytes:
+def body(message: SimulatedMessage, mark: int, tail: bytes) -> bytes:
     """The event as SES would send it: JSON in UTF-8."""
     args = message.args
     if mark == Mark.SEND:
@@ -50,7 +50,7 @@ class Traffic:
         self.truth = truth
         if truth is not None:
             truth.plan = plan
-        self.calendar = Calendar(plan)
+        self.calendar = CampaignCalendar(plan)
         self.heap: list[Pending] = []
         self._finished = False
 
@@ -60,7 +60,9 @@ class Traffic:
         The truth is whole when the iterator is exhausted.
         """
         heap, truth = self.heap, self.truth
-        begin = Lives(self.plan, random.Random(f"sesight lives {self.plan.seed}"), heap).begin
+        begin = MessageLifecycle(
+            self.plan, random.Random(f"sesight lives {self.plan.seed}"), heap
+        ).begin
         end = (self.plan.end + 1, 0, None)
         for sent, number, batch in chain(self.calendar.sends(), (end,)):
             while heap and heap[0][0] < sent:
@@ -81,14 +83,14 @@ class Traffic:
                     truth.fold(message)
         self._finished = True
 
-    def live(self, rate: float = 1.0, clock: Callable[[], int] = now_ms) -> "Live":
+    def live(self, rate: float = 1.0, clock: Callable[[], int] = now_ms) -> "LiveTraffic":
         """What comes after the history: the pending events and `rate` new messages a second."""
         if not self._finished:
             raise RuntimeError("read history() to its end before asking for what follows it")
-        return Live(self, rate, clock)
+        return LiveTraffic(self, rate, clock)
 
 
-class Live:
+class LiveTraffic:
     """Traffic in real time: ask `due()` again and again for what has arrived meanwhile.
 
     The truth does not count it. New messages leave at random moments, `rate` a second on average.
@@ -100,7 +102,7 @@ class Live:
         self.clock = clock
         self.heap = traffic.heap
         self._random = random.Random(f"sesight live {plan.seed}")
-        self._lives = Lives(plan, self._random, self.heap)
+        self._lives = MessageLifecycle(plan, self._random, self.heap)
         self._lives.order = 1 << 60  # above every tie-break of the history
         self._batches = traffic.calendar.endless()
         self._share = plan.outreach_share

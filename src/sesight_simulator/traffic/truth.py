@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from sesight_simulator.traffic.arrivals import Message
-from sesight_simulator.traffic.campaigns import Campaign
+from sesight_simulator.traffic.arrivals import SimulatedMessage
+from sesight_simulator.traffic.campaigns import SimulatedCampaign
 from sesight_simulator.traffic.event_bodies import Mark, stamp
 from sesight_simulator.traffic.plan import DAY, Plan
 
@@ -107,7 +107,7 @@ class _Row:
 
     __slots__ = ("campaign", "candidates", "engagement", "recipients", "unattributed")
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: SimulatedCampaign) -> None:
         self.campaign = campaign
         self.recipients: dict[int, int] = {}
         """Recipients by the marks seen of them."""
@@ -143,7 +143,7 @@ class Truth:
         self._rows: dict[tuple[int, int], _Row] = {}
         """By the campaign's number (inverted: of its untagged mail) and the day of the send."""
 
-    def note(self, message: Message, mark: int, who: int) -> None:
+    def note(self, message: SimulatedMessage, mark: int, who: int) -> None:
         """Take down what an event says of the recipients `who` (a bit each), the first time."""
         self.events += 1
         parts = message.parts
@@ -157,7 +157,7 @@ class Truth:
         if not message.left:
             self.fold(message)
 
-    def fold(self, message: Message) -> None:
+    def fold(self, message: SimulatedMessage) -> None:
         """Count a message of which nothing more will arrive."""
         seen = message.seen
         flags = seen & _ALL_FLAGS
@@ -184,7 +184,7 @@ class Truth:
                 self.ambiguous["opens"] += (seen >> _OPENS & 255) - (seen >> _MACHINE_OPENS & 255)
                 self.ambiguous["clicks"] += flags >> Mark.UNKNOWN_CLICK & 1
 
-    def _row(self, message: Message, flags: int) -> _Row:
+    def _row(self, message: SimulatedMessage, flags: int) -> _Row:
         campaign = message.batch.campaign
         day = message.sent // DAY
         number = campaign.number

@@ -117,14 +117,16 @@ def test_faults(ses, fault, accepted, failure):
 
 def test_fault_meant(ses, client):
     """A fault may be meant for one recipient; calls for others go well and do not use it up."""
-    ses.fail(Fault.ERROR, meant=lambda given: given["Destination"]["ToAddresses"] == ["b@c.com"])
+    ses.fail(Fault.ERROR, matches=lambda given: given["Destination"]["ToAddresses"] == ["b@c.com"])
     client.send_email(**simple("a@c.com"))
     assert refusal(client.send_email, **simple("b@c.com"))[:2] == (500, "InternalFailure")
 
 
 def test_retries(ses):
     """A client that tries again after a lost answer has sent twice: SES knows no idempotency."""
-    ses.fail(Fault.DROPPED, meant=lambda given: given["Destination"]["ToAddresses"] == ["d@c.com"])
+    ses.fail(
+        Fault.DROPPED, matches=lambda given: given["Destination"]["ToAddresses"] == ["d@c.com"]
+    )
     ses_client(ses, attempts=2).send_email(**simple("d@c.com"))
     assert len(ses.messages("d@c.com")) == 2
 

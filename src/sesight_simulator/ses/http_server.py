@@ -1,4 +1,4 @@
-"""The HTTP of the simulated SES: HTTP/1.1 on loopback, with ways to answer that no framework has."""
+"""An HTTP/1.1 server on loopback that can also reset, close or hang a connection, as faults need."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from http import HTTPStatus
 
 HEADER_BYTES = 64 * 1024
 BODY_BYTES = 64 * 1024 * 1024
-"""40 MB of message, its bytes in base64."""
+"""A message of 40 MB in base64."""
 
 
-class Manner(Enum):
-    """How an answer is given."""
+class ResponseMode(Enum):
+    """How the server responds."""
 
-    PLAIN = "plain"
+    NORMAL = "normal"
     RESET = "reset"
-    """Not at all: the connection is reset."""
+    """It resets the connection."""
     CLOSED = "closed"
-    """Not at all: the connection is closed."""
+    """It closes the connection."""
     HUNG = "hung"
-    """Not at all: the connection stays open until the caller closes it."""
+    """It keeps the connection open until the client closes it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request; header names in lower case."""
 
     method: str
@@ -38,24 +38,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is answered, and how."""
+class HttpResponse:
+    """A response, and how it is given."""
 
     status: int = 200
     body: bytes = b"{}"
     headers: tuple[tuple[str, str], ...] = ()
-    manner: Manner = Manner.PLAIN
+    mode: ResponseMode = ResponseMode.NORMAL
     seconds: float = 0.0
-    """How long it is held back."""
+    """How long the server waits before it responds."""
     content_type: str = "application/json"
 
 
-Respond = Callable[[Request], Answer]
+Respond = Callable[[HttpRequest], HttpResponse]
 
 
 @dataclass(slots=True)
-class Server:
-    """Listens on 127.0.0.1; each request is answered by `respond`, on the loop."""
+class HttpServer:
+    """Listens on 127.0.0.1; `respond` responses each request on the event loop."""
 
     respond: Respond
     port: int = 0
@@ -63,18 +63,18 @@ class Server:
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
-        """Listen; `port` is then the one in use."""
+        """Listen, and set `port` to the port in use."""
         self._server = await asyncio.start_server(
             self._connected, "127.0.0.1", self.port, limit=HEADER_BYTES
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Listen no more and end all connections."""
+        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
-        for each in self._connections:
-            each.cancel()
+        for connection in self._connections:
+            connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,21 +84,21 @@ class Server:
             task.add_done_callback(self._connections.discard)
         try:
             while (request := await _read(reader, writer)) is not None:
-                answer = self.respond(request)
-                if answer.seconds:
-                    await asyncio.sleep(answer.seconds)
-                if not await _give(answer, reader, writer):
+                response = self.respond(request)
+                if response.seconds:
+                    await asyncio.sleep(response.seconds)
+                if not await _write(response, reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the caller went away or speaks no HTTP
+            pass  # the client went away, or does not speak HTTP
         except asyncio.CancelledError:
-            # the server stops; streams of Python 3.11 would report a task that ends as cancelled
+            # The server stops. Streams of Python 3.11 would report a cancelled task as an error.
             pass
         finally:
             writer.close()
 
 
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpRequest | None:
     head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {
@@ -114,29 +114,31 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> R
         return None
     if headers.get("expect", "").lower() == "100-continue":
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return Request(words[0], words[1], headers, await reader.readexactly(int(length)))
+    return HttpRequest(words[0], words[1], headers, await reader.readexactly(int(length)))
 
 
-async def _give(answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Whether the connection may be used again."""
-    if answer.manner is Manner.RESET:
-        # closing with no time to linger sends RST instead of FIN
+async def _write(
+    response: HttpResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
+    """Return whether the connection can be used again."""
+    if response.mode is ResponseMode.RESET:
+        # SO_LINGER with 0 seconds makes close() send RST instead of FIN.
         line = writer.get_extra_info("socket")
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         return False
-    if answer.manner is Manner.CLOSED:
+    if response.mode is ResponseMode.CLOSED:
         return False
-    if answer.manner is Manner.HUNG:
+    if response.mode is ResponseMode.HUNG:
         await reader.read()
         return False
     head = [
-        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
-        f"Content-Type: {answer.content_type}",
-        f"Content-Length: {len(answer.body)}",
-        *(f"{name}: {value}" for name, value in answer.headers),
+        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(response.body)}",
+        *(f"{name}: {value}" for name, value in response.headers),
         "\r\n",
     ]
-    writer.write("\r\n".join(head).encode() + answer.body)
+    writer.write("\r\n".join(head).encode() + response.body)
     await writer.drain()
     return True

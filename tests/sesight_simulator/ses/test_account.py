@@ -1,4 +1,4 @@
-"""The account's limits in the simulated SES: rate, daily quota, pauses, the sandbox."""
+"""The limits of an account in the simulated SES: rate, daily quota, pauses, the sandbox."""
 
 import pytest
 
@@ -10,8 +10,8 @@ RATE = (429, "TooManyRequestsException", "Maximum sending rate exceeded.")
 QUOTA = (429, "TooManyRequestsException", "Daily message quota exceeded.")
 
 
-class Watch:
-    """A clock that stands still until it is set."""
+class ManualClock:
+    """A clock that stands still until a test sets it."""
 
     def __init__(self):
         self.now = NOW
@@ -21,93 +21,91 @@ class Watch:
 
 
 @pytest.fixture
-def watch():
-    return Watch()
+def clock():
+    return ManualClock()
 
 
-def test_rate(watch):
-    """A second's worth of messages goes at once; then one for each turn of the rate."""
-    with simulated_ses(max_send_rate=2, clock=watch) as ses:
+def test_rate(clock):
+    """A burst of one second's messages is accepted; then one message at a time, as the rate allows."""
+    with simulated_ses(max_send_rate=2, clock=clock) as ses:
         client = ses_client(ses)
         client.send_email(**simple())
         client.send_email(**simple())
         assert refusal(client.send_email, **simple()) == RATE
-        watch.now += 499
+        clock.now += 499
         assert refusal(client.send_email, **simple()) == RATE
-        watch.now += 1
+        clock.now += 1
         client.send_email(**simple())
         assert len(ses.messages()) == 3
 
 
-def test_rate_of_recipients(watch):
-    """Each recipient counts: after a message to four, two seconds pass at a rate of two."""
-    with simulated_ses(max_send_rate=2, clock=watch) as ses:
+def test_rate_of_recipients(clock):
+    """Each recipient counts: at a rate of two, a message to four takes two seconds."""
+    with simulated_ses(max_send_rate=2, clock=clock) as ses:
         client = ses_client(ses)
         four = {"ToAddresses": [f"a{n}@example.org" for n in range(4)]}
         client.send_email(**simple(Destination=four))
-        watch.now += 1_000
+        clock.now += 1_000
         assert refusal(client.send_email, **simple()) == RATE
-        watch.now += 1_000
+        clock.now += 1_000
         client.send_email(**simple())
 
 
-def test_rate_of_the_simulator(watch):
+def test_rate_of_the_simulator(clock):
     """Mail to the mailbox simulator is limited by the rate too."""
-    with simulated_ses(max_send_rate=1, clock=watch) as ses:
+    with simulated_ses(max_send_rate=1, clock=clock) as ses:
         client = ses_client(ses)
         parameters = simple("success@simulator.amazonses.com")
         client.send_email(**parameters)
         assert refusal(client.send_email, **parameters) == RATE
 
 
-def test_quota(watch):
+def test_quota(clock):
     """The quota counts recipients of the last 24 hours, without those of the mailbox simulator."""
-    with simulated_ses(max_24_hour_send=3, clock=watch) as ses:
+    with simulated_ses(max_24_hour_send=3, clock=clock) as ses:
         client = ses_client(ses)
         client.send_email(
             **simple(Destination={"ToAddresses": ["a@b.com"], "CcAddresses": ["c@d.com"]})
         )
-        watch.now += DAY // 2
+        clock.now += DAY // 2
         client.send_email(**simple("success+a@simulator.amazonses.com"))
         client.send_email(**simple())
         assert client.get_account()["SendQuota"]["SentLast24Hours"] == 3
         assert refusal(client.send_email, **simple()) == QUOTA
         client.send_email(**simple("bounce@simulator.amazonses.com"))
-        watch.now += DAY // 2
+        clock.now += DAY // 2
         assert client.get_account()["SendQuota"]["SentLast24Hours"] == 1
         client.send_email(**simple())
 
 
-def test_no_quota(watch):
-    """A quota of -1 is none."""
-    with simulated_ses(max_24_hour_send=-1, clock=watch) as ses:
+def test_no_quota(clock):
+    """A quota of -1 is unlimited."""
+    with simulated_ses(max_24_hour_send=-1, clock=clock) as ses:
         client = ses_client(ses)
         client.send_email(**simple())
         assert client.get_account()["SendQuota"]["Max24HourSend"] == -1
 
 
 def test_paused():
-    """While the account is paused nothing is sent, and GetAccount says so."""
+    """While the account is paused, sending is refused and GetAccount reports it."""
     with simulated_ses() as ses:
         client = ses_client(ses)
-        client.put_account_sending_attributes(SendingEnabled=False)
+        ses.account.sending = False
         assert refusal(client.send_email, **simple()) == (
             400,
             "SendingPausedException",
             "Email sending is paused for your account.",
         )
         assert client.get_account()["SendingEnabled"] is False
-        client.put_account_sending_attributes(SendingEnabled=True)
+        ses.account.sending = True
         client.send_email(**simple())
 
 
 def test_set_paused():
-    """While a configuration set is paused, others send."""
+    """While a configuration set is paused, the others can send."""
     with simulated_ses() as ses:
         client = ses_client(ses)
-        client.put_configuration_set_sending_options(
-            ConfigurationSetName="outreach-tracking", SendingEnabled=False
-        )
+        ses.account.sets["outreach-tracking"].sending = False
         assert refusal(client.send_email, **simple()) == (
             400,
             "SendingPausedException",
@@ -117,7 +115,7 @@ def test_set_paused():
 
 
 def test_suspended():
-    """An account that AWS shut down is refused as suspended."""
+    """An account that AWS shut down is answered with AccountSuspendedException."""
     with simulated_ses() as ses:
         client = ses_client(ses)
         ses.account.enforcement = "SHUTDOWN"
@@ -126,7 +124,7 @@ def test_suspended():
 
 
 def test_sandbox():
-    """In the sandbox only verified recipients and the mailbox simulator are taken."""
+    """In the sandbox only verified recipients and the mailbox simulator are accepted."""
     with simulated_ses(production=False) as ses:
         client = ses_client(ses)
         client.send_email(**simple("ana@example.com"))
