@@ -49,15 +49,13 @@ from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.tally import COUNTERS, EVENTS, FACTS, OUTCOMES
 from sesight.domain.timestamps import iso, parse_timestamp
-from sesight.ingest import event_batch as batch
-from sesight.ingest import reading
-from sesight.ingest.http import commit_process as writer
-from sesight.ingest.http import intake
+from sesight.ingest import batch_quarantine, event_batch, reader, reading
+from sesight.ingest.http import commit_process, intake
 from sesight.ingest.metrics import UNSUBSCRIBED, Metrics
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.ingest.ses import mail as ses_mail
 from sesight.ingest.ses import parser as ses
-from sesight.ingest.ses.parser import read_event
+from sesight.ingest.ses.parser import parse_event
 from sesight.ingest.transport import certificates, envelope, sns
 from sesight.send import ses as send_ses
 from sesight.send.sender import TRIES
@@ -259,35 +257,30 @@ def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
 
 def quarantine_reasons() -> set[str]:
     """Return every code under which a body can be quarantined."""
-    read_codes = [
+    nodes = [
         _argument(call, 0, "reason")
         for module in (envelope, ses, ses_mail)
         for call in _calls(module, "Unreadable")
     ]
-    read_codes += [
-        _argument(call, 4, "unreadable")
-        for call in _calls(envelope, "Envelope")
-        if isinstance(_argument(call, 4, "unreadable"), ast.Constant)
-    ]
-    routed = [
+    nodes += [
         call.args[1]
-        for call in _calls(batch, "_quarantine")
-        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)
+        for module, name in ((envelope, "UnreadableReading"), (event_batch, "add_event"))
+        for call in _calls(module, name)
+        if isinstance(call.args[1], ast.Constant)
     ]
-    return _texts(read_codes) | _texts(routed) | {batch.FUTURE}
+    return _texts(nodes) | {batch_quarantine.FUTURE}
 
 
 def nothing_reasons() -> set[str]:
     """Return every code of why an envelope holds no event."""
-    nodes = [_argument(call, 3, "nothing") for call in _calls(envelope, "Envelope")]
-    nodes += [
-        _argument(call, 2, "nothing")
-        for module in (reading, writer, lambdas)
-        for call in _calls(module, "Reading")
+    nodes = [
+        _argument(call, 1, "reason")
+        for module in (envelope, reader, commit_process, lambdas)
+        for call in _calls(module, "EmptyReading")
     ]
-    ignored = [call.args[2] for call in _calls(batch, "Processed") if len(call.args) > 2]
+    ignored = [call.args[2] for call in _calls(event_batch, "Processed") if len(call.args) > 2]
     found = {text for text in _texts(nodes) if " " not in text and "." not in text}
-    found |= {UNSUBSCRIBED, envelope.INBOUND, ses.SETUP}
+    found |= {UNSUBSCRIBED, reading.INBOUND, ses.SETUP}
     return found | {text for text in _texts(ignored) if text.startswith("ignored")}
 
 
@@ -394,7 +387,7 @@ def engagement_samples() -> str:
     for file in sorted(PAYLOADS.glob("*.json")):
         if not file.name.startswith(("open", "click")):
             continue
-        found = read_event(file.read_bytes())
+        found = parse_event(file.read_bytes())
         record = fold(None, found, found.reports[0], "outreach")
         for held, said in classify_all(record.timeline):
             rows.append(
@@ -895,10 +888,10 @@ def envelopes() -> str:
         bodies = raw.splitlines() if name.endswith(".ndjson") else [raw]
         said = []
         for each in [found for body in bodies for found in read(body, "file")]:
-            if each.event is not None:
+            if isinstance(each, reading.EventReading):
                 said.append(f"{each.event.type.value} ({code(each.origin)})")
             else:
-                said.append(code(each.nothing or each.unreadable))
+                said.append(code(each.reason))
         rows.append((what, f"[{name}](../tests/payloads/{name})", ", ".join(said)))
     return table(("envelope", "sample", "read as (origin)"), rows)
 

@@ -20,13 +20,15 @@ from msgspec.structs import fields
 from sesight.app import App
 from sesight.domain.errors import Untrusted
 from sesight.domain.outcome import Outcome, derive_facts
-from sesight.domain.ports import Changes, RecordKey, View
+from sesight.domain.ports import Changes, RecordKey
 from sesight.domain.suppression.policy import active_suppression
 from sesight.domain.tally import COUNTERS, FACTS, Tally
 from sesight.domain.timestamps import iso
-from sesight.ingest.event_batch import Batch, Processed
+from sesight.ingest.event_batch import EventBatch
 from sesight.ingest.http.commit_process import ORIGIN
-from sesight.ingest.reading import read, read_envelopes
+from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.processed import Processed
+from sesight.ingest.reader import read, read_envelopes
 from sesight.ingest.transport.envelope import open_notification
 from sesight.ingest.transport.sns import parse, string_to_sign, topic, verify
 from sesight.settings import Settings
@@ -108,7 +110,7 @@ class Walk:
         self.topic = verify(self.notification, self.topics, _no_certificates())
         opened = list(open_notification("Notification", self.notification.message, ORIGIN))
         self.envelope = opened[0]
-        [self.reading] = read_envelopes(iter(opened), self.app.known_sets)
+        [self.reading] = read_envelopes(opened, self.app.known_sets)
         self._take()
         self.again = self.app.pipeline.process(
             read((PAYLOADS / "lambda_sqs_event_eventbridge.json").read_bytes(), "lambda")
@@ -120,25 +122,29 @@ class Walk:
         self.app.close()
 
     def _take(self) -> None:
-        """Do what `Pipeline.process` does, and keep what lies between its steps."""
+        """Process the bounce, and keep what lies between the steps of the pipeline."""
+        walk = self
 
-        def steps(view: View) -> Changes:
-            batch = self.batch = Batch(view, self.app.rules, NOW)
-            batch.load([self.reading])
-            self.loaded = dict(batch._records)  # noqa: SLF001
-            batch.fold_routed()
-            self.folded = dict(batch._records)  # noqa: SLF001
-            batch.fold_unrouted()
-            batch.fold_awaiting()
-            batch.tally()
-            self.tallied = dict(batch._records)  # noqa: SLF001
-            batch.suppress()
-            self.changes = batch.changes()
-            return self.changes
+        class WatchedBatch(EventBatch):
+            def load_records(self, readings: Any) -> None:
+                super().load_records(readings)
+                walk.loaded = dict(self.records.current)
 
-        lost = self.app.store.transact(steps)
-        self.processed = self.batch.answers(lost)
-        self.app.pipeline._observe(self.processed)  # noqa: SLF001
+            def fold_routed_events(self) -> None:
+                super().fold_routed_events()
+                walk.folded = dict(self.records.current)
+
+            def tally_records(self) -> None:
+                super().tally_records()
+                walk.tallied = dict(self.records.current)
+
+            def changes(self) -> Changes:
+                walk.changes = super().changes()
+                return walk.changes
+
+        app = self.app
+        pipeline = Pipeline(app.store, app.rules, lambda: NOW, app.pipeline._observe, WatchedBatch)  # noqa: SLF001
+        self.processed = pipeline.process([self.reading])
 
     def _ask(self, path: str) -> dict[str, Any]:
         status, body = self.app.ask(path, {})

@@ -12,9 +12,11 @@ from sesight.domain.suppression.item import Suppression
 from sesight.domain.suppression.policy import active_suppression
 from sesight.domain.tally import COUNTERS
 from sesight.domain.timestamps import DAY
-from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.processed import Processed
+from sesight.ingest.reader import read
+from sesight.ingest.reading import Reading
+from sesight.ingest.rules import Rules
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY
 

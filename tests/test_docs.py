@@ -21,8 +21,7 @@ from sesight.domain.reason import REASONS
 from sesight.domain.stats import RATES
 from sesight.domain.suppression.item import SuppressionReason
 from sesight.domain.tally import COUNTERS
-from sesight.ingest import event_batch as batch
-from sesight.ingest import journal, metrics, pipeline, reading
+from sesight.ingest import event_batch, journal, metrics, pipeline, reader
 from sesight.ingest.http import intake, refusals
 from sesight.ingest.ses import parser as ses
 from sesight.ingest.transport import certificates, envelope, sns
@@ -79,14 +78,12 @@ def steps_called() -> list[str]:
     """Return the steps of a batch in the order in which the pipeline calls them."""
     [tree] = ast.parse(inspect.getsource(pipeline.Pipeline)).body
     process = next(node for node in tree.body if getattr(node, "name", "") == "process")
-    calls = [
+    steps = [
         node
         for node in ast.walk(process)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and getattr(node.func.value, "id", "") == "batch"
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "batch"
     ]
-    return [call.func.attr for call in sorted(calls, key=lambda call: call.lineno)]
+    return [step.attr for step in sorted(steps, key=lambda step: step.lineno)]
 
 
 @pytest.mark.parametrize("page", GENERATED, ids=lambda page: str(page.relative_to(ROOT)))
@@ -149,7 +146,7 @@ def test_walk_has_every_step_in_order() -> None:
 def test_walk_names_what_exists() -> None:
     """A function that a heading of the walk names is in the code."""
     homes = (
-        batch.Batch, journal.Journal, metrics.Metrics, sns, envelope, ses, reading, intake,
+        event_batch.EventBatch, journal.Journal, metrics.Metrics, sns, envelope, ses, reader, intake,
         certificates, pipeline.Pipeline,
     )  # fmt: skip
     headings = "".join(re.findall(r"^## \d.*$", text(WALK), re.MULTILINE))

@@ -135,7 +135,7 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     aggregate(store)  # whatever comes again counts once
     processor.close()
     single = App(settings(f"sqlite:///{file}"), clock=lambda: NOW, durability="off")
-    from sesight.ingest.reading import read
+    from sesight.ingest.reader import read
 
     single.pipeline.process(
         [reading for each in told for reading in read(each, "sqs", known_sets=single.known_sets)]

@@ -22,7 +22,8 @@ from sesight.app import SWEEP_ROWS, App, now_ms
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition
 from sesight.ingest.journal import report
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.reader import read
+from sesight.ingest.reading import EmptyReading
 from sesight.ingest.transport.sqs_batch import Delivery, read_delivery, take
 from sesight.services.quarantine import retry, take_due
 from sesight.settings import Settings, function_name, load
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sesight.domain.ports import Clock
-    from sesight.ingest.event_batch import Processed
+    from sesight.ingest.processed import Processed
     from sesight.store.dynamodb.rollup_aggregator import Aggregator
 
 _log = logging.getLogger(__name__)
@@ -339,7 +340,7 @@ class Processor:
                 for record in event["Records"]
             ]
         elif is_ping(event):
-            deliveries = [Delivery("", [Reading("lambda", nothing="ping")])]
+            deliveries = [Delivery("", [EmptyReading("lambda", "ping")])]
         else:
             body = msgspec.json.encode(event)
             deliveries = [Delivery("", read(body, "lambda", known_sets=known_sets))]
@@ -421,7 +422,7 @@ class Counts:
     def add(self, processed: list[Processed]) -> None:
         """Count a batch that was committed."""
         for each in processed:
-            event = each.reading.event
+            event = each.event
             kind = event.reports[0].occurrence.type if event is not None else NONE
             self._events[each.stream or NONE, kind, each.disposition] += 1
             if each.campaign == UNTAGGED:

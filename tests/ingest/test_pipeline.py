@@ -10,9 +10,10 @@ from sesight.domain.event import Accepted, Delivery, Disposition, Event, Identit
 from sesight.domain.ports import RecordKey
 from sesight.domain.quarantine import QUARANTINE_BODIES
 from sesight.domain.timestamps import DAY
-from sesight.ingest.event_batch import Processed
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.processed import Processed
+from sesight.ingest.reader import read
+from sesight.ingest.reading import EmptyReading, EventReading, Reading, UnreadableReading
 from tests.builders import NOW
 from tests.laws.ledger import Ledger
 from tests.payload import payload, raw
@@ -25,7 +26,7 @@ def sent_to(*recipients: str) -> Reading:
     """Return a message sent to recipients."""
     reports = tuple(Report(each, Send(NOW - DAY)) for each in recipients)
     event = Event("m-1", Identity(NOW - DAY), reports, "outreach-tracking")
-    return Reading("file", event)
+    return EventReading("file", event)
 
 
 def processed(ledger: Ledger, *readings: Reading) -> list[tuple[str, str | None]]:
@@ -53,7 +54,7 @@ def test_card_by_the_minute(reception: Reception) -> None:
     happened = (Send(minute + 59_999), Delivery(minute + 60_001))
     reception.process(
         [
-            Reading("file", Event("m-1", identity, (Report(ANA, one),), "outreach-tracking"))
+            EventReading("file", Event("m-1", identity, (Report(ANA, one),), "outreach-tracking"))
             for one in happened
         ]
     )
@@ -64,7 +65,7 @@ def test_card_by_the_minute(reception: Reception) -> None:
 
 def test_whole_answer(reception: Reception) -> None:
     """What became of a reading says where it was counted and which records it concerns."""
-    readings = read(raw("delivery.json"), "sqs", "item-1")
+    readings = read(raw("delivery.json"), "sqs")
     message = payload("delivery")["mail"]["messageId"]
     [done] = reception.process(readings)
     assert done == Processed(
@@ -85,7 +86,7 @@ def test_empty_batch(reception: Reception) -> None:
 
 def test_confirmed() -> None:
     """A topic subscription that was confirmed is said to be."""
-    confirmed = Reading("http", nothing="subscription", confirmed=True)
+    confirmed = EmptyReading("http", "subscription", confirmed=True)
     assert processed(Ledger(), confirmed) == [("confirmed", "subscription")]
 
 
@@ -94,7 +95,7 @@ def test_full_quarantine() -> None:
     route yet is counted, and a body kept already needs no second place in a batch.
     """
     ledger = Ledger(free=1)
-    odd = [Reading("file", unreadable="not-json", detail="x", body=body) for body in (b"a", b"b")]
+    odd = [UnreadableReading("file", "not-json", "x", body) for body in (b"a", b"b")]
     assert processed(ledger, odd[0], odd[0], odd[1]) == [
         ("quarantined", "not-json"),
         ("quarantined", "not-json"),
@@ -109,21 +110,18 @@ def test_room_is_left_for_what_comes_live() -> None:
     """What is not understood in a file fills half of the quarantine, by number and by bytes, so that
     what comes live still has the other half; what only waits may fill it all.
     """
-    odd = [Reading("file", unreadable="not-json", detail="x", body=b"%d" % n) for n in range(4)]
+    odd = [UnreadableReading("file", "not-json", "x", b"%d" % n) for n in range(4)]
     ledger = Ledger(free=QUARANTINE_BODIES // 2 + 2)
     pipeline = Pipeline(ledger, RULES, lambda: NOW, lambda _: None)
     waiting = read(raw("feedback_bounce.json"), "file")
     done = [
         *pipeline.process([*odd, *waiting], at_rest=True),
-        *pipeline.process([Reading("http", unreadable="not-json", detail="x", body=b"live")]),
+        *pipeline.process([UnreadableReading("http", "not-json", "x", b"live")]),
     ]
     assert [each.reason for each in done] == [
         *("not-json", "not-json", "quarantine-full", "quarantine-full", "unrouted", "not-json")
     ]
-    large = [
-        Reading("file", unreadable="malformed", detail="x", body=bytes([n]) * (12 << 20))
-        for n in range(3)
-    ]
+    large = [UnreadableReading("file", "malformed", "x", bytes([n]) * (12 << 20)) for n in range(3)]
     assert [each.reason for each in pipeline.process(large, at_rest=True)] == [
         *("malformed", "malformed", "quarantine-full")
     ]
@@ -178,7 +176,7 @@ def test_name_of_a_campaign(tmp_path: Path) -> None:
         folder.mkdir()
         reception = Reception(folder)
         for event in order:
-            reception.process([Reading("file", event)])
+            reception.process([EventReading("file", event)])
         card = reception.store.card("outreach", "spring")
         assert card is not None
         assert card.name == "Über uns"

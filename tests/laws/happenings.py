@@ -33,7 +33,7 @@ from sesight.domain.event import (
     Subscription,
 )
 from sesight.domain.timestamps import DAY, HOUR
-from sesight.ingest.reading import Reading
+from sesight.ingest.reading import EventReading, Reading
 from tests.builders import NOW, OUTLOOK
 
 SIMULATOR = "bounce@simulator.amazonses.com"
@@ -192,7 +192,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def reading(event: Event) -> Reading:
     """Return an event as read: its bytes are its own, so that the quarantine knows it again."""
-    return Reading("file", event, body=_encode(event))
+    return EventReading("file", event, body=_encode(event))
 
 
 def again(told: list[Event], seed: int) -> list[list[Event]]:

@@ -15,8 +15,10 @@ from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
 from sesight.domain.suppression.item import Suppression
 from sesight.domain.suppression.manual import SuppressionChange, SuppressionCommand
-from sesight.ingest.event_batch import Batch, Processed, Rules
 from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.processed import Processed
+from sesight.ingest.reclassification import reclassify
+from sesight.ingest.rules import Rules
 from tests.builders import NOW
 from tests.laws.happenings import reading
 from tests.reception import RULES
@@ -119,10 +121,7 @@ class Ledger:
         """Tally every record again by the rules, as `sesight reclassify` does."""
 
         def fold(view: Any) -> Changes:
-            batch = Batch(view, rules, NOW)
-            batch.recall({key.message_id for key in self.held})
-            batch.tally()
-            return batch.changes()
+            return reclassify(view, rules, {key.message_id for key in self.held})
 
         self.transact(fold)
 

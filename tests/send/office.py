@@ -15,7 +15,7 @@ from sesight.app.sending import SendingComponents
 from sesight.domain.record import Record
 from sesight.domain.sending import CampaignDetails, SendResult, SendState, TemplateRecipient
 from sesight.domain.template import RenderedTemplate
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.send import outreach
 from sesight.send.mailing import Mailing
 from sesight.send.message import Unsendable

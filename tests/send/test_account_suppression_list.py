@@ -11,8 +11,8 @@ from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import AddSuppression, remove_command
 from sesight.domain.suppression.policy import active_suppression
 from sesight.domain.timestamps import DAY
-from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
+from sesight.ingest.rules import Rules
 from sesight.send.account_suppression_list import (
     TRIES,
     AccountSuppressionList,

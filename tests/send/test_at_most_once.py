@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from sesight.app.sending import SendingComponents
 from sesight.domain.errors import Conflict, SendingStopped
 from sesight.domain.sending import Intent, SendResult, SendState
-from sesight.ingest.reading import SENDER, Reading
+from sesight.ingest.reading import SENDER, EventReading
 from sesight.send.send_log_writer import accepted_event
 from sesight_simulator.ses.simulated_ses import SimulatedSes
 from tests.send.office import Office, office
@@ -118,7 +118,7 @@ class Run:
         """Have it known of every message that SES accepted."""
         now = self.here.app.clock()
         self.here.app.pipeline.process(
-            [Reading(SENDER, _event(*each, now)) for each in self.ses.accepted]
+            [EventReading(SENDER, _event(*each, now)) for each in self.ses.accepted]
         )
 
 

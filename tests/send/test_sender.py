@@ -19,7 +19,7 @@ from sesight.domain.event import Accepted, EventType
 from sesight.domain.outcome import Outcome
 from sesight.domain.sending import SendState, TemplateRecipient
 from sesight.domain.timestamps import DAY
-from sesight.ingest.reading import Reading
+from sesight.ingest.reading import EventReading
 from sesight.send.message import OutgoingMessage
 from sesight.send.unsubscribe_link import Tokens
 from sesight_simulator.ses.faults import Fault
@@ -45,7 +45,7 @@ def suppress(here: Office, address: str) -> None:
     """Have an address suppressed by an event, as they are."""
     _, told = bounce(address, message=f"m-{address}")
     here.app.pipeline.process(
-        [Reading("test", replace(told, configuration_set="outreach-tracking"))]
+        [EventReading("test", replace(told, configuration_set="outreach-tracking"))]
     )
 
 

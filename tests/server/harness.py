@@ -22,7 +22,7 @@ from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey
 from sesight.domain.tally import COUNTERS
 from sesight.domain.timestamps import day_name
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.ingest.transport.sns import TEST_ACCOUNT
 from sesight.settings import Settings
 from sesight.store import open_store

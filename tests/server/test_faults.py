@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.server import listen
 from tests.server.harness import (
     PATIENCE,

@@ -14,10 +14,10 @@ import pytest
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.ingest.event_batch import Processed
 from sesight.ingest.http.commit_process import Committer, Writer
 from sesight.ingest.http.intake import FETCHES_WAITING, Answer, Intake
 from sesight.ingest.metrics import Metrics
+from sesight.ingest.processed import Processed
 from sesight.ingest.reading import Reading
 from sesight.ingest.transport.certificates import Certificates
 from sesight.ingest.transport.sns import topic

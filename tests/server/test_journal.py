@@ -7,7 +7,7 @@ import pytest
 
 from sesight.app import App
 from sesight.ingest.journal import Line
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.settings import Settings, StoreSettings
 from tests.server.harness import Traffic
 

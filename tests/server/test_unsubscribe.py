@@ -7,7 +7,7 @@ import threading
 from sesight.domain.suppression.item import Suppression
 from sesight.domain.timestamps import DAY
 from sesight.domain.unsubscribe import UnsubscribeTarget
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.send.unsubscribe_link import Tokens
 from sesight.store import open_store
 from tests.payload import payload

@@ -4,10 +4,10 @@ import pytest
 
 from sesight.domain.event import Disposition
 from sesight.domain.timestamps import DAY, HOUR
-from sesight.ingest.event_batch import Processed
 from sesight.ingest.http.refusals import REFUSED
 from sesight.ingest.metrics import Counts, Metrics
-from sesight.ingest.reading import Reading
+from sesight.ingest.processed import Processed
+from sesight.ingest.reading import EmptyReading
 from sesight.services.intake_health import intake_status
 from tests.builders import NOW
 
@@ -127,9 +127,9 @@ def test_refused_for_good(metrics: Metrics, watch: Watch) -> None:
 
 def test_unsubscribed(metrics: Metrics) -> None:
     """That SNS ended a subscription is told until one is confirmed."""
-    ended = Processed(Reading("http", nothing="unsubscribed-topic"), Disposition.IGNORED)
+    ended = Processed(EmptyReading("http", "unsubscribed-topic"), Disposition.IGNORED)
     confirmed = Processed(
-        Reading("http", nothing="subscription", confirmed=True), Disposition.CONFIRMED
+        EmptyReading("http", "subscription", confirmed=True), Disposition.CONFIRMED
     )
     metrics.count(Counts.of([confirmed, ended], 0.0))
     said = status_of(metrics)[1][1:]

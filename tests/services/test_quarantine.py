@@ -37,7 +37,7 @@ def test_another_reason(reception: Reception) -> None:
     after = reception.store.quarantine(MANY)
     assert {each.id: each.at for each in after} == first
     assert {each.detail for each in after} == {
-        "The event is of an account that the settings do not name."
+        "The event is of an AWS account that the settings do not name."
     }
     assert tried(reception, "unknown-set").bodies == 0
     reception.change(accounts=frozenset())

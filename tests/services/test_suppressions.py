@@ -21,7 +21,7 @@ from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import ResultStatus, SuppressionRequest, SuppressionResult
 from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.reading import Reading
+from sesight.ingest.reading import EventReading
 from sesight.services.recount import recount
 from sesight.services.suppressions import TOGETHER, Suppressions
 from sesight.store import open_store
@@ -58,7 +58,10 @@ class Office:
         """Take in events."""
         sets = {name: stream.configuration_set for name, stream in COUNTING.streams.items()}
         self.pipeline.process(
-            [Reading("file", replace(each, configuration_set=sets[name])) for name, each in told]
+            [
+                EventReading("file", replace(each, configuration_set=sets[name]))
+                for name, each in told
+            ]
         )
 
     def blocked(self, address: str) -> dict[str, str]:

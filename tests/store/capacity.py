@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from sesight.domain.event import Bounce, Click, Delivery, Event, Identity, Open, Report, Send
 from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.timestamps import DAY
-from sesight.ingest.event_batch import Rules
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.reading import Reading
+from sesight.ingest.reading import EventReading
+from sesight.ingest.rules import Rules
 from sesight.store.dynamodb.keys import FEED
 from sesight.store.dynamodb.rollup_aggregator import Aggregator, Change, read_change
 from sesight.store.dynamodb.store import DynamoStore
@@ -125,7 +125,7 @@ def process(store: DynamoStore, batches: Iterable[Sequence[Event]], size: int = 
     for batch in batches:
         for start in range(0, len(batch), size):
             some = batch[start : start + size]
-            pipeline.process([Reading("file", event) for event in some])
+            pipeline.process([EventReading("file", event) for event in some])
             events += len(some)
     return events
 

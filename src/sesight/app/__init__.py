@@ -17,9 +17,10 @@ from urllib.parse import urlencode, urlsplit
 from sesight import __version__
 from sesight.domain.errors import NO_CREDENTIALS, NotFound, SettingsError, StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.journal import Journal
 from sesight.ingest.pipeline import Observer, Pipeline
+from sesight.ingest.processed import Processed
+from sesight.ingest.rules import Rules
 from sesight.services.intake_health import intake_status, without_counts
 from sesight.services.quarantine import take_due
 from sesight.services.suppressions import Suppressions
@@ -480,7 +481,7 @@ class App:
     async def _take_leave(self, event: Event) -> None:
         """Take in that somebody left: by the process that writes, where there is one."""
         from sesight.domain.unsubscribe import ORIGIN
-        from sesight.ingest.reading import Reading
+        from sesight.ingest.reading import EventReading
 
         if self._writer is not None and self.intake is not None:
             taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -492,7 +493,9 @@ class App:
             self.intake.submit_own(ORIGIN, event, answered)
             done = await taken
         else:
-            [processed] = await asyncio.to_thread(self.pipeline.process, [Reading(ORIGIN, event)])
+            [processed] = await asyncio.to_thread(
+                self.pipeline.process, [EventReading(ORIGIN, event)]
+            )
             done = processed.disposition is not Disposition.REFUSED
         if not done:
             raise StoreUnavailable("The store cannot take this now: try again.")

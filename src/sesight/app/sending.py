@@ -17,7 +17,7 @@ from sesight.domain.suppression.item import Suppression, suppression_keys
 from sesight.domain.suppression.policy import highest_priority
 from sesight.domain.timestamps import DAY, month_number
 from sesight.domain.unsubscribe import UnsubscribeTarget
-from sesight.ingest.reading import SENDER, Reading
+from sesight.ingest.reading import SENDER, EventReading
 from sesight.send.account_suppression_list import (
     PER_SECOND,
     AccountSuppressionList,
@@ -252,7 +252,7 @@ class SendingComponents:
         )
 
     def _accept(self, events: Sequence[Event]) -> None:
-        self._app.pipeline.process([Reading(SENDER, event) for event in events])
+        self._app.pipeline.process([EventReading(SENDER, event) for event in events])
 
     def _find(self, intent: Intent) -> str | None:
         """Return the message id of the record that carries an intent's send id."""

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.reader import read
+from sesight.ingest.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

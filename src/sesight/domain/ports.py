@@ -49,12 +49,12 @@ class Changes(Struct):
     `awaiting` returns the keys of those that are not stored while that could not be done.
     """
 
-    records: dict[RecordKey, Record]
-    suppressions: dict[tuple[str, str], Suppression]
-    rollups: Rollups
-    cards: dict[tuple[str, str], Card]
-    quarantined: list[Quarantined]
-    released: list[str]
+    records: dict[RecordKey, Record] = {}
+    suppressions: dict[tuple[str, str], Suppression] = {}
+    rollups: Rollups = {}
+    cards: dict[tuple[str, str], Card] = {}
+    quarantined: list[Quarantined] = []
+    released: list[str] = []
     newest_at: int | None = None
     afterwards: Callable[[View], Changes] | None = None
     backfilled: Collection[tuple[str, int]] = ()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sesight.domain.ports import Clock, SweepResult
-    from sesight.ingest.event_batch import Processed
+    from sesight.ingest.processed import Processed
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Journal:
 
     def line(self, each: Processed, now: int) -> bytes:
         """Return the line of one event."""
-        event = each.reading.event
+        event = each.event
         if event is None:
             return _encode(
                 Line(

@@ -11,12 +11,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import UNTAGGED, Disposition, campaign_of
+from sesight.ingest.reading import EmptyReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sesight.domain.ports import Clock, SweepResult
-    from sesight.ingest.event_batch import Processed
+    from sesight.ingest.processed import Processed
 
 
 UNSUBSCRIBED = "unsubscribed-topic"
@@ -46,9 +47,7 @@ class Counts(Struct, array_like=True):
             [
                 (
                     each.disposition,
-                    None
-                    if (event := each.reading.event) is None
-                    else event.reports[0].occurrence.type,
+                    None if (event := each.event) is None else event.reports[0].occurrence.type,
                     each.stream,
                 )
                 for each in processed
@@ -70,8 +69,10 @@ class Counts(Struct, array_like=True):
             ]
         )
         subscribed = None
-        for reading in [each.reading for each in processed if each.reading.event is None]:
-            if reading.confirmed or reading.nothing == UNSUBSCRIBED:
+        for reading in [each.reading for each in processed]:
+            if type(reading) is EmptyReading and (
+                reading.confirmed or reading.reason == UNSUBSCRIBED
+            ):
                 subscribed = reading.confirmed
         return cls(
             [

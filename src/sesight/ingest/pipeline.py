@@ -5,109 +5,115 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sesight.ingest.event_batch import Batch, Processed
+from sesight.ingest.event_batch import EventBatch
+from sesight.ingest.lapsed_suppressions import recount_suppressions
+from sesight.ingest.manual_suppression import apply_decisions
+from sesight.ingest.processed import Processed
+from sesight.ingest.reclassification import reclassify
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sesight.domain.ports import Changes, Clock, Store, View
     from sesight.domain.suppression.manual import SuppressionChange, SuppressionCommand
-    from sesight.ingest.event_batch import Rules
     from sesight.ingest.reading import Reading
+    from sesight.ingest.rules import Rules
 
 
 Observer = Callable[[list[Processed]], None]
-"""Told of every batch after its commit: the log and the metrics."""
+"""Called with every batch after its commit: the journal and the metrics."""
 
 
 class Pipeline:
-    """Folds batches of readings into a store. One batch at a time; safe to call from any thread."""
+    """Commits to a store, one batch at a time. Any thread may use it."""
 
-    def __init__(self, store: Store, rules: Rules, clock: Clock, observer: Observer | None) -> None:
-        """Keep the adapters: a store, the rules of counting and routing, a clock, an observer."""
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        clock: Clock,
+        observer: Observer | None,
+        batch_type: type[EventBatch] = EventBatch,
+    ) -> None:
+        """`batch_type` is there for whoever watches the steps: the bench and the walk in the docs."""
         self._store = store
         self._rules = rules
         self._clock = clock
         self._observe = observer
+        self._batch_type = batch_type
 
     def process(self, readings: Sequence[Reading], *, at_rest: bool = False) -> list[Processed]:
-        """Take in one batch: load, fold event by event, tally once a record, commit, answer.
+        """Take in one batch of readings; return what became of each, in their order.
 
-        `at_rest` says that the batch comes from where it is kept (files, a dead-letter queue): it
-        leaves room in the quarantine for what comes in live.
+        When this returns, everything that is not `refused` is durable. `at_rest` means that the
+        bodies remain where they came from (files, a dead-letter queue): the unreadable ones leave
+        room in the quarantine for what arrives live. Raises StoreUnavailable if nothing was stored.
 
-        Returns what became of each reading, in their order. When this returns, everything not
-        `refused` is durable. Raises StoreUnavailable if nothing of the batch could be stored.
+        The store may call `decide` again, after a conflict with another process. It calls
+        `weigh_soft_bounces` when the records are stored: SQLite in the same transaction, DynamoDB
+        after the commit and again until nothing changes (decision 19).
         """
         now = self._clock()
-        decided: Batch | None = None
+        previous: EventBatch | None = None
 
-        def fold(view: View) -> Changes:
-            nonlocal decided
-            batch = Batch(view, self._rules, now, at_rest=at_rest)
-            batch.load(readings)
-            batch.fold_routed()
-            batch.fold_unrouted()
-            batch.fold_awaiting()
-            batch.tally()
-            batch.suppress()
+        def decide(view: View) -> Changes:
+            nonlocal previous
+            batch = self._batch_type(view, self._rules, now, at_rest=at_rest)
+            batch.load_records(readings)
+            batch.fold_routed_events()
+            batch.fold_unrouted_events()
+            batch.fold_awaiting_events()
+            batch.tally_records()
+            batch.update_suppressions()
             changes = batch.changes()
-            if decided is not None:
-                batch.recognise(decided)
-            decided = batch
+            changes.afterwards = batch.weigh_soft_bounces
+            if previous is not None:
+                batch.keep_dispositions(previous)
+            previous = batch
             return changes
 
-        lost = self._store.transact(fold)
-        processed = decided.answers(lost) if decided is not None else []
+        unstored = self._store.transact(decide)
+        processed = previous.dispositions(unstored) if previous is not None else []
         if self._observe is not None:
             self._observe(processed)
         return processed
 
-    def sync(self) -> None:
-        """Make durable what was processed so far, where the store was opened to be quicker."""
-        self._store.sync()
-
     def decide(self, decisions: Sequence[SuppressionCommand]) -> list[list[SuppressionChange]]:
-        """Commit what somebody decided of addresses and domains; return what each decision did, by
-        stream. Durable when this returns. Raises StoreUnavailable if it could not be stored.
+        """Commit manual suppressions and removals; return the changes of each, by stream.
+
+        Durable when this returns. Raises StoreUnavailable if nothing was stored.
         """
         now = self._clock()
-        done: list[list[SuppressionChange]] = []
+        changed: list[list[SuppressionChange]] = []
 
-        def fold(view: View) -> Changes:
-            nonlocal done
-            batch = Batch(view, self._rules, now)
-            done = batch.decide(decisions)
-            return batch.changes()
-
-        self._store.transact(fold)
-        return done
-
-    def lapse(self, places: Sequence[tuple[str, str]]) -> None:
-        """Recount suppressions, by (stream, address), of which a temporary one has ended."""
-        now = self._clock()
-
-        def fold(view: View) -> Changes:
-            batch = Batch(view, self._rules, now)
-            batch.recount_suppressions(places)
-            return batch.changes()
-
-        self._store.transact(fold)
-
-    def reclassify(self, message_ids: Collection[str]) -> int:
-        """Tally records again by today's rules and settings; return how many counted otherwise."""
-        now = self._clock()
-        moved = 0
-
-        def fold(view: View) -> Changes:
-            nonlocal moved
-            batch = Batch(view, self._rules, now)
-            batch.recall(message_ids)
-            batch.tally()
-            changes = batch.changes()
-            changes.newest_at = None
-            moved = len(changes.records)
+        def decide(view: View) -> Changes:
+            nonlocal changed
+            changes, changed = apply_decisions(view, self._rules, now, decisions)
             return changes
 
-        self._store.transact(fold)
-        return moved
+        self._store.transact(decide)
+        return changed
+
+    def lapse(self, places: Sequence[tuple[str, str]]) -> None:
+        """Recount suppressions, by (stream, address), whose temporary cause has ended."""
+        now = self._clock()
+        self._store.transact(lambda view: recount_suppressions(view, self._rules, now, places))
+
+    def reclassify(self, message_ids: Collection[str]) -> int:
+        """Tally the records of messages again by today's rules and settings; return how many records
+        now count differently.
+        """
+        changed = 0
+
+        def decide(view: View) -> Changes:
+            nonlocal changed
+            changes = reclassify(view, self._rules, message_ids)
+            changed = len(changes.records)
+            return changes
+
+        self._store.transact(decide)
+        return changed
+
+    def sync(self) -> None:
+        """Make durable what was processed so far, if the store was opened with less durability."""
+        self._store.sync()

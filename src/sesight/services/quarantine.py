@@ -14,8 +14,9 @@ from sesight.domain.event import Disposition, Event
 from sesight.domain.ports import Changes
 from sesight.domain.quarantine import QUARANTINE_REASONS
 from sesight.domain.timestamps import DAY
-from sesight.ingest.event_batch import FUTURE
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.batch_quarantine import FUTURE
+from sesight.ingest.reader import read
+from sesight.ingest.reading import EventReading, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -56,7 +57,7 @@ def take_due(store: Store, pipeline: Pipeline, now: int) -> None:
         events = {each.id: _decode_event(each.event) for each in held if each.event is not None}
         due = [each for each in held if each.id in events]
         due = [each for each in due if events[each.id].identity.sent_at <= now + DAY]
-        readings = [Reading(ORIGIN, events[each.id], body=each.body) for each in due]
+        readings = [EventReading(ORIGIN, events[each.id], body=each.body) for each in due]
         processed = pipeline.process(readings) if readings else []
         taken = [
             each.id
@@ -111,7 +112,7 @@ def retry(
         ends = []
         for each in held:
             if each.reason == FUTURE and each.event is not None:
-                readings.append(Reading(ORIGIN, _decode_event(each.event), body=each.body))
+                readings.append(EventReading(ORIGIN, _decode_event(each.event), body=each.body))
             else:
                 readings += read(each.body, ORIGIN, known_sets=known_sets)
             ends.append(len(readings))

@@ -8,7 +8,7 @@ from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import EventType, Open, Reject, Send
 from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.reason import reason_of
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception
 

@@ -6,7 +6,7 @@ The names of these tests carry the numbers of the cases.
 import pytest
 
 from sesight.domain.event import Complaint, EventType, Identity, RenderingFailure, Send
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception
 

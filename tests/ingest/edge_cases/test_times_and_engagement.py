@@ -13,7 +13,7 @@ from sesight.domain.stream import OUTREACH
 from sesight.domain.suppression.item import SuppressionScope
 from sesight.domain.timestamps import DAY, HOUR
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.reading import read
+from sesight.ingest.reader import read
 from sesight.services.quarantine import Retried, retry, take_due
 from tests.builders import NOW, POLICY
 from tests.payload import GONE, body, payload, raw

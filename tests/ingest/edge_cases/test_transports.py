@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from sesight.domain.errors import Untrusted
 from sesight.domain.stream import OUTREACH
-from sesight.ingest.reading import read_envelopes
+from sesight.ingest.reader import read_envelopes
 from sesight.ingest.transport.certificates import CertificateUnavailable
 from sesight.ingest.transport.envelope import open_notification
 from sesight.ingest.transport.sns import confirmation_url, topic

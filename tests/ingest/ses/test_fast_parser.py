@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sesight.domain.errors import Unreadable
 from sesight.domain.event import Event
-from sesight.ingest.ses.fast_parser import read_plain
-from sesight.ingest.ses.parser import read_event
+from sesight.ingest.ses.fast_parser import parse_common_event
+from sesight.ingest.ses.parser import parse_event
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 USUAL = ("send.json", "delivery.json", "open.json", "click.json")
@@ -27,7 +27,7 @@ def load(name: str) -> dict[str, Any]:
 
 def slowly(body: bytes) -> Event | str | None:
     try:
-        return read_event(body)
+        return parse_event(body)
     except Unreadable as error:
         return error.reason
 
@@ -36,13 +36,13 @@ def slowly(body: bytes) -> Event | str | None:
 def test_usual(name: str) -> None:
     """A Send, Delivery, Open or Click as AWS sends it is of the usual shape."""
     body = (PAYLOADS / name).read_bytes()
-    assert read_plain(body) == read_event(body)
+    assert parse_common_event(body) == parse_event(body)
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd(name: str) -> None:
     """Other types and messages to several are left to the reader of every shape."""
-    assert read_plain((PAYLOADS / name).read_bytes()) is None
+    assert parse_common_event((PAYLOADS / name).read_bytes()) is None
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -91,5 +91,5 @@ def test_both_readers_agree(data: st.DataObject) -> None:
         if not paths(body):
             break
     text = json.dumps(body).encode()
-    plain = read_plain(text)
+    plain = parse_common_event(text)
     assert plain is None or plain == slowly(text)

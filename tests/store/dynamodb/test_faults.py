@@ -17,9 +17,10 @@ from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.suppression.manual import AddSuppression
 from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.tally import COUNTERS
-from sesight.ingest.event_batch import Processed, Rules
 from sesight.ingest.pipeline import Pipeline
-from sesight.ingest.reading import Reading
+from sesight.ingest.processed import Processed
+from sesight.ingest.reading import EventReading, Reading, UnreadableReading
+from sesight.ingest.rules import Rules
 from sesight.store import open_store
 from sesight.store.dynamodb.store import DynamoStore
 from tests.store.contract import COUNTING, NOW, counted, put, record
@@ -54,7 +55,7 @@ def pipeline_of(store: DynamoStore) -> Pipeline:
 
 def readings(events: list[Event]) -> list[Reading]:
     """Return events as read from a file."""
-    return [Reading("file", event) for event in events]
+    return [EventReading("file", event) for event in events]
 
 
 def mail(rng: random.Random, messages: int, *, bounces: bool = True) -> list[Event]:
@@ -326,7 +327,7 @@ def test_lost_answers(url: str, operation: str) -> None:
     events = mail(random.Random(7), 30)
     bounced = Report("late@example.org", Bounce(NOW - 5, None, "Permanent", "General"))
     unrouted = Event("m-unknown", Identity(NOW - 9), (bounced,))
-    garbage = [Reading("file", body=b"%d" % n, unreadable="not-json") for n in range(3)]
+    garbage = [UnreadableReading("file", "not-json", "", b"%d" % n) for n in range(3)]
     decisions = [
         AddSuppression(change="act", at=NOW, address=f"r{n}@example.org") for n in range(3)
     ]
@@ -465,7 +466,7 @@ def test_flood_of_garbage(url: str) -> None:
     body alone; several functions that take in some of the same keep each once and count it once.
     """
     stores = [open_store(url, clock=lambda: NOW) for _ in range(4)]
-    flood = [Reading("file", body=b"%d" % n, unreadable="not-json") for n in range(600)]
+    flood = [UnreadableReading("file", "not-json", "", b"%d" % n) for n in range(600)]
     sent: list[bytes] = []
     for one in stores:
         one.calls.client.meta.events.register(

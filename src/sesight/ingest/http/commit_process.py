@@ -25,13 +25,14 @@ from sesight.domain.errors import SesightError, StoreDamaged, StoreUnavailable
 from sesight.domain.event import Disposition, Event
 from sesight.domain.ports import SweepResult
 from sesight.ingest.metrics import UNSUBSCRIBED, Counts
-from sesight.ingest.reading import Reading, read_message
+from sesight.ingest.reader import read_sns_message
+from sesight.ingest.reading import EmptyReading, EventReading, Reading
 from sesight.ingest.replay.reader_processes import start_apart
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from sesight.ingest.event_batch import Processed
+    from sesight.ingest.processed import Processed
 
 _log = logging.getLogger(__name__)
 
@@ -220,13 +221,13 @@ class Committer:
 
     def _read(self, kind: str, message: str) -> list[Reading]:
         if kind == "Notification":
-            return read_message(message, ORIGIN)
+            return read_sns_message(message, ORIGIN)
         if kind in OWN:
-            return [Reading(kind, _event(message))]
+            return [EventReading(kind, _event(message))]
         if kind == "SubscriptionConfirmation":
-            return [Reading(ORIGIN, nothing="subscription", confirmed=True)]
+            return [EmptyReading(ORIGIN, "subscription", confirmed=True)]
         # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
-        return [Reading(ORIGIN, nothing=UNSUBSCRIBED)]
+        return [EmptyReading(ORIGIN, UNSUBSCRIBED)]
 
     def _tidy_up(self) -> SweepResult | None:
         try:

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.reader import read
+from sesight.ingest.reading import EventReading, Reading
 from sesight.ingest.replay.external_sort import Entry, by_message
 from sesight.ingest.transport.files import STANDARD_INPUT, Progress, bodies
 
@@ -234,7 +235,7 @@ class _Share:
                     continue
                 for each in read(body, ORIGIN, known_sets=task.known_sets, stream=task.stream):
                     self._taken += 1
-                    key = "" if each.event is None else each.event.message_id
+                    key = each.event.message_id if type(each) is EventReading else ""
                     yield Entry(key, msgspec.Raw(_encode(each)))
         except SettingsError as error:
             self.failed = str(error)

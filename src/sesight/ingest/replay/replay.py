@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
     from sesight.domain.event import Disposition
-    from sesight.ingest.event_batch import Processed
     from sesight.ingest.pipeline import Pipeline
+    from sesight.ingest.processed import Processed
 
 SMALL = 4_000_000
 """Bytes up to which an input is read in this process."""
@@ -83,9 +83,9 @@ class Account:
         self._reasons.update([each.reason for each in processed if each.reason is not None])
         self._frozen.update(
             [
-                (each.stream or "", each.reading.event.identity.sent_at // DAY)
+                (each.stream or "", event.identity.sent_at // DAY)
                 for each in processed
-                if each.reason == FROZEN and each.reading.event is not None
+                if each.reason == FROZEN and (event := each.event) is not None
             ]
         )
         self.read += len(processed)

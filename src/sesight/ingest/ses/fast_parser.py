@@ -32,16 +32,16 @@ from sesight.ingest.ses.mail import own_pair, sender_of
 from sesight.ingest.ses.parser import LAST_EVENT, LONGEST_DELIVERY, link_of
 
 
-class _CommonHeaders(Struct, gc=False):
+class _TypedHeaders(Struct, gc=False):
     subject: str | None = None
 
 
-class _Mail(Struct, rename="camel", gc=False):
+class _TypedMail(Struct, rename="camel", gc=False):
     timestamp: str
     source: str
     message_id: str
     destination: tuple[str]
-    common_headers: _CommonHeaders
+    common_headers: _TypedHeaders
     tags: dict[str, tuple[str]]
     sending_account_id: str | None = None
 
@@ -67,21 +67,21 @@ class _Click(_Open, rename="camel", gc=False):
 
 
 class _SendBody(Struct, tag_field="eventType", tag="Send", gc=False):
-    mail: _Mail
+    mail: _TypedMail
 
 
 class _DeliveryBody(Struct, tag_field="eventType", tag="Delivery", gc=False):
-    mail: _Mail
+    mail: _TypedMail
     delivery: _Delivery
 
 
 class _OpenBody(Struct, tag_field="eventType", tag="Open", gc=False):
-    mail: _Mail
+    mail: _TypedMail
     open: _Open
 
 
 class _ClickBody(Struct, tag_field="eventType", tag="Click", gc=False):
-    mail: _Mail
+    mail: _TypedMail
     click: _Click
 
 
@@ -106,7 +106,7 @@ _SUBJECT = re.compile(rb'"subject"', re.IGNORECASE)
 _BOTS = {"Likely": "Likely", "Unlikely": "Unlikely"}
 
 
-def read_plain(body: bytes | str) -> Event | None:
+def parse_common_event(body: bytes | str) -> Event | None:
     """Return the event of a body of the usual shape, None for any other."""
     try:
         found = _decode(body)

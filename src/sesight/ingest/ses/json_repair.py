@@ -1,24 +1,25 @@
-"""JSON that a strict reader refuses though it can only be meant one way."""
+"""Repair of JSON that a strict parser refuses though only one meaning is possible."""
 
 from __future__ import annotations
 
 import re
 
-_MARKS = re.compile(rb"(?:\xef\xbb\xbf)*")
+_BYTE_ORDER_MARKS = re.compile(rb"(?:\xef\xbb\xbf)*")
 
-# an escaped backslash, a true pair of surrogates, or half of one
+# an escaped backslash, a complete pair of surrogates, or a lone surrogate (the group)
 _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 
-def mended(body: bytes) -> bytes | None:
-    """Return the body without its byte order marks and with a space for each lone surrogate.
+def repaired(body: bytes) -> bytes | None:
+    """Return the body without its byte order marks and with a space for each lone surrogate; None if
+    it has neither.
 
-    None if it has neither. User agents cut off in the middle of an emoji leave lone surrogates;
-    no text with one can be written as UTF-8.
+    SES cuts user agents off in the middle of an emoji, which leaves lone surrogates. A text that has
+    one cannot be encoded as UTF-8, so it could not be stored either.
     """
-    found = _MARKS.sub(b"", body, count=1)
-    if b"\\u" in found:
-        found = _ESCAPES.sub(lambda match: b" " if match[1] else match[0], found)
-    return None if found == body else found
+    better = _BYTE_ORDER_MARKS.sub(b"", body, count=1)
+    if b"\\u" in better:
+        better = _ESCAPES.sub(lambda match: b" " if match[1] else match[0], better)
+    return None if better == body else better

@@ -32,27 +32,20 @@ HEADER = 4_096
 _NONE: dict[str, Any] = {}
 
 
-class _CommonHeaders(Struct, gc=False):
-    subject: Any = None
+_NULL = Raw(b"null")  # msgspec accepts nothing but null for a `Raw | None`
 
 
 class Mail(Struct, rename="camel", gc=False):
-    """The fields that are used; every one may be of any type."""
+    """The fields that are used; every one may be of any type. The headers are decoded when needed."""
 
     timestamp: Any = None
     source: Any = None
     message_id: Any = None
     destination: Any = None
     sending_account_id: Any = None
-    common_headers: _CommonHeaders | None = None
+    common_headers: Raw = _NULL
+    headers: Raw = _NULL
     tags: Any = None
-
-
-class OddMail(Mail, rename="camel", gc=False):
-    """The same, for bodies whose commonHeaders are missing or of another shape."""
-
-    common_headers: Raw = Raw(b"null")  # type: ignore[assignment]
-    headers: Any = None
 
 
 def event_of(
@@ -155,15 +148,19 @@ def _strings(values: object) -> list[str]:
 
 
 def _subject(mail: Mail) -> str | None:
-    if not isinstance(mail, OddMail):
-        common = mail.common_headers
-        return None if common is None else decoded_words(clean(common.subject))
+    common = _decoded(mail.common_headers)
+    subject = common.get("subject") if isinstance(common, dict) else None
+    if subject is not None:
+        return decoded_words(clean(subject))
+    return decoded_words(_header(_decoded(mail.headers), "subject"))
+
+
+def _decoded(part: Raw) -> Any:
     try:
-        odd = msgspec.json.decode(bytes(mail.common_headers))
-    except msgspec.DecodeError:
-        odd = None
-    subject = clean(odd.get("subject")) if isinstance(odd, dict) else None
-    return decoded_words(subject if subject is not None else _header(mail.headers, "subject"))
+        return msgspec.json.decode(part)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        # msgspec skips a Raw without decoding its escapes, so a lone surrogate shows only here
+        raise Unreadable("not-json", f"The headers are not JSON: {error}") from None
 
 
 def decoded_words(text: str | None) -> str | None:

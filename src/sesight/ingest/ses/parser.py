@@ -34,9 +34,9 @@ from sesight.domain.link import link_key, tag_key
 from sesight.domain.outcome import SUPPRESSION_SUB_TYPES
 from sesight.domain.text import LONG, SHORT, clean, network
 from sesight.domain.timestamps import DAY, parse_timestamp
+from sesight.ingest.reading import INBOUND
 from sesight.ingest.ses.mail import (
     Mail,
-    OddMail,
     addressed,
     destinations,
     event_of,
@@ -48,7 +48,6 @@ from sesight.ingest.ses.mail import (
     to_named,
     to_the_one,
 )
-from sesight.ingest.transport.envelope import INBOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,48 +76,29 @@ class _Body(Struct, rename="camel", gc=False):
     subscription: Any = None
 
 
-class _OddBody(_Body, rename="camel", gc=False):
-    mail: OddMail | None = None
-
-
 _decode = msgspec.json.Decoder(_Body).decode
-_decode_odd = msgspec.json.Decoder(_OddBody).decode
 
 
 SETUP = "setup-message"
-"""Why there is no event in what SES says when notifications are set up."""
+"""The reason of an empty reading: SES's own message that notifications were set up."""
 
 
-def read_event(body: bytes | str) -> Event | str:
-    """Read one SES event or feedback notification.
+def parse_event(body: bytes | str) -> Event | str:
+    """Parse one SES event or feedback notification.
 
-    Returns a code where it says nothing of mail that was sent: SES's own set-up message, or mail that
-    it received. Raises Unreadable, whose reason is the code the body is quarantined under.
+    Returns the code of an empty reading for SES's set-up message and for notices of received mail.
+    Raises Unreadable, whose reason is the code that the body is quarantined under.
     """
     try:
         decoded = _decode(body)
-        mail = decoded.mail
-        if mail is not None and (
-            mail.common_headers is None or mail.common_headers.subject is None
-        ):
-            decoded = _decode_odd(body)
-    except msgspec.ValidationError:
-        return _read_odd(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise Unreadable("not-json", f"The body is not JSON: {error}") from None
-    return _read(decoded)
-
-
-def _read_odd(body: bytes | str) -> Event | str:
-    try:
-        return _read(_decode_odd(body))
     except msgspec.ValidationError as error:
         raise Unreadable("malformed", f"The body has the wrong shape: {error}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise Unreadable("not-json", f"The body is not JSON: {error}") from None
+    return _event_of(decoded)
 
 
-def _read(decoded: _Body) -> Event | str:
+def _event_of(decoded: _Body) -> Event | str:
     named = decoded.event_type if decoded.event_type is not None else decoded.notification_type
     if decoded.event_type is None and _fold_name(str(named)) == "received":
         return INBOUND

@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.ingest.reading import Reading, read
+from sesight.ingest.reader import read
+from sesight.ingest.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from sesight.ingest.event_batch import Processed
     from sesight.ingest.pipeline import Pipeline
+    from sesight.ingest.processed import Processed
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def read_delivery(
 ) -> Delivery:
     """Read a message of a queue. Never raises for what it holds."""
     data = body.encode("utf-8", "replace")
-    return Delivery(id_, read(data, ORIGIN, id_, known_sets=known_sets, stream=stream))
+    return Delivery(id_, read(data, ORIGIN, known_sets=known_sets, stream=stream))
 
 
 def take(
