@@ -26,7 +26,7 @@ from sesight.ingest.http import intake, refusals
 from sesight.ingest.ses import parser as ses
 from sesight.ingest.transport import certificates, envelope, sns
 from sesight.send.statements.files import COLUMNS, MORE
-from sesight.send.statements.pdf import Labels, Letterhead
+from sesight.send.statements.letterhead import Labels, Letterhead
 from sesight.settings import environment_names
 
 ROOT = Path(__file__).parent.parent

@@ -36,7 +36,7 @@ from sesight.send.send_log_writer import SendLogWriter
 from sesight.send.send_quota import SendQuota
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
-from sesight.send.statements.pdf import StatementRenderer
+from sesight.send.statements.renderer import StatementRenderer
 from sesight.send.templates.sandbox import FolderLoader
 from sesight.send.templates.ses import SesTemplate
 from sesight.send.templates.template import Template

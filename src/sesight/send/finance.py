@@ -15,7 +15,7 @@ from sesight.send.message_defaults import MessageDefaults
 from sesight.send.outreach import KeyedHash, MessageTemplate, content_mark, faulty, recipient
 from sesight.send.statements.files import RefusedStatement
 from sesight.send.statements.model import Statement
-from sesight.send.statements.pdf import StatementRenderer
+from sesight.send.statements.renderer import StatementRenderer
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 STATEMENT_TAG = "statement_id"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sesight.send.sender import OnResult, Sender
     from sesight.send.statements.files import RefusedStatement
     from sesight.send.statements.model import Statement
-    from sesight.send.statements.pdf import StatementRenderer
+    from sesight.send.statements.renderer import StatementRenderer
 
 REQUEST, COMMAND = "request", "command"
 """Kinds of batches, beside `JOB`."""

@@ -20,7 +20,7 @@ from sesight.domain.errors import SettingsError
 from sesight.send.message import Attachment, Unsendable
 from sesight.send.statements.files import from_json
 from sesight.send.statements.model import Statement, StatementLine
-from sesight.send.statements.pdf import FONTS, StatementRenderer
+from sesight.send.statements.renderer import FONTS, StatementRenderer
 from sesight.send.templates.folder import EXAMPLES, STANDARD_VARIABLES, TemplateFolder
 from sesight.send.templates.sandbox import FolderLoader
 
@@ -302,6 +302,15 @@ def test_the_month_is_in_the_words_of_the_template(own: Path) -> None:
     assert "1.364,00 €" in text
     assert STATEMENT.context("fr")["statement"]["month_name"] == "octobre 2026"
     assert STATEMENT.context()["statement"]["month_name"] == "Oktober 2026"
+
+
+def test_long_amounts_do_not_wrap(own: Path) -> None:
+    """The longest amount there can be stands on one line, beside a description that still has room."""
+    most = Decimal("999999999999999.99")
+    line = StatementLine(label="A fee", quantity=Decimal(1), unit_price=most, amount=most)
+    text = words(paper(own).pdf(replace(STATEMENT, lines=(line,), total=most)))
+    assert text.count("999.999.999.999.999,99 €") == 3
+    assert "A fee" in text
 
 
 def test_a_negative_total_is_a_balance(own: Path) -> None:

@@ -1,187 +1,58 @@
-"""A statement on paper: as PDF, and as CSV for spreadsheets. Nothing is read but the template's files."""
+"""The layout of a statement's PDF: letterhead, addressee, one table a section, the total, page feet."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from types import MethodType
+from typing import Any, Literal, NamedTuple
 
-import msgspec
 from fpdf import FPDF
-from fpdf.enums import Align, MethodReturnValue, ResourceAccessPolicy
-from fpdf.fonts import TTFFont
+from fpdf.enums import (
+    Align,
+    CellBordersLayout,
+    MethodReturnValue,
+    ResourceAccessPolicy,
+    TableBordersLayout,
+    VAlign,
+)
+from fpdf.fonts import FontFace, TTFFont
 from fpdf.prefs import ViewerPreferences
-from msgspec import Meta, Struct, field
 
-from sesight.domain.errors import SettingsError
-from sesight.domain.text import spreadsheet_text
-from sesight.send.message import Attachment, Unsendable
+from sesight.send.message import Unsendable
 from sesight.send.statements import money
+from sesight.send.statements.letterhead import FILE, Letterhead
 from sesight.send.statements.model import Statement, StatementLine, subtotal
-from sesight.send.templates.sandbox import FolderLoader, NotInFolder
-
-CARD = "paper.toml"
-
-PICTURE, FONT = "picture in PNG or JPEG", "TrueType font"
-
-FILE_LIMIT = 5_000_000
-"""Bytes of a picture or a font at most."""
-
-FONTS = Path(__file__).parent / "fonts"
-"""Noto Sans, its Latin, Greek and Cyrillic (fonts/README.md)."""
-
-
-class Labels(Struct, frozen=True, forbid_unknown_fields=True):
-    """The words on the paper, for other languages than English."""
-
-    title: str = "Statement"
-    to: str = "To"
-    statement: str = "Statement"
-    month: str = "Month"
-    currency: str = "Currency"
-    section: str = "Section"
-    description: str = "Description"
-    quantity: str = "Quantity"
-    unit_price: str = "Unit price"
-    amount: str = "Amount"
-    subtotal: str = "Subtotal"
-    total: str = "Total"
-    negative_total: str = "Balance"
-    """Instead of `total` where that is below zero: nothing is to be paid then."""
-    page: str = "Page {page} of {pages}"
-
-
-class Letterhead(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a statement looks on paper: what `paper.toml` of a template says."""
-
-    attach: list[Literal["pdf", "csv"]] = field(default_factory=lambda: ["pdf"])
-    """What goes with the message."""
-    sender: str = ""
-    """Who it is from."""
-    address: list[str] = field(default_factory=list)
-    """The lines below that."""
-    footer: str = ""
-    """The sentence at the foot of each page."""
-    color: Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")] = "#1f4e5f"
-    """Of title, rules and total."""
-    size: Literal["A4", "Letter"] = "A4"
-    """Of the pages."""
-    logo: str | None = None
-    """A PNG or JPEG file in the template's folder."""
-    font: str | None = None
-    """A TrueType file in the template's folder, for letters that Noto Sans has not."""
-    bold_font: str | None = None
-    """The same in bold."""
-    words: Labels = Labels()
-    """What stands on it, for other languages than English."""
-
-
-class StatementRenderer:
-    """Puts statements on paper. Safe to use from any thread."""
-
-    def __init__(self, folder: FolderLoader, template: str) -> None:
-        """Read a template's `paper.toml` and the files that it names, all in the template's folder.
-
-        Raises SettingsError for what is wrong with them.
-        """
-        name = f"{template}/{CARD}"
-        try:
-            self.letterhead = msgspec.toml.decode(folder.read(name), type=Letterhead)
-        except NotInFolder:
-            self.letterhead = Letterhead()
-        except msgspec.DecodeError as error:
-            raise SettingsError(f"{name} is wrong: {error}.") from None
-        except (ValueError, OSError) as error:
-            raise SettingsError(str(error)) from None
-        head = self.letterhead
-        self._logo = _content(folder, template, head.logo, PICTURE, (b"\x89PNG", b"\xff\xd8\xff"))
-        regular = _font(folder, template, head.font)
-        bold = _font(folder, template, head.bold_font)
-        self._fonts = (
-            regular or FONTS / "NotoSans-Regular.ttf",
-            bold or regular or FONTS / "NotoSans-Bold.ttf",
-        )
-
-    def attachments(
-        self, statement: Statement, language: str | None = None
-    ) -> tuple[Attachment, ...]:
-        """Return what goes with a statement's message in a language. Raises Unsendable for letters that the font has
-        not.
-        """
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"statement-{statement.month}-{statement.id}")
-        return tuple(
-            Attachment(f"{name.strip('-.')}.pdf", "application/pdf", self.pdf(statement, language))
-            if kind == "pdf"
-            else Attachment(f"{name.strip('-.')}.csv", "text/csv", self.csv(statement))
-            for kind in self.letterhead.attach
-        )
-
-    def pdf(self, statement: Statement, language: str | None = None) -> bytes:
-        """Return a statement as PDF, its month named in the language of its words (None: as the recipient
-        writes it): the same bytes for the same statement. Raises Unsendable.
-        """
-        with closing(
-            _StatementPdf(statement, language, self.letterhead, self._logo, self._fonts)
-        ) as sheet:
-            sheet.head()
-            sheet.addressee()
-            sheet.figures()
-            sheet.foot()
-            return bytes(sheet.output())
-
-    def csv(self, statement: Statement) -> bytes:
-        """Return a statement as CSV (RFC 4180, UTF-8 with the mark by which spreadsheets know it):
-        figures with a point and nothing between thousands; no text that a spreadsheet would run.
-        """
-        words = self.letterhead.words
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow(
-            [
-                *(words.section, words.description, words.quantity, words.unit_price),
-                *(words.amount, words.currency),
-            ]
-        )
-        for line in statement.lines:
-            figures = (line.quantity, line.unit_price, line.amount)
-            cells = ["" if each is None else f"{each:f}" for each in figures]
-            text = [spreadsheet_text(line.section), spreadsheet_text(line.label)]
-            writer.writerow([*text, *cells, statement.currency])
-        total = f"{statement.total:f}"
-        writer.writerow(
-            ["", spreadsheet_text(_total_word(words, statement)), "", "", total, statement.currency]
-        )
-        return b"\xef\xbb\xbf" + file.getvalue().encode()
-
-
-# PDF
 
 MARGIN = 20.0
 """Millimetres around the page."""
 
 FOOT = 24.0
-"""Millimetres kept free for the foot."""
+"""Millimetres reserved for the foot."""
+
+DESCRIPTION = 35.0
+"""The smallest width of the column of descriptions, in millimetres."""
 
 _INK = (33, 37, 41)
 _PALE = (108, 117, 125)
 _RULE = (222, 226, 230)
+_WHITE = (255, 255, 255)
 
 
 class _Column(NamedTuple):
+    member: str
+    """The member of a line that it shows."""
     title: str
     width: float
     align: Align
 
 
-class _StatementPdf(FPDF):
-    """One statement's pages."""
+class StatementPdf(FPDF):
+    """The pages of one statement. Close it when done."""
 
     def __init__(
         self,
@@ -191,33 +62,44 @@ class _StatementPdf(FPDF):
         logo: bytes | None,
         fonts: tuple[Path, Path],
     ) -> None:
+        """`fonts` are the files of the regular and the bold font."""
         super().__init__(format=letterhead.size)
         self.resource_access_policy = ResourceAccessPolicy.NONE
         self._statement = statement
         self._language = language
         self._letterhead = letterhead
-        self._words = letterhead.words
+        self._labels = letterhead.words
         self._accent = _color(letterhead.color)
         self._logo = logo
         self.add_font("text", "", fonts[0])
         self.add_font("text", "B", fonts[1])
         self.set_margins(MARGIN, MARGIN, MARGIN)
         self.c_margin = 0
-        self.set_auto_page_break(False)
+        self.set_auto_page_break(auto=True, margin=FOOT)
         self.alias_nb_pages(None)  # type: ignore[arg-type]
-        self.set_title(f"{self._words.title} {statement.id}")
+        self.set_title(f"{self._labels.title} {statement.id}")
         self.set_author(letterhead.sender)
         self.set_lang((language or statement.locale).replace("_", "-"))
         self.viewer_preferences = ViewerPreferences(display_doc_title=True)
-        # with the time of making it, no two would be the same
+        # the time of rendering would make the bytes of each PDF differ
         self.set_creation_date(
             datetime.combine(money.first_of(statement.month), datetime.min.time(), UTC)
         )
         self._marks = Counter[int]()
-        """Texts marked on each page."""
+        """Marked texts of each page."""
         self._kind: Literal["H1", "H2", "P"] | None = "P"
-        """What the next text is, None: nothing that is read out."""
+        """The structure type of the next text, None: a decoration, which is not read out."""
+        self._columns: list[_Column] = []
+        """The table's columns once it has begun: their titles are repeated on each page."""
+
+    def write_statement(self) -> None:
+        """Write the whole statement. Raises Unsendable for letters that the font lacks."""
         self.add_page()
+        self._write_letterhead()
+        self._write_addressee()
+        self._write_lines()
+        self._write_total()
+        self._write_feet()
 
     def close(self) -> None:
         """Close the font files, which FPDF leaves open."""
@@ -225,7 +107,23 @@ class _StatementPdf(FPDF):
             if isinstance(font, TTFFont):
                 font.ttfont.close()
 
-    # what is written
+    def header(self) -> None:
+        """Draw the top of a page, called by FPDF: a band, and the column titles within the table."""
+        with self._decoration():
+            self.set_fill_color(*self._accent)
+            self.rect(0, 0, self.w, 4, style="F")
+        if self._columns:
+            self._write_titles()
+
+    def multi_cell(self, *arguments: Any, **options: Any) -> Any:
+        """Write a text with line breaks, marked as a paragraph: FPDF's tables mark no cells."""
+        is_measuring = options.get("dry_run") or not isinstance(self._out, MethodType)
+        if is_measuring:
+            return super().multi_cell(*arguments, **options)
+        with self._tagged():
+            return super().multi_cell(*arguments, **options)
+
+    # Text
 
     def _style(
         self, size: float, *, bold: bool = False, color: tuple[int, int, int] = _INK
@@ -233,28 +131,27 @@ class _StatementPdf(FPDF):
         self.set_font("text", "B" if bold else "", size)
         self.set_text_color(*color)
 
-    def _say(
+    def _write_line(
         self, x: float, y: float, width: float, text: str, align: Align = Align.L, height: float = 5
     ) -> None:
-        """Write one line, smaller if it would not fit."""
-        if not text:
-            return
-        with self._tagged():
-            self._line(x, y, width, self._printable(text), align, height)
+        """Write one line, in a smaller size if it would not fit."""
+        if text:
+            with self._tagged():
+                self._cell(x, y, width, self._printable(text), align, height)
 
-    def _write(
+    def _write_text(
         self, x: float, y: float, width: float, text: str, align: Align = Align.L, height: float = 5
     ) -> float:
-        """Write a text in as many lines as it needs; return where the next one begins."""
+        """Write a text in as many lines as it needs; return the y position below it."""
         if not text:
             return y
         lines = self._wrapped(text, width)
         with self._tagged():
             for n, line in enumerate(lines):
-                self._line(x, y + n * height, width, line, align, height)
+                self._cell(x, y + n * height, width, line, align, height)
         return y + len(lines) * height
 
-    def _line(
+    def _cell(
         self, x: float, y: float, width: float, text: str, align: Align, height: float
     ) -> None:
         size = self.font_size_pt
@@ -266,9 +163,9 @@ class _StatementPdf(FPDF):
 
     @contextmanager
     def _tagged(self) -> Iterator[None]:
-        """Mark what is written as a paragraph or heading of the document, in the order of reading.
+        """Mark what is written as a paragraph or heading, in reading order, for screen readers.
 
-        FPDF itself marks pictures only; its tree has one level, so there are no tables in it.
+        FPDF itself marks only pictures, and its structure tree has one level, so there are no tables.
         """
         if self._kind is None:
             yield
@@ -296,7 +193,7 @@ class _StatementPdf(FPDF):
         self._kind = "P"
 
     def _wrapped(self, text: str, width: float) -> list[str]:
-        found: list[str] = self.multi_cell(  # type: ignore[assignment]
+        lines: list[str] = self.multi_cell(
             width,
             5,
             self._printable(text),
@@ -304,230 +201,218 @@ class _StatementPdf(FPDF):
             dry_run=True,
             output=MethodReturnValue.LINES,
         )
-        return found
+        return lines
 
     def _printable(self, text: str) -> str:
-        """Return a text that the font has every letter of. Raises Unsendable."""
-        text = "".join(each for each in text if unicodedata.category(each) != "Cf")
+        """Return a text without invisible characters. Raises Unsendable for letters that cannot be
+        printed: a PDF would show empty boxes.
+        """
+        text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
         glyphs = self.current_font.cmap  # type: ignore[union-attr]
-        for each in text:
-            code = f"U+{ord(each):04X}"
-            if unicodedata.bidirectional(each) in {"R", "AL"}:
+        for letter in text:
+            code = f"U+{ord(letter):04X}"
+            if unicodedata.bidirectional(letter) in {"R", "AL"}:
                 raise Unsendable(
                     "characters",
-                    f"The PDF is not laid out from right to left ({code}): attach only the CSV, with "
-                    f"`attach` in {CARD}.",
+                    f"The PDF cannot show text from right to left ({code}): attach only the CSV, with "
+                    f"`attach` in {FILE}.",
                 )
-            if ord(each) not in glyphs:
+            if ord(letter) not in glyphs:
                 raise Unsendable(
                     "characters",
-                    f"The font of the PDF has no letter {code}: name one that has it as `font` in "
-                    f"{CARD}.",
+                    f"The font of the PDF lacks the letter {code}: name a font that has it as `font` in "
+                    f"{FILE}.",
                 )
         return text
 
-    # the parts of the page
+    # The parts of the page
 
-    def head(self) -> None:
-        """Write who it is from, and what it is."""
-        head = self._letterhead
+    def _write_letterhead(self) -> None:
+        letterhead = self._letterhead
         half = self.epw / 2
-        self._band()
         y = MARGIN
         if self._logo is not None:
-            with self._decoration():  # the sender's name stands below it
+            with self._decoration():  # the sender's name is written below it
                 info = self.image(self._logo, MARGIN, y, h=12, keep_aspect_ratio=True)
             y += info.rendered_height + 3
         self._style(13, bold=True)
-        y = self._write(MARGIN, y, half - 8, head.sender, height=7) + 0.5
+        y = self._write_text(MARGIN, y, half - 8, letterhead.sender, height=7) + 0.5
         self._style(8.5, color=_PALE)
-        for each in head.address:
-            y = self._write(MARGIN, y, half - 8, each, height=4.2)
+        for line in letterhead.address:
+            y = self._write_text(MARGIN, y, half - 8, line, height=4.2)
         self._style(20, bold=True, color=self._accent)
+        left = MARGIN + half
         with self._heading("H1"):
-            right = self._write(MARGIN + half, MARGIN - 1.5, half, self._words.title, Align.R, 9.5)
+            right_y = self._write_text(left, MARGIN - 1.5, half, self._labels.title, Align.R, 9.5)
         self._style(11, color=_PALE)
         month = self._statement.month_name(self._language)
-        right = self._write(MARGIN + half, right, half, month, Align.R, 6)
-        self.set_y(max(y, right, MARGIN + 24) + 8)
+        right_y = self._write_text(left, right_y, half, month, Align.R, 6)
+        self.set_y(max(y, right_y, MARGIN + 24) + 8)
 
-    def _band(self) -> None:
-        """Draw what is above each page."""
-        with self._decoration():
-            self.set_fill_color(*self._accent)
-            self.rect(0, 0, self.w, 4, style="F")
-
-    def addressee(self) -> None:
-        """Write to whom it is, what it is known by, and what it comes to."""
-        statement, words = self._statement, self._words
+    def _write_addressee(self) -> None:
+        statement, labels = self._statement, self._labels
         top = self.get_y()
         half = self.epw / 2
         self._style(8, color=_PALE)
-        self._say(MARGIN, top, half, words.to, height=4)
+        self._write_line(MARGIN, top, half, labels.to, height=4)
         y = top + 4.5
         if statement.name:
             self._style(11, bold=True)
-            y = self._write(MARGIN, y, half - 8, statement.name, height=6)
+            y = self._write_text(MARGIN, y, half - 8, statement.name, height=6)
         self._style(9, color=_PALE)
-        bottom = self._write(MARGIN, y, half - 8, statement.recipient)
-        left, width = MARGIN + half, half
-        facts = (
-            (words.statement, statement.id),
-            (words.month, statement.month),
-            (words.currency, statement.currency),
-        )
+        bottom = self._write_text(MARGIN, y, half - 8, statement.recipient)
+        left = MARGIN + half
         y = top
-        for name, value in facts:
+        for label, value in (
+            (labels.statement, statement.id),
+            (labels.month, statement.month),
+            (labels.currency, statement.currency),
+        ):
             self._style(9, color=_PALE)
-            self._say(left, y, width * 0.35, name)
+            self._write_line(left, y, half * 0.35, label)
             self._style(9)
-            y = self._write(left + width * 0.4, y, width * 0.6, value, Align.R) + 0.4
+            y = self._write_text(left + half * 0.4, y, half * 0.6, value, Align.R) + 0.4
         self.set_y(max(bottom, y, top + 18) + 6)
 
-    def figures(self) -> None:
-        """Write the lines, section by section, and the total."""
-        statement, words = self._statement, self._words
-        columns = self._columns()
-        self._titles(columns)
+    def _write_lines(self) -> None:
+        """Write a table for each section: its name, its lines and, of several sections, its subtotal."""
+        statement = self._statement
+        self._columns = self._widths()
+        self._write_titles()
         sections = statement.sections
         for name, lines in sections.items():
             if name:
-                self._style(9.5, bold=True)
-                height = 5 * len(self._wrapped(name, self.epw))
-                self._room(height + 13, columns)
-                self._style(9.5, bold=True)
-                with self._heading("H2"):
-                    y = self._write(MARGIN, self.get_y() + 2.5, self.epw, name)
-                self.set_y(y - 1)
-            for line in lines:
-                self._row(line, columns)
-            if len(sections) > 1:
-                self._room(9, columns)
-                y = self.get_y()
-                self._style(9, color=_PALE)
-                self._say(MARGIN, y + 1, self.epw / 2, words.subtotal)
-                self._style(9, bold=True)
-                shown = statement.shown(subtotal(lines))
-                self._say(MARGIN + self.epw / 2, y + 1, self.epw / 2, shown, Align.R)
-                self.set_y(y + 7)
-        self._room(18, None)
+                self._write_section(name)
+            self._style(9.5)
+            self.set_draw_color(*_RULE)
+            with self.table(
+                align=Align.L,
+                v_align=VAlign.T,
+                borders_layout=TableBordersLayout.NONE,
+                col_widths=[column.width for column in self._columns],
+                first_row_as_headings=False,
+                line_height=4.6,
+                padding=(1.3, 0),
+                text_align=[column.align for column in self._columns],
+            ) as table:
+                for line in lines:
+                    row = table.row()
+                    row.cell(
+                        self._printable(line.label),
+                        border=CellBordersLayout.BOTTOM,
+                        padding=(1.3, 4, 1.3, 0),
+                    )
+                    for column in self._columns[1:]:
+                        number = self._printable(self._number(line, column.member))
+                        row.cell(number, border=CellBordersLayout.BOTTOM)
+                if len(sections) > 1:
+                    row = table.row(style=FontFace(size_pt=9))
+                    row.cell(
+                        self._printable(self._labels.subtotal),
+                        colspan=len(self._columns) - 1,
+                        style=FontFace(color=_PALE),
+                    )
+                    shown = statement.shown(subtotal(lines))
+                    row.cell(self._printable(shown), style=FontFace(emphasis="BOLD"))
+        self._columns = []
+
+    def _write_section(self, name: str) -> None:
+        """Write the name of a section, on the same page as its first line."""
+        self._style(9.5, bold=True)
+        height = 5 * len(self._wrapped(name, self.epw))
+        if self.will_page_break(height + 13):
+            self.add_page()
+            self._style(9.5, bold=True)
+        with self._heading("H2"):
+            y = self._write_text(MARGIN, self.get_y() + 2.5, self.epw, name)
+        self.set_y(y - 1)
+
+    def _write_total(self) -> None:
+        if self.will_page_break(18):
+            self.add_page()
         y = self.get_y() + 4
         with self._decoration():
             self.set_fill_color(*self._accent)
             self.rect(MARGIN, y, self.epw, 12, style="F", round_corners=True, corner_radius=1.5)
-        self._style(11, bold=True, color=(255, 255, 255))
-        self._say(MARGIN + 4, y, self.epw / 3, _total_word(words, statement), height=12)
-        self._style(14, bold=True, color=(255, 255, 255))
+        statement = self._statement
+        self._style(11, bold=True, color=_WHITE)
+        label = self._labels.total_of(is_negative=statement.total < 0)
+        self._write_line(MARGIN + 4, y, self.epw / 3, label, height=12)
+        self._style(14, bold=True, color=_WHITE)
         shown = statement.shown(statement.total)
-        self._say(MARGIN + self.epw / 3, y, self.epw * 2 / 3 - 4, shown, Align.R, 12)
+        left, width = MARGIN + self.epw / 3, self.epw * 2 / 3 - 4
+        self._write_line(left, y, width, shown, Align.R, 12)
 
-    def foot(self) -> None:
-        """Write the foot of every page, now that there is a last one."""
+    def _write_feet(self) -> None:
+        """Write the foot of every page. The number of pages is known only now."""
+        self.set_auto_page_break(auto=False)
         pages = len(self.pages)
         for page in range(1, pages + 1):
             self.page = page
-            self._style(1)  # a page that is gone back to has another font than the last one set
+            self._style(
+                1
+            )  # FPDF does not know that an earlier page has another font than the last one
             y = self.h - 16
             with self._decoration():
                 self.set_draw_color(*_RULE)
                 self.line(MARGIN, y - 2, self.w - MARGIN, y - 2)
                 self._style(7.5, color=_PALE)
                 width = self.epw * 0.55
-                _ = self._write(MARGIN, y, width, self._letterhead.footer, height=3.6)
-                told = self._words.page.replace("{page}", str(page)).replace("{pages}", str(pages))
-                told = f"{self._statement.id} · {told}"
+                _ = self._write_text(MARGIN, y, width, self._letterhead.footer, height=3.6)
+                number = self._labels.page.replace("{page}", str(page))
+                text = f"{self._statement.id} · {number.replace('{pages}', str(pages))}"
                 left = MARGIN + width + 6
-                _ = self._write(left, y, self.epw - width - 6, told, Align.R, 3.6)
+                _ = self._write_text(left, y, self.epw - width - 6, text, Align.R, 3.6)
 
-    def _columns(self) -> list[_Column]:
-        words, lines = self._words, self._statement.lines
-        found = [_Column(words.amount, 36, Align.R)]
-        if any(line.unit_price is not None for line in lines):
-            found.insert(0, _Column(words.unit_price, 32, Align.R))
-        if any(line.quantity is not None for line in lines):
-            found.insert(0, _Column(words.quantity, 24, Align.R))
-        rest = self.epw - sum(each.width for each in found)
-        return [_Column(words.description, rest, Align.L), *found]
+    # The table
 
-    def _titles(self, columns: Sequence[_Column]) -> None:
+    def _widths(self) -> list[_Column]:
+        """Return the columns that the lines need. A column of numbers is as wide as the widest of them,
+        so that no number wraps, as long as `DESCRIPTION` is left for the first column.
+        """
+        statement, labels = self._statement, self._labels
+        self._style(9.5, bold=True)  # as subtotals are
+        columns = []
+        for member, title, smallest in (
+            ("quantity", labels.quantity, 24),
+            ("unit_price", labels.unit_price, 32),
+            ("amount", labels.amount, 36),
+        ):
+            texts = [self._number(line, member) for line in statement.lines]
+            if not any(texts):
+                continue
+            if member == "amount":
+                texts += [statement.shown(subtotal(lines)) for lines in statement.sections.values()]
+            width = max(smallest, 4 + max(map(self.get_string_width, texts)))
+            width = min(width, (self.epw - DESCRIPTION) / 3)
+            columns.append(_Column(member, title, width, Align.R))
+        rest = self.epw - sum(column.width for column in columns)
+        return [_Column("label", labels.description, rest, Align.L), *columns]
+
+    def _number(self, line: StatementLine, member: str) -> str:
+        """Return a number of a line as the recipient writes it; an empty text for none."""
+        value = getattr(line, member)
+        if value is None:
+            return ""
+        if member == "quantity":
+            return money.plain(value, self._statement.locale)
+        return self._statement.shown(value)
+
+    def _write_titles(self) -> None:
+        """Write the titles of the columns and the rule below them."""
         x, y = MARGIN, self.get_y()
         self._style(8, bold=True, color=self._accent)
-        for column in columns:
-            self._say(x, y, column.width, column.title, column.align)
+        for column in self._columns:
+            self._write_line(x, y, column.width, column.title, column.align)
             x += column.width
         with self._decoration():
             self.set_draw_color(*self._accent)
             self.set_line_width(0.4)
             self.line(MARGIN, y + 6, self.w - MARGIN, y + 6)
             self.set_line_width(0.2)
-        self.set_y(y + 6.5)
-
-    def _row(self, line: StatementLine, columns: Sequence[_Column]) -> None:
-        statement = self._statement
-        self._style(9.5)
-        height = 4.6 * len(self._wrapped(line.label, columns[0].width - 4)) + 2.6
-        self._room(height, columns)
-        self._style(9.5)
-        y = self.get_y()
-        quantity, price = line.quantity, line.unit_price
-        shown = {
-            self._words.quantity: ""
-            if quantity is None
-            else money.plain(quantity, statement.locale),
-            self._words.unit_price: "" if price is None else statement.shown(price),
-            self._words.amount: statement.shown(line.amount),
-        }
-        x = MARGIN + columns[0].width
-        _ = self._write(MARGIN, y + 1.3, columns[0].width - 4, line.label, height=4.6)
-        for column in columns[1:]:
-            self._say(x, y + 1.3, column.width, shown[column.title], Align.R, 4.6)
-            x += column.width
-        with self._decoration():
             self.set_draw_color(*_RULE)
-            self.line(MARGIN, y + height, self.w - MARGIN, y + height)
-        self.set_y(y + height)
-
-    def _room(self, height: float, columns: Sequence[_Column] | None) -> None:
-        """Begin another page if so much does not fit on this one."""
-        if self.get_y() + height <= self.h - FOOT:
-            return
-        self.add_page()
-        self._band()
-        self.set_y(MARGIN)
-        if columns is not None:
-            self._titles(columns)
-
-
-def _total_word(words: Labels, statement: Statement) -> str:
-    return words.negative_total if statement.total < 0 else words.total
+        self.set_y(y + 6.5)
 
 
 def _color(text: str) -> tuple[int, int, int]:
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def _content(
-    folder: FolderLoader, template: str, named: str | None, what: str, beginnings: tuple[bytes, ...]
-) -> bytes | None:
-    if named is None:
-        return None
-    name = f"{template}/{named}"
-    try:
-        content = folder.content(name, FILE_LIMIT, "too much for every message")
-    except NotInFolder:
-        raise SettingsError(f"{template}/{CARD} names {named!r}, and it is not there.") from None
-    except (ValueError, OSError) as error:
-        raise SettingsError(str(error)) from None
-    if not content.startswith(beginnings):
-        raise SettingsError(f"{name} is no {what}.")
-    return content
-
-
-def _font(folder: FolderLoader, template: str, named: str | None) -> Path | None:
-    """Return where a font is: what prints it opens it by its path."""
-    if named is None:
-        return None
-    _ = _content(folder, template, named, FONT, (b"\0\1\0\0", b"true"))
-    if not named.endswith(".ttf"):
-        raise SettingsError(f"The name of {template}/{named} does not end in .ttf.")
-    return folder.root / template / named
