@@ -49,8 +49,8 @@ def puts(store: DynamoStore) -> float:
     table = store.tables["outreach"].tracking
     items = [one["dynamodb"]["NewImage"] for one in capacity.feed_of(store, table)][:PUTS]
     twin = table._replace(name=f"{table.name}-puts")
-    store.calls("create_table", **twin.definition())
-    client = store.calls.client
+    store.client("create_table", **twin.definition())
+    client = store.client.botocore
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as threads:
         list(threads.map(lambda item: client.put_item(TableName=twin.name, Item=item), items))

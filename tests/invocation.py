@@ -111,7 +111,7 @@ def feed_events(store: DynamoStore, size: int = 1_000) -> Iterator[dict[str, Any
 
 def _shards(store: DynamoStore, client: Any, table: str) -> Iterator[tuple[str, list[dict]]]:
     """Yield each shard of a table's change feed with its records."""
-    arn = store.calls("describe_table", TableName=table)["Table"]["LatestStreamArn"]
+    arn = store.client("describe_table", TableName=table)["Table"]["LatestStreamArn"]
     for shard in client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
         iterator = client.get_shard_iterator(
             StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
@@ -125,7 +125,7 @@ def _shards(store: DynamoStore, client: Any, table: str) -> Iterator[tuple[str, 
 
 def aggregate(store: DynamoStore) -> None:
     """Bring rollups up to date, by batches of the change feed."""
-    aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
+    aggregator = Aggregator(store.client, store.tables, lambda: NOW)
     for event in feed_events(store):
         aggregator.take(event)
 

@@ -99,6 +99,6 @@ def test_blast() -> None:
 
 def _entries(store: DynamoStore, shard: str) -> object:
     table = store.tables["outreach"].tracking.name
-    return store.calls.query(
+    return store.client.query(
         TableName=table, IndexName="CampaignIndex", **equals(campaignShard=shard)
     )

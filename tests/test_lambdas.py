@@ -216,7 +216,7 @@ def test_outage(processor: Processor, store: DynamoStore) -> None:
     """While DynamoDB is away every message comes back before the time is over; later all are stored."""
     bodies = traffic(20)
     event = sqs_event(bodies)
-    client = store.calls.client
+    client = store.client.botocore
     names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
     make_faulty(store, **dict.fromkeys(names, away))
     context = Context(SPARE + 1)
@@ -224,7 +224,7 @@ def test_outage(processor: Processor, store: DynamoStore) -> None:
     assert context.get_remaining_time_in_millis() > 1_000
     with pytest.raises(Refused):
         processor.handle(payload("lambda_sns_event"), Context(SPARE + 0.5))
-    store.calls.client = client
+    store.client.botocore = client
     assert failed(processor.handle(event, Context())) == []
     assert held(store, bodies) == {json.loads(each)["mail"]["messageId"] for each in bodies}
 
@@ -267,12 +267,12 @@ def test_no_call_outlasts_a_function(processor: Processor, store: DynamoStore) -
     def begun(true: Callable, **_: object) -> dict:
         raise Crash
 
-    client = store.calls.client
+    client = store.client.botocore
     make_faulty(
         store, **dict.fromkeys(("batch_get_item", "query", "batch_execute_statement"), begun)
     )
     assert failed(processor.handle(event, Context(SPARE - GRACE))) == ids_of(event)
-    store.calls.client = client
+    store.client.botocore = client
     assert failed(processor.handle(event, Context())) == []
 
 
@@ -288,11 +288,11 @@ def test_crash(processor: Processor, store: DynamoStore, crashes_after: str) -> 
         true(**arguments)
         raise Crash
 
-    client = store.calls.client
+    client = store.client.botocore
     make_faulty(store, **{crashes_after: crash})
     with pytest.raises(Crash):
         processor.handle(event, Context())
-    store.calls.client = client
+    store.client.botocore = client
     written = _changes(store, "tracking")
     assert written == (crashes_after == "batch_execute_statement")
     assert failed(processor.handle(event, Context())) == []
@@ -620,9 +620,9 @@ for event in json.load(sys.stdin):
 def test_rollups_while_away(processor: Processor, store: DynamoStore) -> None:
     """A batch that cannot be applied whole fails, and comes to the same when it is given again."""
     processor.handle(sqs_event(traffic(8)), Context())
-    aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
-    aggregator.calls.remaining = lambda: 0.1
-    client = aggregator.calls.client
+    aggregator = Aggregator(store.client, store.tables, lambda: NOW)
+    aggregator.client.remaining = lambda: 0.1
+    client = aggregator.client.botocore
     left = [3]
 
     def some_only(true: Callable, **arguments: object) -> dict:
@@ -633,8 +633,8 @@ def test_rollups_while_away(processor: Processor, store: DynamoStore) -> None:
     make_faulty(store, update_item=some_only)
     with pytest.raises(StoreUnavailable):
         _take_all(aggregator, events)
-    store.calls.client = client
-    aggregator.calls.remaining = lambda: 20.0
+    store.client.botocore = client
+    aggregator.client.remaining = lambda: 20.0
     _take_all(aggregator, events)
     applied = {row.key: list(row.counts) for row in store.rollups("day", "outreach")}
     store.settle()
@@ -687,7 +687,7 @@ class Context:
 def send(request, **_):
     if not compacts and b'"total"' in request.body:
         raise EndpointConnectionError(endpoint_url=request.url)
-lambdas._app()[1].calls.client.meta.events.register("before-send.dynamodb.Query", send)
+lambdas._app()[1].client.botocore.meta.events.register("before-send.dynamodb.Query", send)
 try:
     print(lambdas.upkeep({}, Context()))
 except StoreUnavailable:

@@ -111,7 +111,7 @@ def watch(store: DynamoStore) -> None:
     def all_of_it(parsed: dict, **_: object) -> None:
         assert parsed["ScannedCount"] == parsed["Count"]
 
-    events = store.calls.client.meta.events
+    events = store.client.botocore.meta.events
     events.register("before-call.dynamodb.Scan", no_scan)
     events.register("after-call.dynamodb.Query", all_of_it)
 

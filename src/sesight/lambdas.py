@@ -137,7 +137,7 @@ def rollups(event: dict[str, Any], context: Context) -> dict[str, Any]:
     again, and what was applied is not applied twice.
     """
     aggregator = _aggregator()
-    aggregator.calls.remaining = _seconds_left(context)
+    aggregator.client.remaining = _seconds_left(context)
     applied = aggregator.take({"Records": [], **(event or {})})
     if applied.changes:
         _emit({}, {"AppliedChanges": applied.changes, "BadChanges": applied.bad})
@@ -154,7 +154,7 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     """
     del event
     app, store = _app()
-    store.while_there_is(_seconds_left(context))
+    store.limit_time(_seconds_left(context))
     now = app.clock()
     while due := store.suppressions_due(now, SWEEP_ROWS):
         app.pipeline.lapse([(item.stream, item.address) for item in due])
@@ -182,7 +182,7 @@ def api(event: dict[str, Any], context: Context) -> dict[str, Any]:
     if is_ping(event):
         return {}
     _, store = _app()
-    store.while_there_is(_seconds_left(context))
+    store.limit_time(_seconds_left(context))
     return _gateway()(event, context)
 
 
@@ -289,7 +289,7 @@ class Sending:
         Returns what the route answers (docs/reference/api.md) with its `status`. A message that SES took and
         whose answer was lost is not sent again when the function is invoked again with the same key.
         """
-        self._store.while_there_is(_seconds_left(context))
+        self._store.limit_time(_seconds_left(context))
         asked: Any = event
         key = None
         if isinstance(event, dict):
@@ -331,7 +331,7 @@ class Processor:
         again; for any other event Refused is raised, so that Lambda invokes the function again.
         """
         left = _seconds_left(context)
-        self._store.while_there_is(left)
+        self._store.limit_time(left)
         known_sets = self._app.known_sets
         queued = is_queued(event)
         if queued:

@@ -92,7 +92,7 @@ def test_recount_names_what_is_frozen(filled: Sesight, tmp_path: Path) -> None:
     before = held(tmp_path / "sesight.db")
     three_days_ago = now_ms() - 3 * DAY
     store = open_store(f"sqlite:///{tmp_path}/sesight.db", clock=lambda: three_days_ago)
-    store.shorten(5)
+    store.retention.shorten(5)
     store.close()
     ended = filled("recount", "--json")
     shown = filled("recount")

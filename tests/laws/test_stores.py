@@ -132,8 +132,8 @@ def test_dynamodb(dynamodb: str) -> None:
         decisions = decisions_on(told, Random(seed))
         store = open_store(url_of(dynamodb), clock=lambda: NOW, streams=COUNTING.streams)
         turns = Turns(seed, at_once=4)
-        store.calls.threads = 1
-        store.calls.client = turns.through(store.calls.client)
+        store.client.threads = 1
+        store.client.botocore = turns.through(store.client.botocore)
         pipeline = Pipeline(store, RULES, lambda: NOW, lambda _: None)
         turns.run([partial(act, pipeline) for act in acts_of(told, decisions, seed)])
         assert_agree(store, expected(told, decisions))

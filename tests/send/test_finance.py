@@ -130,7 +130,7 @@ def test_no_figure_stays(here: Office, tmp_path: Path, capfd: pytest.CaptureFixt
     )
     send(here, odd, statement("PS-2", total="7.00"), key="one")
     here.take_events()
-    here.app.store.idle()
+    here.app.store.do_idle_work()
     kept = b"".join(each.read_bytes() for each in tmp_path.glob("office.db*"))
     said = "".join(capfd.readouterr())
     for figure in ("98765", "98.765", "Quagga"):

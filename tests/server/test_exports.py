@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sesight.store import open_store
-from sesight.store.sqlite.store import wall_clock
+from sesight.store.clock import wall_clock
 from tests.builders import complaint, fill
 from tests.server.harness import PATIENCE, Server
 

@@ -11,7 +11,7 @@ from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import EventReading
 from sesight.ingest.rules import Rules
 from sesight.store.dynamodb.keys import FEED
-from sesight.store.dynamodb.rollup_aggregator import Aggregator, Change, read_change
+from sesight.store.dynamodb.rollup_aggregator import Aggregator, FeedChange, read_change
 from sesight.store.dynamodb.store import DynamoStore
 from sesight.store.dynamodb.tables import Table
 from tests.store.anything import ses_id
@@ -132,7 +132,7 @@ def process(store: DynamoStore, batches: Iterable[Sequence[Event]], size: int = 
 
 def feed_of(store: DynamoStore, table: Table) -> list[dict]:
     """Return the records of a table's change feed."""
-    arn = store.calls("describe_table", TableName=table.name)["Table"]["LatestStreamArn"]
+    arn = store.client("describe_table", TableName=table.name)["Table"]["LatestStreamArn"]
     client = store._streams_client()  # noqa: SLF001
     found = []
     for shard in client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
@@ -153,11 +153,11 @@ def record_units(store: DynamoStore, stream: str) -> Counter[str]:
     """
     table = store.tables[stream].tracking
     twin = table._replace(name=f"{table.name}-twin")
-    calls = store.calls
-    calls("create_table", **twin.definition())
+    client = store.client
+    client("create_table", **twin.definition())
     found: Counter[str] = Counter()
     for change in feed_of(store, table):
-        said = calls(
+        said = client(
             "put_item",
             TableName=twin.name,
             Item=change["dynamodb"]["NewImage"],
@@ -186,16 +186,16 @@ def size_of(item: dict) -> int:
     return found
 
 
-def rollup_units(store: DynamoStore, stream: str, changes: list[Change], size: int) -> float:
+def rollup_units(store: DynamoStore, stream: str, changes: list[FeedChange], size: int) -> float:
     """Return the write units of rollup rows a change, applied in batches of a size."""
-    aggregator = Aggregator(store.calls, store.tables, lambda: NOW)
-    meter = Meter(store.calls.client)
+    aggregator = Aggregator(store.client, store.tables, lambda: NOW)
+    meter = Meter(store.client.botocore)
     table = store.tables[stream].tracking.name
     for start in range(0, len(changes), size):
         aggregator.apply(table, f"{FEED}-{size}", changes[start : start + size])
     return sum(meter.units.values()) / len(changes)
 
 
-def changes_of(store: DynamoStore, stream: str) -> list[Change]:
+def changes_of(store: DynamoStore, stream: str) -> list[FeedChange]:
     """Return the changes of a stream's records."""
     return [read_change(one) for one in feed_of(store, store.tables[stream].tracking)]

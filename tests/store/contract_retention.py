@@ -81,7 +81,7 @@ class Settings:
         clock = Clock(NOW)
         store, other = (reopen(retention_days=90, clock=clock) for _ in range(2))
         put(store, record(NOW - 30 * DAY, 1))
-        assert store.shorten(5) == (TODAY + 2, 5)
+        assert store.retention.shorten(5) == (TODAY + 2, 5)
         clock.now = (TODAY + 2) * DAY - 1
         for each in (store, other):
             assert (each.retention.days, each.retention.planned) == (90, (TODAY + 2, 5))
@@ -101,10 +101,10 @@ class Settings:
         """Until it holds, a shorter retention can be taken back, as if it had not been asked for."""
         clock = Clock(NOW)
         store = reopen(retention_days=90, clock=clock)
-        store.shorten(5)
-        store.shorten(7)
+        store.retention.shorten(5)
+        store.retention.shorten(7)
         assert store.retention.planned == (TODAY + 2, 7)
-        assert [store.take_back(), store.take_back()] == [True, False]
+        assert [store.retention.cancel_planned(), store.retention.cancel_planned()] == [True, False]
         clock.now = (TODAY + 2) * DAY
         assert (store.retention.days, store.retention.planned) == (90, None)
         store.close()
@@ -114,7 +114,7 @@ class Settings:
         """What is not shorter is no shortening."""
         store = reopen(retention_days=90)
         with pytest.raises(InvalidRequest):
-            store.shorten(days)
+            store.retention.shorten(days)
         store.close()
 
 
@@ -173,7 +173,7 @@ class Clocks:
         store.sweep(NOW, 9)
         put(store, newest_at=NOW + 200 * DAY)
         assert store.newest_at() == NOW + 200 * DAY
-        assert store.retention.believed(store.newest_at()) == NOW
+        assert store.retention.trusted_time(store.newest_at()) == NOW
         store.sweep(NOW + 200 * DAY, 9)
         clock.now = NOW + HOUR
         store.sweep(clock.now, 9)
@@ -183,7 +183,7 @@ class Clocks:
         store.close()
 
     def test_ahead_for_long(self, reopen: Callable[..., Store]) -> None:
-        """A clock that is ahead for days is not believed while what SES says contradicts it."""
+        """A clock that is ahead for days is not trusted while what SES says contradicts it."""
         clock = Clock(NOW)
         store = reopen(clock=clock)
         apply(store, sent_at(NOW - HOUR, 1))

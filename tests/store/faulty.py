@@ -26,7 +26,7 @@ class Faulty:
 
 def make_faulty(store: DynamoStore, **instead: Callable) -> None:
     """Let some operations of a store do something else first."""
-    store.calls.client = Faulty(store.calls.client, **instead)
+    store.client.botocore = Faulty(store.client.botocore, **instead)
 
 
 def refusal(code: str, **more: object) -> ClientError:
@@ -44,7 +44,7 @@ class LostAnswers:
         self.lost = 0
         self._each, self._most = each, most
         self._tries: Counter[bytes] = Counter()
-        self._client = store.calls.client
+        self._client = store.client.botocore
         self._client.meta.events.register(f"before-send.dynamodb.{operation}", self._send)
 
     def _send(self, request: Any, **_: object) -> None:

@@ -12,13 +12,13 @@ from sesight.domain.event import Bounce, Click, Delivery, Identity, Open, Send
 from sesight.domain.record import Record
 from sesight.domain.rollup import Deltas, RollupKey, Rollups
 from sesight.domain.timestamps import DAY
-from sesight.store.dynamodb.item_codec import record_body
 from sesight.store.dynamodb.keys import TOTAL
-from sesight.store.dynamodb.rollup_aggregator import Change
+from sesight.store.dynamodb.record_codec import record_body
+from sesight.store.dynamodb.rollup_aggregator import FeedChange
 from sesight.store.dynamodb.rollups import SEQUENCE_DIGITS, Contribution, sparse
 from tests.store.contract import COUNTING, NOW
 
-Apply = Callable[[str, Sequence[Change]], object]
+Apply = Callable[[str, Sequence[FeedChange]], object]
 """Applies changes of one shard."""
 
 
@@ -50,7 +50,7 @@ class Rows:
             return {"ckpt": {"S": checkpoint}}
         counts = dict(counts)
         for one in contributions:
-            for name, n in one.counts.items():
+            for name, n in one.increments.items():
                 counts[name] = counts.get(name, 0) + n
         self.parts[key, shard] = (contributions[-1].sequence, counts)
         return None
@@ -81,7 +81,7 @@ class LastSequence(Rows):
 class History(NamedTuple):
     """Changes by shard, and the records that they end with."""
 
-    shards: dict[str, list[Change]]
+    shards: dict[str, list[FeedChange]]
     records: list[Record]
 
 
@@ -90,7 +90,7 @@ def history(rng: random.Random, changes: int = 40) -> History:
     a shard is split in the middle.
     """
     records: dict[int, Record] = {}
-    shards: dict[str, list[Change]] = {}
+    shards: dict[str, list[FeedChange]] = {}
     sequence = rng.choice([10**20 - 15, 10**20, 10**39 - 20])
     for n in range(changes):
         number = rng.randrange(6)
@@ -103,7 +103,7 @@ def history(rng: random.Random, changes: int = 40) -> History:
             shard += "-child"
         sequence += rng.randrange(1, 9)
         shards.setdefault(shard, []).append(
-            Change(
+            FeedChange(
                 str(sequence).zfill(SEQUENCE_DIGITS),
                 "MODIFY" if before is not None else "INSERT",
                 f"m{number}",
@@ -156,7 +156,9 @@ def sums_of(records: Sequence[Record]) -> dict[RollupKey, dict[str, int]]:
     return found
 
 
-def deliver(rng: random.Random, shards: dict[str, list[Change]], rows: Rows, apply: Apply) -> None:
+def deliver(
+    rng: random.Random, shards: dict[str, list[FeedChange]], rows: Rows, apply: Apply
+) -> None:
     """Deliver every shard in its order, in batches of any size, with crashes in their middle and
     after them, each followed by the same changes cut otherwise; and begin again from an earlier
     point now and then.
@@ -183,7 +185,7 @@ def deliver(rng: random.Random, shards: dict[str, list[Change]], rows: Rows, app
             del left[shard]
 
 
-def deliver_in_two(shards: dict[str, list[Change]], apply: Apply) -> None:
+def deliver_in_two(shards: dict[str, list[FeedChange]], apply: Apply) -> None:
     """Wrong: a shard is read by two at once, each getting the changes of half of the items."""
     for shard, changes in shards.items():
         for start in range(0, len(changes), 8):

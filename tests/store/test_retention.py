@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sesight.domain.timestamps import DAY
-from sesight.store.retention import Setting, expires_at, live_from
+from sesight.store.retention import RetentionSetting, expires_at, live_from
 
 histories = st.lists(
-    st.builds(Setting, st.integers(0, 300), st.sampled_from([0, 1, 7, 30, 90, 400])),
+    st.builds(RetentionSetting, st.integers(0, 300), st.sampled_from([0, 1, 7, 30, 90, 400])),
     min_size=1,
     max_size=5,
 ).map(lambda settings: sorted(settings, key=lambda one: one.from_day))
@@ -15,13 +15,13 @@ histories = st.lists(
 
 def test_one_setting() -> None:
     """A day expires at 00:00 UTC after as many days; with 0 it never does."""
-    assert expires_at([Setting(100, 90)], 50) == (50 + 91) * DAY
-    assert expires_at([Setting(100, 0)], 50) is None
+    assert expires_at([RetentionSetting(100, 90)], 50) == (50 + 91) * DAY
+    assert expires_at([RetentionSetting(100, 0)], 50) is None
 
 
 def test_changes() -> None:
     """A shorter retention holds for everything, a longer one for what is sent after the change."""
-    settings = [Setting(0, 90), Setting(100, 30), Setting(200, 60)]
+    settings = [RetentionSetting(0, 90), RetentionSetting(100, 30), RetentionSetting(200, 60)]
     assert [expires_at(settings, day) for day in (50, 100, 200, 201)] == [
         (50 + 31) * DAY,
         (100 + 31) * DAY,
@@ -31,14 +31,14 @@ def test_changes() -> None:
 
 
 @given(histories, st.integers(0, 500))
-def test_later_days_expire_later(settings: list[Setting], day: int) -> None:
+def test_later_days_expire_later(settings: list[RetentionSetting], day: int) -> None:
     """No day expires before an earlier one."""
     first, second = expires_at(settings, day), expires_at(settings, day + 1)
     assert second is None or (first is not None and first < second)
 
 
 @given(histories, st.integers(0, 600 * DAY))
-def test_live_from(settings: list[Setting], now: int) -> None:
+def test_live_from(settings: list[RetentionSetting], now: int) -> None:
     """Exactly the days before the first live one are expired."""
     first = live_from(settings, now)
 

@@ -431,14 +431,14 @@ class App:
         # a clock that went back is to be looked at again, not to be waited for
         if self._swept_at is None or not 0 <= now - self._swept_at < SWEEP_MS:
             self.suppressions.inherit()
-            take_due(self.store, self.pipeline, self.store.retention.believed(now))
+            take_due(self.store, self.pipeline, self.store.retention.trusted_time(now))
             swept = self.store.sweep(now, SWEEP_ROWS)
             if swept.most < SWEEP_ROWS:
                 self._swept_at = now
             due = [] if swept.doubted else self.store.suppressions_due(now, SWEEP_ROWS)
             if due:
                 self.pipeline.lapse([(item.stream, item.address) for item in due])
-        self.store.idle()
+        self.store.do_idle_work()
         return swept
 
     def newest_at(self) -> int | None:
@@ -446,7 +446,7 @@ class App:
         an open message would be taken as unsent, and sent again.
         """
         at = self.store.newest_at()
-        return None if at is None else self.store.retention.believed(at)
+        return None if at is None else self.store.retention.trusted_time(at)
 
     def intake_status(self) -> IntakeStatus:
         """Return whether intake works."""

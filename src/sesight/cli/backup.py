@@ -148,7 +148,7 @@ def _check(part: Path, path: Path, settings: Settings) -> None:
     try:
         copy = SqliteStore(part, retention_days=settings.store.retention_days)
         try:
-            wrong = copy.integrity()
+            wrong = copy.check_integrity()
         finally:
             copy.close()
     except StoreUnavailable as error:

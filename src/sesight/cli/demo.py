@@ -257,7 +257,7 @@ def _serve(
     with postbox(folder, settings, intake) as ses:
         app = App(_settings(folder, section(folder, ses.url, address)))
         try:
-            app.store.serve()
+            app.store.lock_for_server()
             if as_json:
                 tell(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
             else:

@@ -119,7 +119,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
     from sesight.cli.output import counted
 
-    damage = app.store.damage()
+    damage = app.store.find_damage()
     if damage is not None:
         said = f"{file} is damaged: {damage}. Stop what uses it and restore a backup: sesight restore FILE --force"
         yield Finding("store", False, said)
@@ -136,7 +136,7 @@ def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
         yield Finding("store", True, said)
     now = app.clock()
     ahead = newest is not None and newest - now > AHEAD_MS
-    doubted = app.store.retention.believed(now) != now
+    doubted = app.store.retention.trusted_time(now) != now
     yield Finding(
         "clock",
         not ahead and not doubted,

@@ -40,7 +40,7 @@ def shorten(config: Config = None, store: StoreUrl = None, as_json: Json = False
             raise SettingsError(
                 "The settings do not say how long: set store.retention_days to fewer days first."
             )
-        app.store.shorten(days)
+        app.store.retention.shorten(days)
         _tell(app, as_json=as_json)
 
 
@@ -50,7 +50,7 @@ def keep(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
     from sesight.cli.session import opened
 
     with opened(config, store) as app:
-        if not app.store.take_back() and not as_json:
+        if not app.store.retention.cancel_planned() and not as_json:
             print("There was nothing to take back.")
         _tell(app, as_json=as_json)
 

@@ -85,7 +85,7 @@ def serve(
     try:
         if lines is not None:
             lines.start(app.metrics.lines_dropped.inc)
-        app.store.serve()
+        app.store.lock_for_server()
         if app.retention_differs is not None:
             print(app.retention_differs, file=sys.stderr)
         app.services()  # what it needs and cannot have is said before the address is

@@ -37,6 +37,9 @@ BY_HOUR = frozenset({"recipients", "sent", *OUTCOMES})
 BY_ATTEMPT = frozenset({"recipients", "sent", "delivered"})
 """Counters of a month row by attempt."""
 
+HOURS_KEPT = 30 * 24
+"""Hours for which hour rows are kept."""
+
 _AT = {name: n for n, name in enumerate(COUNTERS)}
 _ZERO = (0,) * len(COUNTERS)
 

@@ -9,7 +9,15 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from sesight.domain.counting import tally_of
-from sesight.domain.rollup import Deltas, Family, RollupKey, RollupRow, Rollups, add_suppressed
+from sesight.domain.rollup import (
+    HOURS_KEPT,
+    Deltas,
+    Family,
+    RollupKey,
+    RollupRow,
+    Rollups,
+    add_suppressed,
+)
 from sesight.domain.tally import COUNTERS
 from sesight.domain.timestamps import DAY, HOUR
 
@@ -19,9 +27,6 @@ if TYPE_CHECKING:
     from sesight.domain.card import Card
     from sesight.domain.counting import Counting
     from sesight.domain.ports import Store
-
-HOURS_KEPT = 30 * 24
-"""Hours of which hour rows are sure to be kept."""
 
 TRIES = 5
 """How often a day is read again while events change it."""

@@ -1,4 +1,4 @@
-"""Where records and totals are kept: `open_store` opens the store that a URL names."""
+"""Stores of records, totals and suppressions: `open_store` opens the store that a URL names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from sesight.domain.errors import SettingsError
 from sesight.domain.ports import Clock
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression.policy import SuppressionPolicy
+from sesight.store.clock import wall_clock
 from sesight.store.dynamodb.connection import parse_url
 from sesight.store.dynamodb.store import DynamoStore
-from sesight.store.sqlite.store import SqliteStore, wall_clock
+from sesight.store.sqlite.store import SqliteStore
 
 FORMS = "sqlite:///PATH (sqlite:////PATH for one from the root) or dynamodb://REGION"
 """The forms of a store's URL."""
@@ -29,14 +30,15 @@ def open_store(
     busy_timeout_ms: int = 5_000,
     streams: Mapping[str, Stream] | None = None,
 ) -> SqliteStore | DynamoStore:
-    """Open the store of a URL, a file made if it is new; `streams` (by id) say which DynamoDB tables
-    there are.
+    """Open the store of a URL. A missing SQLite file is created; `streams`, by id, determine the DynamoDB
+    tables.
 
-    `retention_days`: 0 keeps records for ever; None as the store has it, 90 in a new one; a shorter one
-    than the store's does nothing (see its `shorten`). `durability` "normal" lets a power failure take the
-    last commits (never break the file), for a replay that can be run again.
-    Raises SettingsError for a URL or file that cannot be one, StoreTooNew for a file of a newer
-    Sesight, StoreUnavailable when it cannot be opened now.
+    `retention_days`: 0 keeps records for ever; None keeps the store's own retention, 90 in a new store; a
+    shorter one than the store's own has no effect (see `Retention.shorten`). With `durability` "normal" a
+    power failure may take the last commits, but never damages the file: for a replay that can be repeated.
+
+    Raises SettingsError for a URL or file that is not a store, StoreTooNew for a file of a newer Sesight,
+    StoreUnavailable if the store cannot be opened now.
     """
     scheme, _, path = url.partition(":///")
     if scheme == "sqlite" and path:
@@ -59,4 +61,4 @@ def open_store(
             policy=policy,
             clock=clock,
         )
-    raise SettingsError(f"The store {url!r} is of no known kind: say {FORMS}.")
+    raise SettingsError(f"The store {url!r} is not of a known kind: use {FORMS}.")

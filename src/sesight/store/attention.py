@@ -1,4 +1,4 @@
-"""Rare facts of records, by which the message log finds a needle without reading the hay."""
+"""Rare facts of records: the message log finds those records by an index of their own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from sesight.domain.event import EventType
 from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.record import Record
 
+# The numbers are stored in both stores' indexes: never change one.
 OUTCOMES = {
     "soft_bounced": 1,
     "bounced": 2,
@@ -13,10 +14,10 @@ OUTCOMES = {
     "rejected": 4,
     "failed": 5,
 }
-"""Outcomes that are rare, with their kind."""
+"""Rare outcomes, each with the number of its kind."""
 
 FACTS = {"complained": 6, "unsubscribed": 7}
-"""Facts beside the outcome that are rare, with their kind."""
+"""Rare facts beside the outcome, each with the number of its kind."""
 
 EVENTS = {
     EventType.BOUNCE: 8,
@@ -26,7 +27,7 @@ EVENTS = {
     EventType.RENDERING_FAILURE: 12,
     EventType.DELIVERY_DELAY: 13,
 }
-"""Event types that are rare, with their kind: a bounce that is no outcome is found by this one."""
+"""Rare event types, each with the number of its kind: a bounce that is no outcome is found by this."""
 
 KINDS: dict[str, int] = {**OUTCOMES, **FACTS, **{str(event): n for event, n in EVENTS.items()}}
 """Every kind by its word."""
@@ -37,13 +38,13 @@ _TYPES = frozenset(EVENTS)
 
 def kinds_of(record: Record) -> set[int]:
     """Return the kinds of a record; empty for an ordinary one."""
-    found = {EVENTS[held.type] for held in record.timeline if held.type in _TYPES}
-    if found:
-        said = derive_facts(record.timeline)
-        if said.outcome in _BY_OUTCOME and not record.is_unattributed:
-            found.add(_BY_OUTCOME[said.outcome])
-        if said.complained_at is not None:
-            found.add(FACTS["complained"])
-        if said.unsubscribed_at is not None:
-            found.add(FACTS["unsubscribed"])
-    return found
+    kinds = {EVENTS[occurrence.type] for occurrence in record.timeline if occurrence.type in _TYPES}
+    if kinds:
+        record_facts = derive_facts(record.timeline)
+        if record_facts.outcome in _BY_OUTCOME and not record.is_unattributed:
+            kinds.add(_BY_OUTCOME[record_facts.outcome])
+        if record_facts.complained_at is not None:
+            kinds.add(FACTS["complained"])
+        if record_facts.unsubscribed_at is not None:
+            kinds.add(FACTS["unsubscribed"])
+    return kinds

@@ -1,4 +1,4 @@
-"""What a filter means: its words, and the tests that a record has to pass."""
+"""Filters of the message log: their words, and the predicates that a record has to pass."""
 
 from __future__ import annotations
 
@@ -11,45 +11,42 @@ from sesight.domain.ports import RecordFilter
 from sesight.domain.record import Record
 from sesight.store import attention
 
-PATIENCE = 10
-"""Rows looked at per row asked for, before a page stops short with `searched_to`."""
-
 GROUPS = {
     "not_delivered": frozenset(outcome.word for outcome in NOT_DELIVERED),
     "pending": frozenset(outcome.word for outcome in PENDING),
 }
-"""Words for several outcomes."""
+"""Words that stand for several outcomes."""
 
 WORDS = frozenset({*[outcome.word for outcome in Outcome], *attention.FACTS})
-"""Words an outcome filter knows, beside the groups."""
+"""Words of an outcome filter, beside the groups."""
 
 _EVENTS = {str(event): event for event in EventType}
 
-Test = Callable[[Record], bool]
+Predicate = Callable[[Record], bool]
 
 
-def outcomes(wanted: RecordFilter) -> frozenset[str]:
-    """Return the outcome words that a filter names, groups as their words. Raises InvalidRequest."""
+def outcomes(filter_: RecordFilter) -> frozenset[str]:
+    """Return the outcome words of a filter, groups as their words. Raises InvalidRequest."""
     words: set[str] = set()
-    for word in wanted.outcomes:
+    for word in filter_.outcomes:
         words |= GROUPS.get(word, {word})
     if unknown := words - WORDS:
         raise InvalidRequest(f"There is no outcome {min(unknown)!r}.")
     return frozenset(words)
 
 
-def event(wanted: RecordFilter) -> EventType | None:
-    """Return the event type that a filter names. Raises InvalidRequest."""
-    if wanted.event is None:
+def event(filter_: RecordFilter) -> EventType | None:
+    """Return the event type of a filter. Raises InvalidRequest."""
+    if filter_.event is None:
         return None
-    if wanted.event not in _EVENTS:
-        raise InvalidRequest(f"There is no event {wanted.event!r}.")
-    return _EVENTS[wanted.event]
+    if filter_.event not in _EVENTS:
+        raise InvalidRequest(f"There is no event {filter_.event!r}.")
+    return _EVENTS[filter_.event]
 
 
 def kinds(outcomes: frozenset[str], event: EventType | None) -> list[int]:
-    """Return the kinds of rare facts of which every record that is sought has one, empty if it may
-    have none.
+    """Return kinds of rare facts of which every record in question has at least one; empty if the
+    filter also matches ordinary records.
     """
     if outcomes and outcomes <= attention.KINDS.keys():
         return [attention.KINDS[word] for word in outcomes]
@@ -60,76 +57,76 @@ def kinds(outcomes: frozenset[str], event: EventType | None) -> list[int]:
     return []
 
 
-def sent_within(since: int | None, until: int | None) -> Test:
-    """Sent within a half-open range (ms)."""
+def sent_within(since: int | None, until: int | None) -> Predicate:
+    """Match records sent within a half-open range (ms)."""
 
-    def test(record: Record) -> bool:
+    def predicate(record: Record) -> bool:
         at = record.identity.sent_at
         return (since is None or at >= since) and (until is None or at < until)
 
-    return test
+    return predicate
 
 
-def has_outcome(words: frozenset[str]) -> Test:
-    """Has one of the outcomes, or facts beside it."""
+def has_outcome(words: frozenset[str]) -> Predicate:
+    """Match records that have one of the outcomes or facts."""
 
-    def test(record: Record) -> bool:
-        said = derive_facts(record.timeline)
+    def predicate(record: Record) -> bool:
+        record_facts = derive_facts(record.timeline)
         return (
-            (said.outcome.word in words and not record.is_unattributed)
-            or (said.complained_at is not None and "complained" in words)
-            or (said.unsubscribed_at is not None and "unsubscribed" in words)
+            (record_facts.outcome.word in words and not record.is_unattributed)
+            or (record_facts.complained_at is not None and "complained" in words)
+            or (record_facts.unsubscribed_at is not None and "unsubscribed" in words)
         )
 
-    return test
+    return predicate
 
 
-def has_event(event: EventType) -> Test:
-    """Has an event of the type."""
-    return lambda record: any(held.type is event for held in record.timeline)
+def has_event(event: EventType) -> Predicate:
+    """Match records that have an event of the type."""
+    return lambda record: any(occurrence.type is event for occurrence in record.timeline)
 
 
-def is_to(address: str) -> Test:
-    """Is to the address."""
+def is_to(address: str) -> Predicate:
+    """Match records of the address."""
     return lambda record: record.recipient == address
 
 
-def in_campaign(campaign: str) -> Test:
-    """Is of the campaign."""
+def in_campaign(campaign: str) -> Predicate:
+    """Match records of the campaign."""
     return lambda record: record.campaign == campaign
 
 
-def in_month(month: int) -> Test:
-    """Is of the statement month."""
+def in_month(month: int) -> Predicate:
+    """Match records of the statement month."""
 
-    def test(record: Record) -> bool:
+    def predicate(record: Record) -> bool:
         place = record.tally.dimensions if record.tally is not None else None
         return place is not None and place.month == month
 
-    return test
+    return predicate
 
 
-def tests(wanted: RecordFilter) -> list[Test]:
-    """Return every test that a record of a filter passes. Raises InvalidRequest for unknown words."""
-    found: list[Test] = []
-    said, kind = outcomes(wanted), event(wanted)
-    if wanted.since is not None or wanted.until is not None:
-        found.append(sent_within(wanted.since, wanted.until))
-    if wanted.provider is not None:
-        found.append(has_provider(wanted.provider))
-    if said:
-        found.append(has_outcome(said))
-    if kind is not None:
-        found.append(has_event(kind))
-    if wanted.month is not None:
-        found.append(in_month(wanted.month))
-    if wanted.address is not None:
-        found.append(is_to(wanted.address))
-    if wanted.campaign is not None:
-        found.append(in_campaign(wanted.campaign))
-    return found
-
-
-def has_provider(provider: str) -> Test:
-    """Was sent by the provider."""
+def has_provider(provider: str) -> Predicate:
+    """Match records sent by the provider."""
     return lambda record: record.identity.provider == provider
+
+
+def predicates(filter_: RecordFilter) -> list[Predicate]:
+    """Return every predicate of a filter. Raises InvalidRequest for unknown words."""
+    checks: list[Predicate] = []
+    words, event_type = outcomes(filter_), event(filter_)
+    if filter_.since is not None or filter_.until is not None:
+        checks.append(sent_within(filter_.since, filter_.until))
+    if filter_.provider is not None:
+        checks.append(has_provider(filter_.provider))
+    if words:
+        checks.append(has_outcome(words))
+    if event_type is not None:
+        checks.append(has_event(event_type))
+    if filter_.month is not None:
+        checks.append(in_month(filter_.month))
+    if filter_.address is not None:
+        checks.append(is_to(filter_.address))
+    if filter_.campaign is not None:
+        checks.append(in_campaign(filter_.campaign))
+    return checks

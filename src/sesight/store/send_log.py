@@ -1,4 +1,4 @@
-"""What a log of sending decides, whichever store keeps it: who is recorded, and what that moves."""
+"""Decisions of the send log, whichever store keeps it: what is recorded, and which counts that moves."""
 
 from __future__ import annotations
 
@@ -18,75 +18,86 @@ if TYPE_CHECKING:
     from sesight.domain.suppression.item import Suppression
 
 INTENTS_KEPT_MS = INTENTS_KEPT * DAY
-"""How long a batch and its intents are kept."""
+"""Milliseconds for which a batch and its intents are kept."""
 
 read_counts = json.Decoder(dict[str, int]).decode
-"""Reads the counts of a resumption, which a store keeps as JSON."""
+"""Reads the counts of a resumption, which both stores keep as JSON."""
 
-Place = tuple[str, str]
+IntentKey = tuple[str, str]
 """An intent's batch and key."""
 
 
-class Campaign(NamedTuple):
-    """Whose intents are withheld."""
+class CampaignKey(NamedTuple):
+    """The campaign whose withheld intents are counted."""
 
     stream: str
     campaign: str
 
 
-def place(intent: Intent) -> Place:
-    """Return what an intent is known by."""
+def key_of(intent: Intent) -> IntentKey:
+    """Return the key of an intent."""
     return intent.batch, intent.key
 
 
-def claimed(held: Intent | None, wanted: Intent) -> Intent:
-    """Return what is recorded once an intent is claimed, whether its address is suppressed apart: the
-    intent itself, unless somebody else's stands.
+def claimed(recorded: Intent | None, new: Intent) -> Intent:
+    """Return what is recorded once an intent is claimed: the new intent, unless another attempt
+    stands. Whether its address is suppressed is decided apart (`unless_blocked`).
     """
-    return wanted if held is None or held.state in RESUMABLE else held
+    return new if recorded is None or recorded.state in RESUMABLE else recorded
 
 
-def asked_of(intent: Intent) -> tuple[Place, ...]:
-    """Return the (stream, key)s of the suppressions that may forbid an intent: of its address and of
-    the address's whole domain.
+def blocking_keys(intent: Intent) -> tuple[tuple[str, str], ...]:
+    """Return the (stream, address)es of the suppressions that may block an intent: of its address and
+    of the address's whole domain.
     """
     return tuple((intent.stream, key) for key in suppression_keys(intent.address))
 
 
-def allowed(wanted: Intent, items: Mapping[Place, Suppression], blocks: SuppressionCheck) -> Intent:
-    """Return an intent as it is to be recorded: as suppressed, if the items of its address block."""
-    held = [items[key] for key in asked_of(wanted) if key in items]
-    reason = blocks(wanted.stream, held)
+def unless_blocked(
+    intent: Intent, suppressions: Mapping[tuple[str, str], Suppression], blocks: SuppressionCheck
+) -> Intent:
+    """Return an intent as it is to be recorded: as suppressed, if a suppression blocks its address."""
+    keys = blocking_keys(intent)
+    items = [suppressions[key] for key in keys if key in suppressions]
+    reason = blocks(intent.stream, items)
     if reason is None:
-        return wanted
-    return replace(wanted, state=SendState.SUPPRESSED, code=reason, settled_at=wanted.at)
+        return intent
+    return replace(intent, state=SendState.SUPPRESSED, code=reason, settled_at=intent.at)
 
 
-def settled(held: Intent | None, told: Intent) -> Intent:
-    """Return what is recorded once it is told what became of an intent: another attempt stays, but
-    where neither sent anything.
+def settled(recorded: Intent | None, result: Intent) -> Intent:
+    """Return what is recorded once the result of an intent is known: the result of another attempt
+    stays, unless neither attempt sent anything.
     """
-    if held is None or held.send_id == told.send_id:
-        return told
-    return told if held.state in RESUMABLE and told.state in RESUMABLE else held
+    if recorded is None or recorded.send_id == result.send_id:
+        return result
+    return result if recorded.state in RESUMABLE and result.state in RESUMABLE else recorded
 
 
-def moved(changes: Iterable[tuple[Intent | None, Intent]]) -> dict[Campaign, Counter[SendState]]:
-    """Return by how much the withheld of campaigns change when intents do (before, after)."""
-    found: dict[Campaign, Counter[SendState]] = {}
+def withheld_changes(
+    changes: Iterable[tuple[Intent | None, Intent]],
+) -> dict[CampaignKey, Counter[SendState]]:
+    """Return how the withheld counts of campaigns change when intents do (before, after)."""
+    by_campaign: dict[CampaignKey, Counter[SendState]] = {}
     for before, after in changes:
         for intent, change in ((before, -1), (after, 1)):
             if intent is not None and intent.state in WITHHELD:
-                counts = found.setdefault(Campaign(intent.stream, intent.campaign), Counter())
-                counts[intent.state] += change
-    return found
+                key = CampaignKey(intent.stream, intent.campaign)
+                by_campaign.setdefault(key, Counter())[intent.state] += change
+    return by_campaign
 
 
-def leased(held: SendBatch, asked: SendBatch, *, again: bool) -> SendBatch:
-    """Return a recorded batch after somebody asks to work on it; `again`: also if it is finished."""
-    if held.finished_at is not None:
-        if not again:
-            return held
-    elif held.leased_until > asked.at:
-        return held
-    return replace(held, holder=asked.holder, leased_until=asked.leased_until, finished_at=None)
+def leased(recorded: SendBatch | None, request: SendBatch, *, reopen: bool) -> SendBatch:
+    """Return a batch after a request to work on it: as requested if it is new, else leased to the
+    requester if nobody holds it. `reopen`: also if it is finished.
+    """
+    if recorded is None:
+        return request
+    if recorded.finished_at is not None:
+        if not reopen:
+            return recorded
+    elif recorded.leased_until > request.at:
+        return recorded
+    return replace(
+        recorded, holder=request.holder, leased_until=request.leased_until, finished_at=None
+    )

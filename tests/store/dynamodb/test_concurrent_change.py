@@ -43,7 +43,7 @@ class Several:
         self.other = open_store(url, clock=lambda: NOW, streams=COUNTING.streams)
         self.told: list[Event] = []
         self._before: dict[str, list[list[Event]]] = {}
-        self.first.calls.client = _Preceded(self.first.calls.client, self._come_before)
+        self.first.client.botocore = _Preceded(self.first.client.botocore, self._come_before)
 
     def take(self, events: list[Event], **before: list[list[Event]]) -> list[str]:
         """Take in a batch by the first; before its first, second … call of an operation, the other
@@ -183,7 +183,7 @@ def test_weighed_again(several: Several) -> None:
     again, though its record is stored already.
     """
     several.take([soft_bounce("m-1")])
-    weighing = several.first.calls.client
+    weighing = several.first.client.botocore
 
     class Cut(BaseException):
         """The process ends here."""
@@ -192,10 +192,10 @@ def test_weighed_again(several: Several) -> None:
         if operation == "put_item" and several.first.message("m-2", NOW):
             raise Cut
 
-    several.first.calls.client = _Preceded(weighing, cut)
+    several.first.client.botocore = _Preceded(weighing, cut)
     with pytest.raises(Cut):
         several.take([routed(delivery(message="m-2"))])
-    several.first.calls.client = weighing
+    several.first.client.botocore = weighing
     assert several.take([routed(delivery(message="m-2"))]) == ["duplicate"]
     several.assert_as_told()
 
@@ -203,7 +203,7 @@ def test_weighed_again(several: Several) -> None:
 def test_conflict_without_end(several: Several) -> None:
     """An event that waited is not let go while the record it was folded into could not be written."""
     several.take([unrouted(bounce())])
-    true = several.first.calls.client
+    true = several.first.client.botocore
 
     class Busy:
         """A client whose records are always changed by others first."""
@@ -215,9 +215,9 @@ def test_conflict_without_end(several: Several) -> None:
                 "Responses": [{"Error": {"Code": "DuplicateItem"}} for _ in Statements]
             }
 
-    several.first.calls.client = Busy()
+    several.first.client.botocore = Busy()
     assert several.take([routed(sent())]) == ["refused"]
-    several.first.calls.client = true
+    several.first.client.botocore = true
     assert several.first.quarantine_counts() == {"unrouted": 1}
     several.take([routed(sent())])
     several.assert_as_told()

@@ -12,8 +12,8 @@ from sesight.domain.counting import tally_of
 from sesight.domain.record import Record, fold
 from sesight.domain.timestamps import DAY
 from sesight.store import open_store
-from sesight.store.dynamodb.item_codec import read_record, record_body, record_item
-from sesight.store.dynamodb.keys import places
+from sesight.store.dynamodb.keys import index_keys
+from sesight.store.dynamodb.record_codec import read_record, record_item
 from sesight.store.dynamodb.store import DynamoStore
 from tests.store import capacity
 from tests.store.contract import COUNTING, NOW
@@ -51,8 +51,8 @@ def test_size(stream: str) -> None:
     sizes = []
     for n in range(2_000):
         one = ordinary(n, stream)
-        where = places(one, months=stream == "finance")
-        item = record_item(one, where, NOW + 91 * DAY, 7, record_body(one))
+        keys = index_keys(one, months=stream == "finance")
+        item = record_item(one, keys, NOW + 91 * DAY, 7)
         assert read_record(item, stream) == one
         sizes.append(capacity.size_of(item))
     assert max(sizes) <= 1_024
@@ -64,7 +64,7 @@ def test_write_units(store: DynamoStore, stream: str, coalesced: float, most: fl
     """An event of the mix costs at most 2.15 write units, indexes, card and notes included, and 2.0
     when half of the deliveries come in one batch with their sends.
     """
-    meter = capacity.Meter(store.calls.client)
+    meter = capacity.Meter(store.client.botocore)
     batches = capacity.waves(random.Random(1), 200, stream, coalesced).values()
     events = capacity.process(store, batches)
     notes = sum(n for table, n in meter.units.items() if "suppression" not in table)

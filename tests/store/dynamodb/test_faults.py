@@ -213,7 +213,7 @@ def test_out_of_time(url: str) -> None:
     """What cannot be written while there is time is given back, that alone, and goes in later."""
     left = [1.0]
     store = open_store(url, clock=lambda: NOW)
-    store.while_there_is(lambda: left[0])
+    store.limit_time(lambda: left[0])
 
     def without_one(true: Callable, **arguments: list) -> dict:
         good = [one for one in arguments["Statements"] if {"S": "m3"} not in one["Parameters"]]
@@ -225,13 +225,13 @@ def test_out_of_time(url: str) -> None:
             ]
         }
 
-    client = store.calls.client
+    client = store.client.botocore
     make_faulty(store, batch_execute_statement=without_one)
     events = mail(random.Random(3), 10, bounces=False)
     answers = pipeline_of(store).process(readings(events))
     refused = {one.reading.event.message_id for one in answers if str(one.disposition) == "refused"}
     assert refused == {"m3"}
-    store.calls.client = client
+    store.client.botocore = client
     left[0] = 20.0
     pipeline_of(store).process(readings(events))
     assert held(store, events) == folded(events)
@@ -241,12 +241,12 @@ def test_out_of_time(url: str) -> None:
 def test_outage(url: str) -> None:
     """While DynamoDB is away a batch is refused whole, and reads say so; later all of it goes in."""
     store = open_store(url, clock=lambda: NOW)
-    store.while_there_is(lambda: 0.2)
+    store.limit_time(lambda: 0.2)
 
     def away(true: Callable, **_: object) -> dict:
         raise EndpointConnectionError(endpoint_url="http://x")
 
-    client = store.calls.client
+    client = store.client.botocore
     names = ("batch_get_item", "get_item", "put_item", "query", "batch_execute_statement")
     make_faulty(store, **dict.fromkeys(names, away))
     events = mail(random.Random(4), 5)
@@ -257,7 +257,7 @@ def test_outage(url: str) -> None:
     ):
         with pytest.raises(StoreUnavailable):
             ask()
-    store.calls.client = client
+    store.client.botocore = client
     pipeline_of(store).process(readings(events))
     assert held(store, events) == folded(events)
     store.close()
@@ -272,7 +272,7 @@ def test_forbidden(store: DynamoStore) -> None:
         raise refusal("AccessDeniedException")
 
     make_faulty(store, get_item=refused)
-    with pytest.raises(StoreUnavailable, match="to get_item: the credentials in use may not do it"):
+    with pytest.raises(StoreUnavailable, match="to get_item: the credentials in use have expired"):
         store.card("outreach", "spring")
     assert asked == [1]
 
@@ -359,8 +359,8 @@ def test_away_after_the_records(store: DynamoStore) -> None:
     """When DynamoDB is away once records are written, they count: only what is not stored, or is still
     to be weighed, is given back, so that nothing written is called a duplicate later.
     """
-    store.while_there_is(lambda: 0.3)
-    client, written = store.calls.client, []
+    store.limit_time(lambda: 0.3)
+    client, written = store.client.botocore, []
 
     def statements(true: Callable, **arguments: object) -> dict:
         written.append(1)
@@ -380,8 +380,8 @@ def test_away_after_the_records(store: DynamoStore) -> None:
     answers = pipeline_of(store).process(readings([*sends, *deliveries]))
     # of the messages that were delivered all is given back: that speaks against soft bounces
     assert told(answers) == ["refused", "refused", "created", "created", "refused", "refused"]
-    store.calls.client = client
-    store.while_there_is(lambda: 20.0)
+    store.client.botocore = client
+    store.limit_time(lambda: 20.0)
     again = pipeline_of(store).process(readings([*sends, *deliveries]))
     assert told(again) == ["duplicate"] * 6
     assert held(store, sends) == folded([*sends, *deliveries])
@@ -418,7 +418,7 @@ class CardPuts:
         """Count from now on."""
         self.made = self.refused = 0
         for one in stores:
-            events = one.calls.client.meta.events
+            events = one.client.botocore.meta.events
             events.register("before-call.dynamodb.PutItem", self._made)
             events.register("after-call.dynamodb.PutItem", self._answered)
 
@@ -469,7 +469,7 @@ def test_flood_of_garbage(url: str) -> None:
     flood = [UnreadableReading("file", "not-json", "", b"%d" % n) for n in range(600)]
     sent: list[bytes] = []
     for one in stores:
-        one.calls.client.meta.events.register(
+        one.client.botocore.meta.events.register(
             "before-call.dynamodb.TransactWriteItems",
             lambda params, **_: sent.append(params["body"]),
         )

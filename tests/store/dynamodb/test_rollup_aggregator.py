@@ -13,17 +13,16 @@ from sesight.domain.suppression.item import Cause, Suppression
 from sesight.domain.timestamps import DAY
 from sesight.services.recount import recount
 from sesight.store import STREAMS, open_store
-from sesight.store.dynamodb.item_codec import record_body
 from sesight.store.dynamodb.keys import TOTAL
+from sesight.store.dynamodb.record_codec import record_body
 from sesight.store.dynamodb.rollup_aggregator import (
     Aggregator,
     Applied,
-    Change,
+    FeedChange,
     ShardUnknown,
     WrongFeed,
 )
-from sesight.store.dynamodb.rollups import COMPACT_AFTER, SEQUENCE_DIGITS, sparse
-from sesight.store.dynamodb.rollups import Rows as StoredRows
+from sesight.store.dynamodb.rollups import COMPACT_AFTER, SEQUENCE_DIGITS, RollupRows, sparse
 from sesight.store.dynamodb.store import DynamoStore
 from sesight.store.dynamodb.tables import tables_of
 from tests.store import pump
@@ -34,7 +33,7 @@ SEEDS = 500
 TABLE = "outreach-campaign-tracking"
 
 
-class InMemory(StoredRows):
+class InMemory(RollupRows):
     """The store's rows over a dictionary: all of what they decide, nothing of how they are kept."""
 
     def __init__(self, rows: pump.Rows) -> None:
@@ -45,9 +44,9 @@ class InMemory(StoredRows):
 class OneByOne:
     """Does one thing after the other, where the store's calls would do them at once."""
 
-    def each(self, do, over):
-        """Do something to each."""
-        return [do(one) for one in over]
+    def map(self, function, items):
+        """Apply a function to each item."""
+        return [function(item) for item in items]
 
 
 class AllHaveRows:
@@ -108,7 +107,7 @@ def store(dynamodb: str):
 
 def aggregator_of(store: DynamoStore, now: int = NOW) -> Aggregator:
     """Return an aggregator of the store's tables."""
-    return Aggregator(store.calls, store.tables, lambda: now)
+    return Aggregator(store.client, store.tables, lambda: now)
 
 
 def rows_in(store: DynamoStore) -> dict[RollupKey, dict[str, int]]:
@@ -139,7 +138,7 @@ BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
 
 
 def lambda_event(
-    store: DynamoStore, some: list[Change], shows: str = BOTH_IMAGES, **more: object
+    store: DynamoStore, some: list[FeedChange], shows: str = BOTH_IMAGES, **more: object
 ) -> dict:
     """Return changes as Lambda hands them over: binary values are base64 there. `shows` is the feed's
     view type, which says which images it has.
@@ -202,8 +201,8 @@ def test_other_images(store: DynamoStore, shows: str) -> None:
 def test_other_images_followed(store: DynamoStore) -> None:
     """The same holds where this process follows the feed: its totals are not made of half a feed."""
     table = store.tables["outreach"].tracking
-    store.calls("update_table", TableName=table.name, StreamSpecification={"StreamEnabled": False})
-    store.calls(
+    store.client("update_table", TableName=table.name, StreamSpecification={"StreamEnabled": False})
+    store.client(
         "update_table",
         TableName=table.name,
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
@@ -357,7 +356,7 @@ def test_compaction(store: DynamoStore) -> None:
 
     reader = threading.Thread(target=look)
     reader.start()
-    rows = store._rows  # noqa: SLF001
+    rows = store._rollups  # noqa: SLF001
     went = [rows.compact("outreach", NOW, ("a", "b", "~untagged")) for _ in range(2)]
     done.set()
     reader.join()
@@ -377,12 +376,12 @@ def test_compaction_that_broke_off(store: DynamoStore) -> None:
     old = aggregator_of(store, NOW - COMPACT_AFTER - 1)
     for shard, some in told.shards.items():
         old.apply(table, shard, some)
-    rows, calls = store._rows, store.calls  # noqa: SLF001
-    delete_many = calls.delete_many
-    calls.delete_many = lambda table, keys: (_ for _ in ()).throw(pump.Crash)
+    rows, client = store._rollups, store.client  # noqa: SLF001
+    delete_many = client.delete_many
+    client.delete_many = lambda table, keys: (_ for _ in ()).throw(pump.Crash)
     with pytest.raises(pump.Crash):
         rows.compact("outreach", NOW, ("a", "b", "~untagged"))
-    calls.delete_many = delete_many
+    client.delete_many = delete_many
     assert rows_in(store) == pump.sums_of(told.records)
     while rows.compact("outreach", NOW, ("a", "b", "~untagged")):
         assert rows_in(store) == pump.sums_of(told.records)

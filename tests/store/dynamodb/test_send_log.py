@@ -12,7 +12,7 @@ from sesight.domain.errors import StoreUnavailable
 from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, SendState
 from sesight.domain.timestamps import DAY
 from sesight.store import open_store
-from sesight.store.dynamodb.send_log import AWAY, SHARDS
+from sesight.store.dynamodb.send_log import SHARDS, STORE_UNAVAILABLE
 from sesight.store.dynamodb.store import DynamoStore
 from tests.store import capacity
 from tests.store.contract import NOW
@@ -111,7 +111,7 @@ def test_refused(store: DynamoStore) -> None:
         )
 
     make_faulty(store, transact_write_items=refusing)
-    with pytest.raises(store.calls.failure):
+    with pytest.raises(store.client.failure):
         store.sending.claim(people(1), blocks)
 
 
@@ -119,7 +119,7 @@ def test_not_looked_up(store: DynamoStore) -> None:
     """When it cannot be looked up whether an address is suppressed, nobody holds the claim, and it may
     be claimed again.
     """
-    store.while_there_is(lambda: 0.2)
+    store.limit_time(lambda: 0.2)
     suppressions = store.tables["outreach"].suppression.name
 
     def away(true: Callable, **arguments: dict) -> dict:
@@ -127,14 +127,14 @@ def test_not_looked_up(store: DynamoStore) -> None:
             raise EndpointConnectionError(endpoint_url="http://x")
         return true(**arguments)
 
-    client = store.calls.client
+    client = store.client.botocore
     make_faulty(store, batch_get_item=away)
     log, wanted = store.sending, people(3)
     with pytest.raises(StoreUnavailable):
         log.claim(wanted, blocks)
-    store.calls.client = client
+    store.client.botocore = client
     assert [(each.state, each.code) for each in all_of(log, "b")] == [
-        (SendState.THROTTLED, AWAY)
+        (SendState.THROTTLED, STORE_UNAVAILABLE)
     ] * 3
     again = [replace(each, send_id=f"t{n}") for n, each in enumerate(wanted)]
     assert log.claim(again, blocks) == again
@@ -153,12 +153,12 @@ def test_crash(store: DynamoStore) -> None:
             raise Crash
         return true(**arguments)
 
-    client = store.calls.client
+    client = store.client.botocore
     make_faulty(store, batch_get_item=ends)
     log, wanted = store.sending, people(3)
     with pytest.raises(Crash):
         log.claim(wanted, blocks)
-    store.calls.client = client
+    store.client.botocore = client
     assert log.claim([replace(each, send_id="t") for each in wanted], blocks) == wanted
 
 
@@ -169,7 +169,7 @@ def test_spread(store: DynamoStore) -> None:
     one = batch_of(1, id="b")
     store.sending.begin(one)
     store.sending.claim(people(200), blocks)
-    items = store.calls.client.scan(TableName=store._notes._table)["Items"]  # noqa: SLF001
+    items = store.client.botocore.scan(TableName=store._metadata.table)["Items"]  # noqa: SLF001
     ours = [item for item in items if item["pk"]["S"].startswith(("BATCH", "INTENTS#"))]
     keys = {item["pk"]["S"] for item in ours}
     assert keys == {"BATCH#b", "BATCHES#outreach", *(f"INTENTS#b#{n}" for n in range(SHARDS))}
@@ -189,7 +189,7 @@ def test_spread(store: DynamoStore) -> None:
     }
     later = NOW + 9 * DAY
     assert store.sending.hold("b", one.holder, later)
-    held = store.calls.get(store._notes._table, batch_key)  # noqa: SLF001
+    held = store.client.get(store._metadata.table, batch_key)  # noqa: SLF001
     assert held["expirationTime"]["N"] == str((later + kept) // 1000)
 
 

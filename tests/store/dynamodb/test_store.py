@@ -43,7 +43,7 @@ def never(**_: object) -> None:
 def store(reopen: Callable[..., DynamoStore]) -> Iterator[DynamoStore]:
     """A new store, which fails at any Scan."""
     opened = reopen()
-    opened.calls.client.meta.events.register("before-call.dynamodb.Scan", never)
+    opened.client.botocore.meta.events.register("before-call.dynamodb.Scan", never)
     yield opened
     opened.close()
 
@@ -52,13 +52,13 @@ def store(reopen: Callable[..., DynamoStore]) -> Iterator[DynamoStore]:
 def fresh(url: str) -> Iterator[Callable[[], Store]]:
     """Give an empty store again and again."""
     opened = open_store(url, retention_days=0, clock=lambda: NOW)
-    calls = opened.calls
+    client = opened.client
 
     def empty() -> Store:
         for tables in opened.tables.values():
             table = tables.tracking.name
-            items = calls("scan", TableName=table, ProjectionExpression="messageId, recipient")
-            calls.delete_many(table, items["Items"])
+            items = client("scan", TableName=table, ProjectionExpression="messageId, recipient")
+            client.delete_many(table, items["Items"])
         return opened
 
     yield empty
@@ -75,8 +75,8 @@ def away() -> Callable[[DynamoStore], None]:
     """Let no call get through, and none be tried for long."""
 
     def cut_off(store: DynamoStore) -> None:
-        store.while_there_is(lambda: 0.05)
-        store.calls.client.meta.events.register("before-call.dynamodb", unreachable)
+        store.limit_time(lambda: 0.05)
+        store.client.botocore.meta.events.register("before-call.dynamodb", unreachable)
 
     return cut_off
 
@@ -165,8 +165,8 @@ def test_unknown_url(url: str) -> None:
 
 def test_no_tables(store: DynamoStore, dynamodb: str) -> None:
     """On AWS a store never makes tables: where they are missing it says what to do."""
-    calls = store.calls
-    calls("delete_table", TableName=store._notes._table)  # noqa: SLF001
+    client = store.client
+    client("delete_table", TableName=store._metadata.table)  # noqa: SLF001
     with pytest.raises(StoreUnavailable, match="ResourceNotFound"):
         store.newest_at()
 
@@ -190,9 +190,9 @@ def test_expiry_attribute(store: DynamoStore) -> None:
 def test_unknown_attributes_stay(store: DynamoStore) -> None:
     """What a later version has written beside a record survives this version's change of it."""
     put(store, record(NOW - 5, 1))
-    calls, table = store.calls, store.tables["outreach"].tracking.name
+    client, table = store.client, store.tables["outreach"].tracking.name
     key = {name: item_of(store)[name] for name in ("messageId", "recipient")}
-    calls(
+    client(
         "update_item",
         TableName=table,
         Key=key,
@@ -216,7 +216,7 @@ def test_suppression_words(store: DynamoStore) -> None:
         one = Suppression("outreach", f"{name}@x.example", counted=(3, "manual"))
         store.transact(lambda _, one=one: changes(suppressions={(one.stream, one.address): one}))
     table = store.tables["outreach"].suppression.name
-    found = store.calls(
+    found = store.client(
         "query",
         TableName=table,
         IndexName="PrefixIndex",
@@ -248,16 +248,16 @@ def test_parts_of_large_bodies(store: DynamoStore) -> None:
     """Nothing stays of a large body that was let go; one whose parts are gone is listed no more, and
     can be let go.
     """
-    control = store._notes._table  # noqa: SLF001
+    control = store._metadata.table  # noqa: SLF001
     body = random.Random(3).randbytes(900_000)
     for parts_first in (False, True):
         put(store, quarantined=[Quarantined("1", "odd", "Large.", body, 5)])
         if parts_first:
             key = {"pk": {"S": "BODY#1"}, "sk": {"S": "part-0002"}}
-            store.calls("delete_item", TableName=control, Key=key)
+            store.client("delete_item", TableName=control, Key=key)
             assert store.quarantine(9) == []
         put(store, released=["1"])
-        assert list(store.calls.query(TableName=control, **equals(pk="BODY#1"))) == []
+        assert list(store.client.query(TableName=control, **equals(pk="BODY#1"))) == []
         assert store.quarantine_counts() == {}
 
 
@@ -268,14 +268,14 @@ def test_stale_index(store: DynamoStore) -> None:
     page = store.messages(BOTH, 2, None, NOW)
     table = store.tables["outreach"].tracking.name
     key = {"messageId": {"S": many[2].message_id}, "recipient": {"S": many[2].recipient}}
-    store.calls("delete_item", TableName=table, Key=key)
+    store.client("delete_item", TableName=table, Key=key)
     assert store.messages(BOTH, 2, page.cursor, NOW).records == many[3:5]
 
 
 def item_of(store: DynamoStore) -> dict:
     """Return the only item of the outreach tracking table."""
     table = store.tables["outreach"].tracking.name
-    client = store.calls.client
+    client = store.client.botocore
     client.meta.events.unregister("before-call.dynamodb.Scan", never)
     (item,) = client.scan(TableName=table)["Items"]
     return item
@@ -299,7 +299,7 @@ def test_expiry_of_a_backfill(reopen: Callable[..., DynamoStore]) -> None:
     delivered = Delivery(late + 5_000)
     contract.apply(store, contract_retention.sent_at(late, 2, delivered)[1:])
     contract.apply(store, contract_retention.sent_at(late, 4))  # a record that no backfill has
-    items = store.calls("scan", TableName=table)["Items"]
+    items = store.client("scan", TableName=table)["Items"]
     ends = str((TODAY + 91) * DAY // 1_000)
     assert {item["messageId"]["S"]: item["expirationTime"]["N"] for item in items} == dict.fromkeys(
         [ses_id(at, 1), ses_id(late, 2), ses_id(at, 3), ses_id(late, 4)], ends

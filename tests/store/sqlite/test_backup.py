@@ -34,7 +34,7 @@ def test_backup_while_another_process_writes(tmp_path: Path) -> None:
 
     store.backup(tmp_path / "copy.db", writes_meanwhile)
     copy = open_store(f"sqlite:///{tmp_path}/copy.db")
-    counted = (copy.integrity(), copy.quarantine_counts(), store.quarantine_counts())
+    counted = (copy.check_integrity(), copy.quarantine_counts(), store.quarantine_counts())
     for each in (store, other, copy):
         each.close()
     assert len(left_of) > 2

@@ -11,7 +11,7 @@ from sesight.domain.tally import Tally, TallyDimensions
 from sesight.store.sqlite.message_id import pack, unpack
 from sesight.store.sqlite.record_codec import decode, encode
 from sesight.store.sqlite.row_id import LATEST
-from sesight.store.sqlite.shared_values import Shared, Values, pack_value
+from sesight.store.sqlite.shared_values import SharedValues, ValueIds, pack_value
 from tests.store.anything import message_ids, occurrences, records, ses_id, tallies
 
 
@@ -20,8 +20,8 @@ class Table:
 
     def __init__(self) -> None:
         self.stored: list[bytes] = [b""]
-        self.shared = Shared(self.number, 0)
-        self.values = Values(self.stored.__getitem__)
+        self.shared = ValueIds(self.number, 0)
+        self.values = SharedValues(self.stored.__getitem__)
 
     def number(self, value: Any, _: int) -> int:
         data = pack_value(value)

@@ -359,7 +359,7 @@ def test_locked(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 def test_full(path: Path, store: SqliteStore) -> None:
     """On a full disk a batch is refused whole, and once there is room the same batch goes in."""
     put(store, record(NOW - 1, 1))
-    writer = store._writer  # noqa: SLF001 - the limit is the connection's own
+    writer = store._pool.writer().connection  # noqa: SLF001 - the limit is the connection's own
     (pages,) = writer.execute("PRAGMA page_count").fetchone()
     writer.execute(f"PRAGMA max_page_count = {pages}")
     many = [
@@ -373,7 +373,7 @@ def test_full(path: Path, store: SqliteStore) -> None:
     writer.execute("PRAGMA max_page_count = 1000000")
     put(store, *many)
     assert everything(store, BOTH, 500) == [record(NOW - 1, 1), *many]
-    assert store.integrity() == []
+    assert store.check_integrity() == []
 
 
 def test_rolled_back_numbers(store: SqliteStore) -> None:
@@ -431,7 +431,7 @@ def test_wal_stays_small(path: Path, reopen: Callable[..., SqliteStore]) -> None
     sizes = []
     for batch in range(12):
         put(store, *[record(NOW - n, n) for n in range(batch * 500, batch * 500 + 500)])
-        store.idle()
+        store.do_idle_work()
         sizes.append(path.with_name(f"{path.name}-wal").stat().st_size)
     assert sizes[-1] < 3 * max(sizes[0], sizes[1])
     store.close()
@@ -501,8 +501,7 @@ def test_sync(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store = reopen(durability="normal")
     put(store, record(NOW, 1))
     said: list[str] = []
-    writer = store._writer  # noqa: SLF001 - what it is told is the only thing to see
-    assert writer is not None
+    writer = store._pool.writer().connection  # noqa: SLF001 - what it is told is the only thing to see
     writer.set_trace_callback(said.append)
     store.sync()
     writer.set_trace_callback(None)
@@ -528,7 +527,7 @@ def test_damaged(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     """
     store = reopen()
     put(store, *[record(NOW - n, n) for n in range(500)])
-    assert store.damage() is None
+    assert store.find_damage() is None
     store.close()
     broken(path)
     for ask in (
@@ -562,7 +561,7 @@ def test_a_value_that_is_missing(path: Path, reopen: Callable[..., SqliteStore])
 def test_what_sqlite_says(path: Path, reopen: Callable, statement: str, said: str) -> None:
     """A file that cannot be written to and a full disk are named with what to do."""
     store = reopen()
-    store._writer.execute(statement)  # noqa: SLF001
+    store._pool.writer().connection.execute(statement)  # noqa: SLF001
     with pytest.raises(StoreUnavailable) as raised:
         put(store, *[record(NOW - n, n) for n in range(500)])
     assert str(path) in str(raised.value)

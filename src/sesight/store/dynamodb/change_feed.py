@@ -6,21 +6,61 @@ The aggregator's checkpoints make this safe beside a Lambda function that reads 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sesight.domain.errors import StoreUnavailable
-from sesight.store.dynamodb.client import Calls
-from sesight.store.dynamodb.item_codec import Item
+from sesight.domain.ports import RecordKey
+from sesight.store.dynamodb.client import DynamoClient, Item
+from sesight.store.dynamodb.keys import text_key
 from sesight.store.dynamodb.rollup_aggregator import Aggregator, read_change
+from sesight.store.dynamodb.tables import StreamTables
 
 PATIENCE = 60.0
-"""Seconds to wait for changes that were written to come by."""
+"""Seconds to wait for written changes to appear in the feed."""
 
 PAUSE = 0.05
 
-Written = tuple[str, str, str]
-"""A table, and the values of a record's key there."""
+AWAITED = 10_000
+"""Records of the latest commits that are waited for."""
+
+
+class AwaitedChanges:
+    """Written records, each with the version that has not come by the change feed yet."""
+
+    def __init__(self, streams: Mapping[str, StreamTables]) -> None:
+        self._streams = streams
+        self._versions: dict[tuple[str, ...], int] = {}
+        """The awaited version of each record, by table and key there."""
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def add(self, versions: Mapping[tuple[RecordKey, str], int]) -> None:
+        """Add the records of a commit, by key and stream; the oldest beyond `AWAITED` are dropped."""
+        for ((message_id, recipient), stream), version in versions.items():
+            table = self._streams[stream].tracking.name
+            record: tuple[str, ...] = (table, text_key(message_id), text_key(recipient))
+            self._versions.pop(record, None)
+            self._versions[record] = version
+        for record in list(islice(self._versions, max(len(self) - AWAITED, 0))):
+            self._versions.pop(record, None)
+
+    def clear(self) -> None:
+        """Wait for nothing any more."""
+        self._versions.clear()
+
+    def remove(self, table: str, change: Any) -> None:
+        """Remove the record of a change, if the change is its version or a later one."""
+        image = change.get("NewImage")
+        if image is None or not self._versions:
+            return
+        key: Item = change["Keys"]
+        record = (table, *(key[name]["S"] for name in sorted(key)))
+        version = self._versions.get(record)
+        if version is not None and int(image["version"]["N"]) >= version:
+            del self._versions[record]
 
 
 class _Shard(NamedTuple):
@@ -28,72 +68,74 @@ class _Shard(NamedTuple):
     id: str
 
 
-class Feed:
+class ChangeFeedReader:
     """Reads every shard of some tables' change feeds, from the oldest change on, into rollups."""
 
     def __init__(
-        self, client: Any, calls: Calls, aggregator: Aggregator, tables: Iterable[str]
+        self,
+        streams_client: Any,
+        client: DynamoClient,
+        aggregator: Aggregator,
+        tables: Iterable[str],
     ) -> None:
-        """Take a botocore client of DynamoDB Streams, and one of DynamoDB to ask where the feeds are."""
-        self._streams = Calls(client, calls.remaining)
-        self._calls = calls
+        """Take a botocore client of DynamoDB Streams, and a client of the tables' DynamoDB."""
+        self._streams = DynamoClient(streams_client, client.remaining)
+        self._client = client
         self._aggregator = aggregator
         self._tables = list(tables)
         self._iterators: dict[_Shard, str | None] = {}
         self._arns: dict[str, str] = {}
 
-    def follow(self, awaited: dict[Written, int]) -> None:
-        """Apply all changes until every awaited one (a record's key with its version) has come by.
-
-        Raises StoreUnavailable when one does not come in time.
+    def follow(self, awaited: AwaitedChanges) -> None:
+        """Apply all changes until every awaited one has come by. Raises StoreUnavailable when one
+        does not come in time.
         """
         until = time.monotonic() + PATIENCE
         while True:
-            read = sum(self._follow(table, awaited) for table in self._tables)
-            if not awaited and not read:
+            changes = sum(self._apply_new(table, awaited) for table in self._tables)
+            if not awaited and not changes:
                 return
-            if not read:
+            if not changes:
                 if time.monotonic() > until:
                     raise StoreUnavailable(
                         f"{len(awaited)} changes have not come by the change feed yet."
                     )
                 time.sleep(PAUSE)
 
-    def _follow(self, table: str, awaited: dict[Written, int]) -> int:
-        """Read what there is of a table's feed; return how many changes."""
-        read = 0
+    def _apply_new(self, table: str, awaited: AwaitedChanges) -> int:
+        """Apply the new changes in a table's feed; return how many."""
+        number = 0
         for shard in self._shards(table):
             iterator = self._iterators[shard]
             while iterator is not None:
-                answer = self._streams("get_records", ShardIterator=iterator)
-                records = answer["Records"]
+                response = self._streams("get_records", ShardIterator=iterator)
+                records = response["Records"]
                 if records:
-                    changes = [read_change(record) for record in records]
-                    self._aggregator.apply(table, shard.id, changes)
-                    read += len(records)
+                    self._aggregator.apply(table, shard.id, list(map(read_change, records)))
+                    number += len(records)
                     for record in records:
-                        _came(table, record["dynamodb"], awaited)
-                iterator = answer.get("NextShardIterator")
+                        awaited.remove(table, record["dynamodb"])
+                iterator = response.get("NextShardIterator")
                 self._iterators[shard] = iterator
                 if not records:
                     break
-        return read
+        return number
 
     def _shards(self, table: str) -> list[_Shard]:
         """Return the shards of a table's feed, parents first."""
         arn = self._arns.get(table)
         if arn is None:
-            described = self._calls("describe_table", TableName=table)["Table"]
-            arn = self._arns[table] = described["LatestStreamArn"]
-        found: list[_Shard] = []
+            description = self._client("describe_table", TableName=table)["Table"]
+            arn = self._arns[table] = description["LatestStreamArn"]
+        shards: list[_Shard] = []
         arguments: dict[str, Any] = {"StreamArn": arn}
         while True:
-            answer = self._streams("describe_stream", **arguments)["StreamDescription"]
-            found += [_Shard(arn, each["ShardId"]) for each in answer["Shards"]]
-            if "LastEvaluatedShardId" not in answer:
+            description = self._streams("describe_stream", **arguments)["StreamDescription"]
+            shards += [_Shard(arn, shard["ShardId"]) for shard in description["Shards"]]
+            if "LastEvaluatedShardId" not in description:
                 break
-            arguments["ExclusiveStartShardId"] = answer["LastEvaluatedShardId"]
-        for shard in found:
+            arguments["ExclusiveStartShardId"] = description["LastEvaluatedShardId"]
+        for shard in shards:
             if shard not in self._iterators:
                 self._iterators[shard] = self._streams(
                     "get_shard_iterator",
@@ -101,19 +143,8 @@ class Feed:
                     ShardId=shard.id,
                     ShardIteratorType="TRIM_HORIZON",
                 )["ShardIterator"]
-        return found
+        return shards
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         self._streams.close()
-
-
-def _came(table: str, change: Any, awaited: dict[Written, int]) -> None:
-    key: Item = change["Keys"]
-    image = change.get("NewImage")
-    if image is None or not awaited:
-        return
-    place = (table, *(key[name]["S"] for name in sorted(key)))
-    wanted = awaited.get(place)
-    if wanted is not None and int(image["version"]["N"]) >= wanted:
-        del awaited[place]

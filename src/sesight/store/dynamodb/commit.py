@@ -1,78 +1,149 @@
-"""Writing what a batch decided: suppressions first, then records, each on condition that it still is
-what the batch had read.
+"""Committing a batch: suppressions first, then records, each on condition that it still is as the batch
+read it. After a conflict the batch is decided again.
 
-Records go by BatchExecuteStatement, 25 a call: an INSERT refuses what is there, an UPDATE has the
-version in its condition. It costs what 25 PutItem cost, and a third of their time.
+Records are written by BatchExecuteStatement, 25 in a call: an INSERT refuses an item that exists, an
+UPDATE has the version in its condition. That costs as much as 25 PutItem, and a third of their time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
-from sesight.domain.card import Card
+from sesight.domain.backoff import backoff
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.ports import Changes, Clock, RecordKey
-from sesight.domain.quarantine import Quarantined
+from sesight.domain.ports import Changes, Clock, RecordKey, View
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
 from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.timestamps import DAY
-from sesight.store.dynamodb import quarantine as quarantined
-from sesight.store.dynamodb.client import BATCH_WRITE, TRANSIENT, TRIED_BEFORE, Calls
-from sesight.store.dynamodb.item_codec import (
-    OPTIONAL,
+from sesight.store.dynamodb import quarantine
+from sesight.store.dynamodb.backfill import Backfills
+from sesight.store.dynamodb.cards import Cards
+from sesight.store.dynamodb.client import (
+    BATCH_WRITE,
+    TRANSIENT,
+    TRIED_BEFORE,
+    ConditionFailed,
+    DynamoClient,
     Item,
-    card_item,
-    read_card,
-    record_body,
-    record_item,
-    suppression_item,
+    if_version,
     version_of,
 )
-from sesight.store.dynamodb.keys import month_of, places
-from sesight.store.dynamodb.metadata import Notes
+from sesight.store.dynamodb.keys import index_keys, month_of
+from sesight.store.dynamodb.metadata import Metadata
 from sesight.store.dynamodb.quarantine import Quarantine
+from sesight.store.dynamodb.record_codec import OPTIONAL, record_item
+from sesight.store.dynamodb.suppressions import SuppressionKey, Suppressions, suppression_item
 from sesight.store.dynamodb.tables import EXPIRES, StreamTables
-from sesight.store.dynamodb.view import DynamoView, Place
-from sesight.store.retention import AHEAD
-from sesight.store.sqlite.suppressions import described
+from sesight.store.dynamodb.view import DynamoView, StoredSuppression
+from sesight.store.retention import AHEAD, Retention
 
 _log = logging.getLogger(__name__)
 
-FAILED_CONDITION = "ConditionalCheckFailedException"
+ROUNDS = 8
+"""How often a batch is decided before records that are still in conflict are given back."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.8
+"""Seconds at most before a batch is decided again: doubled each time, a random share of that, so that
+processes that change the same records move out of each other's way.
+"""
+
 _CONFLICT = frozenset({"ConditionalCheckFailed", "DuplicateItem"})
-
-KNOWN_CARDS = 10_000
-"""Cards that a process remembers."""
-
-CARD = "CARD"
-"""The partition of a stream's cards in its rollup table."""
+_BUSY = "Other writers keep changing the same items."
 
 
-class Parts(NamedTuple):
-    """What commits of one store share."""
+class CommitContext(NamedTuple):
+    """What the commits of one store share."""
 
-    calls: Calls
+    client: DynamoClient
     streams: Mapping[str, StreamTables]
-    notes: Notes
+    metadata: Metadata
+    suppressions: Suppressions
     quarantine: Quarantine
+    cards: Cards
+    backfills: Backfills
+    retention: Retention
     clock: Clock
     policy: SuppressionPolicy
-    expires_at: Callable[[int], int | None]
-    hold: Callable[[Collection[tuple[str, int]]], Mapping[tuple[str, int], int]]
-    """Holds send days for a backfill; returns those held, with the day on which it began."""
-    held_since: Callable[[str, int], int]
-    """The day as of which records of a stream's send day are kept: a day expires as a whole, with what
-    a backfill brought, whoever wrote its records."""
-    cards: dict[tuple[str, str], Card]
-    """Cards as they were last read or written, by stream and campaign: stored ones only grow."""
+
+    def new_view(self) -> DynamoView:
+        """Return a view that has read nothing."""
+        return DynamoView(
+            self.client,
+            self.streams,
+            self.suppressions,
+            self.quarantine,
+            self.backfills.is_frozen,
+        )
 
 
-class _Writing(NamedTuple):
-    """A record on its way: its key, its item, and the item it replaces."""
+class Committed(NamedTuple):
+    """The result of a batch: the keys of records that could not be stored, and the records written, by
+    key and stream, with the version each has now.
+    """
+
+    unwritten: set[RecordKey]
+    versions: dict[tuple[RecordKey, str], int]
+
+
+def transact(context: CommitContext, fold: Callable[[View], Changes]) -> Committed:
+    """Run `fold` over a view and commit what it returns; see the port. Raises StoreUnavailable if
+    nothing of the batch may count as stored.
+    """
+    view = context.new_view()
+    commit = Commit(context, view)
+    changes = fold(view)
+    try:
+        for pause in rounds():
+            if commit.run_round(changes):
+                break
+            context.client.conflicts += len(commit.conflicts)
+            context.client.sleep(pause)
+            changes = fold(view)
+        else:
+            if not commit.is_complete_but_for_records(changes):
+                raise StoreUnavailable(_BUSY)
+    except StoreUnavailable:
+        if not (commit.versions and commit.is_complete_but_for_records(changes)):
+            raise
+    unwritten = commit.unwritten(changes)
+    if changes.afterwards is not None:
+        try:
+            _change_afterwards(context, changes.afterwards)
+        except StoreUnavailable:
+            unwritten |= changes.awaiting()
+    commit.finish(changes, is_whole=not unwritten)
+    return Committed(unwritten, commit.versions)
+
+
+def rounds() -> Iterator[float]:
+    """Yield the pause after each round that ended in a conflict."""
+    return islice(backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random), ROUNDS)
+
+
+def _change_afterwards(context: CommitContext, decide: Callable[[View], Changes]) -> None:
+    """Change suppressions according to the records now stored, until a look shows nothing to change.
+
+    Every writer looks after it has written, at the item first and then at the records: the last one to
+    write either of them sees both.
+    """
+    for pause in rounds():
+        view = context.new_view()
+        changes = decide(view)
+        if not changes.suppressions:
+            return
+        if not Commit(context, view).run_round(changes):
+            context.client.sleep(pause)
+    raise StoreUnavailable(_BUSY)
+
+
+class _RecordWrite(NamedTuple):
+    """A record to write: its key, its item, and the item it replaces."""
 
     key: RecordKey
     record: Record
@@ -80,170 +151,112 @@ class _Writing(NamedTuple):
     replaces: Item | None
 
 
-class Commit:
-    """One batch's commit, of as many rounds as conflicts make necessary."""
+class _SuppressionWrite(NamedTuple):
+    """A suppression to write: its item, and the version it replaces."""
 
-    def __init__(self, parts: Parts, view: DynamoView) -> None:
-        """Start with nothing written."""
-        self._parts = parts
+    suppression: Suppression
+    item: Item
+    replaces: int
+
+
+class Commit:
+    """One batch's commit, in as many rounds as conflicts make necessary."""
+
+    def __init__(self, context: CommitContext, view: DynamoView) -> None:
+        self._context = context
         self._view = view
         self._records: dict[RecordKey, tuple[Record, Item]] = {}
-        self._suppressions: dict[Place, tuple[Suppression, int]] = {}
+        self._suppressions: dict[SuppressionKey, StoredSuppression] = {}
         self._bodies: set[str] = set()
         self._unread: set[RecordKey] = set()
-        self._taken_on: dict[tuple[str, int], int] = {}
+        self._kept_since: dict[tuple[str, int], int] = {}
+        """The day as of which records of a (stream, send day) are kept."""
         self.conflicts: set[RecordKey] = set()
-        """Keys of records that somebody else changed first, this round."""
-        self.unsuppressed = False
-        """Whether somebody else changed a suppression first, this round."""
+        """Keys of the records that another writer changed first, in this round."""
 
     @property
-    def written(self) -> dict[tuple[RecordKey, str], int]:
+    def versions(self) -> dict[tuple[RecordKey, str], int]:
         """Return the records written, by key and stream, with the version each has now."""
         return {
             (key, record.stream): version_of(item) for key, (record, item) in self._records.items()
         }
 
-    def round(self, changes: Changes) -> bool:
-        """Write what is not written yet; return whether all of it is now as the batch decided.
+    def run_round(self, changes: Changes) -> bool:
+        """Write what is not written yet; return whether everything is now stored as the batch decided.
 
-        If not, the view knows better, and the batch is to be decided again.
+        If not, the view has read the later state, and the batch is to be decided again.
         """
         self.conflicts = set()
         if changes.backfilled:
-            self._taken_on |= self._parts.hold(changes.backfilled)
-        days = {(one.stream, one.identity.sent_at // DAY) for one in changes.records.values()}
-        for place in days - self._taken_on.keys():
-            self._taken_on[place] = self._parts.held_since(*place)
-        writings, suppressions, bodies = self._prepared(changes)
-        self._view.written |= self._parts.quarantine.put(bodies)
-        self._bodies |= {held.id for held in bodies}
-        self.unsuppressed = not self._suppress(suppressions)
-        self._put_cards(changes.cards)
-        self._note(changes)
-        self._write(writings)
-        return not self.unsuppressed and not self.conflicts and not self._was_overtaken(changes)
-
-    def _prepared(
-        self, changes: Changes
-    ) -> tuple[list[_Writing], list[tuple[Suppression, int, Item]], list[Quarantined]]:
-        """Return everything as it is to be written: what cannot be fails here, before any write."""
-        bodies = [held for held in changes.quarantined if held.id not in self._bodies]
-        for held in bodies:
-            quarantined.packed(held)
-        self._view.suppressions(changes.suppressions.keys())
-        now, policy = self._parts.clock(), self._parts.policy
-        suppressions = []
-        for place, item in changes.suppressions.items():
-            self._tables(item.stream)
-            done = self._suppressions.get(place)
-            if done is not None and done[0] == item:
-                continue
-            version = done[1] if done is not None else self._view.items[place][1]
-            said = described(item, now, policy)
-            suppressions.append((item, version, suppression_item(item, said, version + 1)))
-        unseen: dict[str, set[str]] = {}
-        for key in changes.records:
-            unseen.setdefault(key[0], set()).add(key[1])
-        self._view.records(unseen, lambda: unseen)
-        writings = [
-            self._writing(key, record)
-            for key, record in changes.records.items()
-            if key not in self._records or self._records[key][0] != record
-        ]
-        return writings, suppressions, bodies
+            self._kept_since |= self._context.backfills.hold(changes.backfilled)
+        days = {
+            (record.stream, record.identity.sent_at // DAY) for record in changes.records.values()
+        }
+        for day in days - self._kept_since.keys():
+            self._kept_since[day] = self._context.backfills.kept_since(*day)
+        # everything is prepared before the first write: what cannot be written fails here
+        bodies = [body for body in changes.quarantined if body.id not in self._bodies]
+        for body in bodies:
+            quarantine.packed(body)
+        suppression_writes = self._suppression_writes(changes)
+        record_writes = self._record_writes(changes)
+        self._view.written |= self._context.quarantine.put(bodies)
+        self._bodies |= {body.id for body in bodies}
+        are_suppressed = all(self._context.client.map(self._put_suppression, suppression_writes))
+        # cards and metadata before the records: a batch that is redelivered does not repeat them
+        self._context.client.map(self._context.cards.join, changes.cards.values())
+        self._note_days(changes)
+        self._write_records(record_writes)
+        return are_suppressed and not self.conflicts and not self._was_overtaken(changes)
 
     def _tables(self, stream: str) -> StreamTables:
-        tables = self._parts.streams.get(stream)
+        tables = self._context.streams.get(stream)
         if tables is None:
             raise SettingsError(f"There are no tables for the stream {stream!r}: add it to them.")
         return tables
 
-    def _writing(self, key: RecordKey, record: Record) -> _Writing:
-        done = self._records.get(key)
-        held = self._view.held.get(key[0], {}).get(key)
-        replaces = None if held is None else held.item
-        if done is not None:
-            replaces = done[1]
-        day = record.identity.sent_at // DAY
-        expires_at = self._parts.expires_at(self._taken_on[record.stream, day])
-        if expires_at is not None and replaces is not None and EXPIRES in replaces:
-            # what a backfill holds longer, a late event of the usual way must not end early
-            expires_at = max(expires_at, int(replaces[EXPIRES]["N"]) * 1_000)
-        item = record_item(
-            record,
-            places(record, months=self._tables(record.stream).months),
-            expires_at,
-            version_of(replaces) + 1,
-            record_body(record),
-        )
-        return _Writing(key, record, item, replaces)
-
     # Suppressions
 
-    def _suppress(self, suppressions: Sequence[tuple[Suppression, int, Item]]) -> bool:
-        """Write suppressions; return whether none had been changed by somebody else."""
-        return all(self._parts.calls.each(self._put_suppression, suppressions))
+    def _suppression_writes(self, changes: Changes) -> list[_SuppressionWrite]:
+        self._view.suppressions(changes.suppressions.keys())
+        now, policy = self._context.clock(), self._context.policy
+        writes = []
+        for key, suppression in changes.suppressions.items():
+            self._tables(suppression.stream)
+            written = self._suppressions.get(key)
+            if written is not None and written.suppression == suppression:
+                continue
+            version = (written or self._view.stored_suppressions[key]).version
+            item = suppression_item(suppression, version + 1, now, policy)
+            writes.append(_SuppressionWrite(suppression, item, version))
+        return writes
 
-    def _put_suppression(self, writing: tuple[Suppression, int, Item]) -> bool:
-        item, version, words = writing
-        calls = self._parts.calls
+    def _put_suppression(self, write: _SuppressionWrite) -> bool:
+        """Write a suppression; return False if another writer has changed it first."""
+        suppression, item, version = write
+        key = (suppression.stream, suppression.address)
         try:
-            calls(
+            self._context.client(
                 "put_item",
-                TableName=self._tables(item.stream).suppression.name,
-                Item=words,
-                **_still(version, "email"),
+                TableName=self._tables(suppression.stream).suppression.name,
+                Item=item,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **if_version(version, "email"),
             )
-        except calls.failure as error:
-            if error.response["Error"]["Code"] != FAILED_CONDITION:
-                raise
-            found = error.response["Item"]
-            if not (TRIED_BEFORE in error.response and found == words):
-                self._view.remember_suppression(item.stream, found)
-                self._suppressions.pop((item.stream, item.address), None)
+        except ConditionFailed as failure:
+            is_ours = failure.tried_before and failure.item == item
+            if not is_ours:
+                if failure.item is not None:
+                    self._view.remember_suppression(suppression.stream, failure.item)
+                self._suppressions.pop(key, None)
                 return False
-        self._suppressions[item.stream, item.address] = (item, version + 1)
+        self._suppressions[key] = StoredSuppression(suppression, version + 1)
         return True
 
-    # Cards and notes: before the records, since a batch that comes again does not speak of them
+    # Days and months
 
-    def _put_cards(self, cards: Mapping[tuple[str, str], Card]) -> None:
-        self._parts.calls.each(self._put_card, cards.values())
-
-    def _put_card(self, card: Card) -> None:
-        """Join a card into the stored one, unless that is known to have it."""
-        calls, table = self._parts.calls, self._tables(card.stream).rollups.name
-        place, known = (card.stream, card.campaign), self._parts.cards
-        if place in known and known[place].joined(card) == known[place]:
-            return
-        key = {"pk": {"S": CARD}, "sk": {"S": card.campaign}}
-        pauses = calls.pauses()
-        while True:
-            item = calls.get(table, key)
-            held = read_card(item) if item is not None else None
-            joined = held.joined(card) if held is not None else card
-            if joined == held or self._replace_card(table, key, joined, version_of(item)):
-                break
-            calls.wait(pauses, f"Others change the card of {card.campaign!r} all the time")
-        if len(known) >= KNOWN_CARDS:
-            known.clear()
-        known[place] = joined
-
-    def _replace_card(self, table: str, key: Item, card: Card, version: int) -> bool:
-        """Write a card; return whether it still was what had been read."""
-        calls = self._parts.calls
-        item = {**key, **card_item(card, version + 1)}
-        try:
-            calls("put_item", TableName=table, Item=item, **_still(version, "pk"))
-        except calls.failure as error:
-            if error.response["Error"]["Code"] != FAILED_CONDITION:
-                raise
-            return False
-        return True
-
-    def _note(self, changes: Changes) -> None:
-        """Note where the records will be, for readers to look there."""
+    def _note_days(self, changes: Changes) -> None:
+        """Note in which days and months there will be records, so that readers look there."""
         if not changes.records:
             return
         days: set[tuple[str, int]] = set()
@@ -254,91 +267,125 @@ class Commit:
             if self._tables(record.stream).months:
                 month = (record.stream, month_of(record))
                 months[month] = max(day, months.get(month, day))
-        self._parts.notes.note_days(days)
-        self._parts.notes.note_months(months)
-        self._parts.notes.note_first_day(min(day for _, day in days))
+        metadata = self._context.metadata
+        metadata.note_days(days)
+        metadata.note_months(months)
+        metadata.note_first_day(min(day for _, day in days))
 
     # Records
 
-    def _write(self, writings: Sequence[_Writing]) -> None:
-        chunks = [writings[at : at + BATCH_WRITE] for at in range(0, len(writings), BATCH_WRITE)]
-        self._parts.calls.each(self._write_chunk, chunks)
-        self._view.refresh(self._unread)
+    def _record_writes(self, changes: Changes) -> list[_RecordWrite]:
+        recipients: dict[str, set[str]] = {}
+        for message_id, recipient in changes.records:
+            recipients.setdefault(message_id, set()).add(recipient)
+        self._view.records(recipients, lambda: recipients)
+        return [
+            self._record_write(key, changes.records[key])
+            for key in changes.records
+            if not self._is_written(key, changes.records[key])
+        ]
+
+    def _is_written(self, key: RecordKey, record: Record) -> bool:
+        written = self._records.get(key)
+        return written is not None and written[0] == record
+
+    def _record_write(self, key: RecordKey, record: Record) -> _RecordWrite:
+        written = self._records.get(key)
+        stored = self._view.stored_records.get(key[0], {}).get(key)
+        if written is not None:
+            replaces: Item | None = written[1]
+        else:
+            replaces = stored.item if stored is not None else None
+        kept_since = self._kept_since[record.stream, record.identity.sent_at // DAY]
+        expires_at = self._context.retention.expires_at(kept_since)
+        if expires_at is not None and replaces is not None and EXPIRES in replaces:
+            # a later event must not end early what a backfill keeps longer
+            expires_at = max(expires_at, int(replaces[EXPIRES]["N"]) * 1_000)
+        keys = index_keys(record, months=self._tables(record.stream).months)
+        item = record_item(record, keys, expires_at, version_of(replaces) + 1)
+        return _RecordWrite(key, record, item, replaces)
+
+    def _write_records(self, writes: Sequence[_RecordWrite]) -> None:
+        chunks = [writes[at : at + BATCH_WRITE] for at in range(0, len(writes), BATCH_WRITE)]
+        self._context.client.map(self._write_chunk, chunks)
+        self._view.refresh_records(self._unread)
         self._unread = set()
 
-    def _write_chunk(self, writings: Sequence[_Writing]) -> None:
-        """Write some records until each is written, in conflict, or time is up; what is refused for
-        one of them is refused for that alone.
+    def _write_chunk(self, writes: Sequence[_RecordWrite]) -> None:
+        """Write some records until each is written, in conflict, or time is up. If DynamoDB refuses the
+        call because of one of them, only that one stays unwritten.
         """
-        calls = self._parts.calls
-        left = list(writings)
-        pauses = calls.pauses()
+        client = self._context.client
+        left = list(writes)
+        pauses = client.pauses()
         while left:
             try:
-                response = calls(
-                    "batch_execute_statement", Statements=[self._statement(one) for one in left]
+                response = client(
+                    "batch_execute_statement", Statements=[self._statement(write) for write in left]
                 )
             except StoreUnavailable:
                 return  # they stay unwritten
-            except calls.failure:
+            except client.failure:
                 if len(left) == 1:
-                    _log.exception("a record was refused by DynamoDB")
+                    _log.exception("DynamoDB refused a record")
                     return
                 middle = len(left) // 2
                 self._write_chunk(left[:middle])
                 self._write_chunk(left[middle:])
                 return
-            again = [
-                one
-                for one, answer in zip(left, response["Responses"], strict=True)
-                if not self._settled(one, answer.get("Error"), tried=TRIED_BEFORE in response)
+            tried_before = TRIED_BEFORE in response
+            left = [
+                write
+                for write, result in zip(left, response["Responses"], strict=True)
+                if self._must_retry(write, result.get("Error"), tried_before=tried_before)
             ]
-            if again:
+            if left:
                 pause = next(pauses, None)
                 if pause is None:
                     return
-                calls.sleep(pause)
-            left = again
+                client.sleep(pause)
 
-    def _settled(self, one: _Writing, error: Any, *, tried: bool) -> bool:
-        """Note what became of one record, perhaps `tried` before; return whether it needs no other
-        try.
-        """
-        if error is None or (tried and error["Code"] in _CONFLICT and self._is_written(one)):
-            self._records[one.key] = (one.record, one.item)
-            self._view.written.add(one.key)
-            return True
+    def _must_retry(self, write: _RecordWrite, error: Any, *, tried_before: bool) -> bool:
+        """Note the result of writing one record; return whether to write it again."""
+        if error is None or (
+            tried_before and error["Code"] in _CONFLICT and self._is_stored(write)
+        ):
+            self._records[write.key] = (write.record, write.item)
+            self._view.written.add(write.key)
+            return False
         code = error["Code"]
         if code in TRANSIENT:
-            self._parts.calls.throttled[self._tables(one.record.stream).tracking.name] += 1
-            return False
+            table = self._tables(write.record.stream).tracking.name
+            self._context.client.throttled[table] += 1
+            return True
         if code in _CONFLICT:
-            self.conflicts.add(one.key)
-            self._records.pop(one.key, None)
+            self.conflicts.add(write.key)
+            self._records.pop(write.key, None)
             if "Item" in error:
-                self._view.remember(error["Item"], one.record.stream)
+                self._view.remember_record(error["Item"], write.record.stream)
             else:
-                self._unread.add(one.key)
+                self._unread.add(write.key)
         else:
-            _log.error("a record was refused by DynamoDB: %s %s", code, error.get("Message"))
-        return True
+            _log.error("DynamoDB refused a record: %s %s", code, error.get("Message"))
+        return False
 
-    def _is_written(self, one: _Writing) -> bool:
-        """Return whether a record is what was to be written: a try without an answer wrote it."""
-        key = {name: one.item[name] for name in ("messageId", "recipient")}
-        found = self._parts.calls.get(self._tables(one.record.stream).tracking.name, key)
-        return found is not None and one.item.items() <= found.items()
+    def _is_stored(self, write: _RecordWrite) -> bool:
+        """Return whether a record is stored as it was to be written: by a try that got no answer."""
+        key = {name: write.item[name] for name in ("messageId", "recipient")}
+        table = self._tables(write.record.stream).tracking.name
+        stored = self._context.client.get(table, key)
+        return stored is not None and write.item.items() <= stored.items()
 
-    def _statement(self, one: _Writing) -> dict[str, Any]:
-        table = self._tables(one.record.stream).tracking.name
-        item, before = one.item, one.replaces
+    def _statement(self, write: _RecordWrite) -> dict[str, Any]:
+        table = self._tables(write.record.stream).tracking.name
+        item, before = write.item, write.replaces
         if before is None:
             text = _insert(table, tuple(item))
             parameters = list(item.values())
         else:
             changed = tuple(name for name in item if item[name] != before.get(name))
-            gone = tuple(name for name in OPTIONAL if name in before and name not in item)
-            text = _update(table, changed, gone)
+            removed = tuple(name for name in OPTIONAL if name in before and name not in item)
+            text = _update(table, changed, removed)
             parameters = [item[name] for name in changed]
             parameters += [item["messageId"], item["recipient"], before["version"]]
         return {
@@ -347,74 +394,64 @@ class Commit:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    # Others at the same time
+    # Other writers
 
     def _was_overtaken(self, changes: Changes) -> bool:
-        """Return whether a message and bodies that wait for it came at the same time.
+        """Return whether a message and bodies that wait for it arrived at the same time.
 
-        Whoever writes looks again afterwards for what the other writes, so that one of them sees it.
+        Every writer looks again, after it has written, for what the other writes: so one of them sees
+        both.
         """
         waiting = {
-            held.message_id
-            for held in changes.quarantined
-            if held.reason == quarantined.UNROUTED and held.message_id is not None
+            body.message_id
+            for body in changes.quarantined
+            if body.reason == quarantine.UNROUTED and body.message_id is not None
         }
-        if waiting and self._view.look_again(waiting):
+        if waiting and self._view.reread_missing(waiting):
             return True
-        return self._view.is_awaited()
+        return self._view.has_new_bodies()
 
-    def stands(self, changes: Changes) -> bool:
-        """Return whether all is written but records perhaps, of which each stands alone."""
-        return all(held.id in self._bodies for held in changes.quarantined) and all(
-            place in self._suppressions and self._suppressions[place][0] == item
-            for place, item in changes.suppressions.items()
+    # The end of a batch
+
+    def is_complete_but_for_records(self, changes: Changes) -> bool:
+        """Return whether everything is written except perhaps records, each of which stands alone."""
+        return all(body.id in self._bodies for body in changes.quarantined) and all(
+            key in self._suppressions and self._suppressions[key].suppression == suppression
+            for key, suppression in changes.suppressions.items()
         )
 
     def unwritten(self, changes: Changes) -> set[RecordKey]:
         """Return the keys of the records that are not stored as the batch decided."""
-        return {
-            key
-            for key, record in changes.records.items()
-            if key not in self._records or self._records[key][0] != record
-        }
+        return {key for key, record in changes.records.items() if not self._is_written(key, record)}
 
-    def finish(self, changes: Changes, *, whole: bool) -> None:
-        """Do what comes after all records: release bodies folded in, if the `whole` batch is stored,
-        and note the newest intake. What cannot be done now, others do: it is not worth the batch.
+    def finish(self, changes: Changes, *, is_whole: bool) -> None:
+        """Release the bodies that were folded in, if the whole batch is stored, and note the newest
+        intake. A failure does not fail the batch: a later batch does the same.
         """
-        folded = self._bodies - {held.id for held in changes.quarantined}
+        no_longer_quarantined = self._bodies - {body.id for body in changes.quarantined}
+        metadata = self._context.metadata
         try:
-            if whole:
-                self._parts.quarantine.release(sorted({*changes.released, *folded}))
+            if is_whole:
+                released = {*changes.released, *no_longer_quarantined}
+                self._context.quarantine.release(sorted(released))
             if changes.newest_at is not None:
-                self._parts.notes.note_newest(changes.newest_at)
-            if changes.event_at is not None and changes.event_at <= self._parts.clock() + AHEAD:
-                self._parts.notes.note_event(changes.event_at)
+                metadata.note_newest(changes.newest_at)
+            if changes.event_at is not None and changes.event_at <= self._context.clock() + AHEAD:
+                metadata.note_event(changes.event_at)
         except StoreUnavailable as error:
-            _log.warning("a batch is stored, but not all was noted beside it: %s", error)
+            _log.warning("a batch is stored, but not all metadata beside it: %s", error)
 
 
 @cache
 def _insert(table: str, names: tuple[str, ...]) -> str:
-    """Write an INSERT, which is refused if the item is there."""
+    """Write an INSERT, which is refused if the item exists."""
     return f'INSERT INTO "{table}" VALUE {{{", ".join(f"{name!r}: ?" for name in names)}}}'
 
 
 @cache
-def _update(table: str, names: tuple[str, ...], gone: tuple[str, ...]) -> str:
-    """Write an UPDATE on condition of the version; attributes it does not know stay."""
-    said = " ".join(
-        [*[f'SET "{name}"=?' for name in names], *[f'REMOVE "{name}"' for name in gone]]
+def _update(table: str, names: tuple[str, ...], removed: tuple[str, ...]) -> str:
+    """Write an UPDATE on condition of the version; attributes it does not name stay."""
+    clauses = " ".join(
+        [*[f'SET "{name}"=?' for name in names], *[f'REMOVE "{name}"' for name in removed]]
     )
-    return f'UPDATE "{table}" {said} WHERE "messageId"=? AND "recipient"=? AND "version"=?'
-
-
-def _still(version: int, key: str) -> dict[str, Any]:
-    """Return the condition that an item is what was read."""
-    found: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-    if not version:
-        found["ConditionExpression"] = f"attribute_not_exists({key})"
-    else:
-        found["ConditionExpression"] = "version = :version"
-        found["ExpressionAttributeValues"] = {":version": {"N": str(version)}}
-    return found
+    return f'UPDATE "{table}" {clauses} WHERE "messageId"=? AND "recipient"=? AND "version"=?'

@@ -1,4 +1,4 @@
-"""Getting to DynamoDB: the store's URL, clients of AWS or of a local engine, tables where they are missing."""
+"""Connecting to DynamoDB: the store's URL, clients of AWS or of a local engine, missing tables."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from urllib.parse import parse_qs, urlsplit
 
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import Stream
-from sesight.store.dynamodb.client import Calls
+from sesight.store.dynamodb.client import DynamoClient
 from sesight.store.dynamodb.tables import all_tables
 
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 2.0
-"""What a call to AWS may take until it counts as lost and is made again. A Lambda function spares more
-for its answer, so that no call outlasts it.
+"""Timeouts of a call to AWS, after which it is retried. A Lambda function reserves more than this for
+its own response, so that no call outlasts it.
 """
 
 LOCAL_PATIENCE = 120.0
-"""Seconds that a local engine, which does one thing after the other, may take for a call."""
+"""Seconds that a local engine may take for a call: it executes one call after the other."""
 
 
 @cache
 def _session() -> Any:
-    """Return this process's botocore session, which has read what a service's calls look like."""
-    # imported here, since the SQLite store does without it and it takes a tenth of a second
+    """Return this process's botocore session, which caches the service models it has read."""
+    # imported here: it takes a tenth of a second, and the SQLite store does not need it
     import botocore.session  # noqa: PLC0415
 
     return botocore.session.Session()
@@ -41,12 +41,12 @@ def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             max_pool_connections=32,
-            retries={"total_max_attempts": 1},  # calls.py tries again
+            retries={"total_max_attempts": 1},  # client.py retries
             tcp_keepalive=True,
         ),
     }
     if endpoint is not None:
-        # a local engine takes any credentials: never show it true ones
+        # a local engine accepts any credentials: never send it real ones
         options |= {
             "endpoint_url": endpoint,
             "config": options["config"].merge(Config(read_timeout=LOCAL_PATIENCE)),
@@ -57,7 +57,7 @@ def session_of(region: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
 
 
 def client_of(session: Any, options: dict[str, Any]) -> Any:
-    """Return a client of DynamoDB. Raises SettingsError for a profile or region that there is not."""
+    """Return a client of DynamoDB. Raises SettingsError for an unknown profile or region."""
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
     try:
@@ -66,18 +66,21 @@ def client_of(session: Any, options: dict[str, Any]) -> Any:
         raise SettingsError(f"AWS cannot be called: {error}.") from None
 
 
-def create_tables(calls: Calls, streams: Mapping[str, Stream], prefix: str = "") -> None:
-    """Create the tables that are not there yet, with their change feeds; a local store sweeps itself."""
-    there: set[str] = set()
-    for page in calls.client.get_paginator("list_tables").paginate():
-        there.update(page["TableNames"])
-    missing = [one for one in all_tables(streams.values(), prefix) if one.name not in there]
-    calls.each(lambda table: calls("create_table", **table.definition()), missing)
+def create_tables(client: DynamoClient, streams: Mapping[str, Stream], prefix: str = "") -> None:
+    """Create the tables that do not exist yet, with their change feeds but without expiry: a local store
+    sweeps expired records itself.
+    """
+    existing: set[str] = set()
+    for page in client.botocore.get_paginator("list_tables").paginate():
+        existing.update(page["TableNames"])
+    tables = all_tables(streams.values(), prefix)
+    missing = [table for table in tables if table.name not in existing]
+    client.map(lambda table: client("create_table", **table.definition()), missing)
 
 
 def parse_url(url: str) -> tuple[str, str | None, str]:
-    """Return region, endpoint and prefix of `dynamodb://REGION?endpoint=…&prefix=…`, as is if it is
-    written so. Raises SettingsError for anything else.
+    """Return the region, endpoint and prefix in `dynamodb://REGION?endpoint=…&prefix=…`. Raises
+    SettingsError for any other form.
     """
     parts = urlsplit(url)
     query = parse_qs(parts.query, keep_blank_values=True)

@@ -1,7 +1,7 @@
-"""Keys: how records, rollup rows and everything else are named in the tables, and read back.
+"""Keys: how records and rollup rows are named in the tables, and how names are read back.
 
-Parts of a key are joined by `#`; within a part `#` is written `%23` and `%` `%25`, so that no two
-things ever share a key. Times are written so that text sorts as they do.
+Parts of a key are joined by `#`; within a part, `#` is written `%23` and `%` is written `%25`, so that
+two things never share a key. Times are written so that their text sorts as they do.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ CAMPAIGN_SHARDS = 8
 DAY_SHARDS = 4
 MONTH_SHARDS = 4
 """Over how many keys a campaign, a day and a month are spread: a partition takes 1,000 writes a
-second. Raising one is safe (readers ask all), lowering one hides what was written before.
+second. Raising a number is safe (readers query all keys); lowering it hides what was written before.
 """
 
-LAST = "~"
-"""Text above every send time, and above every shard of the change feed."""
+LAST_KEY = "~"
+"""Text that sorts after every send time, send day, stream and shard of the change feed."""
 
 REPAIR = "~repair"
-"""In place of a shard: what a recount added."""
+"""In place of a shard: increments that a recount added."""
 
 SUM = "~sum"
-"""In place of a shard: old shards' rows put together. Sorts after all of them; see rows.py."""
+"""In place of a shard: compacted parts of old shards. Sorts after all of them; see `rollups`."""
 
 _PART_BYTES = 400
 """Bytes of one part of a sort key (which holds 1,024)."""
@@ -57,7 +57,7 @@ def unescaped(part: str) -> str:
 
 
 def fitting(part: str) -> tuple[str, bool]:
-    """Write one part of a sort key, a long one as its beginning and a hash; say whether it was cut."""
+    """Write one part of a sort key, a long one as its beginning and a hash; return whether it was cut."""
     text = escaped(part)
     encoded = text.encode()
     if len(encoded) <= _PART_BYTES:
@@ -70,15 +70,15 @@ def fitting(part: str) -> tuple[str, bool]:
 
 
 def sent_key(sent_at: int, message_id: str, recipient: str) -> str:
-    """Return the place of a record among all: send time, then the tie every store orders by, then
-    more of a hash, so that no two records share it.
+    """Return a record's position in the order of all: send time, then the tie that every store orders
+    by, then more of a hash, so that no two records share it.
     """
     more = blake2b(f"{message_id}\n{recipient}".encode(), digest_size=4).hexdigest()
     return f"{iso(sent_at)}#{tie_breaker(message_id, recipient):04x}{more}"
 
 
 def shard(message_id: str, recipient: str, of: int) -> int:
-    """Return which of a number of keys a record's index entry is kept under."""
+    """Return under which of a number of keys the index entry of a record is kept."""
     return crc32(f"{message_id}|{recipient}".encode()) % of
 
 
@@ -87,8 +87,8 @@ def sharded(name: str, number: int) -> str:
     return f"{escaped(name)}#{number}"
 
 
-class Places(NamedTuple):
-    """Under which keys the indexes have a record; None: not in that index."""
+class IndexKeys(NamedTuple):
+    """The keys of a record in the indexes; None: it is not in that index."""
 
     email: str | None
     sent: str
@@ -99,21 +99,20 @@ class Places(NamedTuple):
     event: str | None
 
 
-def places(record: Record, *, months: bool) -> Places:
-    """Return where the indexes have a record."""
+def index_keys(record: Record, *, months: bool) -> IndexKeys:
+    """Return the keys of a record in the indexes; `months`: its dense index is by statement month."""
     message_id, recipient = record.message_id, record.recipient
     sent_at = record.identity.sent_at
     sent = sent_key(sent_at, message_id, recipient)
     campaign = sharded(record.campaign, shard(message_id, recipient, CAMPAIGN_SHARDS))
     day = month = None
     if months:
-        named = month_name(month_of(record))
-        month = sharded(named, shard(message_id, recipient, MONTH_SHARDS))
+        month = sharded(month_name(month_of(record)), shard(message_id, recipient, MONTH_SHARDS))
     else:
         day = sharded(day_name(sent_at // DAY), shard(message_id, recipient, DAY_SHARDS))
     kinds = kinds_of(record)
     rare = event_key(sent, kinds, record.campaign) if kinds else None
-    return Places(
+    return IndexKeys(
         None if recipient == UNATTRIBUTED else text_key(recipient),
         sent,
         campaign,
@@ -125,9 +124,7 @@ def places(record: Record, *, months: bool) -> Places:
 
 
 def month_of(record: Record) -> int:
-    """Return the month a record of a stream with months is kept under: its statement's, else that
-    of its send.
-    """
+    """Return the month of a record in a stream with months: of its statement, else of its send."""
     place = record.tally.dimensions if record.tally is not None else None
     if place is not None and place.month is not None:
         return place.month
@@ -136,20 +133,20 @@ def month_of(record: Record) -> int:
 
 
 def event_key(sent: str, kinds: set[int], campaign: str) -> str:
-    """Return the key of a rare record in the sparse indexes: its place, its kinds as letters, and a
-    hash of its campaign, so that readers pass over others without fetching them.
+    """Return the key of a rare record in the sparse indexes: its position, its kinds as letters, and a
+    hash of its campaign, by which readers skip records without fetching them.
     """
     letters = "".join(sorted(chr(96 + kind) for kind in kinds))
     return f"{sent}#{letters}#{campaign_mark(campaign)}"
 
 
 def campaign_mark(campaign: str) -> str:
-    """Return a short hash of a campaign: a filter, the campaign is compared afterwards."""
+    """Return a short hash of a campaign. Several may share it: readers compare the campaign too."""
     return blake2b(campaign.encode(), digest_size=3).hexdigest()
 
 
 class EventKey(NamedTuple):
-    """What a key of the sparse indexes says."""
+    """A key of the sparse indexes."""
 
     sent: str
     kinds: frozenset[int]
@@ -165,20 +162,20 @@ def read_event_key(key: str) -> EventKey:
 # Rollup rows
 
 FEED = "feed"
-"""The family of the row that counts what of a stream's change feed could not be read."""
+"""The family of the row that counts unreadable changes of a stream's change feeds."""
 
 TOTAL = "total"
-"""The family of campaigns' totals: their day rows summed over the days. Those without a dimension
-are together in one partition, for the list of campaigns.
+"""The family of campaigns' totals: their day rows summed over the days. The totals without a
+dimension share one partition, for the list of campaigns.
 """
 
 
 CUT = ("campaignText", "dimensionText", "valueText")
-"""Attributes that hold a part of a row's key whole where the key holds it cut."""
+"""Attributes with the whole text of a part that the key holds cut."""
 
 
 class RowKey(NamedTuple):
-    """The key of a rollup row, and the texts in it that were cut."""
+    """The key of a rollup row, and the texts that it holds cut."""
 
     pk: str
     sk: str
@@ -204,11 +201,11 @@ def row_key(key: RollupKey, shard_id: str) -> RowKey:
 
 
 def read_row_key(stream: str, pk: str, sk: str, cut: dict[str, str]) -> tuple[RollupKey, str]:
-    """Read a row's key back: which rollup row, and of which shard."""
+    """Read a row's key: return the rollup row and the shard."""
     if pk == TOTAL:
         campaign, shard_id = sk.rsplit("#", 1)
-        named = cut.get("campaignText") or unescaped(campaign)
-        return RollupKey(TOTAL, stream, named, 0, "", ""), shard_id
+        name = cut.get("campaignText") or unescaped(campaign)
+        return RollupKey(TOTAL, stream, name, 0, "", ""), shard_id
     family, campaign = pk.split("#", 1)
     dimension, bucket, value, shard_id = sk.split("#")
     return (
@@ -230,11 +227,11 @@ def scope_key(family: str, campaign: str) -> str:
 
 
 def key_after(key: str) -> str:
-    """Return a key after all that begin with this one, which ends with `#`."""
+    """Return a key that sorts after all that begin with this one, which ends with `#`."""
     return f"{key[:-1]}$"
 
 
 def bucket_key(dimension: str, bucket: int | None = None) -> str:
-    """Return what the sort keys of all rows of a dimension, and bucket if one is named, begin with."""
+    """Return the beginning of the sort keys of all rows of a dimension, or of one bucket of it."""
     text = f"{fitting(dimension)[0]}#"
     return text if bucket is None else f"{text}{bucket:09d}#"

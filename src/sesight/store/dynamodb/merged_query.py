@@ -1,108 +1,134 @@
-"""Lanes: index entries in order of the send, over the keys that one list is spread over, merged."""
+"""Merged queries: the entries of an index in order of the send, over the partitions that one list is
+spread over.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sesight.store.dynamodb.client import Calls, between
-from sesight.store.dynamodb.item_codec import Item
+from sesight.store.dynamodb.client import DynamoClient, Item, between
 from sesight.store.dynamodb.keys import EventKey, read_event_key
 from sesight.store.dynamodb.tables import Index
 
 
-class Position(NamedTuple):
-    """The place of a record in the order of all."""
+class IndexPosition(NamedTuple):
+    """A record's position in the order of all: its send key, then its stream."""
 
     sent: str
     stream: str
 
 
-class Entry(NamedTuple):
-    """A record as an index has it: its place, and its table and key there."""
+class IndexEntry(NamedTuple):
+    """A record as an index has it: its position, and its table and key there."""
 
-    at: Position
+    position: IndexPosition
     table: str
     key: Item
     event: EventKey | None
 
 
-class Span(NamedTuple):
-    """Which part of an index: places from `low` to `high`, both included."""
+class KeyRange(NamedTuple):
+    """Part of an index: send keys from `low` to `high`, both included."""
 
     low: str
     high: str
-    newer: bool
-    """Whether from low to high."""
+    ascending: bool
+    """Whether it is read from low to high."""
 
 
-class Lane:
+class IndexQuery:
     """The entries of several partitions of one index, one partition after the other."""
 
     def __init__(
-        self, calls: Calls, of: tuple[str, str, Index], partitions: Iterable[str], span: Span
+        self,
+        client: DynamoClient,
+        stream: str,
+        table: str,
+        index: Index,
+        partitions: Iterable[str],
+        key_range: KeyRange,
     ) -> None:
-        """Take (stream, table, index), the partitions in the order of reading, and the span."""
-        self._calls = calls
-        self._stream, self._table, self._index = of
+        """Query the partitions of an index, given in the order of reading."""
+        self._client = client
+        self._stream, self._table, self._index = stream, table, index
         self._partitions = deque(partitions)
-        self._span = span
+        self._range = key_range
         self._start: Any = None
-        self.entries: deque[Entry] = deque()
+        self.entries: deque[IndexEntry] = deque()
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether there is nothing more to fetch."""
         return not self._partitions
 
-    def fill(self, limit: int) -> None:
-        """Fetch up to `limit` entries, none only at the end."""
+    def fetch(self, limit: int) -> None:
+        """Fetch up to `limit` entries, and at least one unless the end is reached."""
         while self._partitions and not self.entries:
-            index, span = self._index, self._span
+            index, key_range = self._index, self._range
             arguments = between(
-                (index.hash, self._partitions[0]), (index.range, span.low, span.high)
+                (index.hash, self._partitions[0]), (index.range, key_range.low, key_range.high)
             )
             if self._start is not None:
                 arguments["ExclusiveStartKey"] = self._start
-            answer = self._calls(
+            response = self._client(
                 "query",
                 TableName=self._table,
                 IndexName=index.name,
-                ScanIndexForward=span.newer,
+                ScanIndexForward=key_range.ascending,
                 Limit=limit,
                 **arguments,
             )
-            self.entries.extend(map(self._entry, answer["Items"]))
-            self._start = answer.get("LastEvaluatedKey")
+            self.entries.extend(map(self._entry, response["Items"]))
+            self._start = response.get("LastEvaluatedKey")
             if self._start is None:
                 self._partitions.popleft()
 
-    def _entry(self, item: Item) -> Entry:
+    def _entry(self, item: Item) -> IndexEntry:
         text = item[self._index.range]["S"]
         event = read_event_key(text) if self._index.range == "eventKey" else None
-        return Entry(
-            Position(event.sent if event is not None else text, self._stream),
+        return IndexEntry(
+            IndexPosition(event.sent if event is not None else text, self._stream),
             self._table,
             {"messageId": item["messageId"], "recipient": item["recipient"]},
             event,
         )
 
 
+_E = TypeVar("_E")
+
+
+class Query(Protocol[_E]):
+    """A query whose entries are fetched as they are needed."""
+
+    entries: deque[_E]
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether there is nothing more to fetch."""
+        ...
+
+    def fetch(self, limit: int) -> None:
+        """Fetch up to `limit` entries, and at least one unless the end is reached."""
+        ...
+
+
 def merged(
-    calls: Calls, lanes: Sequence[Lane], limit: int, *, newer: bool = False
-) -> Iterator[Entry]:
-    """Yield the entries of all lanes in order; about `limit` are wanted."""
-    share = -(-limit // max(len(lanes), 1)) + 4
-    best: Callable[..., Lane] = min if newer else max
+    client: DynamoClient,
+    queries: Sequence[Query[_E]],
+    limit: int,
+    key: Callable[[_E], Any],
+    *,
+    ascending: bool = False,
+) -> Iterator[_E]:
+    """Yield the entries of all queries in order of a key. The caller wants about `limit` of them."""
+    share = -(-limit // max(len(queries), 1)) + 4
+    first: Callable[..., Query[_E]] = min if ascending else max
     while True:
-        empty = [lane for lane in lanes if not lane.entries and not lane.ended]
-        calls.each(lambda lane: lane.fill(share), empty)
-        having = [lane for lane in lanes if lane.entries]
-        if not having:
+        empty = [query for query in queries if not query.entries and not query.has_ended]
+        client.map(lambda query: query.fetch(share), empty)
+        filled = [query for query in queries if query.entries]
+        if not filled:
             return
-        yield best(having, key=_place).entries.popleft()
-
-
-def _place(lane: Lane) -> Position:
-    return lane.entries[0].at
+        yield first(filled, key=lambda query: key(query.entries[0])).entries.popleft()

@@ -1,15 +1,10 @@
-"""The message log: which index answers a filter, and pages of its records in either direction."""
+"""The message log: which index answers a filter, pages of its records, and walks through send days."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-import msgspec
-
-from sesight.domain.errors import InvalidRequest
 from sesight.domain.ports import RecordFilter, RecordPage
 from sesight.domain.record import Record
 from sesight.domain.timestamps import (
@@ -20,20 +15,26 @@ from sesight.domain.timestamps import (
     month_name,
     parse_usual_timestamp,
 )
-from sesight.store import filters
-from sesight.store.dynamodb.client import BATCH_READ, Calls
-from sesight.store.dynamodb.item_codec import read_record
+from sesight.store import cursor, filters
+from sesight.store.dynamodb.client import BATCH_READ, DynamoClient
 from sesight.store.dynamodb.keys import (
     CAMPAIGN_SHARDS,
     DAY_SHARDS,
-    LAST,
+    LAST_KEY,
     MONTH_SHARDS,
     campaign_mark,
     sharded,
     text_key,
 )
-from sesight.store.dynamodb.merged_query import Entry, Lane, Position, Span, merged
-from sesight.store.dynamodb.metadata import Notes
+from sesight.store.dynamodb.merged_query import (
+    IndexEntry,
+    IndexPosition,
+    IndexQuery,
+    KeyRange,
+    merged,
+)
+from sesight.store.dynamodb.metadata import Metadata
+from sesight.store.dynamodb.record_codec import read_record
 from sesight.store.dynamodb.tables import (
     ATTENTION_INDEX,
     CAMPAIGN_INDEX,
@@ -44,211 +45,215 @@ from sesight.store.dynamodb.tables import (
     Index,
     StreamTables,
 )
+from sesight.store.limits import SCANNED_PER_ROW
+from sesight.store.message_log import PageRequest, fill_page
 
-PASSED_OVER = 10
-"""Entries of other kinds or campaigns passed over, for each record that may be looked at."""
-
-
-def write_cursor(at: Position, wanted: RecordFilter) -> str:
-    """Return a position as text that only holds for this filter."""
-    data = "\n".join(at).encode()
-    return urlsafe_b64encode(_mark(data, wanted) + data).decode().rstrip("=")
+SKIPPED_PER_ROW = 10
+"""Entries of other kinds or campaigns skipped for each row that may be scanned."""
 
 
-def read_cursor(text: str, wanted: RecordFilter) -> Position:
-    """Return the position of a cursor. Raises InvalidRequest when it is not of this filter."""
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))[8:].decode()
-    except ValueError as error:
-        raise InvalidRequest("The cursor is damaged.") from error
-    sent, _, stream = data.partition("\n")
-    at = Position(sent, stream)
-    if write_cursor(at, wanted) != text:
-        raise InvalidRequest("The cursor is not of this list: it was made for other filters.")
-    return at
+def write_cursor(position: IndexPosition, filter_: RecordFilter) -> str:
+    """Return a position as a cursor of this filter."""
+    return cursor.encode("\n".join(position).encode(), filter_)
 
 
-def _mark(data: bytes, wanted: RecordFilter) -> bytes:
-    return blake2b(data + msgspec.msgpack.encode(wanted), digest_size=8).digest()
+def read_cursor(text: str, filter_: RecordFilter) -> IndexPosition:
+    """Return the position in a cursor. Raises InvalidRequest if it was made for another filter."""
+    sent, _, stream = cursor.decode(text, filter_).decode().partition("\n")
+    return IndexPosition(sent, stream)
 
 
-class Log:
+class MessageLog:
     """The records of all streams, newest send first."""
 
-    def __init__(self, calls: Calls, streams: Mapping[str, StreamTables], notes: Notes) -> None:
-        """Look at the tracking tables."""
-        self._calls = calls
+    def __init__(
+        self, client: DynamoClient, streams: Mapping[str, StreamTables], metadata: Metadata
+    ) -> None:
+        self._client = client
         self._streams = streams
-        self._notes = notes
+        self._metadata = metadata
 
-    def page(
-        self, wanted: RecordFilter, limit: int, cursor: str | None, live_from: int, *, newer: bool
-    ) -> RecordPage:
+    def page(self, filter_: RecordFilter, request: PageRequest, live_from: int) -> RecordPage:
         """Return a page of the records sent on the UTC day `live_from` or later; see the port."""
-        start = read_cursor(cursor, wanted) if cursor is not None else None
-        tests = filters.tests(wanted)
-        lanes = self._lanes(wanted, live_from, start, newer=newer)
-        found = self._held(self._entries(wanted, lanes, limit, start, newer=newer), limit)
-        records: list[Record] = []
-        first: Position | None = None
-        last: Position | None = None
-        more = False
-        for looked, (at, record) in enumerate(found):
-            if len(records) >= limit or looked >= limit * filters.PATIENCE:
-                more = True
-                break
-            first, last = first or at, at
-            if record is None:  # others were passed over for too long
-                more = True
-                break
-            if all(test(record) for test in tests):
-                records.append(record)
-        below, above = (first, last) if newer else (last, first)
-        if newer:
-            records.reverse()
-            going_on = write_cursor(below, wanted) if below is not None else cursor
-        else:
-            going_on = write_cursor(below, wanted) if more and below is not None else None
-        fresh = write_cursor(above, wanted) if above is not None else cursor
-        return RecordPage(
-            records,
-            going_on,
-            parse_usual_timestamp(last.sent[:24])
-            if more and len(records) < limit and last
-            else None,
-            fresh or write_cursor(Position("", ""), wanted),
+        limit, text, newer = request
+        start = read_cursor(text, filter_) if text is not None else None
+        predicates = filters.predicates(filter_)
+        queries = self._queries(filter_, live_from, start, newer=newer)
+        entries = self._entries(filter_, queries, limit, start, newer=newer)
+        return fill_page(
+            self._records(entries, limit),
+            predicates,
+            request,
+            lambda position: write_cursor(position, filter_),
+            lambda position: parse_usual_timestamp(position.sent[:24]),
+            first_cursor=write_cursor(IndexPosition("", ""), filter_),
         )
 
     # Which index
 
-    def _lanes(
-        self, wanted: RecordFilter, live_from: int, start: Position | None, *, newer: bool
-    ) -> list[Lane]:
-        """Choose the index with the fewest entries to pass over, and return its lanes."""
-        since = max(live_from * DAY, wanted.since or 0)
-        low, high = str(iso(since)), LAST if wanted.until is None else str(iso(wanted.until))
+    def _queries(
+        self, filter_: RecordFilter, live_from: int, start: IndexPosition | None, *, newer: bool
+    ) -> list[IndexQuery]:
+        """Choose the index with the fewest entries to skip, and return the queries of it."""
+        since = max(live_from * DAY, filter_.since or 0)
+        low, high = str(iso(since)), LAST_KEY if filter_.until is None else str(iso(filter_.until))
         if start is not None and newer:
             low = max(low, start.sent)
         elif start is not None:
             high = min(high, f"{start.sent}$")
         if low > high:
             return []
-        span = Span(low, high, newer)
+        key_range = KeyRange(low, high, newer)
         return [
-            lane
-            for stream in dict.fromkeys(wanted.streams)
+            query
+            for stream in dict.fromkeys(filter_.streams)
             if stream in self._streams
-            for lane in self._of_stream(stream, wanted, span)
+            for query in self._of_stream(stream, filter_, key_range)
         ]
 
-    def _of_stream(self, stream: str, wanted: RecordFilter, span: Span) -> Iterator[Lane]:
-        kinds = filters.kinds(filters.outcomes(wanted), filters.event(wanted))
-        months = self._streams[stream].months
-        if wanted.address is not None:
+    def _of_stream(
+        self, stream: str, filter_: RecordFilter, key_range: KeyRange
+    ) -> Iterator[IndexQuery]:
+        kinds = filters.kinds(filters.outcomes(filter_), filters.event(filter_))
+        if filter_.address is not None:
             index = EMAIL_EVENT_INDEX if kinds else EMAIL_INDEX
-            yield self._lane(stream, index, [text_key(wanted.address)], span)
+            yield self._query(stream, index, [text_key(filter_.address)], key_range)
         elif kinds:
-            yield self._lane(stream, ATTENTION_INDEX, self._days(stream, span), span)
-        elif wanted.campaign is not None:
-            yield from self._spread(
-                stream, CAMPAIGN_INDEX, [wanted.campaign], CAMPAIGN_SHARDS, span
-            )
-        elif wanted.month is not None:
-            named = [month_name(wanted.month)] if months else []
-            yield from self._spread(stream, MONTH_INDEX, named, MONTH_SHARDS, span)
+            days = self._days(stream, key_range)
+            yield self._query(stream, ATTENTION_INDEX, days, key_range)
+        elif filter_.campaign is not None:
+            names = [filter_.campaign]
+            yield from self._spread(stream, CAMPAIGN_INDEX, names, CAMPAIGN_SHARDS, key_range)
+        elif filter_.month is not None:
+            names = [month_name(filter_.month)] if self._streams[stream].months else []
+            yield from self._spread(stream, MONTH_INDEX, names, MONTH_SHARDS, key_range)
         else:
-            yield from self.whole(stream, span)
+            yield from self._whole(stream, key_range)
 
-    def whole(self, stream: str, span: Span) -> Iterator[Lane]:
-        """Yield the lanes of all records of a stream within a span."""
+    def _whole(self, stream: str, key_range: KeyRange) -> Iterator[IndexQuery]:
+        """Yield the queries of all records of a stream within a range."""
         if self._streams[stream].months:
-            months = self._notes.months(stream, _day(span.low))
-            for month in months:
-                yield from self._spread(
-                    stream, MONTH_INDEX, [month_name(month)], MONTH_SHARDS, span
-                )
+            for month in self._metadata.months(stream, _day(key_range.low)):
+                names = [month_name(month)]
+                yield from self._spread(stream, MONTH_INDEX, names, MONTH_SHARDS, key_range)
         else:
-            days = self._days(stream, span)
-            yield from self._spread(stream, DAY_INDEX, days, DAY_SHARDS, span)
+            days = self._days(stream, key_range)
+            yield from self._spread(stream, DAY_INDEX, days, DAY_SHARDS, key_range)
 
-    def _days(self, stream: str, span: Span) -> list[str]:
-        """Return the send days within a span that may have records, in the order of reading."""
-        until = None if span.high == LAST else _day(span.high) + 1
-        days = self._notes.days(stream, _day(span.low), until)
-        return [day_name(day) for day in (days if span.newer else reversed(days))]
+    def _days(self, stream: str, key_range: KeyRange) -> list[str]:
+        """Return the send days within a range that may have records, in the order of reading."""
+        until = None if key_range.high == LAST_KEY else _day(key_range.high) + 1
+        days = self._metadata.days(stream, _day(key_range.low), until)
+        return [day_name(day) for day in (days if key_range.ascending else reversed(days))]
 
     def _spread(
-        self, stream: str, index: Index, names: list[str], shards: int, span: Span
-    ) -> Iterator[Lane]:
+        self, stream: str, index: Index, names: list[str], shards: int, key_range: KeyRange
+    ) -> Iterator[IndexQuery]:
         for number in range(shards if names else 0):
-            yield self._lane(stream, index, [sharded(name, number) for name in names], span)
+            partitions = [sharded(name, number) for name in names]
+            yield self._query(stream, index, partitions, key_range)
 
-    def _lane(self, stream: str, index: Index, partitions: list[str], span: Span) -> Lane:
-        return Lane(
-            self._calls, (stream, self._streams[stream].tracking.name, index), partitions, span
-        )
+    def _query(
+        self, stream: str, index: Index, partitions: list[str], key_range: KeyRange
+    ) -> IndexQuery:
+        table = self._streams[stream].tracking.name
+        return IndexQuery(self._client, stream, table, index, partitions, key_range)
 
     # Reading
 
     def _entries(
         self,
-        wanted: RecordFilter,
-        lanes: list[Lane],
+        filter_: RecordFilter,
+        queries: list[IndexQuery],
         limit: int,
-        start: Position | None,
+        start: IndexPosition | None,
         *,
         newer: bool,
-    ) -> Iterator[tuple[Entry, bool]]:
-        """Yield the entries beyond the start that may be of the filter; at last, when too many
-        others were passed over, the one got to, and True.
+    ) -> Iterator[tuple[IndexEntry, bool]]:
+        """Yield the entries beyond the start that may match the filter, each with False. If too many
+        others have to be skipped, yield the last of them with True, and end.
         """
-        kinds = frozenset(filters.kinds(filters.outcomes(wanted), filters.event(wanted)))
-        mark = campaign_mark(wanted.campaign) if wanted.campaign is not None else None
-        passed = 0
-        for entry in merged(self._calls, lanes, limit, newer=newer):
-            at = entry.at
-            if start is not None and (at <= start if newer else at >= start):
+        kinds = frozenset(filters.kinds(filters.outcomes(filter_), filters.event(filter_)))
+        mark = campaign_mark(filter_.campaign) if filter_.campaign is not None else None
+        skipped = 0
+        for entry in self._merged(queries, limit, ascending=newer):
+            position = entry.position
+            if start is not None and (position <= start if newer else position >= start):
                 continue
             event = entry.event
             if event is not None and (
                 not kinds & event.kinds or mark not in (None, event.campaign)
             ):
-                passed += 1
-                if passed >= limit * filters.PATIENCE * PASSED_OVER:
+                skipped += 1
+                if skipped >= limit * SCANNED_PER_ROW * SKIPPED_PER_ROW:
                     yield entry, True
                     return
                 continue
             yield entry, False
 
-    def _held(
-        self, entries: Iterator[tuple[Entry, bool]], limit: int
-    ) -> Iterator[tuple[Position, Record | None]]:
-        """Yield the records of entries with their positions; None where the search has to stop."""
-        many = min(limit + 1, BATCH_READ)
-        while some := list(islice(entries, many)):
-            many = min(2 * many, BATCH_READ)
-            records = dict(self.fetch(entry for entry, stops in some if not stops))
-            for entry, stops in some:
-                if stops:
-                    yield entry.at, None
-                elif entry.at in records:
-                    yield entry.at, records[entry.at]
+    def _merged(
+        self, queries: list[IndexQuery], limit: int, *, ascending: bool
+    ) -> Iterator[IndexEntry]:
+        return merged(
+            self._client, queries, limit, lambda entry: entry.position, ascending=ascending
+        )
 
-    def fetch(self, entries: Iterator[Entry]) -> Iterator[tuple[Position, Record]]:
-        """Yield the records that are where the index says; one that has moved or gone is not."""
-        asked = [(entry.table, entry.key) for entry in entries]
-        of_table = {tables.tracking.name: stream for stream, tables in self._streams.items()}
-        for table, item in self._calls.get_many(asked, consistent=False):
-            stream = of_table[table]
-            yield Position(item["sentSk"]["S"], stream), read_record(item, stream)
+    def _records(
+        self, entries: Iterator[tuple[IndexEntry, bool]], limit: int
+    ) -> Iterator[tuple[IndexPosition, Record | None]]:
+        """Yield the records of entries with their positions; None where the search gives up."""
+        size = min(limit + 1, BATCH_READ)
+        while chunk := list(islice(entries, size)):
+            size = min(2 * size, BATCH_READ)
+            records = self._fetch(entry for entry, gives_up in chunk if not gives_up)
+            for entry, gives_up in chunk:
+                if gives_up:
+                    yield entry.position, None
+                elif entry.position in records:
+                    yield entry.position, records[entry.position]
 
-    def walk(self, stream: str, since: int, until: int) -> Iterator[Entry]:
-        """Yield the entries of all records sent within a half-open range (ms), in order."""
-        span = Span(str(iso(since)), str(iso(until)), newer=True)
-        lanes = list(self.whole(stream, span))
-        return merged(self._calls, lanes, 8 * BATCH_READ, newer=True)
+    def _fetch(self, entries: Iterable[IndexEntry]) -> dict[IndexPosition, Record]:
+        """Return the records that still are where the index has them, by position."""
+        keys = [(entry.table, entry.key) for entry in entries]
+        stream_of = {tables.tracking.name: stream for stream, tables in self._streams.items()}
+        return {
+            IndexPosition(item["sentSk"]["S"], stream_of[table]): read_record(
+                item, stream_of[table]
+            )
+            for table, item in self._client.get_many(keys, consistent=False)
+        }
+
+    # Send days
+
+    def entries_of_day(self, stream: str, day: int) -> Iterator[IndexEntry]:
+        """Yield the entries of all records sent on a UTC day, in order of the send."""
+        key_range = KeyRange(str(iso(day * DAY)), str(iso((day + 1) * DAY)), ascending=True)
+        queries = list(self._whole(stream, key_range))
+        return self._merged(queries, 8 * BATCH_READ, ascending=True)
+
+    def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
+        """Yield every record sent on a UTC day, expired or not, in order of the send."""
+        if stream not in self._streams:
+            return
+        entries = self.entries_of_day(stream, day)
+        while chunk := list(islice(entries, BATCH_READ)):
+            records = self._fetch(chunk)
+            for entry in chunk:
+                record = records.get(entry.position)
+                if record is not None:
+                    yield record
+
+    def held_days(self, stream: str, live_from: int) -> list[int]:
+        """Return the send days of which records are still held, in order; see the port."""
+        if stream not in self._streams:
+            return []
+        days = [
+            *self._metadata.backfilled_days(stream, live_from, live_from),
+            *self._metadata.days(stream, live_from),
+        ]
+        return [day for day in days if next(self.entries_of_day(stream, day), None) is not None]
 
 
-def _day(place: str) -> int:
-    """Return the send day of a place."""
-    return day_number(place[:10]) if place else 0
+def _day(sent: str) -> int:
+    """Return the send day of a send key, 0 for an empty one."""
+    return day_number(sent[:10]) if sent else 0

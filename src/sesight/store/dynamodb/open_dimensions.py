@@ -1,7 +1,7 @@
-"""Which values of open dimensions have rows of their own: the first 1,000 of each scope, for ever.
+"""Which values of open dimensions have rows of their own, see `sesight.store.open_dimensions`.
 
-A value is registered before its first row is written, by a transaction that counts it too, so that
-all readers of the change feed agree, and a batch that comes again goes to the same rows.
+A value is registered before its first row is written, by a transaction that also counts it: so all
+readers of the change feed agree, and a batch that is redelivered goes to the same rows.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sesight.domain.rollup import RollupKey
-from sesight.store.dynamodb.client import Calls
-from sesight.store.dynamodb.item_codec import Item
+from sesight.domain.rollup import RollupKey, Rollups
+from sesight.store.dynamodb.client import DynamoClient, item_key
 from sesight.store.dynamodb.keys import escaped, fitting
 from sesight.store.dynamodb.tables import StreamTables
-from sesight.store.sqlite.rollups import CLOSED, OTHER, VALUES
+from sesight.store.open_dimensions import CLOSED_DIMENSIONS, OTHER, VALUES_PER_SCOPE, regrouped
 
 COUNT = "#count"
-"""The sort key of a scope's count; no value is written so."""
+"""The sort key of a scope's count; no value has this key."""
 
-TOGETHER = 50
+REGISTERED_AT_ONCE = 50
 """Values registered in one transaction."""
 
 
-class Head(NamedTuple):
-    """A scope's dimension."""
+class ScopeDimension(NamedTuple):
+    """One dimension of one scope."""
 
     family: str
     stream: str
@@ -33,104 +32,106 @@ class Head(NamedTuple):
 
 
 class RegisteredValues:
-    """The values of all scopes. What has a row, and what will never have one, is remembered."""
+    """The values of all scopes. It remembers which values have a row, and which never will."""
 
-    def __init__(self, calls: Calls, streams: Mapping[str, StreamTables]) -> None:
-        """Look at the rollup tables."""
-        self._calls = calls
+    def __init__(self, client: DynamoClient, streams: Mapping[str, StreamTables]) -> None:
+        self._client = client
         self._streams = streams
-        self._known: dict[Head, set[str]] = {}
-        self._refused: dict[Head, set[str]] = {}
+        self._registered: dict[ScopeDimension, set[str]] = {}
+        self._refused: dict[ScopeDimension, set[str]] = {}
+
+    def bounded(self, rollups: Rollups, *, register: bool) -> Rollups:
+        """Return increments under the rows that hold them; `register` as in `rows`."""
+        return regrouped(rollups, self.rows(rollups, register=register).__getitem__)
 
     def rows(self, keys: Iterable[RollupKey], *, register: bool) -> dict[RollupKey, RollupKey]:
-        """Return under which row each key is kept: its own or that of `~other`. `register`: values
-        that are new, and find room, get their row now; else it is only said whether they would.
+        """Return under which row each key is kept: its own or that of `~other`.
+
+        `register`: new values for which there is room get their row now. Otherwise the result only
+        says which row they would get.
         """
-        found: dict[RollupKey, RollupKey] = {}
-        open_: dict[Head, list[RollupKey]] = {}
+        rows: dict[RollupKey, RollupKey] = {}
+        by_dimension: dict[ScopeDimension, list[RollupKey]] = {}
         for key in keys:
-            if key.dimension in CLOSED:
-                found[key] = key
+            if key.dimension in CLOSED_DIMENSIONS:
+                rows[key] = key
             else:
-                head = Head(key.family, key.stream, key.campaign, key.dimension)
-                open_.setdefault(head, []).append(key)
-        for head, of_head in open_.items():
-            own = self._with_rows(head, sorted({key.value for key in of_head}), register=register)
-            for key in of_head:
-                found[key] = key if key.value in own else key._replace(value=OTHER)
-        return found
+                dimension = ScopeDimension(key.family, key.stream, key.campaign, key.dimension)
+                by_dimension.setdefault(dimension, []).append(key)
+        for dimension, of_dimension in by_dimension.items():
+            values = sorted({key.value for key in of_dimension})
+            with_row = self._with_row(dimension, values, register=register)
+            for key in of_dimension:
+                rows[key] = key if key.value in with_row else key._replace(value=OTHER)
+        return rows
 
-    def _with_rows(self, head: Head, values: list[str], *, register: bool) -> set[str]:
-        """Return those of the values that have a row, or would."""
-        known = self._known.setdefault(head, set())
-        refused = self._refused.setdefault(head, set())
-        tries = self._calls.pauses()
+    def _with_row(
+        self, dimension: ScopeDimension, values: list[str], *, register: bool
+    ) -> set[str]:
+        """Return those of the values that have a row, or would get one."""
+        registered = self._registered.setdefault(dimension, set())
+        refused = self._refused.setdefault(dimension, set())
+        pauses = self._client.pauses()
         while True:
-            unsure = [value for value in values if value not in known and value not in refused]
-            if not unsure:
-                return known
-            count, there = self._look_up(head, unsure)
-            known |= there
-            new = [value for value in unsure if value not in there]
-            room = max(VALUES - count, 0)
+            unknown = [
+                value for value in values if value not in registered and value not in refused
+            ]
+            if not unknown:
+                return registered
+            count, stored = self._look_up(dimension, unknown)
+            registered |= stored
+            new = [value for value in unknown if value not in stored]
+            room = max(VALUES_PER_SCOPE - count, 0)
             if not room:
-                refused.update(new)  # it was full when they came: it will be for ever
-                return known
+                refused.update(new)  # a scope that is full stays full
+                return registered
             if not register:
-                return known | set(new[:room])
-            if not self._register(head, new[: min(room, TOGETHER)], count):
-                self._calls.wait(tries, "Others register values of the same scope all the time")
+                return registered | set(new[:room])
+            if not self._register(dimension, new[: min(room, REGISTERED_AT_ONCE)], count):
+                self._client.wait(pauses, "Other writers keep registering values of this scope")
 
-    def _look_up(self, head: Head, values: list[str]) -> tuple[int, set[str]]:
-        """Return how many values have rows, and which of some."""
-        table, pk = self._place(head)
-        by_key = {_sk(value): value for value in values}
-        keys = [(table, _key(pk, sk)) for sk in (COUNT, *by_key)]
-        found = [item for _, item in self._calls.get_many(keys, consistent=True)]
-        count = next((int(item["n"]["N"]) for item in found if item["sk"]["S"] == COUNT), 0)
-        return count, {by_key[item["sk"]["S"]] for item in found if item["sk"]["S"] != COUNT}
+    def _look_up(self, dimension: ScopeDimension, values: list[str]) -> tuple[int, set[str]]:
+        """Return how many values are registered, and which of some."""
+        table, pk = self._partition(dimension)
+        by_key = {_sort_key(value): value for value in values}
+        keys = [(table, item_key(pk, sk)) for sk in (COUNT, *by_key)]
+        items = [item for _, item in self._client.get_many(keys, consistent=True)]
+        count = next((int(item["n"]["N"]) for item in items if item["sk"]["S"] == COUNT), 0)
+        return count, {by_key[item["sk"]["S"]] for item in items if item["sk"]["S"] != COUNT}
 
-    def _register(self, head: Head, values: list[str], count: int) -> bool:
-        """Give values their rows, unless somebody else has changed the count meanwhile; return whether
-        they have them.
-        """
+    def _register(self, dimension: ScopeDimension, values: list[str], count: int) -> bool:
+        """Register values, unless another writer has changed the count; return whether they are."""
         if not values:
             return True
-        table, pk = self._place(head)
-        nobody_came_between = "n = :n" if count else "attribute_not_exists(n)"
+        table, pk = self._partition(dimension)
         bound: dict[str, Any] = {":more": {"N": str(len(values))}}
         if count:
             bound[":n"] = {"N": str(count)}
-        parts: list[dict[str, Any]] = [
+        writes: list[dict[str, Any]] = [
             {
                 "Update": {
                     "TableName": table,
-                    "Key": _key(pk, COUNT),
+                    "Key": item_key(pk, COUNT),
                     "UpdateExpression": "ADD n :more",
-                    "ConditionExpression": nobody_came_between,
+                    "ConditionExpression": "n = :n" if count else "attribute_not_exists(n)",
                     "ExpressionAttributeValues": bound,
                 }
             }
         ]
-        parts += [{"Put": {"TableName": table, "Item": _key(pk, _sk(value))}} for value in values]
-        try:
-            self._calls.transact(parts)
-        except self._calls.failure as error:
-            reasons = error.response.get("CancellationReasons") or [{}]
-            if reasons[0].get("Code") != "ConditionalCheckFailed":
-                raise
+        writes += [
+            {"Put": {"TableName": table, "Item": item_key(pk, _sort_key(value))}}
+            for value in values
+        ]
+        if not self._client.transact(writes):
             return False
-        self._known[head].update(values)
+        self._registered[dimension].update(values)
         return True
 
-    def _place(self, head: Head) -> tuple[str, str]:
-        table = self._streams[head.stream].rollups.name
-        return table, f"VALUES#{head.family}#{escaped(head.campaign)}#{escaped(head.dimension)}"
+    def _partition(self, dimension: ScopeDimension) -> tuple[str, str]:
+        family, stream, campaign, name = dimension
+        pk = f"VALUES#{family}#{escaped(campaign)}#{escaped(name)}"
+        return self._streams[stream].rollups.name, pk
 
 
-def _key(pk: str, sk: str) -> Item:
-    return {"pk": {"S": pk}, "sk": {"S": sk}}
-
-
-def _sk(value: str) -> str:
+def _sort_key(value: str) -> str:
     return fitting(value)[0] or "#empty"

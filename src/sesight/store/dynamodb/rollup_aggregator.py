@@ -1,10 +1,10 @@
 """The rollup aggregator: from the change feeds of tracking and suppression tables to rollup rows.
 
-Every change of a record adds the difference of its stored tallies to the rows they count in, every
-change of a suppression that of what it counts as; exactly once, whatever is delivered again and
-however batches are cut (`dynamo/rows.py` says why). One reader per shard at a time applies in order;
-several readers of one shard do no harm as long as each reads it in order from some point on that all
-before have been applied up to.
+Every change of a record adds the difference of its stored tallies to the rows they count in, and every
+change of a suppression the difference of what it counts as: exactly once, whatever is redelivered and
+however batches are cut (`rollups` explains why). One reader of a shard at a time applies its changes in
+order. Several readers of one shard do no harm, as long as each starts at a point up to which all
+changes have been applied.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from msgspec import DecodeError
 from sesight.domain.errors import SesightError, Unreadable
 from sesight.domain.ports import Clock
 from sesight.domain.rollup import Deltas, Family, RollupKey, Rollups, add_suppressed
-from sesight.store.dynamodb.client import Calls
-from sesight.store.dynamodb.item_codec import read_suppression, tally_in
+from sesight.store.dynamodb.client import DynamoClient
 from sesight.store.dynamodb.keys import FEED, TOTAL
 from sesight.store.dynamodb.open_dimensions import RegisteredValues
-from sesight.store.dynamodb.rollups import SEQUENCE_DIGITS, Contribution, Rows, sparse
+from sesight.store.dynamodb.record_codec import tally_in
+from sesight.store.dynamodb.rollups import SEQUENCE_DIGITS, Contribution, RollupRows, sparse
+from sesight.store.dynamodb.suppressions import read_suppression
 from sesight.store.dynamodb.tables import BOTH_IMAGES, StreamTables
 
 _log = logging.getLogger(__name__)
 
 
 class ShardUnknown(SesightError):
-    """A batch of the change feed does not say its shard: turn the mapping's tumbling window on."""
+    """A batch of the change feed does not name its shard: enable the mapping's tumbling window."""
 
 
 class WrongFeed(SesightError):
-    """A batch is of a feed that totals cannot be made of: another table's, or one without both images."""
+    """A batch comes from a feed that totals cannot be made of: of another table, or without both images."""
 
 
-class Change(NamedTuple):
-    """One change of the feed: its sequence number, the message it is of (None: a suppression's), and
-    the bodies before and after (None: none).
+class FeedChange(NamedTuple):
+    """One change in the feed: its sequence number, its kind (INSERT, MODIFY, REMOVE), its message (None
+    for a suppression), and the bodies before and after (None: none).
     """
 
     sequence: str
@@ -49,15 +50,15 @@ class Change(NamedTuple):
     after: bytes | None
 
 
-class Source(NamedTuple):
-    """Which table's feed a batch is of."""
+class FeedSource(NamedTuple):
+    """The table that a batch comes from: a stream's tracking table, or its suppression table."""
 
     stream: str
-    suppressions: bool
+    is_suppression: bool
 
 
 class Applied(NamedTuple):
-    """What a batch came to: changes read, those that could not be, rows they went to."""
+    """The result of a batch: changes, unreadable ones among them, and rows they went to."""
 
     changes: int
     bad: int
@@ -67,24 +68,26 @@ class Applied(NamedTuple):
 class Aggregator:
     """Applies batches of the change feeds of some streams' tables."""
 
-    def __init__(self, calls: Calls, streams: Mapping[str, StreamTables], clock: Clock) -> None:
-        """Take how DynamoDB is called, and the tables of the streams by their id (`tables_of`)."""
-        self.calls = calls
-        self.rows = Rows(calls, streams)
+    def __init__(
+        self, client: DynamoClient, streams: Mapping[str, StreamTables], clock: Clock
+    ) -> None:
+        """Take the tables of the streams by stream id (`tables_of`)."""
+        self.client = client
+        self.rows = RollupRows(client, streams)
         self._clock = clock
-        self.values = RegisteredValues(calls, streams)
+        self.values = RegisteredValues(client, streams)
         self._sources = {
-            table.name: Source(stream, suppressions=table is of.suppression)
-            for stream, of in streams.items()
-            for table in (of.tracking, of.suppression)
+            table.name: FeedSource(stream, is_suppression=table is tables.suppression)
+            for stream, tables in streams.items()
+            for table in (tables.tracking, tables.suppression)
         }
 
     def take(self, event: Mapping[str, Any]) -> Applied:
         """Apply the batch of a Lambda event of one shard, with a tumbling window.
 
-        Raises ShardUnknown where it does not say its shard, WrongFeed where it is not of a table of
-        ours or does not show both images: nothing was applied then. Raises StoreUnavailable when not
-        everything could be applied: give the same batch again.
+        Raises ShardUnknown if the event does not name its shard, and WrongFeed if it comes from another
+        table or lacks an image: nothing was applied then. Raises StoreUnavailable if not everything
+        could be applied: deliver the same batch again.
         """
         records = event["Records"]
         if not records:
@@ -95,8 +98,8 @@ class Aggregator:
         table = str(records[0]["eventSourceARN"]).split("/")[1]
         return self.apply(table, str(shard), [read_change(record) for record in records])
 
-    def apply(self, table: str, shard: str, changes: Sequence[Change]) -> Applied:
-        """Apply changes of one shard of a table's feed, in their order. Raises as `take`."""
+    def apply(self, table: str, shard: str, changes: Sequence[FeedChange]) -> Applied:
+        """Apply changes of one shard of a table's feed, in their order. Raises like `take`."""
         source = self._sources.get(table)
         if source is None:
             raise WrongFeed(
@@ -104,61 +107,55 @@ class Aggregator:
                 "is in no total: remove this event source mapping, or set SESIGHT_STORE_URL to the "
                 "store that the table belongs to."
             )
-        found: dict[RollupKey, list[Contribution]] = {}
+        contributions: dict[RollupKey, list[Contribution]] = {}
         bad = 0
         for change in changes:
-            if change.kind == "REMOVE" and not source.suppressions:
-                continue  # expired or erased: totals outlive records
+            if change.kind == "REMOVE" and not source.is_suppression:
+                continue  # expired or erased: totals outlive the records
             try:
                 added = {key: sparse(counts) for key, counts in _difference(source, change).items()}
             except (DecodeError, SesightError, ValueError):
-                # a tally of another shape than counters have is as unreadable as a damaged body
+                # a tally that does not fit the counters is as unreadable as a damaged body
                 _log.exception(
-                    "change %s of %s (message %s) could not be read",
+                    "change %s of %s (message %s) is unreadable",
                     change.sequence,
                     table,
                     change.message_id,
                 )
                 bad += 1
                 added = {RollupKey(FEED, source.stream, "", 0, "", ""): {"badRecords": 1}}
-            for key, counts in added.items():
-                found.setdefault(key, []).append(Contribution(change.sequence, counts))
-        rows = self._in_rows(found)
+            for key, increments in added.items():
+                contributions.setdefault(key, []).append(Contribution(change.sequence, increments))
+        rows = self._by_row(contributions)
         now = self._clock()
-        self.calls.each(
-            lambda key: self.rows.apply(key, _part(shard, source), rows[key], now), rows
-        )
+        part = f"{shard}-s" if source.is_suppression else shard  # two tables may name shards alike
+        self.client.map(lambda key: self.rows.apply(key, part, rows[key], now), rows)
         return Applied(len(changes), bad, len(rows))
 
-    def _in_rows(
-        self, found: Mapping[RollupKey, list[Contribution]]
+    def _by_row(
+        self, contributions: Mapping[RollupKey, list[Contribution]]
     ) -> dict[RollupKey, list[Contribution]]:
-        """Return contributions by the rows that keep them, in order of their sequence."""
-        kept = self.values.rows(found, register=True)
+        """Return contributions by the rows that hold them, in order of their sequence."""
+        row_of = self.values.rows(contributions, register=True)
         rows: dict[RollupKey, list[Contribution]] = {}
-        for key, contributions in found.items():
-            row = kept[key]
-            rows.setdefault(row, []).extend(contributions)
+        for key, of_key in contributions.items():
+            row = row_of[key]
+            rows.setdefault(row, []).extend(of_key)
             if row.family == Family.DAY and row.campaign:
                 total = row._replace(family=TOTAL, bucket=0)
-                rows.setdefault(total, []).extend(contributions)
-        for contributions in rows.values():
-            contributions.sort(key=lambda one: one.sequence)
+                rows.setdefault(total, []).extend(of_key)
+        for of_row in rows.values():
+            of_row.sort(key=lambda contribution: contribution.sequence)
         return rows
 
 
-def _part(shard: str, source: Source) -> str:
-    """Return under which name a shard's parts of rows are kept: tables' shards may be called alike."""
-    return f"{shard}-s" if source.suppressions else shard
-
-
-def _difference(source: Source, change: Change) -> Rollups:
-    """Return what one change adds to which rows."""
+def _difference(source: FeedSource, change: FeedChange) -> Rollups:
+    """Return what one change adds to which rows. Raises Unreadable."""
     lacks_before = change.before is None and change.kind != "INSERT"
     lacks_after = change.after is None and change.kind != "REMOVE"
     if lacks_before or lacks_after:
-        raise Unreadable("damaged", "The change lacks an image that its kind has.")
-    if source.suppressions:
+        raise Unreadable("damaged", "The change lacks an image that its kind must have.")
+    if source.is_suppression:
         rollups: Rollups = {}
         before, after = (
             read_suppression({"body": {"B": body}}) if body is not None else None
@@ -177,21 +174,21 @@ def _difference(source: Source, change: Change) -> Rollups:
     return rows
 
 
-def read_change(record: Mapping[str, Any]) -> Change:
-    """Read a change as Lambda or DynamoDB Streams' GetRecords hands it over. Raises WrongFeed."""
-    said = record["dynamodb"]
-    shows = said.get("StreamViewType")
-    if shows != BOTH_IMAGES:
+def read_change(record: Mapping[str, Any]) -> FeedChange:
+    """Read a change in the form that Lambda and GetRecords of DynamoDB Streams share. Raises WrongFeed."""
+    change = record["dynamodb"]
+    view_type = change.get("StreamViewType")
+    if view_type != BOTH_IMAGES:
         raise WrongFeed(
-            f"The change feed shows {shows or 'no view type'}, from which nothing can be counted: set "
+            f"The change feed shows {view_type or 'no view type'}, from which nothing can be counted: set "
             f'the table\'s stream_view_type to "{BOTH_IMAGES}", then recount.'
         )
-    return Change(
-        said["SequenceNumber"].zfill(SEQUENCE_DIGITS),
+    return FeedChange(
+        change["SequenceNumber"].zfill(SEQUENCE_DIGITS),
         record["eventName"],
-        said["Keys"].get("messageId", {}).get("S"),
-        _body(said.get("OldImage")),
-        _body(said.get("NewImage")),
+        change["Keys"].get("messageId", {}).get("S"),
+        _body(change.get("OldImage")),
+        _body(change.get("NewImage")),
     )
 
 

@@ -1,5 +1,5 @@
-"""The tables, defined once: tests and local engines create them from here, Terraform is checked
-against them (`docs/explanation/store.md` has what each part is for).
+"""The definitions of all tables: tests and local engines create them from here, and Terraform is checked
+against them. `docs/explanation/store.md` describes what each part is for.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from sesight.domain.stream import Stream
 EXPIRES = "expirationTime"
 """The attribute by which records and intents expire: epoch seconds, which is what DynamoDB reads."""
 
-
 BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
-"""The view type that change feeds must have: what a change counts is the difference of its images."""
+"""The view type that change feeds must have: a change counts as the difference of its images."""
 
 
 class Index(NamedTuple):
@@ -46,7 +45,7 @@ class Table(NamedTuple):
         for index in self.indexes:
             kinds[index.hash] = "S"
             kinds[index.range] = "N" if index.numeric else "S"
-        found: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "TableName": self.name,
             "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": _key(self.hash, self.range),
@@ -55,7 +54,7 @@ class Table(NamedTuple):
             ],
         }
         if self.indexes:
-            found["GlobalSecondaryIndexes"] = [
+            arguments["GlobalSecondaryIndexes"] = [
                 {
                     "IndexName": index.name,
                     "KeySchema": _key(index.hash, index.range),
@@ -69,11 +68,11 @@ class Table(NamedTuple):
                 for index in self.indexes
             ]
         if self.feed:
-            found["StreamSpecification"] = {
+            arguments["StreamSpecification"] = {
                 "StreamEnabled": True,
                 "StreamViewType": BOTH_IMAGES,
             }
-        return found
+        return arguments
 
 
 def _key(hash_: str, range_: str | None) -> list[dict[str, str]]:

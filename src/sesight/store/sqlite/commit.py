@@ -1,21 +1,93 @@
-"""Records into rows: new ones, changed ones, and those whose send time turned out to be earlier."""
+"""Committing a batch in one transaction: records, suppressions, rollups, cards, quarantine, metadata."""
 
 from __future__ import annotations
 
+import gc
 import sqlite3
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from sesight.domain.event import UNATTRIBUTED
-from sesight.domain.ports import RecordKey
+from sesight.domain.ports import Changes, Clock, RecordKey, View
 from sesight.domain.record import Record, tie_breaker
+from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.timestamps import DAY
 from sesight.store.attention import KINDS, kinds_of
-from sesight.store.sqlite.interning import Numbers
+from sesight.store.retention import AHEAD, Retention
+from sesight.store.sqlite import backfill, cards, quarantine, rollups, suppressions
+from sesight.store.sqlite.connection_pool import ConnectionPool, Writer
+from sesight.store.sqlite.interning import Interning
+from sesight.store.sqlite.metadata import note_first, note_latest
 from sesight.store.sqlite.record_codec import encode
 from sesight.store.sqlite.row_id import LATEST, SENT_SHIFT, STREAM_SHIFT, TIES, address_key
 from sesight.store.sqlite.shared_values import SPAN
 from sesight.store.sqlite.view import SqliteView
+
+
+class CommitContext(NamedTuple):
+    """What the commits of one store share."""
+
+    pool: ConnectionPool
+    clock: Clock
+    policy: SuppressionPolicy
+    retention: Retention
+
+
+def transact(context: CommitContext, fold: Callable[[View], Changes]) -> None:
+    """Run `fold` over a view and commit what it returns, whole; durable when this returns."""
+    with _garbage_collection_paused(), context.pool.writing() as writer:
+        connection, interning = writer
+        view = SqliteView(connection, interning)
+        changes = fold(view)
+        if changes.records:
+            first_day = write_records(connection, interning, view, changes.records)
+            if first_day is not None:
+                note_first(connection, "first_day", first_day)
+        if changes.backfilled:  # before the totals: what is counted now belongs to this backfill
+            now = context.clock()
+            today = context.retention.trusted_time(now) // DAY
+            live_from = context.retention.live_from(now)
+            backfill.hold(connection, interning, changes.backfilled, today, live_from)
+        _put_suppressions(context, writer, changes)
+        if changes.afterwards is not None:
+            _put_suppressions(context, writer, changes.afterwards(view))
+        if changes.cards:
+            cards.join(connection, interning, changes.cards.values())
+        if changes.quarantined:
+            quarantine.put(connection, changes.quarantined)
+        if changes.released:
+            quarantine.release(connection, changes.released)
+        if changes.newest_at is not None:
+            note_latest(connection, "newest_at", changes.newest_at)
+        if changes.event_at is not None and changes.event_at <= context.clock() + AHEAD:
+            note_latest(connection, "event_at", changes.event_at)
+
+
+def _put_suppressions(context: CommitContext, writer: Writer, changes: Changes) -> None:
+    """Write suppressions and increments of rollups."""
+    if changes.suppressions:
+        items = changes.suppressions.values()
+        suppressions.put(writer.connection, items, context.clock(), context.policy)
+    if changes.rollups:
+        rollups.add_increments(writer.connection, writer.interning, changes.rollups)
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    """Pause the cycle collector.
+
+    A batch makes some hundred thousand lists and tuples that live until its end and form no cycle.
+    Searching them for cycles again and again took half of the time of reading records.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
 
 _INSERT = (
     "INSERT OR IGNORE INTO record (id, message, address, campaign, month, body) "
@@ -30,65 +102,66 @@ _Insert = tuple[int, int, int | None, int, int | None, bytes]
 
 def write_records(
     connection: sqlite3.Connection,
-    numbers: Numbers,
+    interning: Interning,
     view: SqliteView,
     records: Mapping[RecordKey, Record],
 ) -> int | None:
-    """Write the records; return the earliest send day among new ones, None when there are none.
+    """Write the records; return the earliest send day among the new ones, None if none is new.
 
-    What the view did not read is read first, so that a record is never stored twice.
+    Messages that the view has not read are read first, so that a record is never stored twice.
     """
-    unseen = {key[0] for key in records if key[0] not in view.packed}
+    unseen = {key[0] for key in records if key[0] not in view.packed_ids}
     if unseen:
         view.records(unseen)
     inserts: list[_Insert] = []
     new: list[Record] = []
     bodies: list[tuple[bytes, int]] = []
-    rows: list[tuple[int, int | None, bytes, int]] = []
-    gone: list[tuple[int]] = []
-    unmarked: list[tuple[int]] = []
+    changed: list[tuple[int, int | None, bytes, int]] = []
+    moved_rows: list[tuple[int]] = []
+    marks_to_delete: list[tuple[int]] = []
     marks: list[tuple[int, int, int]] = []
     rare_new: list[int] = []
-    held_rows, packed = view.held, view.packed
-    shared_of, stream_of, campaigns = numbers.shared, numbers.stream, numbers.campaigns
-    span, shared = -1, None
+    stored_rows, packed_ids = view.rows, view.packed_ids
+    value_ids_of, stream_of = interning.value_ids, interning.stream
+    campaigns = interning.campaign_of_head
+    span, value_ids = -1, None
     first_sent: int | None = None
     for key, record in records.items():
-        message, kept = packed[key[0]]
+        message, kept = packed_ids[key[0]]
         stream = record.stream
         sent_at = record.identity.sent_at
-        if shared is None or sent_at // SPAN != span:
+        if value_ids is None or sent_at // SPAN != span:
             span = sent_at // SPAN
-            shared = shared_of(sent_at)
-        held = held_rows.get(key)
+            value_ids = value_ids_of(sent_at)
+        stored = stored_rows.get(key)
         place = record.tally.dimensions if record.tally is not None else None
         month = place.month if place is not None else None
-        if held is not None:
-            rowid, before = held.rowid, held.before
-            was = before.record
-            if was.identity.sent_at == sent_at and was.stream == stream:
+        if stored is not None:
+            rowid, before = stored.rowid, stored.decoded
+            previous = before.record
+            if previous.identity.sent_at == sent_at and previous.stream == stream:
                 displaced = rowid >> SENT_SHIFT & LATEST != sent_at
-                body, head, rare = encode(record, kept, shared, before, displaced=displaced)
+                body, head, rare = encode(record, kept, value_ids, before, displaced=displaced)
                 campaign = campaigns.get((stream, head))
                 if campaign is None:
-                    campaign = _campaign(numbers, record, head)
-                if campaign == held.campaign and month == held.month:
+                    campaign = _campaign(interning, record, head)
+                if campaign == stored.campaign and month == stored.month:
                     bodies.append((body, rowid))
                 else:
-                    rows.append((campaign, month, body, rowid))
+                    changed.append((campaign, month, body, rowid))
                 if rare:
-                    unmarked.append((rowid,))
+                    marks_to_delete.append((rowid,))
                     marks += [(kind, rowid, campaign) for kind in kinds_of(record)]
                 continue
-            gone.append((rowid,))
-            unmarked.append((rowid,))
+            moved_rows.append((rowid,))
+            marks_to_delete.append((rowid,))
         if first_sent is None or sent_at < first_sent:
             first_sent = sent_at
         address = record.recipient
-        body, head, rare = encode(record, kept, shared, displaced=not 0 <= sent_at < LATEST)
+        body, head, rare = encode(record, kept, value_ids, displaced=not 0 <= sent_at < LATEST)
         campaign = campaigns.get((stream, head))
         if campaign is None:
-            campaign = _campaign(numbers, record, head)
+            campaign = _campaign(interning, record, head)
         if rare:
             rare_new.append(len(new))
         new.append(record)
@@ -105,33 +178,33 @@ def write_records(
             )
         )
     execute = connection.executemany
-    if gone:
-        execute("DELETE FROM record WHERE id = ?", gone)
+    if moved_rows:
+        execute("DELETE FROM record WHERE id = ?", moved_rows)
     if bodies:
         bodies.sort(key=_last)
         execute("UPDATE record SET body = ? WHERE id = ?", bodies)
-    if rows:
-        rows.sort(key=_last)
-        execute("UPDATE record SET campaign = ?, month = ?, body = ? WHERE id = ?", rows)
-    if unmarked:
-        execute(_UNMARK, unmarked)
+    if changed:
+        changed.sort(key=_last)
+        execute("UPDATE record SET campaign = ?, month = ?, body = ? WHERE id = ?", changed)
+    if marks_to_delete:
+        execute(_UNMARK, marks_to_delete)
     if inserts:
-        _insert(connection, numbers, view, inserts, new)
-        for at in rare_new:
-            rowid, campaign = inserts[at][0], inserts[at][3]
-            marks += [(kind, rowid, campaign) for kind in kinds_of(new[at])]
+        _insert(connection, interning, view, inserts, new)
+        for index in rare_new:
+            rowid, campaign = inserts[index][0], inserts[index][3]
+            marks += [(kind, rowid, campaign) for kind in kinds_of(new[index])]
     if marks:
         execute("INSERT INTO attention (kind, id, campaign) VALUES (?, ?, ?)", marks)
     return None if first_sent is None else first_sent // DAY
 
 
-def _campaign(numbers: Numbers, record: Record, head: int) -> int:
-    """Return the number of a record's campaign and remember it for all with the same head.
+def _campaign(interning: Interning, record: Record, head: int) -> int:
+    """Return the number of a record's campaign, and remember it for all records with the same head.
 
-    The campaign is named by tags that are never a recipient's own, so the head decides it.
+    Tags that belong to one recipient never name the campaign, so the head alone determines it.
     """
-    number = numbers.campaign(record.stream, record.campaign)
-    numbers.campaigns[(record.stream, head)] = number
+    number = interning.campaign(record.stream, record.campaign)
+    interning.campaign_of_head[(record.stream, head)] = number
     return number
 
 
@@ -141,42 +214,42 @@ def _last(row: tuple[Any, ...]) -> int:
 
 def _insert(
     connection: sqlite3.Connection,
-    numbers: Numbers,
+    interning: Interning,
     view: SqliteView,
     inserts: list[_Insert],
     records: list[Record],
 ) -> None:
-    """Insert new rows; those whose id is taken get the next free one (`inserts` says which).
+    """Insert new rows. A row whose id is taken gets a free one, which replaces the id in `inserts`.
 
     Two records of one millisecond have the same tie once in 32,768, so nothing is looked up
-    beforehand: a row that was ignored shows in the count, and only then is looked for.
+    beforehand: the count of inserted rows shows an ignored row, and only then is it searched for.
     """
-    order = sorted(range(len(inserts)), key=lambda at: inserts[at][0])
-    changed = connection.executemany(_INSERT, [inserts[at] for at in order]).rowcount
-    if changed == len(inserts):
+    order = sorted(range(len(inserts)), key=lambda index: inserts[index][0])
+    inserted = connection.executemany(_INSERT, [inserts[index] for index in order]).rowcount
+    if inserted == len(inserts):
         return
-    for at in order:
-        rowid, message, _, _, _, body = inserts[at]
-        found = connection.execute(
+    for index in order:
+        rowid, message, _, _, _, body = inserts[index]
+        stored = connection.execute(
             "SELECT message, body FROM record WHERE id = ?", (rowid,)
         ).fetchone()
-        if found == (message, body):  # no other record has this body: the address is in it
+        if stored == (message, body):  # ours: the address in a body is in no other record's
             continue
-        rowid, displaced = _free(connection, rowid)
+        rowid, displaced = _free_id(connection, rowid)
         if displaced:
-            record = records[at]
-            kept = view.packed[record.message_id][1]
+            record = records[index]
+            kept = view.packed_ids[record.message_id][1]
             body, _, _ = encode(
-                record, kept, numbers.shared(record.identity.sent_at), displaced=True
+                record, kept, interning.value_ids(record.identity.sent_at), displaced=True
             )
-        inserts[at] = (rowid, message, *inserts[at][2:5], body)
-        connection.execute(_INSERT, inserts[at])
+        inserts[index] = (rowid, message, *inserts[index][2:5], body)
+        connection.execute(_INSERT, inserts[index])
 
 
-def _free(connection: sqlite3.Connection, taken: int) -> tuple[int, bool]:
-    """Return a free id after a taken one, and whether it says another send time.
+def _free_id(connection: sqlite3.Connection, taken: int) -> tuple[int, bool]:
+    """Return a free id near a taken one, and whether it encodes another send time.
 
-    The ties of the same millisecond come first, those of the following ones after them.
+    It tries the ties of the same millisecond first, then those of the following milliseconds.
     """
     start = taken >> SENT_SHIFT << SENT_SHIFT
     beyond = start + TIES

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -235,3 +237,20 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+
+
+_IN_LIST = 500
+"""Values in one IN list; the SQL text for a full one is prepared once."""
+
+
+def rows_in(
+    connection: sqlite3.Connection,
+    select: str,
+    values: Sequence[Any],
+    first: tuple[Any, ...] = (),
+) -> Iterator[Any]:
+    """Yield the rows of a select that ends in an open IN list, for any number of values."""
+    left = iter(values)
+    while chunk := tuple(islice(left, _IN_LIST)):
+        marks = ",".join("?" * len(chunk))
+        yield from connection.execute(f"{select}{marks})", first + chunk).fetchall()

@@ -1,4 +1,4 @@
-"""Numbers for what is named often: streams, campaigns and shared values, inside a transaction."""
+"""Interning: numbers for streams, campaigns and values that many records share."""
 
 from __future__ import annotations
 
@@ -6,49 +6,54 @@ import sqlite3
 from typing import Any
 
 from sesight.domain.errors import SettingsError
+from sesight.domain.rollup import Family, RollupKey
 from sesight.store.sqlite.row_id import STREAMS, value_key
-from sesight.store.sqlite.shared_values import SPAN, Shared, Values, last_day, pack_value
+from sesight.store.sqlite.shared_values import SPAN, SharedValues, ValueIds, last_day, pack_value
 
 CACHED = 400_000
 """Shared values whose numbers are remembered (some tens of MB)."""
 
+FAMILIES: dict[str, int] = {family: number for number, family in enumerate(Family, start=1)}
+"""The number of each rollup family: never change one."""
 
-class Numbers:
-    """What the writer remembers of numbers; `forget` after a rollback, which takes new ones back."""
+
+class Interning:
+    """The numbers that the writer remembers. `forget` them after a rollback: it revokes new ones."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Remember nothing yet."""
         self._connection = connection
         self._streams: dict[str, int] = {}
         self._stream_names: dict[int, str] = {}
         self._campaigns: dict[tuple[str, str], int] = {}
-        self.campaigns: dict[tuple[str, int], int] = {}
-        self.valued: dict[tuple[int, int, str], set[str]] = {}
-        self._spans: dict[int, Shared] = {}
+        self.campaign_of_head: dict[tuple[str, int], int] = {}
+        """The campaign of each (stream, number of a head): see `record_codec`."""
+        self.dimension_values: dict[tuple[int, int, str], set[str]] = {}
+        """The values that have rows, by (family, scope, dimension): see `open_dimensions`."""
+        self._spans: dict[int, ValueIds] = {}
         self._generation: int | None = None
-        self.values = reading(connection)
+        self.values = shared_values_of(connection)
 
     def forget(self) -> None:
-        """Forget everything: it may be of a transaction that was rolled back."""
+        """Forget all numbers: they may stem from a transaction that was rolled back."""
         self._streams.clear()
         self._stream_names.clear()
         self._campaigns.clear()
-        self.campaigns.clear()
-        self.valued.clear()
+        self.campaign_of_head.clear()
+        self.dimension_values.clear()
         self._spans.clear()
-        self.values = reading(self._connection)
+        self.values = shared_values_of(self._connection)
 
     def begin(self) -> None:
-        """Forget numbers of shared values that a sweep, here or elsewhere, took away meanwhile."""
-        found = self._connection.execute(
+        """Forget the numbers of shared values that a sweep, here or in another process, deleted."""
+        row = self._connection.execute(
             "SELECT value FROM meta WHERE name = 'generation'"
         ).fetchone()
-        generation = found[0] if found else 0
-        if sum(map(len, self.valued.values())) > CACHED:
-            self.valued.clear()
+        generation = row[0] if row else 0
+        if sum(map(len, self.dimension_values.values())) > CACHED:
+            self.dimension_values.clear()
         if generation != self._generation or sum(map(len, self._spans.values())) > CACHED:
             self._spans.clear()
-            self.campaigns.clear()
+            self.campaign_of_head.clear()
             self._generation = generation
 
     def stream(self, name: str) -> int:
@@ -56,8 +61,8 @@ class Numbers:
         number = self._streams.get(name)
         if number is None:
             execute = self._connection.execute
-            found = execute("SELECT no FROM stream WHERE id = ?", (name,)).fetchone()
-            if found is None:
+            row = execute("SELECT no FROM stream WHERE id = ?", (name,)).fetchone()
+            if row is None:
                 (number,) = execute("SELECT coalesce(max(no), 0) + 1 FROM stream").fetchone()
                 if number > STREAMS:
                     raise SettingsError(
@@ -65,7 +70,7 @@ class Numbers:
                     )
                 execute("INSERT INTO stream (no, id) VALUES (?, ?)", (number, name))
             else:
-                (number,) = found
+                (number,) = row
             self._streams[name] = number
         return number
 
@@ -87,32 +92,36 @@ class Numbers:
                 self._campaigns.clear()
             execute = self._connection.execute
             key = (self.stream(stream), name)
-            found = execute("SELECT id FROM campaign WHERE stream = ? AND name = ?", key).fetchone()
-            if found is None:
+            row = execute("SELECT id FROM campaign WHERE stream = ? AND name = ?", key).fetchone()
+            if row is None:
                 number = execute("INSERT INTO campaign (stream, name) VALUES (?, ?)", key).lastrowid
                 assert number is not None  # noqa: S101 - an INSERT has one
             else:
-                (number,) = found
+                (number,) = row
             self._campaigns[(stream, name)] = number
         return number
 
-    def shared(self, sent_at: int) -> Shared:
+    def scope(self, key: RollupKey) -> int:
+        """Return the scope of a rollup row: its campaign's number, or minus its stream's."""
+        return self.campaign(key.stream, key.campaign) if key.campaign else -self.stream(key.stream)
+
+    def value_ids(self, sent_at: int) -> ValueIds:
         """Return the numbers of shared values for records of this send time (ms)."""
         span = sent_at // SPAN
-        held = self._spans.get(span)
-        if held is None:
-            held = self._spans[span] = Shared(self._number, last_day(span))
-        return held
+        ids = self._spans.get(span)
+        if ids is None:
+            ids = self._spans[span] = ValueIds(self._value_id, last_day(span))
+        return ids
 
-    def _number(self, value: Any, until: int) -> int:
+    def _value_id(self, value: Any, until: int) -> int:
         """Return the number of a shared value, a new one if need be; it is kept to day `until`."""
         data = pack_value(value)
         key = value_key(data)
         execute = self._connection.execute
-        for number, held, kept_to in execute(
+        for number, stored, kept_to in execute(
             "SELECT id, value, last_day FROM string WHERE hash = ?", (key,)
         ).fetchall():
-            if held == data:
+            if stored == data:
                 if kept_to < until:
                     execute("UPDATE string SET last_day = ? WHERE id = ?", (until, number))
                 return int(number)
@@ -123,13 +132,28 @@ class Numbers:
         return added
 
 
-def reading(connection: sqlite3.Connection) -> Values:
+def shared_values_of(connection: sqlite3.Connection) -> SharedValues:
     """Return the shared values as the connection sees them."""
 
     def read(number: int) -> bytes:
-        found = connection.execute("SELECT value FROM string WHERE id = ?", (number,)).fetchone()
-        if found is None:
+        row = connection.execute("SELECT value FROM string WHERE id = ?", (number,)).fetchone()
+        if row is None:
             raise sqlite3.DatabaseError(f"shared value {number} is missing")
-        return bytes(found[0])
+        return bytes(row[0])
 
-    return Values(read)
+    return SharedValues(read)
+
+
+def find_stream(connection: sqlite3.Connection, stream: str) -> int | None:
+    """Return the number of a stream, None if there is none."""
+    row = connection.execute("SELECT no FROM stream WHERE id = ?", (stream,)).fetchone()
+    return row[0] if row else None
+
+
+def find_campaign(connection: sqlite3.Connection, stream: str, campaign: str) -> int | None:
+    """Return the number of a campaign, None if there is none."""
+    row = connection.execute(
+        "SELECT c.id FROM campaign c JOIN stream s ON s.no = c.stream WHERE s.id = ? AND c.name = ?",
+        (stream, campaign),
+    ).fetchone()
+    return row[0] if row else None

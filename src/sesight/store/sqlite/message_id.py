@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-Packed = tuple[int, bytes | str]
+PackedId = tuple[int, bytes | str]
 """The 63 bits a message is indexed by, and what is kept of the id beside them."""
 
 _LENGTH = len("0102019f2c4b7a01-3d5e8f21-6a7b-4c8d-9e0f-1a2b3c4d0001-000000")
 _DIGITS = 54
 
 
-def pack(message_id: str) -> Packed:
+def pack(message_id: str) -> PackedId:
     """Pack a message id.
 
     SES's begin with the time (ms, 12 hex digits after 4 of the region), so keys made of it and the

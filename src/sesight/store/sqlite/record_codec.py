@@ -39,13 +39,13 @@ from sesight.domain.event import (
 from sesight.domain.record import Record
 from sesight.domain.tally import LinkTally, Tally
 from sesight.store.sqlite.message_id import unpack
-from sesight.store.sqlite.shared_values import NETWORK_NAMES, NETWORKS, Shared, Values
+from sesight.store.sqlite.shared_values import NETWORK_NAMES, NETWORKS, SharedValues, ValueIds
 
-Raw = list[Any]
+DecodedBody = list[Any]
 """A decoded body."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode: Callable[[bytes], Raw] = msgspec.msgpack.Decoder(list).decode
+_decode: Callable[[bytes], DecodedBody] = msgspec.msgpack.Decoder(list).decode
 
 # How a field is kept: S shared, R as it is, T a time as a difference, N a number, C a tuple.
 _FIELDS: dict[type, str] = {
@@ -79,45 +79,45 @@ _OWN = re.compile(r"\d{4}|@|[A-Za-z0-9_=+-]{24}")
 _TOKEN = re.compile(r"\d\S{9}|\S{9}\d")
 
 
-class Before(Struct, frozen=True, gc=False):
+class DecodedRecord(Struct, frozen=True, gc=False):
     """A record as it was read, with its decoded body and whether it has a rare type."""
 
     record: Record
-    raw: Raw
+    raw: DecodedBody
     rare: bool
 
 
 def encode(
     record: Record,
     message: bytes | str,
-    shared: Shared,
-    before: Before | None = None,
+    value_ids: ValueIds,
+    before: DecodedRecord | None = None,
     *,
     displaced: bool = False,
 ) -> tuple[bytes, int, bool]:
     """Return the body of a record, the number of its head, and whether it has a rare type.
 
-    `message` is what `messageid.pack` keeps. `before` has the same message, recipient, stream and
+    `message` is what `message_id.pack` keeps. `before` has the same message, recipient, stream and
     send time. `displaced`: the row's id cannot say the send time.
     """
     identity = record.identity
     sent_at = identity.sent_at
     own: list[Any] = []
     if before is None:
-        timeline, rare = _entries(record.timeline, sent_at, shared)
-        head, own = _head(identity, shared)
+        timeline, rare = _entries(record.timeline, sent_at, value_ids)
+        head, own = _head(identity, value_ids)
     else:
         held, raw, rare = before.record, before.raw, before.rare
         timeline = raw[3]
         if record.timeline != held.timeline:
-            timeline, found = _merged(record.timeline, held.timeline, timeline, sent_at, shared)
+            timeline, found = _merged(record.timeline, held.timeline, timeline, sent_at, value_ids)
             rare = rare or found
         if identity is held.identity or identity == held.identity:
             head = raw[2]
             if len(raw) > _REST:
                 own = raw[_REST][0]
         else:
-            head, own = _head(identity, shared)
+            head, own = _head(identity, value_ids)
 
     tally = record.tally
     counted: list[Any] | int = 0
@@ -130,11 +130,11 @@ def encode(
         ):
             number = before.raw[4][1]
         else:
-            number = shared[place]
+            number = value_ids[place]
         counted = [tally.rules, number, tally.hour, tally.outcome, tally.facts]
         if tally.links:
             links = [
-                (shared[held.link], held.human, held.clicks, held.machine_clicks)
+                (value_ids[held.link], held.human, held.clicks, held.machine_clicks)
                 for held in tally.links
             ]
             counted += (tally.events, tally.ages, links)
@@ -157,17 +157,17 @@ def encode(
     return _encode(body), head, rare
 
 
-def _head(identity: Identity, shared: Shared) -> tuple[int, list[Any]]:
+def _head(identity: Identity, value_ids: ValueIds) -> tuple[int, list[Any]]:
     """Return the number of what an identity shares with others, and the tags it does not share."""
     _, sender, subject, template, _, isp, tags, provider = astuple(identity)
-    head = shared.get((sender, subject, template, isp, provider, tags))
+    head = value_ids.get((sender, subject, template, isp, provider, tags))
     if head is not None:
         return head, []
     own = [pair for pair in tags if _is_own(*pair)]
     if own and tuple(sorted(tags)) != tags:
         own = []  # only sorted ones are put together again in their order
     common = tuple([pair for pair in tags if pair not in own]) if own else tags
-    return shared[(sender, subject, template, isp, provider, common)], own
+    return value_ids[(sender, subject, template, isp, provider, common)], own
 
 
 def _merged(
@@ -175,7 +175,7 @@ def _merged(
     held: tuple[AnyOccurrence, ...],
     entries: list[Any],
     sent_at: int,
-    shared: Shared,
+    value_ids: ValueIds,
 ) -> tuple[list[Any], bool]:
     """Return the entries of a timeline, those it held before as they were."""
     found: list[Any] = []
@@ -185,7 +185,7 @@ def _merged(
     for occurrence in timeline:
         if at < many and held[at] is occurrence:
             if new:
-                added, odd = _entries(new, sent_at, shared)
+                added, odd = _entries(new, sent_at, value_ids)
                 rare = rare or odd
                 found += added
                 new = []
@@ -194,14 +194,14 @@ def _merged(
         else:
             new.append(occurrence)
     if new:
-        added, odd = _entries(new, sent_at, shared)
+        added, odd = _entries(new, sent_at, value_ids)
         rare = rare or odd
         found += added
     return found, rare
 
 
 def _entries(
-    timeline: Iterable[AnyOccurrence], sent_at: int, shared: Shared
+    timeline: Iterable[AnyOccurrence], sent_at: int, value_ids: ValueIds
 ) -> tuple[list[Any], bool]:
     """Return the entries of occurrences, and whether one is of a rare type."""
     entries: list[Any] = []
@@ -215,25 +215,32 @@ def _entries(
                 continue
             if kind is Open:
                 _, _, agent, ip, bot = astuple(held)
-                entries.append((_OPEN, at, shared[agent], NETWORKS[ip], _BOTS.get(bot, bot)))
+                entries.append((_OPEN, at, value_ids[agent], NETWORKS[ip], _BOTS.get(bot, bot)))
                 continue
             if kind is Delivery:
                 _, _, reply, mta, millis = astuple(held)
                 if reply is not None and not _TOKEN.search(reply):
-                    reply = shared[reply]
+                    reply = value_ids[reply]
                 if millis is not None:
                     millis -= at
-                entries.append((_DELIVERY, at, reply, shared[mta], millis))
+                entries.append((_DELIVERY, at, reply, value_ids[mta], millis))
                 continue
             if kind is Click:
                 _, _, agent, ip, bot, link = astuple(held)
                 entries.append(
-                    (_CLICK, at, shared[agent], NETWORKS[ip], _BOTS.get(bot, bot), shared[link])
+                    (
+                        _CLICK,
+                        at,
+                        value_ids[agent],
+                        NETWORKS[ip],
+                        _BOTS.get(bot, bot),
+                        value_ids[link],
+                    )
                 )
                 continue
         tag = _TAG[kind]
         rare = rare or tag in _RARE
-        entries.append(_entry(held, tag, at, sent_at, shared))
+        entries.append(_entry(held, tag, at, sent_at, value_ids))
     return entries, rare
 
 
@@ -242,13 +249,13 @@ def _is_own(name: str, text: str) -> bool:
     return not name.startswith("campaign") and bool(_OWN.search(text))
 
 
-def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, shared: Shared) -> list[Any]:
+def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, value_ids: ValueIds) -> list[Any]:
     """Return the entry of an occurrence of any type."""
     _, clock, *fields = astuple(held)
-    entry = [tag, at] if clock is None else [tag + _CLOCKED, at, shared[clock]]
+    entry = [tag, at] if clock is None else [tag + _CLOCKED, at, value_ids[clock]]
     for how, value in zip(_FIELDS[type(held)], fields, strict=True):
         if how == "S":
-            entry.append(shared[value])
+            entry.append(value_ids[value])
         elif how == "T" and value is not None:
             entry.append(value - sent_at)
         else:
@@ -256,7 +263,7 @@ def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, shared: Shared)
     return entry
 
 
-def _occurrence(entry: Any, sent_at: int, values: Values) -> AnyOccurrence:
+def _occurrence(entry: Any, sent_at: int, values: SharedValues) -> AnyOccurrence:
     """Return the occurrence of an entry of any type."""
     tag, at, *fields = entry
     clock = None
@@ -283,13 +290,13 @@ def decode(
     body: bytes,
     sent_at: int,
     stream: str,
-    values: Values,
+    values: SharedValues,
     known: tuple[str, bytes | str] | None = None,
-) -> Before:
+) -> DecodedRecord:
     """Return the record of a row.
 
     `key` is the row's message key, `sent_at` and `stream` are from its id. `known` is a message
-    id and what `messageid.pack` keeps of it, which saves making it again.
+    id and what `message_id.pack` keeps of it, which saves making it again.
     """
     raw = _decode(body)
     own: Any = None
@@ -358,7 +365,7 @@ def decode(
             if len(more) > 1:
                 links = tuple([LinkTally(values[link], *counts) for link, *counts in more[1]])
             tally = Tally(rules, values[place], hour, outcome, flags, tuple(events), ages, links)
-    return Before(
+    return DecodedRecord(
         Record(
             known[0] if known is not None and known[1] == message else unpack(key, message),
             UNATTRIBUTED if address == 0 else address,

@@ -1,10 +1,9 @@
-"""The log of sending in SQLite: batches, intents, what was withheld, which streams are paused."""
+"""The send log: batches, intents, what was withheld, which streams are paused."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from msgspec import json
@@ -13,27 +12,22 @@ from msgspec.structs import astuple
 from sesight.domain.sending import Intent, Pause, Resumption, SendBatch, SendState
 from sesight.store.send_log import (
     INTENTS_KEPT_MS,
-    Place,
-    allowed,
-    asked_of,
+    IntentKey,
+    blocking_keys,
     claimed,
+    key_of,
     leased,
-    moved,
-    place,
     read_counts,
     settled,
+    unless_blocked,
+    withheld_changes,
 )
-from sesight.store.sqlite.view import rows_in, suppressions_in
+from sesight.store.sqlite import suppressions
+from sesight.store.sqlite.connection import rows_in
 
 if TYPE_CHECKING:
     from sesight.domain.ports import SuppressionCheck
-    from sesight.store.sqlite.shared_values import Values
-
-Lent = Callable[[], AbstractContextManager[sqlite3.Connection]]
-"""Lends the writing connection for one transaction."""
-
-LentToRead = Callable[[], AbstractContextManager[tuple[sqlite3.Connection, "Values"]]]
-"""Lends a reading connection for one snapshot."""
+    from sesight.store.sqlite.connection_pool import ConnectionPool
 
 _BATCH = ", ".join(SendBatch.__struct_fields__)
 _INTENT = ", ".join(Intent.__struct_fields__)
@@ -56,87 +50,100 @@ _ADD_WITHHELD = (
 
 
 class SqliteSendLog:
-    """`sesight.domain.ports.SendLog` in the file of a store, over the store's connections."""
+    """`sesight.domain.ports.SendLog` in the file of a store."""
 
-    def __init__(self, writing: Lent, reading: LentToRead) -> None:
-        """Keep what lends connections."""
-        self._writing = writing
-        self._reading = reading
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def _rows(self, select: str, bound: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._pool.reading() as (connection, _):
+            return connection.execute(select, bound).fetchall()
 
     # Batches
 
     def begin(self, batch: SendBatch) -> SendBatch:
         """Record a batch, or lease the one that has its id; see the port."""
-        return self._open(batch, again=False)
+        return self._lease(batch, reopen=False)
 
     def reopen(self, batch: SendBatch) -> SendBatch:
         """As `begin`, but also for one that is finished, which no longer is."""
-        return self._open(batch, again=True)
+        return self._lease(batch, reopen=True)
 
-    def _open(self, asked: SendBatch, *, again: bool) -> SendBatch:
-        with self._writing() as connection:
-            held = _batch(connection, asked.id)
-            found = asked if held is None else leased(held, asked, again=again)
-            if found is not held:
-                connection.execute(_PUT_BATCH, astuple(found))
-        return found
+    def _lease(self, request: SendBatch, *, reopen: bool) -> SendBatch:
+        with self._pool.writing() as (connection, _):
+            recorded = _batch(connection, request.id)
+            batch = leased(recorded, request, reopen=reopen)
+            if batch is not recorded:
+                connection.execute(_PUT_BATCH, astuple(batch))
+        return batch
 
     def hold(self, batch: str, holder: str, until: int) -> bool:
         """Let the holder's lease last until a time; return whether it is still the holder's."""
-        with self._writing() as connection:
-            held = connection.execute(
+        with self._pool.writing() as (connection, _):
+            updated = connection.execute(
                 "UPDATE batch SET leased_until = ? WHERE id = ? AND holder = ?",
                 (until, batch, holder),
             )
-            return held.rowcount == 1
+            return updated.rowcount == 1
 
     def finish(self, batch: str, at: int) -> None:
         """Note that everything of a batch was tried."""
-        with self._writing() as connection:
+        with self._pool.writing() as (connection, _):
             connection.execute(
                 "UPDATE batch SET finished_at = coalesce(finished_at, ?) WHERE id = ?", (at, batch)
             )
 
     def batch(self, id_: str) -> SendBatch | None:
         """Return one batch."""
-        with self._reading() as (connection, _):
+        with self._pool.reading() as (connection, _):
             return _batch(connection, id_)
 
     def batches(self, stream: str, limit: int) -> list[SendBatch]:
         """Return the batches of a stream, newest first."""
-        with self._reading() as (connection, _):
-            return [
-                _read_batch(row)
-                for row in connection.execute(
-                    f"SELECT {_BATCH} FROM batch WHERE stream = ? ORDER BY at DESC, id DESC LIMIT ?",
-                    (stream, limit),
-                )
-            ]
+        rows = self._rows(
+            f"SELECT {_BATCH} FROM batch WHERE stream = ? ORDER BY at DESC, id DESC LIMIT ?",
+            (stream, limit),
+        )
+        return [_read_batch(row) for row in rows]
 
     # Intents
 
     def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
-        """Record intents before their calls; return what is then recorded of each, in order."""
-        with self._writing() as connection:
-            before = _held(connection, wanted)
-            after = dict(before)
+        """Record intents before their send requests; return what is then recorded of each, in order."""
+
+        def record(connection: sqlite3.Connection, after: dict[IntentKey, Intent]) -> None:
             for intent in wanted:
-                after[place(intent)] = claimed(after.get(place(intent)), intent)
-            ours = [intent for intent in wanted if after[place(intent)] is intent]
-            items = suppressions_in(connection, {key for one in ours for key in asked_of(one)})
+                after[key_of(intent)] = claimed(after.get(key_of(intent)), intent)
+            ours = [intent for intent in wanted if after[key_of(intent)] is intent]
+            keys = {key for intent in ours for key in blocking_keys(intent)}
+            items = suppressions.get_many(connection, keys)
             for intent in ours:
-                after[place(intent)] = allowed(intent, items, blocks)
-            _put(connection, before, after)
-        return [after[place(intent)] for intent in wanted]
+                after[key_of(intent)] = unless_blocked(intent, items, blocks)
+
+        after = self._record(wanted, record)
+        return [after[key_of(intent)] for intent in wanted]
 
     def settle(self, intents: Sequence[Intent]) -> None:
-        """Record what became of intents; see the port."""
-        with self._writing() as connection:
-            before = _held(connection, intents)
-            after = dict(before)
+        """Record the results of intents; see the port."""
+
+        def record(_: sqlite3.Connection, after: dict[IntentKey, Intent]) -> None:
             for intent in intents:
-                after[place(intent)] = settled(after.get(place(intent)), intent)
+                after[key_of(intent)] = settled(after.get(key_of(intent)), intent)
+
+        self._record(intents, record)
+
+    def _record(
+        self,
+        intents: Sequence[Intent],
+        change: Callable[[sqlite3.Connection, dict[IntentKey, Intent]], None],
+    ) -> dict[IntentKey, Intent]:
+        """Change the recorded intents of these keys in one transaction; return them after it."""
+        with self._pool.writing() as (connection, _):
+            before = _recorded(connection, intents)
+            after = dict(before)
+            change(connection, after)
             _put(connection, before, after)
+        return after
 
     def intents(
         self, batch: str, limit: int, after: str | None = None, states: Collection[SendState] = ()
@@ -148,50 +155,39 @@ class SqliteSendLog:
         if states:
             where = f"{where} AND state IN ({', '.join('?' * len(states))})"
             bound += states
-        with self._reading() as (connection, _):
-            return [
-                _read_intent(row)
-                for row in connection.execute(
-                    f"SELECT {_INTENT} FROM intent WHERE {where} ORDER BY key LIMIT ?",
-                    (*bound, limit),
-                )
-            ]
+        rows = self._rows(
+            f"SELECT {_INTENT} FROM intent WHERE {where} ORDER BY key LIMIT ?", (*bound, limit)
+        )
+        return [_read_intent(row) for row in rows]
 
     def progress(self, batch: str) -> dict[SendState, int]:
         """Return how many intents of a batch are in each state."""
-        with self._reading() as (connection, _):
-            return _counted(
-                connection.execute(
-                    "SELECT state, count(*) FROM intent WHERE batch = ? GROUP BY state", (batch,)
-                )
-            )
+        rows = self._rows(
+            "SELECT state, count(*) FROM intent WHERE batch = ? GROUP BY state", (batch,)
+        )
+        return {SendState(state): count for state, count in rows}
 
     def withheld(self, stream: str, campaign: str) -> dict[SendState, int]:
         """Return how many of a campaign's intents are in each state of `WITHHELD`."""
-        with self._reading() as (connection, _):
-            return _counted(
-                connection.execute(
-                    "SELECT state, intents FROM withheld WHERE stream = ? AND campaign = ? "
-                    "AND intents <> 0",
-                    (stream, campaign),
-                )
-            )
+        rows = self._rows(
+            "SELECT state, intents FROM withheld WHERE stream = ? AND campaign = ? AND intents <> 0",
+            (stream, campaign),
+        )
+        return {SendState(state): count for state, count in rows}
 
     # Pauses
 
     def pauses(self) -> dict[str, Pause]:
         """Return why streams do not send, by stream."""
-        with self._reading() as (connection, _):
-            return {
-                stream: Pause(stream=stream, at=at, by=by, detail=detail)
-                for stream, at, by, detail in connection.execute(
-                    "SELECT stream, at, said_by, detail FROM pause WHERE at IS NOT NULL"
-                )
-            }
+        rows = self._rows("SELECT stream, at, said_by, detail FROM pause WHERE at IS NOT NULL", ())
+        return {
+            stream: Pause(stream=stream, at=at, by=by, detail=detail)
+            for stream, at, by, detail in rows
+        }
 
     def pause(self, pause: Pause) -> None:
-        """Stop a stream. One that is stopped already keeps its first reason."""
-        with self._writing() as connection:
+        """Pause a stream. One that is paused already keeps its first reason."""
+        with self._pool.writing() as (connection, _):
             connection.execute(
                 "INSERT INTO pause (stream, at, said_by, detail) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (stream) DO UPDATE "
@@ -201,10 +197,10 @@ class SqliteSendLog:
             )
 
     def resume(self, resumption: Resumption) -> Pause | None:
-        """Let a stream send again; return what it was paused for."""
+        """Let a stream send again; return the pause that this ended."""
         stream = resumption.stream
-        with self._writing() as connection:
-            held = connection.execute(
+        with self._pool.writing() as (connection, _):
+            row = connection.execute(
                 "SELECT at, said_by, detail FROM pause WHERE stream = ? AND at IS NOT NULL",
                 (stream,),
             ).fetchone()
@@ -214,29 +210,26 @@ class SqliteSendLog:
                 "counts = excluded.counts, at = NULL, said_by = NULL, detail = NULL",
                 (stream, resumption.at, json.encode(resumption.counts).decode()),
             )
-        return (
-            None if held is None else Pause(stream=stream, at=held[0], by=held[1], detail=held[2])
-        )
+        return None if row is None else Pause(stream=stream, at=row[0], by=row[1], detail=row[2])
 
     def resumption(self, stream: str) -> Resumption | None:
-        """Return how somebody last let the stream send again."""
-        with self._reading() as (connection, _):
-            row = connection.execute(
-                "SELECT resumed_at, counts FROM pause WHERE stream = ? AND resumed_at IS NOT NULL",
-                (stream,),
-            ).fetchone()
-        if row is None:
+        """Return how the stream was last resumed."""
+        rows = self._rows(
+            "SELECT resumed_at, counts FROM pause WHERE stream = ? AND resumed_at IS NOT NULL",
+            (stream,),
+        )
+        if not rows:
             return None
-        at, counts = row
+        at, counts = rows[0]
         return Resumption(stream=stream, at=at, counts=read_counts(counts or "{}"))
 
 
 def sweep(connection: sqlite3.Connection, now: int, limit: int) -> int:
-    """Remove up to `limit` intents that were kept long enough, and batches that have none left;
-    return how many intents went.
+    """Delete up to `limit` intents that were kept long enough, and batches that have none left; return
+    how many intents were deleted.
     """
     before = now - INTENTS_KEPT_MS
-    removed = connection.execute(
+    deleted = connection.execute(
         "DELETE FROM intent WHERE no IN (SELECT no FROM intent WHERE at < ? ORDER BY at LIMIT ?)",
         (before, limit),
     ).rowcount
@@ -245,7 +238,7 @@ def sweep(connection: sqlite3.Connection, now: int, limit: int) -> int:
         "AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.batch = batch.id) LIMIT ?)",
         (before, limit),
     )
-    return removed
+    return deleted
 
 
 def _batch(connection: sqlite3.Connection, id_: str) -> SendBatch | None:
@@ -257,37 +250,34 @@ def _read_batch(row: Sequence[Any]) -> SendBatch:
     return SendBatch(**dict(zip(SendBatch.__struct_fields__, row, strict=True)))
 
 
-def _held(connection: sqlite3.Connection, wanted: Iterable[Intent]) -> dict[Place, Intent]:
-    """Return what is recorded under the places of intents."""
+def _recorded(connection: sqlite3.Connection, intents: Iterable[Intent]) -> dict[IntentKey, Intent]:
+    """Return what is recorded under the keys of intents."""
     keys: dict[str, list[str]] = {}
-    for intent in wanted:
+    for intent in intents:
         keys.setdefault(intent.batch, []).append(intent.key)
+    select = f"SELECT {_INTENT} FROM intent WHERE batch = ? AND key IN ("
     return {
-        place(found): found
+        key_of(intent): intent
         for batch, of_batch in keys.items()
-        for found in map(
-            _read_intent,
-            rows_in(
-                connection,
-                f"SELECT {_INTENT} FROM intent WHERE batch = ? AND key IN (",
-                of_batch,
-                (batch,),
-            ),
-        )
+        for intent in map(_read_intent, rows_in(connection, select, of_batch, (batch,)))
     }
 
 
 def _put(
-    connection: sqlite3.Connection, before: dict[Place, Intent], after: dict[Place, Intent]
+    connection: sqlite3.Connection,
+    before: dict[IntentKey, Intent],
+    after: dict[IntentKey, Intent],
 ) -> None:
-    """Write what is not as it was, and move what is withheld by the difference."""
-    changes = [(before.get(at), intent) for at, intent in after.items() if intent != before.get(at)]
+    """Write the intents that have changed, and change the withheld counts with them."""
+    changes = [
+        (before.get(key), intent) for key, intent in after.items() if intent != before.get(key)
+    ]
     connection.executemany(_PUT_INTENT, [astuple(intent) for _, intent in changes])
     connection.executemany(
         _ADD_WITHHELD,
         [
             (*campaign, state, change)
-            for campaign, counts in moved(changes).items()
+            for campaign, counts in withheld_changes(changes).items()
             for state, change in counts.items()
             if change
         ],
@@ -297,7 +287,3 @@ def _put(
 def _read_intent(row: Sequence[Any]) -> Intent:
     fields = dict(zip(Intent.__struct_fields__, row, strict=True))
     return Intent(**{**fields, "state": SendState(fields["state"])})
-
-
-def _counted(rows: Iterable[tuple[str, int]]) -> dict[SendState, int]:
-    return {SendState(state): count for state, count in rows}

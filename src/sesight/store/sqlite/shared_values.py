@@ -18,7 +18,7 @@ SPAN = _SPAN_DAYS * DAY
 """Milliseconds of a span of send days, in which shared values are numbered together."""
 
 
-class Shared(dict[Any, int]):
+class ValueIds(dict[Any, int]):
     """Numbers of shared values, for records of some send days; a miss is looked up or added."""
 
     def __init__(self, number: Callable[[Any, int], int], last_day: int) -> None:
@@ -87,8 +87,8 @@ def unpack_value(data: bytes) -> Any:
     return msgspec.convert(value[1], TallyDimensions)
 
 
-class Values(dict[int, Any]):
-    """Shared values by number, read when missing; what a number means never changes."""
+class SharedValues(dict[int, Any]):
+    """ValueIds values by number, read when missing; what a number means never changes."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         """Take how the bytes of a number are read."""

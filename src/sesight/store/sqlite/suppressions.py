@@ -1,189 +1,136 @@
-"""Suppressions and the quarantine: the two lists that are kept beside the records."""
+"""Suppression items: stored by stream and address, listed, found when due."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
-from msgspec.structs import replace
 
 from sesight.domain.ports import SuppressionPage
-from sesight.domain.quarantine import Quarantined
 from sesight.domain.suppression.item import Suppression, suppression_keys
-from sesight.domain.suppression.manual import MANUAL_REASONS
-from sesight.domain.suppression.policy import (
-    ActiveSuppression,
-    SuppressionPolicy,
-    active_suppression,
-)
-from sesight.store.filters import PATIENCE
-from sesight.store.sqlite.view import read_quarantined, read_suppression, suppressions_in
+from sesight.domain.suppression.policy import SuppressionPolicy
+from sesight.store.limits import LAST_TEXT, SCANNED_PER_ROW
+from sesight.store.sqlite.connection import rows_in
+from sesight.store.sqlite.connection_pool import ConnectionPool
+from sesight.store.suppressions import SuppressionSearch, summary_of
+
+READ_AT_ONCE = 500
+"""Items read at a time, so that a long walk holds no snapshot while its caller works."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Suppression).decode
 
-QUARANTINE_MS = 30 * 86_400_000
-"""How long a body stays in the quarantine."""
-
-
-class Described(NamedTuple):
-    """What an item says at some time, in words. `until` is when a counted item stops to block by
-    itself; one that already has is due at 0.
-    """
-
-    scope: str | None
-    active: bool
-    reason: str | None
-    first_at: int | None
-    last_at: int | None
-    until: int | None
-    note: str | None
+_COLUMNS = ("stream", "address", "email", "scope", "active", "reason", "firstAt", "lastAt", "until")
+_PUT = (
+    f"INSERT OR REPLACE INTO suppression ({', '.join(_COLUMNS)}, note, body) "
+    f"VALUES ({', '.join('?' * (len(_COLUMNS) + 2))})"
+)
 
 
-def described(item: Suppression, now: int, policy: SuppressionPolicy) -> Described:
-    """Return what an item says at `now` (epoch ms)."""
-    blocking = active_suppression(item, now, policy) if item.counted is not None else None
-    until = 0 if item.counted is not None else None
-    if blocking is not None:
-        until = blocking.until
-    times = [cause.at for cause in item.causes]
-    return Described(
-        blocking.cause.scope if blocking is not None else None,
-        item.counted is not None,
-        item.counted[1] if item.counted is not None else None,
-        min(times, default=None),
-        max(times, default=None),
-        until,
-        _note(item, blocking),
-    )
-
-
-def _note(item: Suppression, blocking: ActiveSuppression | None) -> str | None:
-    """Return what somebody wrote who decided of the address last."""
-    if blocking is not None and blocking.cause.reason in MANUAL_REASONS:
-        return blocking.cause.detail
-    return item.removals[-1].note if item.removals else None
-
-
-def put_suppressions(
+def put(
     connection: sqlite3.Connection,
     items: Iterable[Suppression],
     now: int,
     policy: SuppressionPolicy,
 ) -> None:
-    """Store items, with columns that say in words what the body holds."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO suppression (stream, address, email, scope, active, reason, "
-        f"firstAt, lastAt, until, note, body) VALUES ({', '.join('?' * 11)})",
-        [
-            (
-                item.stream,
-                item.address,
-                item.spelling or item.address,
-                *described(item, now, policy),
-                _encode(item),
-            )
-            for item in items
-        ],
-    )
+    """Store items, with their readable form in columns."""
+
+    def row(item: Suppression) -> tuple[str | int | bytes | None, ...]:
+        summary = summary_of(item, now, policy)
+        email = item.spelling or item.address
+        return (item.stream, item.address, email, *summary, _encode(item))
+
+    connection.executemany(_PUT, map(row, items))
 
 
-def suppression(connection: sqlite3.Connection, stream: str, address: str) -> Suppression | None:
+def get(connection: sqlite3.Connection, stream: str, address: str) -> Suppression | None:
     """Return one item."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT body FROM suppression WHERE stream = ? AND address = ?", (stream, address)
     ).fetchone()
-    return read_suppression(found[0]) if found else None
+    return _decode(row[0]) if row else None
 
 
-def suppressions_of(
+def get_many(
+    connection: sqlite3.Connection, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Suppression]:
+    """Return the items of the (stream, address)es that have one."""
+    by_stream: dict[str, list[str]] = {}
+    for stream, address in keys:
+        by_stream.setdefault(stream, []).append(address)
+    items = {}
+    for stream, addresses in by_stream.items():
+        for address, body in rows_in(
+            connection,
+            "SELECT address, body FROM suppression WHERE stream = ? AND address IN (",
+            addresses,
+            (stream,),
+        ):
+            items[(stream, address)] = _decode(body)
+    return items
+
+
+def get_blocking(
     connection: sqlite3.Connection, stream: str, addresses: Collection[str]
 ) -> dict[str, Suppression]:
-    """Return the items of addresses and their whole domains, by address or domain."""
-    wanted = {(stream, key) for each in addresses for key in suppression_keys(each)}
-    return {key: item for (_, key), item in suppressions_in(connection, wanted).items()}
+    """Return the items of addresses and of their whole domains, by address or domain."""
+    keys = {(stream, key) for address in addresses for key in suppression_keys(address)}
+    return {key: item for (_, key), item in get_many(connection, keys).items()}
 
 
-LAST = "\U0010ffff"
-"""Text above any that an address goes on with."""
-
-
-def suppressions(
+def page(
     connection: sqlite3.Connection,
     stream: str,
     limit: int,
     after: str | None,
-    *,
-    prefix: str,
-    reason: str | None,
-    active: bool | None,
+    search: SuppressionSearch,
 ) -> SuppressionPage:
     """Return a page of items in order of the address; see the port."""
+    prefix, reason, active = search
     where = "stream = ? AND address >= ? AND address < ?"
-    bound: list[str | int] = [stream, prefix, prefix + LAST]
+    bound: list[str | int] = [stream, prefix, prefix + LAST_TEXT]
     if after is not None:
         where, bound = f"{where} AND address > ?", [*bound, after]
     if reason is not None:
         where, bound = f"{where} AND reason = ?", [*bound, reason]
     items: list[Suppression] = []
     last = None
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT address, active, body FROM suppression WHERE {where} ORDER BY address LIMIT ?",
-        (*bound, limit * PATIENCE),
+        (*bound, limit * SCANNED_PER_ROW),
     )
-    for looked, (address, counts, body) in enumerate(found, 1):
-        if active is None or bool(counts) is active:
-            items.append(read_suppression(body))
-        if len(items) == limit or looked == limit * PATIENCE:
+    for scanned, (address, is_active, body) in enumerate(rows, 1):
+        if active is None or bool(is_active) is active:
+            items.append(_decode(body))
+        if len(items) == limit or scanned == limit * SCANNED_PER_ROW:
             last = address
             break
     return SuppressionPage(items, last)
 
 
-def suppressions_due(connection: sqlite3.Connection, now: int, limit: int) -> list[Suppression]:
+def due(connection: sqlite3.Connection, now: int, limit: int) -> list[Suppression]:
     """Return counted items whose time to block is over, the longest over first."""
     return [
-        read_suppression(body)
+        _decode(body)
         for (body,) in connection.execute(
             "SELECT body FROM suppression WHERE until <= ? ORDER BY until LIMIT ?", (now, limit)
         )
     ]
 
 
-def suppressions_counted(
-    connection: sqlite3.Connection, stream: str, after: str, limit: int
-) -> list[Suppression]:
-    """Return counted items of a stream, in order of the address, after one."""
-    return [
-        read_suppression(body)
-        for (body,) in connection.execute(
-            "SELECT body FROM suppression WHERE stream = ? AND active AND address > ? "
-            "ORDER BY address LIMIT ?",
-            (stream, after, limit),
-        )
-    ]
-
-
-def put_quarantined(connection: sqlite3.Connection, bodies: Iterable[Quarantined]) -> None:
-    """Store bodies; one that is there already keeps only its time."""
-    for held in bodies:
-        first = connection.execute("SELECT at FROM quarantine WHERE id = ?", (held.id,)).fetchone()
-        kept = held if first is None else replace(held, at=first[0])
-        packed = _encode(kept)
-        connection.execute(
-            "INSERT OR REPLACE INTO quarantine (id, reason, at, size, message_id, body) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (kept.id, kept.reason, kept.at, len(packed), kept.message_id, packed),
-        )
-
-
-def quarantine(connection: sqlite3.Connection, limit: int, reason: str | None) -> list[Quarantined]:
-    """Return quarantined bodies, newest first."""
-    where, bound = ("WHERE reason = ? ", (reason, limit)) if reason else ("", (limit,))
-    return [
-        read_quarantined(body)
-        for (body,) in connection.execute(
-            f"SELECT body FROM quarantine {where}ORDER BY at DESC, id LIMIT ?", bound
-        )
-    ]
+def counted(pool: ConnectionPool, stream: str) -> Iterator[Suppression]:
+    """Yield every counted item of a stream, in order of the address."""
+    after = ""
+    while True:
+        with pool.reading() as (connection, _):
+            rows = connection.execute(
+                "SELECT body FROM suppression WHERE stream = ? AND active AND address > ? "
+                "ORDER BY address LIMIT ?",
+                (stream, after, READ_AT_ONCE),
+            ).fetchall()
+        items = [_decode(body) for (body,) in rows]
+        yield from items
+        if len(items) < READ_AT_ONCE:
+            return
+        after = items[-1].address
