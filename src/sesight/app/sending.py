@@ -42,6 +42,7 @@ from sesight.send.templates.ses import SesTemplate
 from sesight.send.templates.template import Template
 from sesight.send.unsubscribe_link import Tokens, link
 from sesight.services.sending import SendService
+from sesight.services.sent_messages import find_by_send_id
 
 if TYPE_CHECKING:
     from sesight.app import App
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from sesight.domain.sending import Intent
 
 FOUND = 100
-"""Records of one address looked through for a send id."""
+"""Records of one address that are searched for the messages of a statement."""
 
 PAUSE = 0.2
 """Seconds waited first after SES throttled or failed; longer each time."""
@@ -256,14 +257,15 @@ class SendingComponents:
 
     def _find(self, intent: Intent) -> str | None:
         """Return the message id of the record that carries an intent's send id."""
-        wanted = RecordFilter(
-            streams=(intent.stream,), address=intent.address, since=intent.at - SLACK
+        record = find_by_send_id(
+            self._app.store,
+            intent.stream,
+            intent.address,
+            intent.send_id,
+            since=intent.at - SLACK,
+            now=self._app.clock(),
         )
-        page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
-        return next(
-            (each.message_id for each in page.records if each.identity.send_id == intent.send_id),
-            None,
-        )
+        return None if record is None else record.message_id
 
     def close(self) -> None:
         """Stop jobs; record what was sent."""

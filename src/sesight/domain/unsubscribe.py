@@ -32,11 +32,6 @@ class UnsubscribeTarget(Struct, frozen=True, array_like=True):
         return f"{local[:1]}***@{domain}"
 
 
-def is_linked_message(record: Record, leave: UnsubscribeTarget) -> bool:
-    """Return whether a record is of the message that had the link."""
-    return record.identity.send_id == leave.send_id and record.recipient == leave.address
-
-
 def unsubscribe_event(
     leave: UnsubscribeTarget, stream: Stream, record: Record | None, at: int
 ) -> Event:

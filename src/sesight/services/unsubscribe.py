@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from sesight.domain.errors import NotFound
-from sesight.domain.ports import RecordFilter
 from sesight.domain.stream import Stream
 from sesight.domain.timestamps import DAY
 from sesight.domain.unsubscribe import (
     UnsubscribeTarget,
     has_unsubscribed,
-    is_linked_message,
     unsubscribe_event,
 )
+from sesight.services.sent_messages import find_by_send_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from sesight.domain.event import Event
     from sesight.domain.ports import Clock, Store
     from sesight.domain.record import Record
-
-PAGE = 500
-PAGES = 4
-"""Pages of an address's messages of three days that are looked through for the one with the link."""
 
 
 class Opened(Protocol):
@@ -98,19 +93,12 @@ class Leaving:
 
     def _record(self, leave: UnsubscribeTarget) -> Record | None:
         """Return the record of the message that had the link, if it is held."""
-        wanted = RecordFilter(
-            streams=(leave.stream,),
-            address=leave.address,
+        return find_by_send_id(
+            self._store,
+            leave.stream,
+            leave.address,
+            leave.send_id,
             since=(leave.day - 1) * DAY,
             until=(leave.day + 2) * DAY,
+            now=self._clock(),
         )
-        cursor = None
-        for _ in range(PAGES):
-            page = self._store.messages(wanted, PAGE, cursor, self._clock())
-            for record in page.records:
-                if is_linked_message(record, leave):
-                    return record
-            cursor = page.cursor
-            if cursor is None:
-                break
-        return None
