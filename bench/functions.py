@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bench.dynamodb import puts
 from bench.figures import Figure
 from bench.inputs import END, plan
-from sesight.lambdas import Processor
+from sesight.lambdas.processor import Processor
 from sesight.settings import Settings, StoreSettings
 from sesight_simulator.traffic.traffic import generate
 from tests.invocation import KEY, Context, batches

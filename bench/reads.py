@@ -13,6 +13,7 @@ from bench.inputs import END
 from bench.replays import open_app
 from sesight.app import App
 from sesight.domain.ports import RecordFilter
+from tests.asgi import ask
 
 STREAMS = ("outreach", "finance")
 LIMIT = 100
@@ -58,8 +59,8 @@ def measure(store: Path) -> Reads:
             _deep(app, RecordFilter(streams=(card.stream,), campaign=card.campaign)),
             _deep(app, RecordFilter(streams=STREAMS, address=address)),
             _deep(app, RecordFilter(streams=STREAMS, outcomes=("bounced",))),
-            _median(lambda: app.ask("/api/messages", {"limit": 100}, api), 20),
-            _median(lambda: app.ask(f"/api/campaigns/{card.stream}/{card.campaign}", {}, api), 20),
+            _median(lambda: ask(api, "/api/messages", {"limit": 100}), 20),
+            _median(lambda: ask(api, f"/api/campaigns/{card.stream}/{card.campaign}"), 20),
         )
     finally:
         app.close()

@@ -57,6 +57,8 @@ from sesight.ingest.ses import mail as ses_mail
 from sesight.ingest.ses import parser as ses
 from sesight.ingest.ses.parser import parse_event
 from sesight.ingest.transport import certificates, envelope, sns
+from sesight.lambdas import metrics as metrics_of_functions
+from sesight.lambdas import processor
 from sesight.send import ses as send_ses
 from sesight.send.sender import TRIES
 from sesight.server import connection
@@ -275,7 +277,7 @@ def nothing_reasons() -> set[str]:
     """Return every code of why an envelope holds no event."""
     nodes = [
         _argument(call, 1, "reason")
-        for module in (envelope, reader, commit_process, lambdas)
+        for module in (envelope, reader, commit_process, processor)
         for call in _calls(module, "EmptyReading")
     ]
     ignored = [call.args[2] for call in _calls(event_batch, "Processed") if len(call.args) > 2]
@@ -684,7 +686,7 @@ def function_metrics() -> str:
     """Return every metric of the Lambda functions."""
     rows = [
         (code(name), "; ".join(codes(each) for each in sets if each), means)
-        for name, (sets, means) in lambdas.METRICS.items()
+        for name, (sets, means) in metrics_of_functions.METRICS.items()
     ]
     return table(("metric", "dimensions", "counts"), rows)
 

@@ -31,6 +31,8 @@ from sesight.ingest.processed import Processed
 from sesight.ingest.reader import read, read_envelopes
 from sesight.ingest.transport.envelope import open_notification
 from sesight.ingest.transport.sns import parse, string_to_sign, topic, verify
+from sesight.services import messages
+from sesight.services.campaigns import campaign_figures
 from sesight.settings import Settings
 
 PAYLOADS = Path(__file__).parent.parent / "tests" / "payloads"
@@ -88,6 +90,12 @@ def _json(value: Any) -> str:
 # -- the walk ----------------------------------------------------------------------------------
 
 
+def _as_json(answer: Struct) -> dict[str, Any]:
+    """Return an answer as JSON decodes it."""
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer))
+    return decoded
+
+
 class Walk:
     """Everything the page shows, made by one run."""
 
@@ -115,8 +123,9 @@ class Walk:
         self.again = self.app.pipeline.process(
             read((PAYLOADS / "lambda_sqs_event_eventbridge.json").read_bytes(), "lambda")
         )
-        self.figures = self._ask("/api/campaigns/outreach/digest-2026-11")
-        self.message = self._ask(f"/api/messages/{self.reading.event.message_id}")
+        services = self.app.services()
+        self.figures = _as_json(campaign_figures(services, "outreach", "digest-2026-11"))
+        self.message = _as_json(messages.message(services, self.reading.event.message_id))
         self.metrics = self.app.metrics.text().decode()
         self.waiting = self._unrouted()
         self.app.close()
@@ -145,12 +154,6 @@ class Walk:
         app = self.app
         pipeline = Pipeline(app.store, app.rules, lambda: NOW, app.pipeline._observe, WatchedBatch)  # noqa: SLF001
         self.processed = pipeline.process([self.reading])
-
-    def _ask(self, path: str) -> dict[str, Any]:
-        status, body = self.app.ask(path, {})
-        assert status == 200, body
-        found: dict[str, Any] = json.loads(body)
-        return found
 
     def _unrouted(self) -> list[tuple[str, list[Processed]]]:
         """Take in a feedback notification before and after its message is known."""

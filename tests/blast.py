@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sesight.lambdas import Processor
+from sesight.lambdas.processor import Processor
 from tests.builders import NOW
 from tests.invocation import Context, batches, settings_of
 from tests.payload import payload

@@ -12,6 +12,7 @@ from sesight.ingest.transport.files import sources
 from sesight.settings import Settings, StoreSettings
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.recording import write
+from tests.asgi import ask
 from tests.builders import NOW
 from tests.store.engine import url_of
 
@@ -37,7 +38,7 @@ def apps(dynamodb: str, tmp_path: Path):
 
 def data(app: App, path: str, **query: str) -> tuple[int, bytes]:
     """Return status and answer, without what is each store's own."""
-    status, body = app.ask(path, query)
+    status, body = ask(app.api(), path, query)
     answer = msgspec.json.decode(body)
     for name in OF_A_STORE:
         answer.pop(name, None)
@@ -58,12 +59,12 @@ def test_alike(apps: list[App]) -> None:
         ("/api/messages", {"event": "Click", "limit": "7"}),
         ("/api/messages", {"from": "2026-11-20", "to": "2026-11-22"}),
     ]
-    _, body = sqlite.ask("/api/campaigns", {})
+    _, body = ask(sqlite.api(), "/api/campaigns")
     for card in msgspec.json.decode(body)["data"]:
         path = f"/api/campaigns/{card['stream']}/{quote(card['campaign'])}"
         asked += [(path, {}), (path, {"step": "day"})]
         asked.append(("/api/messages", {"stream": card["stream"], "campaign": card["campaign"]}))
-    _, body = sqlite.ask("/api/messages", {"limit": "40"})
+    _, body = ask(sqlite.api(), "/api/messages", {"limit": "40"})
     for one in msgspec.json.decode(body)["data"][::4]:
         asked.append((f"/api/messages/{one['messageId']}", {}))
         if one["recipientId"] is not None:

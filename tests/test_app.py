@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from sesight.app import SWEEP_MS, App
+from sesight.app import App
 from sesight.domain.errors import SettingsError
 from sesight.domain.stream import FINANCE, OUTREACH, Stream
 from sesight.domain.suppression.manual import SuppressionRequest
 from sesight.domain.timestamps import DAY
 from sesight.send.stream_secrets import SesSecrets
+from sesight.services.upkeep import SWEEP_INTERVAL_MS
 from sesight.settings import SendingSettings, Settings, StoreSettings
 from tests.builders import NOW, delivery, fill
 
@@ -30,14 +31,14 @@ def test_first_sweep(tmp_path: Path) -> None:
     days = [NOW // DAY - ago for ago in (100, 90, 5)]
     fill(app.store, [delivery(message=f"m{day}", sent_at=day * DAY) for day in days])
     assert held(app) == days
-    app.tidy()
+    app.upkeep.run()
     assert held(app) == days[1:]
     now += DAY // 2
-    app.tidy()
+    app.upkeep.run()
     assert held(app) == days[2:]
     fill(app.store, [delivery(message="late", sent_at=days[1] * DAY)])
-    now += SWEEP_MS - 1
-    app.tidy()
+    now += SWEEP_INTERVAL_MS - 1
+    app.upkeep.run()
     assert held(app) == days[1:]
     app.close()
 

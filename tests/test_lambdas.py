@@ -24,7 +24,11 @@ from sesight.domain.ports import Changes
 from sesight.domain.quarantine import Quarantined
 from sesight.domain.timestamps import DAY, iso
 from sesight.domain.unsubscribe import UnsubscribeTarget
-from sesight.lambdas import METRICS, SPARE, Processor, Refused, Sending, gateway
+from sesight.lambdas import gateway
+from sesight.lambdas.invocation import SPARE
+from sesight.lambdas.metrics import METRICS
+from sesight.lambdas.processor import EventsNotStored, Processor
+from sesight.lambdas.send import SendFunction
 from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import Tokens
 from sesight.settings import SendingSettings, ServerSettings, Settings, StoreSettings
@@ -34,6 +38,7 @@ from sesight.store.dynamodb.rollup_aggregator import Aggregator
 from sesight.store.dynamodb.store import DynamoStore
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.traffic import generate
+from tests.asgi import ask as ask_api
 from tests.aws import client
 from tests.builders import NOW, fill, sent
 from tests.invocation import (
@@ -104,7 +109,7 @@ def test_send(url: str) -> None:
         sending = SendingSettings(senders=[sender], endpoint=ses.url, templates=str(EXAMPLES))
         app = App(replace(settings_of(url), sending=sending), lasting=False)
         try:
-            send = Sending(app, "outreach").handle
+            send = SendFunction(app, "outreach").handle
             asked = {
                 "template": "spring-launch",
                 "campaign": {"id": "spring"},
@@ -122,13 +127,65 @@ def test_send(url: str) -> None:
                 wrong = send(nonsense, Context())
                 assert (wrong["status"], wrong["type"]) == (422, "invalid-request")
             asked.pop("idempotencyKey")
-            status, told = app.ask(
-                "/api/outreach/send/jobs", {}, body=json.dumps(asked).encode(), key="job-1"
+            status, told = ask_api(
+                app.api(), "/api/outreach/send/jobs", body=json.dumps(asked).encode(), key="job-1"
             )
             assert status == 503
             assert b"no jobs" in told
         finally:
             app.close()
+
+
+def _sent_by_function(url: str, aws: str, ses_url: str, name: str, event: Any) -> Any:
+    """Return the answer of a send function in a process of its own."""
+    program = """
+import json, sys
+from sesight import lambdas
+from tests.invocation import Context
+name, event = json.load(sys.stdin)
+print(json.dumps(getattr(lambdas, name)(event, Context())))
+"""
+    environment = {
+        "_HANDLER": f"sesight.lambdas.{name}",
+        "SESIGHT_SENDING_SECRET": "send/{stream}",
+        "SESIGHT_SENDING_ENDPOINT": ses_url,
+        "SESIGHT_SENDING_TEMPLATES": str(EXAMPLES),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    return json.loads(_in_a_function(program, url, [name, event], **environment)[-1])
+
+
+def test_send_handlers(url: str, aws: str) -> None:
+    """`outreach_send` sends template mail and `finance_send` statements, each with its stream's secret."""
+    for stream in ("outreach", "finance"):
+        secret = {
+            "from_address": f"{stream}@example.com",
+            "region": "eu-west-1",
+            "public_url": "https://mail.example.com",
+            "postal_address": "1 Example Street",
+            "unsubscribe_keys": {"k1": "11" * 32},
+        }
+        client("secretsmanager", aws).create_secret(
+            Name=f"send/{stream}", SecretString=json.dumps(secret)
+        )
+    outreach = {
+        "template": "spring-launch",
+        "campaign": {"id": "spring"},
+        "recipients": [{"email": "ana@example.org"}],
+        "context": json.loads((EXAMPLES / "spring-launch" / "sample.json").read_text()),
+    }
+    statement = json.loads((EXAMPLES / "payout-statement" / "statements.json").read_text())
+    finance = {"month": statement["month"], "statements": [statement]}
+    with simulated_ses() as ses:
+        sent = [
+            _sent_by_function(url, aws, ses.url, "outreach_send", outreach),
+            _sent_by_function(url, aws, ses.url, "finance_send", finance),
+        ]
+        senders = sorted(message.source for message in ses.messages())
+    assert [(answer["status"], answer["counts"]) for answer in sent] == [(200, {"sent": 1})] * 2
+    assert senders == ["finance@example.com", "outreach@example.com"]
 
 
 # Events in
@@ -222,7 +279,7 @@ def test_outage(processor: Processor, store: DynamoStore) -> None:
     context = Context(SPARE + 1)
     assert failed(processor.handle(event, context)) == ids_of(event)
     assert context.get_remaining_time_in_millis() > 1_000
-    with pytest.raises(Refused):
+    with pytest.raises(EventsNotStored):
         processor.handle(payload("lambda_sns_event"), Context(SPARE + 0.5))
     store.client.botocore = client
     assert failed(processor.handle(event, Context())) == []
@@ -248,6 +305,7 @@ def test_some_lost(processor: Processor, store: DynamoStore) -> None:
 
     make_faulty(store, batch_execute_statement=without_one)
     assert failed(processor.handle(event, Context(SPARE + 1))) == [ids_of(event)[4]]
+    store.limit_time(lambda: 60.0)  # the invocation's time is up, the test's is not
     assert held(store, bodies) == {f"m-{n}" for n in range(9)} - {"m-4"}
 
 
@@ -576,10 +634,10 @@ def test_messages_without_a_body(processor: Processor, store: DynamoStore) -> No
     assert store.quarantine_counts() == {"not-json": 1}
 
 
-def test_disk() -> None:
+def test_disk(tmp_path: Path) -> None:
     """A function refuses to keep what it takes in on its own disk."""
     with pytest.raises(SettingsError, match="dynamodb://REGION"):
-        Processor(settings_of("sqlite:///:memory:"), "outreach")
+        Processor(settings_of(f"sqlite:///{tmp_path}/sesight.db"), "outreach")
 
 
 # Rollups and upkeep

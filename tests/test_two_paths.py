@@ -11,7 +11,8 @@ import pytest
 from sesight.app import App
 from sesight.domain.ports import RecordFilter
 from sesight.domain.timestamps import DAY
-from sesight.lambdas import Processor, gateway
+from sesight.lambdas import gateway
+from sesight.lambdas.processor import Processor
 from sesight.settings import Settings, StoreSettings
 from sesight.store.dynamodb.store import DynamoStore
 from sesight_simulator.traffic.plan import Plan

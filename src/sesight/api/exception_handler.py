@@ -16,6 +16,7 @@ from sesight.api.problem import (
     PROBLEMS,
     Description,
     Problem,
+    invalid_body,
     invalid_parameter,
     loggable,
     problem_of,
@@ -81,11 +82,6 @@ def _invalid_body(request: Request[Any, Any, Any], type_: Any) -> InvalidParamet
     """Return what is wrong with a JSON body, None if nothing is."""
     body = ScopeState.from_scope(request.scope).body
     try:
-        wrong = find_mismatch(decode(body), type_) if isinstance(body, bytes) else None
+        return invalid_body(decode(body), type_) if isinstance(body, bytes) else None
     except DecodeError:
-        wrong = None
-    return (
-        None
-        if wrong is None
-        else invalid_parameter(wrong, ".".join(map(str, wrong.path)) or "body")
-    )
+        return None

@@ -23,7 +23,7 @@ from sesight.domain.errors import (
     StoreUnavailable,
 )
 from sesight.domain.text import printable
-from sesight.domain.validation import Mismatch
+from sesight.domain.validation import Mismatch, find_mismatch
 
 log = logging.getLogger("sesight.api")
 
@@ -137,3 +137,11 @@ def invalid_parameter(mismatch: Mismatch, name: str) -> InvalidParameter:
     if mismatch.allowed and isinstance(mismatch.value, str):
         return InvalidParameter(name, f"{name}: there is no {mismatch.value!r}.", allowed)
     return InvalidParameter(name, f"{name} must be {mismatch.expected}.", allowed)
+
+
+def invalid_body(body: Any, type_: Any) -> InvalidParameter | None:
+    """Return what is wrong with a decoded JSON body of a type, None if nothing is."""
+    mismatch = find_mismatch(body, type_)
+    if mismatch is None:
+        return None
+    return invalid_parameter(mismatch, ".".join(map(str, mismatch.path)) or "body")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 from litestar import Response
@@ -13,16 +12,9 @@ from msgspec import Struct
 
 from sesight.api.parameters import CursorParameter, InjectedServices, LimitParameter
 from sesight.api.route import ask, read
+from sesight.api.send_answer import SendAnswer, answer_to_send
 from sesight.domain.errors import InvalidParameter, InvalidRequest, SendingStopped
-from sesight.domain.sending import (
-    TRANSIENT_CODES,
-    JobResult,
-    SendJob,
-    SendResult,
-    SendState,
-    StatementMail,
-    TemplateMail,
-)
+from sesight.domain.sending import JobResult, SendJob, SendResult, StatementMail, TemplateMail
 from sesight.domain.timestamps import iso
 from sesight.services import Services, StreamRoutes
 from sesight.services.recipient_id import seal, unseal
@@ -32,11 +24,6 @@ if TYPE_CHECKING:
 
 RESULTS = 100
 """Results of a job on a page, unless said."""
-
-RETRY_AFTER = "60"
-"""Seconds after which the same request under the same key may send to those who were throttled: what the
-account may send is asked of SES once a minute.
-"""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -48,13 +35,6 @@ IdempotencyKey = Annotated[
         ),
     ),
 ]
-
-
-class SendAnswer(Struct, frozen=True):
-    """What became of each recipient, in the order of the request, and how many are in each state."""
-
-    results: list[SendResult]
-    counts: dict[str, int]
 
 
 class JobAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -96,7 +76,7 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         """Send template mail to at most 100 recipients. 200: all were sent; 207: some were not, each
         for its own reason; 503: none could be tried.
         """
-        return answered(send_service(services).send_mail(stream, data, key))
+        return _response(send_service(services).send_mail(stream, data, key))
 
     @ask(
         f"{path}/jobs",
@@ -124,7 +104,7 @@ def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         """Send at most 100 statements. 200: all were sent; 207: some were not, each for its own reason;
         503: none could be tried.
         """
-        return answered(send_service(services).send_statements(stream, data, key))
+        return _response(send_service(services).send_statements(stream, data, key))
 
     @ask(
         f"{path}/jobs",
@@ -194,20 +174,10 @@ def send_service(services: Services) -> SendService:
     return services.sending()
 
 
-def answered(results: list[SendResult]) -> Response[SendAnswer]:
-    """Return the answer to a request, under the status that its results have together."""
-    counts = Counter(each.state.value for each in results)
-    if counts[SendState.SENT] == len(results):
-        status = 200
-    elif counts[SendState.THROTTLED] == len(results):
-        status = 503
-    else:
-        status = 207
-    passing = any(
-        each.state is SendState.THROTTLED and each.code in TRANSIENT_CODES for each in results
-    )
-    headers = {"retry-after": RETRY_AFTER} if passing else None
-    return Response(SendAnswer(results, dict(counts)), status_code=status, headers=headers)
+def _response(results: list[SendResult]) -> Response[SendAnswer]:
+    answered = answer_to_send(results)
+    headers = {} if answered.retry_after is None else {"retry-after": str(answered.retry_after)}
+    return Response(answered.answer, status_code=answered.status, headers=headers)
 
 
 def _job(job: SendJob) -> JobAnswer:

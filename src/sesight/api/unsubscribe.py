@@ -21,7 +21,7 @@ from sesight.domain.stream import Stream
 from sesight.domain.suppression.item import SuppressionScope
 from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.services import Services
-from sesight.services.unsubscribe import Leaving
+from sesight.services.unsubscribe import UnsubscribeService
 
 PATH = "/unsubscribe/{token:str}"
 
@@ -49,13 +49,13 @@ async def unsubscribe_page(
 
 def _asked(token: str, services: Services) -> Response[str]:
     unsubscribing = _unsubscribing(services)
-    leave, stream, sender = unsubscribing.read(token)
+    target, stream, sender = unsubscribing.read(token)
     try:
-        left = unsubscribing.has_left(leave)
+        left = unsubscribing.is_unsubscribed(target)
     except StoreUnavailable:
         left = False  # the button will say so if it is still away
     what = _mail(stream, sender, services)
-    return _already(leave, what) if left else _question(leave, what)
+    return _already(target, what) if left else _question(target, what)
 
 
 @post(
@@ -73,13 +73,13 @@ async def unsubscribe(
     """
     try:
         unsubscribing = _unsubscribing(services)
-        leave, stream, sender = await asyncio.to_thread(unsubscribing.read, token)
+        target, stream, sender = await asyncio.to_thread(unsubscribing.read, token)
         if not is_one_click(await request.body(), request.headers.get("content-type", "")):
             raise InvalidRequest(f"The body is not {_FIELD}={_VALUE} (RFC 8058).")
-        await unsubscribing.leave(leave)
+        await unsubscribing.unsubscribe(target)
     except SesightError as error:
         return _failed(request, error)
-    return _done(leave, _mail(stream, sender, services))
+    return _done(target, _mail(stream, sender, services))
 
 
 ROUTES: list[HTTPRouteHandler] = [unsubscribe_page, unsubscribe]
@@ -101,7 +101,7 @@ def is_one_click(body: bytes, content_type: str) -> bool:
     return [(name, value.strip()) for name, value in fields] == [(_FIELD, _VALUE)]
 
 
-def _unsubscribing(services: Services) -> Leaving:
+def _unsubscribing(services: Services) -> UnsubscribeService:
     if services.unsubscribing is None:
         raise NotFound("There are no unsubscribe links here.")
     return services.unsubscribing
@@ -127,8 +127,8 @@ def _mail(stream: Stream, sender: str, services: Services) -> _Mail:
     return _Mail(name, f"{words} from <b>{escape(sender)}</b>")
 
 
-def _address(leave: UnsubscribeTarget) -> str:
-    return f"<b>{escape(leave.masked)}</b>"
+def _address(target: UnsubscribeTarget) -> str:
+    return f"<b>{escape(target.masked)}</b>"
 
 
 # The pages
@@ -188,28 +188,28 @@ def _page(heading: str, *parts: str, status: int = 200, **headers: str) -> Respo
     )
 
 
-def _question(leave: UnsubscribeTarget, what: _Mail) -> Response[str]:
+def _question(target: UnsubscribeTarget, what: _Mail) -> Response[str]:
     return _page(
         f"Unsubscribe from {what.name}?",
-        f"<p>Press the button to stop getting {what.words} at {_address(leave)}.</p>",
+        f"<p>Press the button to stop getting {what.words} at {_address(target)}.</p>",
         _BUTTON.format("Unsubscribe"),
         '<p class="soft">Nothing has changed yet. If you opened this by mistake, close the page.</p>',
     )
 
 
-def _done(leave: UnsubscribeTarget, what: _Mail) -> Response[str]:
+def _done(target: UnsubscribeTarget, what: _Mail) -> Response[str]:
     return _page(
         f"You are unsubscribed from {what.name}",
-        f"<p>You will no longer get {what.words} at {_address(leave)}.</p>",
+        f"<p>You will no longer get {what.words} at {_address(target)}.</p>",
         '<p class="soft">A message that was on its way already may still arrive. '
         "You can close this page.</p>",
     )
 
 
-def _already(leave: UnsubscribeTarget, what: _Mail) -> Response[str]:
+def _already(target: UnsubscribeTarget, what: _Mail) -> Response[str]:
     return _page(
         f"You are already unsubscribed from {what.name}",
-        f"<p>You no longer get {what.words} at {_address(leave)}.</p>",
+        f"<p>You no longer get {what.words} at {_address(target)}.</p>",
         '<p class="soft">There is nothing left to do. You can close this page.</p>',
     )
 

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sesight.app import LOCAL, aws_client, region_of, templates_of
+from sesight.app import templates_of
+from sesight.app.aws import LOCAL_REGION, aws_client, region_of
 from sesight.domain.errors import SettingsError
 from sesight.domain.ports import RecordFilter
 from sesight.domain.suppression.item import Suppression, suppression_keys
@@ -180,7 +181,7 @@ class SendingComponents:
         if found is None:
             client = self._client or aws_client(
                 "sesv2",
-                region or LOCAL,
+                region or LOCAL_REGION,
                 self._settings.endpoint,
                 tries=1,
                 at_once=self._settings.workers + 1,

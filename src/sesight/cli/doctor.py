@@ -269,7 +269,7 @@ def _sending(settings: Settings) -> Iterator[Finding]:
 
 
 def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
-    from sesight.app import region_of
+    from sesight.app.aws import region_of
     from sesight.send.message_defaults import MessageDefaults
 
     stream = settings.rules_of_counting.streams[secrets.stream]
@@ -324,7 +324,7 @@ def _needs_aws(settings: Settings) -> bool:
 
 
 def _credentials() -> Finding:
-    from sesight.app import credentials
+    from sesight.app.aws import credentials
 
     try:
         return Finding("credentials", True, f"of AWS, by {credentials()}")

@@ -72,7 +72,7 @@ def replay(
     """
     import msgspec
 
-    from sesight.app import open_queue, region_of
+    from sesight.app.aws import open_queue, region_of
     from sesight.cli import output as screen
     from sesight.cli.session import interruptible, opened, put, settings_of, streams_of
 
@@ -149,7 +149,7 @@ def _nothing(summary: Summary) -> str:
 
 
 def _sources(paths: list[str], region: str | None) -> list[Source]:
-    from sesight.app import open_archive
+    from sesight.app.aws import open_archive
     from sesight.ingest.transport.files import sources
     from sesight.ingest.transport.s3 import is_archive
 

@@ -157,7 +157,8 @@ def push(
     """Create or update SES's copies of the templates that SES renders."""
     import msgspec
 
-    from sesight.app import ses_templates, templates_of
+    from sesight.app import templates_of
+    from sesight.app.aws import ses_templates
     from sesight.cli import output as screen
     from sesight.cli.session import put, settings_of
 

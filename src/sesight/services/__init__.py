@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sesight.services.intake_health import IntakeStatus
     from sesight.services.sending import SendService
     from sesight.services.suppressions import Suppressions
-    from sesight.services.unsubscribe import Leaving
+    from sesight.services.unsubscribe import UnsubscribeService
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Services:
     providers: tuple[str, ...] = ("ses",)
     simulated: bool = False
     hosts: frozenset[str] = frozenset()
-    unsubscribing: Leaving | None = None
+    unsubscribing: UnsubscribeService | None = None
     api_keys_exist: Callable[[], bool] = lambda: False
     base_path: str = "/api"
     answer_bytes: int | None = None

@@ -1,10 +1,10 @@
-"""Unsubscribe links at work: the message a link was in, and what becomes of who opens it."""
+"""Unsubscribe links: which message a link was in, and the unsubscribing itself."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sesight.domain.errors import NotFound
 from sesight.domain.stream import Stream
@@ -22,83 +22,70 @@ if TYPE_CHECKING:
     from sesight.domain.event import Event
     from sesight.domain.ports import Clock, Store
     from sesight.domain.record import Record
+    from sesight.send.unsubscribe_link import UnsubscribeLinks
 
 
-class Opened(Protocol):
-    """A link that was read."""
-
-    @property
-    def leave(self) -> UnsubscribeTarget:
-        """What it stands for."""
-        ...
-
-    @property
-    def sender(self) -> str:
-        """Who sent the message, for people."""
-        ...
-
-
-class Leaving:
-    """What a page of a link asks for. Safe to use from any thread."""
+class UnsubscribeService:
+    """What the page and the button of an unsubscribe link do. Safe to use from any thread."""
 
     def __init__(
         self,
-        read: Callable[[str], Opened],
+        links: UnsubscribeLinks,
         store: Store,
         streams: Mapping[str, Stream],
         clock: Clock,
-        take: Callable[[Event], Awaitable[None]],
+        commit: Callable[[Event], Awaitable[None]],
     ) -> None:
-        """Keep how a token is read (it raises NotFound, StoreUnavailable), the store, the streams, the
-        clock, and what takes an event in: durable when it is over, else it raises StoreUnavailable.
-        """
-        self._read = read
+        """Create the service; `commit` makes an event durable, or raises StoreUnavailable."""
+        self._links = links
         self._store = store
         self._streams = streams
         self._clock = clock
-        self._take = take
+        self._commit = commit
 
     def read(self, token: str) -> tuple[UnsubscribeTarget, Stream, str]:
-        """Return what a token stands for, its stream, and who sent the message.
+        """Return what a token stands for: the target, its stream, and the sender's name.
 
         Raises NotFound, StoreUnavailable.
         """
-        opened = self._read(token)
-        stream = self._streams.get(opened.leave.stream)
+        link = self._links.read(token)
+        stream = self._streams.get(link.leave.stream)
         if stream is None:
             raise NotFound("Mail of this kind is not sent any more.")
-        return opened.leave, stream, opened.sender
+        return link.leave, stream, link.sender
 
-    def has_left(self, leave: UnsubscribeTarget) -> bool:
-        """Return whether the address has left the stream, by whatever message.
-
-        Raises StoreUnavailable.
-        """
-        return has_unsubscribed(self._store.suppression(leave.stream, leave.address), None)
-
-    async def leave(self, leave: UnsubscribeTarget) -> None:
-        """Let the address leave the stream; durable when it is over. Done already, nothing is written.
+    def is_unsubscribed(self, target: UnsubscribeTarget) -> bool:
+        """Return whether the address has unsubscribed from the stream, by whatever message.
 
         Raises StoreUnavailable.
         """
-        event = await asyncio.to_thread(self._event, leave)
+        return has_unsubscribed(self._store.suppression(target.stream, target.address), None)
+
+    async def unsubscribe(self, target: UnsubscribeTarget) -> None:
+        """Unsubscribe the address; durable when it returns. If it has already, nothing is written.
+
+        Raises StoreUnavailable.
+        """
+        event = await asyncio.to_thread(self._event, target)
         if event is not None:
-            await self._take(event)
+            await self._commit(event)
 
-    def _event(self, leave: UnsubscribeTarget) -> Event | None:
-        record = self._record(leave)
-        if has_unsubscribed(self._store.suppression(leave.stream, leave.address), record):
+    def _event(self, target: UnsubscribeTarget) -> Event | None:
+        record = self._record(target)
+        if has_unsubscribed(self._store.suppression(target.stream, target.address), record):
             return None
-        return unsubscribe_event(leave, self._streams[leave.stream], record, self._clock())
+        return unsubscribe_event(target, self._streams[target.stream], record, self._clock())
 
-    def _record(self, leave: UnsubscribeTarget) -> Record | None:
-        """Return the record of the message that had the link, if it is held."""
+    def _record(self, target: UnsubscribeTarget) -> Record | None:
+        """Return the record of the message that had the link, if it is still kept. It is sought on three
+        days, since the clock that made the link may be off.
+        """
         return find_by_send_id(
             self._store,
-            leave.stream,
-            leave.address,
-            leave.send_id,
-            since=(leave.day - 1) * DAY,
-            until=(leave.day + 2) * DAY,
+            target.stream,
+            target.address,
+            target.send_id,
+            since=(target.day - 1) * DAY,
+            until=(target.day + 2) * DAY,
             now=self._clock(),
         )

@@ -6,7 +6,7 @@ import json
 import pytest
 from botocore.exceptions import IncompleteReadError
 
-from sesight.app import open_archive
+from sesight.app.aws import open_archive
 from sesight.domain.errors import SettingsError
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.replay.replay import SMALL, replay

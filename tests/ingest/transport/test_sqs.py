@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from sesight.app import open_queue
+from sesight.app.aws import open_queue
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.transport.sqs import Queue, drain
-from sesight.lambdas import Processor
+from sesight.lambdas.processor import Processor
 from tests.aws import client, new_name
 from tests.builders import NOW
 from tests.invocation import Context, failed, settings_of, sqs_event

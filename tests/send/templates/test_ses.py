@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sesight.app import ses_templates
+from sesight.app.aws import ses_templates
 from sesight.domain.errors import InvalidRequest, SettingsError
 from sesight.domain.sending import (
     CampaignDetails,
