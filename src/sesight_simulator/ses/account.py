@@ -22,7 +22,7 @@ class ConfigurationSet:
     sending: bool = True
 
 
-class SesAccount:
+class SimulatedAccount:
     """The state of the account. Tests may change any attribute at any time.
 
     `identities` are verified domains and addresses, in lower case. The account is suspended while

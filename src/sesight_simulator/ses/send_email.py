@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from sesight_simulator.ses.account import SesAccount
+from sesight_simulator.ses.account import SimulatedAccount
 from sesight_simulator.ses.addresses import is_simulator, mailbox_of
 from sesight_simulator.ses.api_model import SesError
 from sesight_simulator.ses.message_rules import (
@@ -33,7 +33,7 @@ class SendEmail:
 
     def __init__(
         self,
-        account: SesAccount,
+        account: SimulatedAccount,
         *,
         seed: int,
         unsubscribe_url: Callable[[str], str],

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from sesight_simulator.ses.account import SesAccount
+from sesight_simulator.ses.account import SimulatedAccount
 from sesight_simulator.ses.addresses import is_simulator, mailbox_of
 from sesight_simulator.ses.api_model import ApiCall, ApiModel, Operation, SesError
 from sesight_simulator.ses.delivery_results import (
@@ -75,7 +75,7 @@ class SimulatedSes:
         port: int = 0,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        self.account = SesAccount(
+        self.account = SimulatedAccount(
             clock,
             region=region,
             identities=identities,

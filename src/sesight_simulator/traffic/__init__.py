@@ -1,1 +1,1 @@
-"""Realistic traffic that counts its own true totals."""
+"""Simulated traffic: SES events of made-up campaigns, with their true totals."""

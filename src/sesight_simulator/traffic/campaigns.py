@@ -1,4 +1,4 @@
-"""Campaigns: which mailings a plan holds, what they say, and when each of their messages leaves."""
+"""The campaigns of a plan: their batches, and when each message is sent."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from heapq import heappop, heappush, heapreplace
 from itertools import accumulate, islice
 from typing import NamedTuple
 
-from sesight_simulator.traffic.event_bodies import Heads, civil, heads, text
+from sesight_simulator.traffic.event_bodies import MailTemplates, civil, mail_templates, text
 from sesight_simulator.traffic.plan import DAY, HOUR, MINUTE, Plan
 
 OUTREACH = "outreach"
@@ -19,7 +19,7 @@ _FINANCE_HOURS = (2, 1, 1, 1, 2, 3, 6, 9, 10, 10, 9, 8, 8, 9, 9, 8, 7, 5, 4, 4, 
 _FINANCE_WEEKDAYS = (10, 10, 10, 10, 9, 5, 4)
 _STATEMENT_HOURS = (0, 0, 0, 0, 2, 8, 10, 10, 8, 5, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _STEPS = (0.6, 0.25, 0.15)
-"""A step's share of its campaign: the next one goes to those who did not answer."""
+"""Each step's share of its campaign: later steps go to those who did not answer."""
 
 _THEMES = (
     "intro", "partner program", "product update", "webinar invite", "case study", "roadshow",
@@ -39,10 +39,10 @@ _MONTHS = (
 
 
 class SimulatedCampaign(NamedTuple):
-    """One named mailing effort."""
+    """One campaign."""
 
     number: int
-    """Its place in the list of all."""
+    """Its index in the list of all campaigns."""
     stream: str
     id: str
     name: str
@@ -50,15 +50,15 @@ class SimulatedCampaign(NamedTuple):
     """The name as the tag `campaign_name` can hold it."""
 
 
-class CampaignStep(NamedTuple):
-    """Those messages of a campaign that are alike but for the recipient: one step or attempt."""
+class SimulatedBatch(NamedTuple):
+    """Messages of a campaign that differ only in the recipient: one step or attempt."""
 
     campaign: SimulatedCampaign
     marketing: bool
-    heads: Heads
+    templates: MailTemplates
     template: bytes
     links: tuple[tuple[bytes, bytes], ...]
-    """Each link in the mail, with its `linkTags` as JSON."""
+    """Each link in the message, with its `linkTags` as JSON."""
     first_person: int
     people: int
     """The audience: person numbers from `first_person` on, modulo `people`."""
@@ -70,31 +70,31 @@ class SendWindow(NamedTuple):
     start: int
     length: int
     size: int
-    batch: CampaignStep
+    batch: SimulatedBatch
     skip: int
-    """How many of the batch's messages come before."""
+    """How many messages of the batch are sent before."""
 
 
 def apportion(total: int, weights: Sequence[float]) -> list[int]:
-    """The total shared out by weight, in whole numbers that sum to it."""
+    """Split a total by weight into whole numbers that sum to it."""
     whole = sum(weights)
     marks = [round(total * part / whole) for part in accumulate(weights)]
     return [after - before for before, after in zip([0, *marks], marks, strict=False)]
 
 
 def tag_value(name: str) -> str:
-    """A name in the letters an SES tag allows."""
+    """Replace the characters that an SES tag does not allow."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)
 
 
 class CampaignCalendar:
-    """Builds the campaigns of a plan and the segments in which their messages leave."""
+    """Builds the campaigns of a plan and the windows in which their messages leave."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.draw = random.Random(f"sesight campaigns {plan.seed}")
         self.campaigns: list[SimulatedCampaign] = []
-        self.segments: list[SendWindow] = []
+        self.windows: list[SendWindow] = []
         outreach = round(plan.messages * plan.outreach_share)
         finance = plan.messages - outreach
         self.audience = {OUTREACH: max(50, outreach // 4), FINANCE: max(50, finance // 5)}
@@ -107,15 +107,15 @@ class CampaignCalendar:
             others = plan.campaigns - min(share, len(mailings), finance)
         self._plan_finance(finance, mailings[: min(share, finance)])
         self._plan_outreach(outreach, max(1, others))
-        self.segments.sort(key=lambda segment: segment.start)
+        self.windows.sort(key=lambda window: window.start)
 
-    def sends(self) -> Iterator[tuple[int, int, CampaignStep]]:
-        """(time of the send, the message's number in its batch, batch), in order of time."""
+    def sends(self) -> Iterator[tuple[int, int, SimulatedBatch]]:
+        """Yield (send time, number of the message in its batch, batch), in order of time."""
         uniform = random.Random(f"sesight sends {self.plan.seed}").random
-        # The heap holds the segments being sent: (next send, tie-break, number in segment, it).
+        # The heap holds the windows being sent: (next send, tie-break, number in window, window).
         heap: list[tuple[int, int, int, SendWindow]] = []
-        for place, segment in enumerate([*self.segments, None]):
-            while heap and (segment is None or heap[0][0] < segment.start):
+        for place, window in enumerate([*self.windows, None]):
+            while heap and (window is None or heap[0][0] < window.start):
                 at, order, number, running = heap[0]
                 yield at, running.skip + number, running.batch
                 number += 1
@@ -124,12 +124,12 @@ class CampaignCalendar:
                     heapreplace(heap, (at, order, number, running))
                 else:
                     heappop(heap)
-            if segment is not None:
-                at = segment.start + int(uniform() * segment.length / segment.size)
-                heappush(heap, (at, place, 0, segment))
+            if window is not None:
+                at = window.start + int(uniform() * window.length / window.size)
+                heappush(heap, (at, place, 0, window))
 
-    def endless(self) -> list[CampaignStep]:
-        """The batches of mail that never stops, for the time after the plan's end."""
+    def endless(self) -> list[SimulatedBatch]:
+        """Return the batches that go on after the plan's end."""
         audience = self.audience
         receipts = self._campaign(FINANCE, "payout-receipts", "Payout receipts")
         welcome = self._campaign(OUTREACH, "welcome", "Welcome - live")
@@ -139,7 +139,7 @@ class CampaignCalendar:
         ]
 
     def _campaign(self, stream: str, ident: str, name: str) -> SimulatedCampaign:
-        """The campaign of that id: a new one, or the one there is."""
+        """Return the campaign of an id; create it if it is new."""
         for known in self.campaigns:
             if (known.stream, known.id) == (stream, ident):
                 return known
@@ -147,7 +147,7 @@ class CampaignCalendar:
         self.campaigns.append(made)
         return made
 
-    # Outreach: series of campaigns A and B, each a blast with one or two follow-ups.
+    # -- outreach: series of up to three variants, each a blast with follow-ups --------------------
 
     def _plan_outreach(self, messages: int, count: int) -> None:
         count = min(count, messages)
@@ -162,7 +162,7 @@ class CampaignCalendar:
             self._plan_series(series, variants, running=series == 1 and count > 4)
 
     def _plan_series(self, series: int, sizes: list[int], *, running: bool) -> None:
-        """One launch of up to three variants; a running one is still being sent at the end."""
+        """Plan a launch of up to three variants; a running one is still being sent at the end."""
         draw, plan = self.draw, self.plan
         span = min(draw.randint(5, 60) * MINUTE, (plan.end - plan.begin) // 2)
         if running:
@@ -190,11 +190,11 @@ class CampaignCalendar:
                 again = subject if step == 1 else f"Re: {subject}"
                 batch = self._outreach_batch(campaign, kind, again, step, variant.lower(), first)
                 if number:
-                    self.segments.append(SendWindow(at, span, number, batch, 0))
+                    self.windows.append(SendWindow(at, span, number, batch, 0))
             first += size
 
     def _launch(self, span: int) -> int:
-        """A time to begin a blast: on a working day, in office hours, where the plan has any."""
+        """Choose when a blast begins: on a working day in office hours, if the plan has any."""
         draw, plan = self.draw, self.plan
         for _ in range(30):
             day = draw.randrange(plan.begin // DAY, plan.end // DAY + 1)
@@ -213,7 +213,7 @@ class CampaignCalendar:
         step: int,
         variant: str,
         first: int,
-    ) -> CampaignStep:
+    ) -> SimulatedBatch:
         tags = {
             "campaign_id": campaign.id,
             "campaign_name": campaign.tag,
@@ -228,10 +228,10 @@ class CampaignCalendar:
             (f"https://blog.example.com/posts/{len(subject)}{query}&x=%C3%A9", b"null"),
             ("https://www.example.com/imprint", b"null"),
         )
-        return CampaignStep(
+        return SimulatedBatch(
             campaign,
             True,
-            heads(
+            mail_templates(
                 region=self.plan.region,
                 account=self.plan.account,
                 domain="news.example.com",
@@ -249,10 +249,10 @@ class CampaignCalendar:
             self.audience[OUTREACH],
         )
 
-    # Finance: statements in the first days of a month, and receipts and notices every day.
+    # -- finance: statements early in the month, receipts and notices every day --------------------
 
     def _finance_mailings(self) -> list[tuple[str, int]]:
-        """What there is to send, as (kind, day a statement run begins), the gravest first."""
+        """Return what is sent, as (kind, first day of a statement run), most important first."""
         plan = self.plan
         first_days = [
             day
@@ -285,7 +285,7 @@ class CampaignCalendar:
             self._spread(batch, size, self.plan.begin, self.plan.end, _FINANCE_HOURS)
 
     def _plan_statements(self, day: int, size: int, first: int) -> None:
-        """The statements of the month before `day`, and days later the second attempts."""
+        """Plan the statements of the month before `day`, and the second attempts days later."""
         year, month, _ = civil(day - 1)
         campaign = self._campaign(
             FINANCE,
@@ -303,9 +303,9 @@ class CampaignCalendar:
             self._spread(batch, count, run[2], min(run[3], self.plan.end), _STATEMENT_HOURS)
 
     def _spread(
-        self, batch: CampaignStep, count: int, begin: int, end: int, hours: Sequence[float]
+        self, batch: SimulatedBatch, count: int, begin: int, end: int, hours: Sequence[float]
     ) -> None:
-        """Add `count` messages between two times, by weight of hour and weekday."""
+        """Add `count` messages between two times, weighted by hour and weekday."""
         starts = list(range(begin, end, HOUR))
         weights = [
             hours[at // HOUR % 24] * _FINANCE_WEEKDAYS[(at // DAY + 3) % 7] + 1e-9 for at in starts
@@ -314,7 +314,7 @@ class CampaignCalendar:
         for at, number in zip(starts, apportion(count, weights), strict=True):
             if number:
                 length = min(HOUR, end - at)
-                self.segments.append(SendWindow(at, length, number, batch, skip))
+                self.windows.append(SendWindow(at, length, number, batch, skip))
                 skip += number
 
     def _finance_batch(
@@ -325,7 +325,7 @@ class CampaignCalendar:
         first: int,
         month: str = "",
         attempt: str = "",
-    ) -> CampaignStep:
+    ) -> SimulatedBatch:
         tags = {
             "campaign_id": campaign.id,
             "campaign_name": campaign.tag,
@@ -337,10 +337,10 @@ class CampaignCalendar:
             (f"https://portal.example.com/{kind}s/{month or 'latest'}?ref=mail", b"null"),
             ("https://portal.example.com/login", b'{"slot":["footer"]}'),
         )
-        return CampaignStep(
+        return SimulatedBatch(
             campaign,
             False,
-            heads(
+            mail_templates(
                 region=self.plan.region,
                 account=self.plan.account,
                 domain="finance.example.com",

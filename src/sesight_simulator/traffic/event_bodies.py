@@ -1,8 +1,8 @@
-"""Bodies: the bytes of SES events, put together from pieces instead of encoded one by one.
+"""The bodies of SES events, concatenated from byte templates: far faster than encoding JSON.
 
-A body is `PREFIX[mark] + head + tail`. The head is `mail` up to its own tags, from a template of
-the batch; the tail closes the tags and adds the event. Text is escaped for JSON when it enters a
-template; addresses, times, ids and user agents need no escape, being of our own making.
+A body is `PREFIX[mark] + head + tail`. The head is the `mail` object up to its tags, from a template of the
+batch. The tail closes the tags and adds the event. Text is escaped for JSON when it enters a template;
+addresses, times, ids and user agents are generated here and need no escaping.
 """
 
 import json
@@ -13,7 +13,7 @@ from sesight_simulator.traffic.plan import DAY, MINUTE
 
 
 class Mark(IntEnum):
-    """What an event says, in the words the truth counts by."""
+    """What an event means, as `Truth` counts it."""
 
     SEND = 0
     DELIVERY = 1
@@ -21,9 +21,9 @@ class Mark(IntEnum):
     SOFT_BOUNCE = 3
     BOUNCE = 4
     SUPPRESSED = 5
-    """A bounce that says SES did not try: the address is on a list."""
+    """A bounce of an address that SES did not try, since it is on a suppression list."""
     SUPPRESSED_COMPLAINT = 6
-    """The same, told as a complaint."""
+    """The same, published as a complaint."""
     FAILURE = 7
     """A rendering failure."""
     REJECT = 8
@@ -64,7 +64,7 @@ _EVENT_TYPES = {
     Mark.MACHINE_CLICK: b"Click",
 }
 PREFIX = tuple(b'{"eventType":"%b",' % _EVENT_TYPES[mark] for mark in Mark)
-"""By mark: how a body of that event begins."""
+"""How the body of an event begins, by mark."""
 
 _DATES: dict[int, bytes] = {}
 _HEADER_DATES: dict[int, bytes] = {}
@@ -75,7 +75,7 @@ _MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def civil(day: int) -> tuple[int, int, int]:
-    """Days since 1970-01-01 as (year, month, day of the month)."""
+    """Convert days since 1970-01-01 to (year, month, day of the month)."""
     # Hinnant's civil_from_days: datetime ends at year 9999 and is slower.
     day += 719_468
     era, of_era = divmod(day, 146_097)
@@ -91,7 +91,7 @@ def civil(day: int) -> tuple[int, int, int]:
 
 
 def stamp(ms: int) -> bytes:
-    """An epoch-ms time as SES writes it: `2026-09-14T08:15:30.412Z`."""
+    """Format an epoch-ms time as SES does: `2026-09-14T08:15:30.412Z`."""
     day, ms = divmod(ms, DAY)
     minute, ms = divmod(ms, MINUTE)
     date = _DATES.get(day)
@@ -101,7 +101,7 @@ def stamp(ms: int) -> bytes:
 
 
 def date_header(ms: int) -> bytes:
-    """An epoch-ms time as an RFC 5322 date."""
+    """Format an epoch-ms time as an RFC 5322 date."""
     day, ms = divmod(ms, DAY)
     minute, ms = divmod(ms, MINUTE)
     date = _HEADER_DATES.get(day)
@@ -113,17 +113,17 @@ def date_header(ms: int) -> bytes:
 
 
 def text(value: str) -> bytes:
-    """A text as it stands within a JSON string, without the quotes."""
+    """Escape a text for a JSON string; the quotes are left out."""
     return json.dumps(value, ensure_ascii=False)[1:-1].encode()
 
 
 def _constant(value: str) -> bytes:
-    """A text as it stands within a JSON string of a template."""
+    """Escape a text for a JSON string in a %-template."""
     return text(value).replace(b"%", b"%%")
 
 
-class Heads(NamedTuple):
-    """The three templates of a batch's heads; each ends within the tags, after the last value.
+class MailTemplates(NamedTuple):
+    """The three templates of a batch's `mail` object. Each ends within the tags, after the last value.
 
     `full` takes (sent, message id, destination, to, date, send id, date, to list, message id,
     send id): send id twice, in the unsubscribe header and as a tag; `brief`, without headers,
@@ -136,7 +136,7 @@ class Heads(NamedTuple):
     bare: bytes
 
 
-def heads(
+def mail_templates(
     *,
     region: str,
     account: str,
@@ -148,8 +148,8 @@ def heads(
     operation: str,
     tags: dict[str, str],
     marketing: bool,
-) -> Heads:
-    """The templates of one batch's heads."""
+) -> MailTemplates:
+    """Return the templates of a batch."""
     source = _constant(sender)
     start = (
         b'"mail":{"timestamp":"%%b","source":"%b",'
@@ -198,10 +198,10 @@ def heads(
         }.items()
     )
     sent = b',"send_id":["%b"]'
-    return Heads(start + common + own + more + sent, start + own + more + sent, start + own)
+    return MailTemplates(start + common + own + more + sent, start + own + more + sent, start + own)
 
 
-# The tails. Every first %b takes the tags SES adds after the delivery, or nothing.
+# The tails. The first %b takes the tags that SES adds after the delivery, or nothing.
 SEND = b'}},"send":{}}'
 REJECT = b'}},"reject":{"reason":"Bad content"}}'
 FAILURE = (
@@ -247,4 +247,4 @@ UNSUBSCRIBE = (
 LIKELY = b',"isBotEvent":"Likely"'
 UNLIKELY = b',"isBotEvent":"Unlikely"'
 BOT_EVENT_FROM = 1_786_060_800_000
-"""2026-08-07T00:00Z, the day SES began to say `isBotEvent`."""
+"""2026-08-07T00:00Z: from this day on, SES publishes `isBotEvent`."""

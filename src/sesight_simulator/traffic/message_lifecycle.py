@@ -1,7 +1,7 @@
-"""MessageLifecycle: what becomes of each message to one recipient, from its send to the last open.
+"""What happens to each message to one recipient, from the send to the last open.
 
-People stay out of the product's machine rules: no open or click of a person falls within 30 s of
-the delivery, and no two links are clicked within 10 s. The `ambiguous` ones are the exception.
+People stay clear of the product's machine rules: they open and click at least 30 s after the delivery, and
+click two links at least 10 s apart. The `ambiguous` opens and clicks are the exception.
 """
 
 import random
@@ -9,7 +9,7 @@ import random
 from sesight_simulator.traffic import event_bodies as bodies
 from sesight_simulator.traffic import people
 from sesight_simulator.traffic.arrivals import COLLECTED, Pending, SimulatedMessage
-from sesight_simulator.traffic.campaigns import CampaignStep
+from sesight_simulator.traffic.campaigns import SimulatedBatch
 from sesight_simulator.traffic.event_bodies import Mark, date_header, stamp
 from sesight_simulator.traffic.multi_recipient import MultiRecipientMessages
 from sesight_simulator.traffic.people import SimulatedPerson
@@ -17,7 +17,7 @@ from sesight_simulator.traffic.plan import HOUR, MINUTE, SECOND, Plan
 
 
 class Probabilities:
-    """What may become of a message, as bounds for one uniform draw, rarest first."""
+    """Cumulative probabilities of what can happen, for one uniform draw; the rarest first."""
 
     def __init__(self, plan: Plan, *, marketing: bool) -> None:
         cold = (1.0 if marketing else 0.35) * plan.bounces
@@ -31,7 +31,7 @@ class Probabilities:
         self.refused_after_scan = self.undetermined + 0.0006 * cold * plan.machines
         self.delayed = self.refused_after_scan + 0.012 * plan.bounces
         self.troubled = self.delayed
-        """Above this, the message is delivered at once."""
+        """A draw from here on: the message is delivered at once."""
         # Of delivered messages:
         self.opens = (0.24 if marketing else 0.46) * plan.engagement
         self.clicks = 0.13 if marketing else 0.22
@@ -43,16 +43,19 @@ class Probabilities:
 
 
 class MessageLifecycle(MultiRecipientMessages):
-    """Makes messages and puts what happens to them into a heap of pending events."""
+    """Sends messages and adds everything that happens to them as pending events."""
 
     def __init__(self, plan: Plan, rng: random.Random, heap: list[Pending]) -> None:
         super().__init__(plan, rng, heap)
         self.salt = random.Random(f"sesight people {plan.seed}").getrandbits(60)
-        self.odds = Probabilities(plan, marketing=False), Probabilities(plan, marketing=True)
+        self.probabilities = (
+            Probabilities(plan, marketing=False),
+            Probabilities(plan, marketing=True),
+        )
 
-    def begin(self, batch: CampaignStep, number: int, sent: int) -> None:
-        """Send message `number` of a batch at `sent` (ms): put all its events into the heap."""
-        who = people.person((batch.first_person + number) % batch.people, self.salt)
+    def begin(self, batch: SimulatedBatch, number: int, sent: int) -> None:
+        """Send message `number` of a batch at `sent` (ms), and add all its events."""
+        person = people.person((batch.first_person + number) % batch.people, self.salt)
         bits = self.bits(176)
         ident = b"0102%012x-%08x-%04x-%04x-%04x-%012x-000000" % (
             sent,
@@ -67,63 +70,67 @@ class MessageLifecycle(MultiRecipientMessages):
         date = date_header(sent)
         draw = self.uniform()
         if draw < self.plan.multi_recipient:
-            self.several(batch, number, sent, (iso, ident, date, send_id))
+            self.send_to_group(batch, number, sent, (iso, ident, date, send_id))
             return
-        to = who.address
+        to = person.address
         quoted = b'"%b"' % to
         message = SimulatedMessage(
             batch, sent, (iso, ident, quoted, to, date, send_id, date, quoted, ident, send_id)
         )
         self.add(message, sent, Mark.SEND, bodies.SEND)
-        odds = self.odds[batch.marketing]
+        probabilities = self.probabilities[batch.marketing]
         draw = self.uniform()
-        if draw < odds.troubled:
-            self._troubled(message, who, draw, odds)
+        if draw < probabilities.troubled:
+            self._troubled(message, person, draw, probabilities)
         else:
-            self._delivered(message, who, sent + self.pick(people.HANDOVER), odds)
+            self._delivered(message, person, sent + self.pick(people.HANDOVER), probabilities)
 
-    # What goes wrong
+    # -- not delivered, or late ------------------------------------------------------------------
 
     def _troubled(
-        self, message: SimulatedMessage, who: SimulatedPerson, draw: float, odds: Probabilities
+        self,
+        message: SimulatedMessage,
+        person: SimulatedPerson,
+        draw: float,
+        probabilities: Probabilities,
     ) -> None:
         sent = message.sent
-        if draw < odds.reject:
+        if draw < probabilities.reject:
             self.add(message, sent, Mark.REJECT, bodies.REJECT)
-        elif draw < odds.failure:
+        elif draw < probabilities.failure:
             self.add(message, sent, Mark.FAILURE, bodies.FAILURE % message.batch.template)
-        elif draw < odds.silent:
-            pass  # nothing is ever heard of it
-        elif draw < odds.suppressed:
-            self._suppressed(message, who.address, sent + self.pick(people.HANDOVER))
-        elif draw < odds.hard:
+        elif draw < probabilities.silent:
+            pass  # no event ever follows the Send
+        elif draw < probabilities.suppressed:
+            self._suppressed(message, person.address, sent + self.pick(people.HANDOVER))
+        elif draw < probabilities.hard:
             at = sent + self.pick(people.HANDOVER)
-            self.bounce(message, Mark.BOUNCE, who.address, at, *self.hard())
-        elif draw < odds.soft:
+            self.bounce(message, Mark.BOUNCE, person.address, at, *self.hard())
+        elif draw < probabilities.soft:
             at = sent + self.pick(people.RETRIES)
-            self.bounce(message, Mark.SOFT_BOUNCE, who.address, at, *self.soft())
-        elif draw < odds.undetermined:
+            self.bounce(message, Mark.SOFT_BOUNCE, person.address, at, *self.soft())
+        elif draw < probabilities.undetermined:
             at = sent + self.pick(people.HANDOVER)
             self.bounce(
-                message, Mark.SOFT_BOUNCE, who.address, at, b"Undetermined", b"Undetermined",
+                message, Mark.SOFT_BOUNCE, person.address, at, b"Undetermined", b"Undetermined",
                 b"5.0.0", b"smtp; 554 5.0.0 transaction failed", bodies.OWN_MTA,
             )  # fmt: skip
-        elif draw < odds.refused_after_scan:
-            # A gateway that fetches before it refuses: machine events, and no delivery.
+        elif draw < probabilities.refused_after_scan:
+            # A gateway scans the message, then refuses it: machine events without a delivery.
             at = sent + self.pick(people.HANDOVER)
-            self._scan(message, who, at)
+            self._scan(message, person, at)
             self.bounce(
-                message, Mark.BOUNCE, who.address, at + 2 * SECOND, b"Permanent", b"General",
+                message, Mark.BOUNCE, person.address, at + 2 * SECOND, b"Permanent", b"General",
                 b"5.7.1", b"smtp; 550 5.7.1 message content rejected", self.remote(),
             )  # fmt: skip
         else:
-            self._delayed(message, who, odds)
+            self._delayed(message, person, probabilities)
 
     def _delayed(
-        self, message: SimulatedMessage, who: SimulatedPerson, odds: Probabilities
+        self, message: SimulatedMessage, person: SimulatedPerson, probabilities: Probabilities
     ) -> None:
-        """One to three delays; then a delivery, or a bounce when the retries are over."""
-        full, kind, status, words = (
+        """Add one to three delays, then a delivery, or a bounce when the retries are over."""
+        full, kind, status, diagnostic = (
             (b"MailboxFull", b"MailboxFull", b"4.2.2", b"smtp; 452 4.2.2 mailbox full"),
             (
                 b"RecipientServerError", b"General", b"4.4.1",
@@ -141,20 +148,20 @@ class MessageLifecycle(MultiRecipientMessages):
             mta = people.MTAS[int(self.uniform() * 254)]
             self.add(
                 message, at, Mark.DELAY,
-                bodies.DELAY % (stamp(at), full, expires, mta, who.address, status, words),
+                bodies.DELAY % (stamp(at), full, expires, mta, person.address, status, diagnostic),
             )  # fmt: skip
         at += self.pick(people.RETRIES) // 3
         if self.uniform() < 0.8:
-            self._delivered(message, who, at, odds)
+            self._delivered(message, person, at, probabilities)
         else:
             at = max(at, message.sent + 14 * HOUR)
             self.bounce(
-                message, Mark.SOFT_BOUNCE, who.address, at, b"Transient", kind, status, words,
+                message, Mark.SOFT_BOUNCE, person.address, at, b"Transient", kind, status, diagnostic,
                 self.remote(),
             )  # fmt: skip
 
     def _suppressed(self, message: SimulatedMessage, address: bytes, at: int) -> None:
-        """SES did not try: one time in five told as a complaint, as it does for complainers."""
+        """Add the event of a suppressed address: one in five is a Complaint, as for complainers."""
         if self.uniform() < 0.2:
             recipient = b'{"emailAddress":"%b"}' % address
             tail = bodies.COMPLAINT % (
@@ -162,29 +169,33 @@ class MessageLifecycle(MultiRecipientMessages):
             )  # fmt: skip
             self.add(message, at, Mark.SUPPRESSED_COMPLAINT, tail)
             return
-        words = (
+        diagnostic = (
             b"Amazon SES did not send the message to this address because it is on the "
             b"suppression list for your account."
         )
         self.bounce(
             message, Mark.SUPPRESSED, address, at, b"Permanent", b"OnAccountSuppressionList",
-            b"5.1.1", words, bodies.OWN_MTA,
+            b"5.1.1", diagnostic, bodies.OWN_MTA,
         )  # fmt: skip
 
-    # What goes well
+    # -- delivered -------------------------------------------------------------------------------
 
     def _delivered(
-        self, message: SimulatedMessage, who: SimulatedPerson, at: int, odds: Probabilities
+        self,
+        message: SimulatedMessage,
+        person: SimulatedPerson,
+        at: int,
+        probabilities: Probabilities,
     ) -> None:
         uniform = self.uniform
-        mailbox = who.mailbox
+        mailbox = person.mailbox
         number = self.bits(8)
         ip = people.MTAS[number % 254]
         message.network = bodies.DELIVERED_TAGS % ip
         if mailbox.isp:
             message.network += bodies.ISP_TAG % mailbox.isp
         ambiguous = False
-        opens = uniform() < odds.opens * who.keen
+        opens = uniform() < probabilities.opens * person.keen
         if opens:
             ambiguous = uniform() < self.plan.ambiguous
         self.add(
@@ -201,49 +212,49 @@ class MessageLifecycle(MultiRecipientMessages):
                 ip,
                 number,
             ),
-            # An open is only ambiguous to who knows when the delivery was.
+            # An open is ambiguous only if the time of the delivery is known.
             prompt=ambiguous,
         )
         if ambiguous:
-            self._ambiguous(message, who, at)
+            self._ambiguous(message, person, at)
             return
         machines = self.plan.machines
-        private = who.private and machines > 0
+        private = person.private and machines > 0
         if private and uniform() < 0.93 * machines:
             self.open(
                 message, at + self.pick(people.PRIVACY_OPEN), Mark.MACHINE_OPEN,
-                people.APPLE_PRIVACY, who.ip, wrong=0.15,
+                people.APPLE_PRIVACY, person.ip, wrong=0.15,
             )  # fmt: skip
         elif mailbox.prefetched and self.bits(8) < mailbox.prefetched * machines:
             self.open(
                 message, at + 1 + int(uniform() * 5 * SECOND), Mark.MACHINE_OPEN,
-                people.GMAIL_PREFETCH, who.ip, wrong=0.3,
+                people.GMAIL_PREFETCH, person.ip, wrong=0.3,
             )  # fmt: skip
-        if who.scanned and uniform() < 0.9 * machines:
-            self._scan(message, who, at)
+        if person.scanned and uniform() < 0.9 * machines:
+            self._scan(message, person, at)
         if opens:
-            self._read(message, who, at, odds, private=private)
+            self._read(message, person, at, probabilities, private=private)
         draw = uniform()
-        if draw < odds.bounced_later:
-            self._later(message, who, at, draw, odds)
+        if draw < probabilities.bounced_later:
+            self._later(message, person, at, draw, probabilities)
 
     def _later(
         self,
         message: SimulatedMessage,
-        who: SimulatedPerson,
+        person: SimulatedPerson,
         at: int,
         draw: float,
-        odds: Probabilities,
+        probabilities: Probabilities,
     ) -> None:
-        """What people and servers say after the delivery."""
-        recipient = b'{"emailAddress":"%b"}' % who.address
-        if draw < odds.not_spam:
-            if not who.mailbox.complains:
+        """Add a complaint, an unsubscribe, an auto-reply or a late bounce."""
+        recipient = b'{"emailAddress":"%b"}' % person.address
+        if draw < probabilities.not_spam:
+            if not person.mailbox.complains:
                 return
             at += self.pick(people.COMPLAIN)
             mark, kind = (
                 (Mark.COMPLAINT, b"abuse")
-                if draw < odds.complaint
+                if draw < probabilities.complaint
                 else (Mark.NOT_SPAM, b"not-spam")
             )
             report = bodies.REPORT % (kind, stamp(at - 90 * SECOND))
@@ -251,13 +262,13 @@ class MessageLifecycle(MultiRecipientMessages):
                 message.network, self.feedback_id(at), b"null", recipient, stamp(at), report
             )  # fmt: skip
             self.add(message, at, mark, tail)
-        elif draw < odds.unsubscribe:
+        elif draw < probabilities.unsubscribe:
             at += self.pick(people.UNSUBSCRIBE)
             source = b"UnsubscribeHeader" if self.uniform() < 0.6 else b"UnsubscribeFooter"
-            every = b"true" if self.uniform() < 0.3 else b"false"
-            tail = bodies.UNSUBSCRIBE % (message.network, stamp(at), source, every)
+            leaves_all = b"true" if self.uniform() < 0.3 else b"false"
+            tail = bodies.UNSUBSCRIBE % (message.network, stamp(at), source, leaves_all)
             self.add(message, at, Mark.UNSUBSCRIBE, tail)
-        elif draw < odds.auto_reply:
+        elif draw < probabilities.auto_reply:
             at += SECOND + int(self.uniform() * 20 * SECOND)
             tail = bodies.BOUNCE % (
                 message.network, self.feedback_id(at), b"Transient", b"General", recipient,
@@ -266,36 +277,38 @@ class MessageLifecycle(MultiRecipientMessages):
             self.add(message, at, Mark.AUTO_REPLY, tail)
         else:
             at += self.pick(people.RETRIES)
-            self.bounce(message, Mark.BOUNCE, who.address, at, *self.hard())
+            self.bounce(message, Mark.BOUNCE, person.address, at, *self.hard())
 
-    # Opens and clicks
+    # -- opens and clicks ------------------------------------------------------------------------
 
     def _read(
         self,
         message: SimulatedMessage,
-        who: SimulatedPerson,
+        person: SimulatedPerson,
         at: int,
-        odds: Probabilities,
+        probabilities: Probabilities,
         *,
         private: bool,
     ) -> None:
-        """A person reads the mail, perhaps again, perhaps clicks."""
+        """Add the opens and clicks of a person."""
         uniform = self.uniform
-        agent = who.mailbox.proxy or who.client.mail
+        agent = person.mailbox.proxy or person.client.mail
         at = self._awake(at + self.pick(people.FIRST_OPEN))
         limit = message.sent + COLLECTED
         links = message.batch.links
         opened = 0
         while at < limit and opened < 7:
             opened += 1
-            if not private:  # else the image was fetched long ago, and not by this person
-                self.open(message, at, Mark.HUMAN_OPEN, agent, who.ip)
-            if uniform() < odds.clicks:
+            if not private:  # with privacy protection, Apple's proxy fetched the image before
+                self.open(message, at, Mark.HUMAN_OPEN, agent, person.ip)
+            if uniform() < probabilities.clicks:
                 at += self.pick(people.CLICK_AFTER_OPEN)
                 clicked = int(uniform() * len(links))
                 while at < limit:
                     link = links[clicked]
-                    self.click(message, at, Mark.HUMAN_CLICK, who.client.browser, who.ip, link)
+                    self.click(
+                        message, at, Mark.HUMAN_CLICK, person.client.browser, person.ip, link
+                    )
                     clicked += 1
                     if clicked >= len(links) or uniform() > 0.3:
                         break
@@ -305,29 +318,29 @@ class MessageLifecycle(MultiRecipientMessages):
             at = self._awake(at + self.pick(people.OPEN_AGAIN))
 
     def _awake(self, at: int) -> int:
-        """That time, or more often than not six hours later if it is night."""
+        """Return the time; at night, mostly six hours later."""
         if at // HOUR % 24 < 6 and self.uniform() < 0.7:
             return at + 6 * HOUR
         return at
 
-    def _scan(self, message: SimulatedMessage, who: SimulatedPerson, at: int) -> None:
-        """A scanner follows every link within two seconds of `at`."""
+    def _scan(self, message: SimulatedMessage, person: SimulatedPerson, at: int) -> None:
+        """Add a scanner that follows every link within two seconds of `at`."""
         agent = people.SCANNERS[self.bits(3)]
         at += 150 + self.bits(8)
         if self.bits(1):
-            self.open(message, at, Mark.MACHINE_OPEN, agent, who.ip)
+            self.open(message, at, Mark.MACHINE_OPEN, agent, person.ip)
         links = message.batch.links
         if message.batch.marketing:
             links = (*links, (b"https://u.example.com/o/" + message.args[5], b"null"))
         for link in links:
             at += 20 + self.bits(8)
-            self.click(message, at, Mark.MACHINE_CLICK, agent, who.ip, link)
+            self.click(message, at, Mark.MACHINE_CLICK, agent, person.ip, link)
 
-    def _ambiguous(self, message: SimulatedMessage, who: SimulatedPerson, at: int) -> None:
-        """An ordinary browser that opens too soon: 1 to 4 s after the delivery at `at`."""
+    def _ambiguous(self, message: SimulatedMessage, person: SimulatedPerson, at: int) -> None:
+        """Add an open by an ordinary browser 1 to 4 s after the delivery at `at`."""
         agent = people.BROWSERS[self.bits(2)]
         at += SECOND + int(self.uniform() * 2 * SECOND)
-        self.open(message, at, Mark.UNKNOWN_OPEN, agent, who.ip)
+        self.open(message, at, Mark.UNKNOWN_OPEN, agent, person.ip)
         if self.uniform() < 0.25:
             at += 100 + self.bits(9)
-            self.click(message, at, Mark.UNKNOWN_CLICK, agent, who.ip, message.batch.links[0])
+            self.click(message, at, Mark.UNKNOWN_CLICK, agent, person.ip, message.batch.links[0])

@@ -1,59 +1,65 @@
-"""Several recipients in one message: each has an outcome, and nobody knows who opens or clicks."""
+"""Messages to several recipients: each has an outcome, and opens and clicks cannot be attributed."""
 
 from sesight_simulator.traffic import event_bodies as bodies
 from sesight_simulator.traffic import people
 from sesight_simulator.traffic.arrivals import COLLECTED, Arrivals, SimulatedMessage
-from sesight_simulator.traffic.campaigns import CampaignStep
+from sesight_simulator.traffic.campaigns import SimulatedBatch
 from sesight_simulator.traffic.event_bodies import Mark, stamp
 from sesight_simulator.traffic.plan import SECOND
 
 
 class MultiRecipientMessages(Arrivals):
-    """Makes messages to several recipients."""
+    """Adds messages to several recipients."""
 
-    def several(
-        self, batch: CampaignStep, number: int, sent: int, common: tuple[bytes, bytes, bytes, bytes]
+    def send_to_group(
+        self,
+        batch: SimulatedBatch,
+        number: int,
+        sent: int,
+        common: tuple[bytes, bytes, bytes, bytes],
     ) -> None:
-        """A message to colleagues in one company: who opens or clicks, nobody can say."""
+        """Send a message to two to four colleagues in one company."""
         uniform = self.uniform
         iso, ident, date, send_id = common
         domain = people.COMPANIES[self.bits(12) % len(people.COMPANIES)]
         names = (b"accounts", b"office", b"sales", b"it")[: 2 + int(uniform() * 3)]
         addresses = [b"%b.%x@%b" % (name, number, domain) for name in names]
         quoted = [b'"%b"' % address for address in addresses]
-        everybody = b",".join(quoted)
+        destination = b",".join(quoted)
         to = b", ".join(addresses)
         message = SimulatedMessage(
-            batch, sent, (iso, ident, everybody, to, date, send_id, date, everybody, ident, send_id)
+            batch,
+            sent,
+            (iso, ident, destination, to, date, send_id, date, destination, ident, send_id),
         )
         message.parts = [0] * len(names)
-        every = (1 << len(names)) - 1
-        self.add(message, sent, Mark.SEND, bodies.SEND, every)
+        all_recipients = (1 << len(names)) - 1
+        self.add(message, sent, Mark.SEND, bodies.SEND, all_recipients)
         at = sent + self.pick(people.HANDOVER)
         message.network = bodies.DELIVERED_TAGS % people.MTAS[self.bits(7)]
-        fates: dict[Mark, list[int]] = {}
+        places_by_mark: dict[Mark, list[int]] = {}
         for place in range(len(names)):
             draw = uniform() / self.plan.bounces if self.plan.bounces else 1.0
             if draw < 0.07:
-                fates.setdefault(Mark.BOUNCE, []).append(place)
+                places_by_mark.setdefault(Mark.BOUNCE, []).append(place)
             elif draw < 0.11:
-                fates.setdefault(Mark.SOFT_BOUNCE, []).append(place)
+                places_by_mark.setdefault(Mark.SOFT_BOUNCE, []).append(place)
             else:
-                fates.setdefault(Mark.DELIVERY, []).append(place)
-        for mark, places in fates.items():
-            # SES may say it of all at once or of each alone.
+                places_by_mark.setdefault(Mark.DELIVERY, []).append(place)
+        for mark, places in places_by_mark.items():
+            # SES may report all of them in one event or each in its own.
             for group in [places] if uniform() < 0.5 else [[place] for place in places]:
                 at += 7
                 bits = sum(1 << place for place in group)
                 self.add(message, at, mark, self._group(message, mark, at, group, quoted), bits)
-        delivered = fates.get(Mark.DELIVERY, [])
+        delivered = places_by_mark.get(Mark.DELIVERY, [])
         if delivered:
             self._unattributed(message, at, delivered, quoted)
 
     def _group(
         self, message: SimulatedMessage, mark: Mark, at: int, group: list[int], quoted: list[bytes]
     ) -> bytes:
-        """The tail of a delivery or bounce that names some of the recipients."""
+        """Return the tail of a delivery or bounce that names some of the recipients."""
         if mark == Mark.DELIVERY:
             names = b",".join(quoted[place] for place in group)
             response = people.COMPANY.smtp % message.args[5]
@@ -61,9 +67,11 @@ class MultiRecipientMessages(Arrivals):
                 message.network, stamp(at), at - message.sent, names, response,
                 people.MTAS[self.bits(7)], self.bits(7),
             )  # fmt: skip
-        kind, sub_kind, status, words, mta = self.hard() if mark == Mark.BOUNCE else self.soft()
+        kind, sub_kind, status, diagnostic, mta = (
+            self.hard() if mark == Mark.BOUNCE else self.soft()
+        )
         bounced = b",".join(
-            bodies.BOUNCED % (quoted[place][1:-1], status, words) for place in group
+            bodies.BOUNCED % (quoted[place][1:-1], status, diagnostic) for place in group
         )
         return bodies.BOUNCE % (
             message.network, self.feedback_id(at), kind, sub_kind, bounced, stamp(at), mta
@@ -86,10 +94,9 @@ class MultiRecipientMessages(Arrivals):
                 self.click(message, read + 5 * SECOND, Mark.HUMAN_CLICK, client.browser, ip, link)
         if uniform() < 0.03 * self.plan.complaints:
             at += self.pick(people.COMPLAIN)
-            several = len(delivered) > 1
             names = b",".join(b'{"emailAddress":%b}' % quoted[place] for place in delivered)
             tail = bodies.COMPLAINT % (
                 message.network, self.feedback_id(at), b"null", names, stamp(at), b""
             )  # fmt: skip
-            mark = Mark.CANDIDATES if several else Mark.COMPLAINT
+            mark = Mark.CANDIDATES if len(delivered) > 1 else Mark.COMPLAINT
             self.add(message, at, mark, tail, 1 << delivered[0])

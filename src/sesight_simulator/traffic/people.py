@@ -1,7 +1,7 @@
-"""People: addresses, mailboxes and the programs mail is read with.
+"""Recipients: their addresses, mailbox providers and mail programs.
 
-A person is a number; all there is to know of one is worked out from it, so a population of any
-size takes no memory. All addresses, domains and IPs are those reserved for documentation.
+A person is a number from which everything else is computed, so that a population of any size takes no memory.
+All addresses, domains and IPs are reserved for documentation.
 """
 
 import random
@@ -15,26 +15,26 @@ _MASK = (1 << 64) - 1
 
 
 class Mailbox(NamedTuple):
-    """Whose mailboxes a domain's are, and how they treat mail. Shares are of 256."""
+    """A mailbox provider, its domains, and how it treats mail. Shares are of 256."""
 
     name: str
     weight: int
-    """How many of 256 addresses it has."""
+    """Its share of all addresses."""
     domains: tuple[bytes, ...]
     isp: bytes
-    """The value of the tag `ses:recipient-isp`; empty: SES gives none."""
+    """The value of the tag `ses:recipient-isp`; empty where SES has none."""
     smtp: bytes
-    """What its server answers to a delivery; one %b takes a queue id."""
+    """The answer of its server to a delivery; %b is the queue id."""
     proxy: bytes
-    """User agent of its image proxy, through which its people open; empty: none."""
+    """User agent of the image proxy that its users open through; empty where it has none."""
     private: int
-    """People whose Apple Mail fetches every image unread (MPP), of 256."""
+    """Share of people whose Apple Mail fetches every image before they read (MPP)."""
     prefetched: int
-    """Deliveries whose images the mailbox fetches by itself, of 256."""
+    """Share of deliveries whose images the provider prefetches."""
     scanned: int
-    """People behind a scanner that follows every link at delivery, of 256."""
+    """Share of people behind a scanner that follows every link at delivery."""
     complains: bool
-    """Reports complaints to senders."""
+    """Whether it reports complaints to senders."""
 
 
 GMAIL_PROXY = (
@@ -82,7 +82,7 @@ assert len(_BY_BYTE) == 256  # noqa: S101 (a table's own arithmetic)
 
 
 class Client(NamedTuple):
-    """The programs one person reads mail and pages with: two user agents."""
+    """The user agents of a person's mail program and browser."""
 
     mail: bytes
     browser: bytes
@@ -150,22 +150,22 @@ MTAS = tuple(b"203.0.113.%d" % host for host in range(1, 255))
 
 
 class SimulatedPerson(msgspec.Struct, frozen=True, gc=False):
-    """One person: the address, and dispositions that stay the same from mail to mail."""
+    """One person: the address, and traits that are the same for every message."""
 
     address: bytes
     mailbox: Mailbox
     client: Client
     ip: bytes
     private: bool
-    """Reads in Apple Mail with privacy protection."""
+    """Whether they use Apple Mail with privacy protection."""
     scanned: bool
-    """Sits behind a scanner of links."""
+    """Whether a link scanner guards their mailbox."""
     keen: float
-    """Factor on the chance to open, 0 to 1.6, 0.8 on average."""
+    """Factor on the probability of an open: 0 to 1.6, on average 0.8."""
 
 
 def person(number: int, salt: int) -> SimulatedPerson:
-    """The person of that number in the population of that salt."""
+    """Return the person of a number in the population of a salt."""
     bits = (number ^ salt) * 0x9E3779B97F4A7C15 & _MASK
     bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     bits ^= bits >> 31
@@ -189,14 +189,14 @@ def person(number: int, salt: int) -> SimulatedPerson:
 
 
 def _delays(seed: int, median: int, spread: float, least: int, most: int) -> tuple[int, ...]:
-    """4,096 durations, log-normal, in ms, in no order."""
+    """Return 4,096 log-normally distributed durations (ms), in no order."""
     draw = random.Random(seed)
     return tuple(
         max(least, min(most, int(median * draw.lognormvariate(0.0, spread)))) for _ in range(4096)
     )
 
 
-# A person opens 30 s after the delivery at the earliest: below that the product says "unknown".
+# People open at least 30 s after the delivery: earlier opens are "unknown" to the product.
 FIRST_OPEN = _delays(1, int(2.2 * HOUR), 1.9, 45 * SECOND, 58 * DAY)
 OPEN_AGAIN = _delays(2, 5 * HOUR, 2.2, 25 * SECOND, 30 * DAY)
 CLICK_AFTER_OPEN = _delays(3, 20 * SECOND, 1.0, 3 * SECOND, HOUR)

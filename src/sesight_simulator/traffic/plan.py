@@ -15,34 +15,34 @@ SECOND = 1_000
 
 
 def now_ms() -> int:
-    """The time of day, in epoch ms."""
+    """Return the current time in epoch ms."""
     return time.time_ns() // 1_000_000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What to simulate; the same plan gives the same bytes."""
+    """What to simulate. The same plan gives the same bytes."""
 
     seed: int = 1
-    """Every choice follows from it."""
+    """All random choices follow from it."""
     end: int = msgspec.field(default_factory=now_ms)
-    """The simulated "now", epoch ms: nothing is sent and no event arrives after it."""
+    """The end of the history, epoch ms: nothing is sent and no event arrives after it."""
     days: int = 90
     """Messages are sent in the `days` days up to `end`."""
     messages: int = 100_000
-    """Messages sent, exactly; a message has about 2.6 events."""
+    """Messages sent. A message has about 2.6 events."""
     campaigns: int | None = None
-    """Campaigns of both streams together, but one of each stream that has messages at the least;
-    None gives about one per 1,500 messages."""
+    """Campaigns of both streams together, at least one for each stream that has messages. None: about one
+    per 1,500 messages."""
     outreach_share: float = 0.7
-    """Share of the messages in the stream `outreach`; the others are `finance`."""
+    """Share of the messages in the stream `outreach`; the rest are in `finance`."""
     duplicates: float = 0.01
     """Share of events that arrive twice, the second up to `duplicate_ms` after the first."""
     duplicate_ms: int = 10 * MINUTE
     disorder: float = 0.02
-    """Share of events that arrive late, by up to `disorder_ms`, and so out of order."""
+    """Share of events that arrive late by up to `disorder_ms`, and so out of order."""
     disorder_ms: int = 2 * MINUTE
     ambiguous: float = 0.01
-    """Share of opening people whose only open falls 1 to 4 s after delivery (class: unknown)."""
+    """Share of people whose only open comes 1 to 4 s after the delivery (class: unknown)."""
     multi_recipient: float = 0.002
     """Share of messages to two to four recipients of one company."""
     bounces: float = 1.0
@@ -50,21 +50,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     complaints: float = 1.0
     """Factor on the shares of complaints and unsubscribes."""
     engagement: float = 1.0
-    """Factor on the chance that a person opens; at most about 1.6."""
+    """Factor on the probability that a person opens; at most about 1.6."""
     machines: float = 1.0
     """Factor on Apple privacy opens, Gmail prefetches and scanners (0: people only)."""
     wrapping: Literal["event", "sns"] = "event"
-    """What `write` puts on a line: the SES event, or an SNS notification that holds it."""
+    """What `write` puts on a line: the SES event, or an SNS notification of it."""
     region: str = "eu-west-1"
     """The AWS region in the ARNs."""
     account: str = "000000000000"
-    """The AWS account in the ARNs; AWS never issues this one, so no real topic can match."""
+    """The AWS account in the ARNs. AWS never issues this one, so no real topic can match."""
     topic: str = "ses-email-events"
     """The SNS topic's name."""
 
     @property
     def begin(self) -> int:
-        """The time before which nothing is sent, epoch ms."""
+        """The start of the history, epoch ms."""
         return self.end - self.days * DAY
 
     @property
@@ -77,6 +77,6 @@ class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):
     """One arrival of one SES event."""
 
     at: int
-    """When it arrives, epoch ms: its own time, or later where the plan says so."""
+    """When it arrives, epoch ms: at its own time or later."""
     body: bytes
     """The SES event as UTF-8 JSON, without a final newline."""

@@ -1,4 +1,4 @@
-"""Recording: a plan's history as a file of NDJSON, with its truth in a file beside it."""
+"""Writes the history of a plan as an NDJSON file, and its true totals as a file beside it."""
 
 import gzip
 import time
@@ -17,12 +17,12 @@ from sesight_simulator.traffic.truth import Truth
 
 
 class RecordingResult(msgspec.Struct, rename="camel"):
-    """What `write` wrote."""
+    """What `write` has written."""
 
     events: int
     """Lines."""
     bytes: int
-    """Of the lines, before compression."""
+    """Size before compression."""
     seconds: float
     truth: dict[str, object]
     """The document in `<path>.truth.json`."""
@@ -37,9 +37,9 @@ def write(
 ) -> RecordingResult:
     """Write the plan's history to `path` (gzip if it ends in .gz) and `<path>.truth.json`.
 
-    A line is an SES event or, with `wrapping="sns"`, an SNS notification that holds it: signed if
-    there is a signer, else with a placeholder. `progress` is told (events so far, time of the
-    last one in epoch ms) every 10,000 events and at the end.
+    A line is an SES event or, with `wrapping="sns"`, an SNS notification: signed if there is a signer, else
+    with a placeholder signature. `progress` receives the number of events so far and the time of the last
+    one (epoch ms), every 10,000 events and at the end.
     """
     path = Path(path)
     truth = Truth()
@@ -51,7 +51,7 @@ def write(
         raw = stack.enter_context(open(path, "wb", opener=private_file.opener))
         file: IO[bytes] | gzip.GzipFile = raw
         if path.suffix == ".gz":
-            # No name and no time in the header: the same plan gives the same bytes.
+            # The gzip header has no name and no time, so that the same plan gives the same bytes.
             file = stack.enter_context(
                 gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=3, mtime=0)
             )
@@ -78,6 +78,6 @@ def write(
     if progress:
         progress(events, at)
     document = truth.document()
-    pretty = msgspec.json.format(msgspec.json.encode(document), indent=1)
-    private_file.write(path.with_name(path.name + ".truth.json"), pretty + b"\n")
+    formatted = msgspec.json.format(msgspec.json.encode(document), indent=1)
+    private_file.write(path.with_name(path.name + ".truth.json"), formatted + b"\n")
     return RecordingResult(events, size, time.perf_counter() - begin, document)

@@ -1,7 +1,7 @@
-"""Truth: the totals a product must find in the traffic, counted without the product's rules.
+"""The true totals of the traffic, counted independently of the product's code.
 
-The generator tells what each event that arrived says (a `Mark`); what a recipient counts as
-follows from the set of marks alone, by docs/reference/measures.md. Repetitions are not told.
+The generator knows the meaning of each event that arrived (a `Mark`). What a recipient counts as follows
+from its set of marks, as docs/reference/measures.md defines. Repetitions are not counted.
 """
 
 from collections.abc import Iterable
@@ -27,9 +27,9 @@ COUNTERS = (
 """Every counter, in the order of docs/reference/measures.md."""
 
 UNTAGGED = "~untagged"
-"""The campaign of a message of which no event with campaign tags has arrived."""
+"""The campaign of a message while no event with campaign tags has arrived."""
 
-# A message's notes are one number: a bit per mark seen, and above them four counts of a byte.
+# What is seen of a message is one number: a bit for each mark, and above them four counts of a byte each.
 _FLAGS = tuple(1 << mark for mark in Mark)
 _ALL_FLAGS = (1 << 24) - 1
 _OPENS, _CLICKS, _MACHINE_OPENS, _MACHINE_CLICKS = 32, 40, 48, 56
@@ -48,8 +48,8 @@ _UNATTRIBUTED = {mark for mark in Mark if mark >= Mark.HUMAN_OPEN} | {Mark.CANDI
 
 
 @cache
-def counted(flags: int) -> tuple[str, ...]:
-    """The counters one recipient adds 1 to, given the marks seen of it (a bit each)."""
+def counters_of(flags: int) -> tuple[str, ...]:
+    """Return the counters that a recipient adds 1 to, from the marks seen (a bit each)."""
 
     def seen(*marks: Mark) -> bool:
         return any(flags >> mark & 1 for mark in marks)
@@ -85,7 +85,7 @@ def counted(flags: int) -> tuple[str, ...]:
         human_click, unknown_click, machine_click = (
             seen(Mark.HUMAN_CLICK), seen(Mark.UNKNOWN_CLICK), seen(Mark.MACHINE_CLICK)
         )  # fmt: skip
-        # A click implies an open of its own class; the best verdict wins.
+        # A click implies an open of its own class; human beats unknown beats machine.
         human = human_click or seen(Mark.HUMAN_OPEN)
         unknown = unknown_click or seen(Mark.UNKNOWN_OPEN)
         machine = machine_click or seen(Mark.MACHINE_OPEN)
@@ -102,15 +102,15 @@ def counted(flags: int) -> tuple[str, ...]:
     return tuple(name for name, holds in facts.items() if holds)
 
 
-class _Row:
-    """What the messages of one campaign and send day come to."""
+class _Totals:
+    """The sums of the messages of one campaign and send day."""
 
     __slots__ = ("campaign", "candidates", "engagement", "recipients", "unattributed")
 
     def __init__(self, campaign: SimulatedCampaign) -> None:
         self.campaign = campaign
         self.recipients: dict[int, int] = {}
-        """Recipients by the marks seen of them."""
+        """Number of recipients by the marks seen of them."""
         self.engagement = [0, 0, 0, 0]
         """opens, clicks, machineOpens, machineClicks of reached recipients."""
         self.unattributed = [0, 0]
@@ -118,10 +118,10 @@ class _Row:
         """Complaints that name several recipients."""
 
     def totals(self) -> dict[str, int]:
-        """The counters, zeros too."""
+        """Return all counters, zeros included."""
         sums = dict.fromkeys(COUNTERS, 0)
         for flags, recipients in self.recipients.items():
-            for name in counted(flags):
+            for name in counters_of(flags):
                 sums[name] += recipients
         sums["opens"], sums["clicks"], sums["machineOpens"], sums["machineClicks"] = self.engagement
         sums["unattributedOpens"], sums["unattributedClicks"] = self.unattributed
@@ -130,35 +130,35 @@ class _Row:
 
 
 class Truth:
-    """The true totals of the events that have arrived, each once."""
+    """The true totals of the events that have arrived, each counted once."""
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
         self.events = 0
-        """Events that arrived, repetitions not counted."""
+        """Events that arrived, without repetitions."""
         self.duplicates = 0
         """Repetitions that arrived."""
         self.ambiguous = dict.fromkeys(("recipients", "opens", "clicks"), 0)
-        """Of class unknown, and why: ordinary browsers 1 to 4 s after the delivery."""
-        self._rows: dict[tuple[int, int], _Row] = {}
-        """By the campaign's number (inverted: of its untagged mail) and the day of the send."""
+        """Opens and clicks of class unknown: ordinary browsers 1 to 4 s after the delivery."""
+        self._rows: dict[tuple[int, int], _Totals] = {}
+        """By the campaign's number (bitwise inverted for its untagged mail) and the send day."""
 
-    def note(self, message: SimulatedMessage, mark: int, who: int) -> None:
-        """Take down what an event says of the recipients `who` (a bit each), the first time."""
+    def record(self, message: SimulatedMessage, mark: int, recipients: int) -> None:
+        """Record the first arrival of an event about some recipients (a bit each)."""
         self.events += 1
         parts = message.parts
         if parts is None or mark in _UNATTRIBUTED:
             message.seen = (message.seen | _FLAGS[mark]) + _COUNTS[mark]
         else:
             for place in range(len(parts)):
-                if who >> place & 1:
+                if recipients >> place & 1:
                     parts[place] |= _FLAGS[mark]
         message.left -= 1
         if not message.left:
-            self.fold(message)
+            self.count(message)
 
-    def fold(self, message: SimulatedMessage) -> None:
-        """Count a message of which nothing more will arrive."""
+    def count(self, message: SimulatedMessage) -> None:
+        """Count a message that has no more events to come."""
         seen = message.seen
         flags = seen & _ALL_FLAGS
         row = self._row(message, flags)
@@ -173,7 +173,7 @@ class Truth:
         if not flags:
             return
         row.recipients[flags] = row.recipients.get(flags, 0) + 1
-        if seen >> 32 and "reached" in counted(flags):
+        if seen >> 32 and "reached" in counters_of(flags):
             engagement = row.engagement
             engagement[0] += seen >> _OPENS & 255
             engagement[1] += seen >> _CLICKS & 255
@@ -184,20 +184,20 @@ class Truth:
                 self.ambiguous["opens"] += (seen >> _OPENS & 255) - (seen >> _MACHINE_OPENS & 255)
                 self.ambiguous["clicks"] += flags >> Mark.UNKNOWN_CLICK & 1
 
-    def _row(self, message: SimulatedMessage, flags: int) -> _Row:
+    def _row(self, message: SimulatedMessage, flags: int) -> _Totals:
         campaign = message.batch.campaign
         day = message.sent // DAY
         number = campaign.number
         if flags == _FLAGS[Mark.FAILURE]:
-            number = ~number  # the one event without campaign tags came alone
+            number = ~number  # the only event that arrived is one without campaign tags
             campaign = campaign._replace(id=UNTAGGED, name=UNTAGGED, tag=UNTAGGED)
         row = self._rows.get((number, day))
         if row is None:
-            row = self._rows[number, day] = _Row(campaign)
+            row = self._rows[number, day] = _Totals(campaign)
         return row
 
     def document(self) -> dict[str, Any]:
-        """All totals as plain JSON values; sums of days are campaigns and streams."""
+        """Return all totals as JSON values: by stream, campaign and send day."""
         streams: dict[str, Any] = {}
         for (_, day), row in sorted(self._rows.items()):
             totals = row.totals()

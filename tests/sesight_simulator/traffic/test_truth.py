@@ -8,7 +8,7 @@ import pytest
 
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.traffic import generate
-from sesight_simulator.traffic.truth import COUNTERS, Truth, counted
+from sesight_simulator.traffic.truth import COUNTERS, Truth, counters_of
 
 END = 1_795_500_000_000  # 2026-11-24T06:00Z
 
@@ -260,4 +260,4 @@ def test_ambiguous_is_reported_apart():
 
 def test_counted_is_plain():
     """Nothing but a send is pending, and counts as sent and attempted."""
-    assert counted(1) == ("recipients", "pending", "sent", "attempted")
+    assert counters_of(1) == ("recipients", "pending", "sent", "attempted")
