@@ -393,7 +393,7 @@ def test_what_is_wrong_with_a_command(
 
 
 LISTS = {
-    "nobody": (b"email,name\n", "nobody in it"),
+    "nobody": (b"email,name\n", "has no recipients"),
     "no column email": (b"address\nana@example.org\n", "no column `email`"),
     "a row too short": (b"email,name\nana@example.org,Ana\nben@example.org\n", "Line 3"),
     "columns of one name": (b"email,name,name\na@example.org,A,B\n", "same name"),

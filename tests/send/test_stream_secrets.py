@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sesight.domain.errors import SettingsError
-from sesight.send.stream_secrets import AGAIN_MS, SesSecrets, StreamSecrets
+from sesight.send.stream_secrets import RETRY_MS, SesSecrets, StreamSecrets
 
 KEY = "11" * 32
 
@@ -85,7 +85,7 @@ def test_a_failed_refresh() -> None:
 def test_never_read() -> None:
     """A secret that was never read is said to be away, and not asked for with every question."""
     vault = Vault()
-    for seconds in (0, 10, AGAIN_MS // 1_000 - 11):
+    for seconds in (0, 10, RETRY_MS // 1_000 - 11):
         with pytest.raises(SettingsError, match="ses/outreach cannot be read"):
             vault.get(seconds)
     assert len(vault.asked) == 1

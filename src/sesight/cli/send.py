@@ -111,14 +111,13 @@ def outreach(
     """
     from sesight.cli.session import opened
     from sesight.domain.sending import CampaignDetails, TemplateMail
-    from sesight.send.recipient_file import context as decoded
-    from sesight.send.recipient_file import people
+    from sesight.send.recipient_file import read_context, read_recipients
 
     asked = TemplateMail(
         template,
         CampaignDetails(campaign, campaign_name, kind, step, variant),
-        people(read_file(to)),
-        decoded(read_file(context)) if context is not None else {},
+        read_recipients(read_file(to)),
+        read_context(read_file(context)) if context is not None else {},
     )
     with opened(config, store, new=True) as app:
         mailing = app.sending.service.mail_command(

@@ -1,6 +1,6 @@
-"""Finance: statements to their recipients. What a file or a request holds becomes drafts.
+"""Finance: drafts of statements, one for each statement of a request or a file.
 
-Figures live in the drafts only, until they are composed: nothing that is recorded has one.
+Figures live in memory only, until the message is composed: nothing that is recorded has one.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ from msgspec import Struct
 from sesight.send.mailing import Draft
 from sesight.send.message import OutgoingMessage, Unsendable
 from sesight.send.message_defaults import MessageDefaults
-from sesight.send.outreach import KeyedHash, MessageTemplate, content_mark, faulty, recipient
+from sesight.send.outreach import (
+    KeyedHash,
+    MessageTemplate,
+    content_hash,
+    faulty_draft,
+    recipient_address,
+)
 from sesight.send.statements.files import RefusedStatement
 from sesight.send.statements.model import Statement
 from sesight.send.statements.renderer import StatementRenderer
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 STATEMENT_TAG = "statement_id"
-"""The tag by which messages are known to be attempts of one statement."""
+"""The tag that identifies messages as attempts of one statement."""
 
 Attempts = Callable[[str, str, str], int]
-"""Returns how many messages an address (the first argument) got of a month's statement, by its tag."""
+"""Counts earlier messages by address, month and statement tag."""
 
 
 class StatementBatch(Struct, frozen=True, kw_only=True):
-    """What all statements of an order share: the campaign, the month, how they are written, put on paper
-    and sent, how many attempts there were, and a hash under a key of ours.
-    """
+    """What all statements of a mailing share. `name` is the campaign's display name."""
 
     campaign: str
     name: str | None
@@ -40,63 +44,64 @@ class StatementBatch(Struct, frozen=True, kw_only=True):
     keyed_hash: KeyedHash
 
 
-def drafts(entries: Sequence[Statement | RefusedStatement], batch: StatementBatch) -> list[Draft]:
+def drafts(
+    statements: Sequence[Statement | RefusedStatement], batch: StatementBatch
+) -> list[Draft]:
     """Return a draft for each statement, in their order; one that is refused has its reason.
 
     Raises InvalidRequest for a campaign or a month that no tag can hold.
     """
-    _ = _tags(batch, "0", "0", 1)  # what is wrong for one is so for all
+    _ = _tags(batch, "0", "0", 1)  # what is wrong with it fails the request, not one draft
     seen: set[str] = set()
-    return [_draft(n, each, batch, seen) for n, each in enumerate(entries)]
+    return [_draft(n, statement, batch, seen) for n, statement in enumerate(statements)]
 
 
 def _draft(
-    n: int, entry: Statement | RefusedStatement, batch: StatementBatch, seen: set[str]
+    n: int, statement: Statement | RefusedStatement, batch: StatementBatch, seen: set[str]
 ) -> Draft:
     try:
-        if isinstance(entry, RefusedStatement):
-            raise Unsendable(entry.code, entry.sentence)
-        if entry.month != batch.month:
-            raise Unsendable("month", "The statement is of another month than what is sent.")
-        if entry.id in seen:
+        if isinstance(statement, RefusedStatement):
+            raise Unsendable(statement.code, statement.sentence)
+        if statement.month != batch.month:
+            raise Unsendable("month", "The statement is of another month than this mailing.")
+        if statement.id in seen:
             raise Unsendable("duplicate", "A statement of this id comes before it.")
-        seen.add(entry.id)
-        # one person may have several statements, so an address may come again
-        to = recipient(entry.recipient, entry.name, n, {})
+        seen.add(statement.id)
+        # one recipient may have several statements, so an address may be repeated
+        to = recipient_address(statement.recipient, statement.name, n, {})
     except Unsendable as error:
-        return faulty(entry.recipient, n, error)
+        return faulty_draft(statement.recipient, n, error)
 
     def compose(send_id: str) -> OutgoingMessage:
-        tag = format_campaign_tag(entry.id)
-        attempt = 1 + batch.attempts(to.address, entry.month, tag)
-        campaign = format_campaign_tag(batch.campaign)
-        url = batch.message_defaults.url(to.address, campaign, send_id)
+        defaults, template = batch.message_defaults, batch.template
+        tag = format_campaign_tag(statement.id)
+        attempt = 1 + batch.attempts(to.address, statement.month, tag)
+        url = defaults.url(to.address, format_campaign_tag(batch.campaign), send_id)
         name = batch.name or batch.campaign
-        language = batch.template.language
-        values = {**entry.context(language), **batch.message_defaults.context(to, url, name)}
-        return batch.message_defaults.message(
+        context = {**statement.context(template.language), **defaults.context(to, url, name)}
+        return defaults.message(
             to,
-            batch.template.body(values),
+            template.body(context),
             _tags(batch, send_id, tag, attempt),
             name,
-            template=batch.template.name,
+            template=template.name,
             url=url,
-            attachments=batch.renderer.attachments(entry, language),
+            attachments=batch.renderer.attachments(statement, template.language),
         )
 
     return Draft(
-        recipient=entry.recipient,
-        key=entry.id,
+        recipient=statement.recipient,
+        key=statement.id,
         address=to.address,
         spelling=to.spelling,
         compose=compose,
-        content=lambda: content_mark(
-            batch.keyed_hash, batch.template, {**entry.context(), "name": to.name}
+        content=lambda: content_hash(
+            batch.keyed_hash, batch.template, {**statement.context(), "name": to.name}
         ),
     )
 
 
-def _tags(batch: StatementBatch, send_id: str, statement: str, attempt: int) -> dict[str, str]:
+def _tags(batch: StatementBatch, send_id: str, statement_tag: str, attempt: int) -> dict[str, str]:
     tags = campaign_tags(
         stream=batch.message_defaults.stream.id,
         campaign=batch.campaign,
@@ -106,4 +111,4 @@ def _tags(batch: StatementBatch, send_id: str, statement: str, attempt: int) -> 
         month=batch.month,
         attempt=attempt,
     )
-    return {**tags, STATEMENT_TAG: statement}
+    return {**tags, STATEMENT_TAG: statement_tag}

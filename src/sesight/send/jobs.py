@@ -1,7 +1,7 @@
-"""Jobs: orders too large for a request, worked through in this process's own time.
+"""Jobs: mailings too large for one request, worked through by threads of this process.
 
-Nothing of an order but its intents is kept, since its contexts and figures are nobody else's: a job
-that a stopped process left is gone on with when the same order comes again under the same key.
+Only the intents of a mailing are stored; contexts and figures are not, since they are personal. So a
+job that a stopped process left behind resumes when the same request comes again under the same key.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ if TYPE_CHECKING:
 JOB = "job"
 """The kind of a job's batch."""
 
-AT_ONCE = 4
-"""Jobs of a process at most that run at once."""
+MAX_RUNNING = 4
+"""The largest number of jobs that a process runs at once."""
 
 RECIPIENTS = 10_000
-"""Recipients of a job at most."""
+"""The largest number of recipients of a job."""
 
 REMEMBERED = 100
-"""Ended jobs of which a process remembers why they ended; the log has the rest."""
+"""How many ended jobs a process remembers the error of. The log has everything else."""
 
-WAIT = 30.0
-"""Seconds a process that stops waits for messages under way."""
+CLOSE_SECONDS = 30.0
+"""How long a stopping process waits for messages under way."""
 
 
 class TooManyJobs(SendingStopped):
-    """As many jobs run as may: send another when one has finished."""
+    """The process already runs as many jobs as it may: start another when one has finished."""
 
     retry_after = 60
 
 
-class _Running(Struct):
-    """A job of this process: its thread, how it is stopped, and why it ended early."""
+class _RunningJob(Struct):
+    """A job of this process: its thread, what stops it, and why it ended early."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
@@ -61,36 +61,35 @@ class _Running(Struct):
 
 
 class Jobs:
-    """The jobs of this process, and what the log says of others. Safe to use from any thread."""
+    """The jobs of this process, and those of others as the log has them. Safe to use from any thread."""
 
     def __init__(self, log: SendLog, clock: Clock) -> None:
-        """Start with none."""
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningJob] = {}
         self._closed = False
 
     def start(self, mailing: Mailing, sender: Sender) -> SendJob:
-        """Work through an order in a thread; return how far it is. One under way just goes on.
+        """Work through a mailing in a thread; return the job. One that is under way just continues.
 
-        Raises Conflict for another order under the same id, SendingStopped when as many run as may.
+        Raises Conflict for another mailing under the same id, TooManyJobs when as many run as may.
         """
         with self._lock:
-            known = self._log.batch(mailing.id)
-            if known is not None:
-                mailing.check_same(known)
-            live = {id_ for id_, each in self._running.items() if _alive(each)}
-            if mailing.id not in live and (known is None or self._has_rest(known)):
-                if self._closed or len(live) >= AT_ONCE:
+            batch = self._log.batch(mailing.id)
+            if batch is not None:
+                mailing.check_same(batch)
+            live = {id_ for id_, job in self._running.items() if _is_alive(job)}
+            if mailing.id not in live and (batch is None or self._has_rest(batch)):
+                if self._closed or len(live) >= MAX_RUNNING:
                     raise TooManyJobs(
-                        f"{AT_ONCE} jobs are running already: send this one when one has finished."
+                        f"{MAX_RUNNING} jobs are running already: send this one when one has finished."
                     )
-                if known is None:
-                    # recorded before the answer: no other order gets in under its id
+                if batch is None:
+                    # recorded before the answer, so that no other mailing takes its id
                     now = self._clock()
                     mailing.check_same(self._log.begin(mailing.batch(now, "", now)))
-                running = _Running()
+                running = _RunningJob()
                 running.thread = threading.Thread(
                     target=self._run, args=(mailing, sender, running), name="job", daemon=True
                 )
@@ -102,19 +101,21 @@ class Jobs:
         return self.job(mailing.stream, mailing.id)
 
     def job(self, stream: str, id_: str) -> SendJob:
-        """Return how far a job of a stream is. Raises NotFound."""
+        """Return a job of a stream: its state and progress. Raises NotFound."""
         with self._lock:
             running = self._running.get(id_)
         batch = self._log.batch(id_)
         if batch is None or batch.stream != stream or batch.kind != JOB:
-            raise NotFound("There is no such job, or it was long ago.")
+            raise NotFound("There is no such job, or it was too long ago.")
         detail = None if running is None else running.detail
         state = "finished"
         if batch.finished_at is None:
             elsewhere = running is None and batch.leased_until > self._clock()
-            state = "running" if elsewhere or _alive(running) else "interrupted"
+            state = "running" if elsewhere or _is_alive(running) else "interrupted"
         if state == "interrupted" and detail is None:
-            detail = "Not everybody was tried: ask for it again under the same key to go on."
+            detail = (
+                "Not every recipient was tried: send the same request under the same key to resume."
+            )
         return SendJob(
             id=id_,
             stream=batch.stream,
@@ -130,52 +131,54 @@ class Jobs:
     def results(
         self, stream: str, id_: str, limit: int, after: int, sender: Sender
     ) -> tuple[list[JobResult], int | None]:
-        """Return results in the order of the request, those after so many, and after how many to
-        continue, None at the end. Raises NotFound.
+        """Return up to `limit` results in request order, skipping the first `after`, and the number to
+        skip for the next page (None at the end). Raises NotFound.
         """
         self.job(stream, id_)
-        intents = sorted(sender.claims.of_batch(id_).values(), key=_place)
-        results = [_result(sender.claims.resolve(each)) for each in intents[after : after + limit]]
+        intents = sorted(sender.claims.of_batch(id_).values(), key=_number)
+        results = [
+            _result(sender.claims.resolve(intent)) for intent in intents[after : after + limit]
+        ]
         end = after + len(results)
         return results, end if end < len(intents) else None
 
     def close(self) -> None:
-        """Stop all jobs; messages under way are told to the log first."""
+        """Stop all jobs, after the results of messages under way were recorded."""
         with self._lock:
             self._closed = True
             running = list(self._running.values())
-        for each in running:
-            each.stop.set()
-        for each in running:
-            if each.thread is not None:
-                each.thread.join(WAIT)
+        for job in running:
+            job.stop.set()
+        for job in running:
+            if job.thread is not None:
+                job.thread.join(CLOSE_SECONDS)
 
-    def _run(self, mailing: Mailing, sender: Sender, running: _Running) -> None:
+    def _run(self, mailing: Mailing, sender: Sender, running: _RunningJob) -> None:
         try:
             sender.send(mailing, stop=running.stop)
         except SesightError as error:
             running.detail = str(error)
 
     def _has_rest(self, batch: SendBatch) -> bool:
-        """Return whether there is, or may be, somebody left to try."""
-        rest = self._log.progress(batch.id).keys() & (RETRYABLE | UNRESOLVED)
-        return batch.finished_at is None or bool(rest)
+        """Return whether recipients are, or may be, left to try."""
+        states = self._log.progress(batch.id).keys()
+        return batch.finished_at is None or bool(states & (RETRYABLE | UNRESOLVED))
 
     def _counts(self, id_: str) -> dict[str, int]:
         progress = self._log.progress(id_)
         return {state.value: progress[state] for state in SendState if progress.get(state)}
 
 
-def _place(intent: Intent) -> tuple[int, str]:
+def _number(intent: Intent) -> tuple[int, str]:
     return intent.number or sys.maxsize, intent.key
 
 
 def _result(intent: Intent) -> JobResult:
-    """Return a job's result, which tells of a recipient without an address by its number."""
-    numbered = f"number {intent.number}" if intent.number is not None else intent.key
-    told = result_of(intent.address or numbered, intent)
-    return JobResult(**asdict(told), number=intent.number)
+    """Return a job's result. A recipient without an address is named by its number."""
+    number = f"number {intent.number}" if intent.number is not None else intent.key
+    result = result_of(intent.address or number, intent)
+    return JobResult(**asdict(result), number=intent.number)
 
 
-def _alive(running: _Running | None) -> bool:
+def _is_alive(running: _RunningJob | None) -> bool:
     return running is not None and running.thread is not None and running.thread.is_alive()

@@ -17,56 +17,56 @@ from sesight.send.stream_secrets import SesSecrets
 from sesight.send.unsubscribe_link import headers
 
 SES_LINK = "{{amazonSESUnsubscribeUrl}}"
-"""What SES replaces by its own unsubscribe link where a contact list is named (SES guide on
-subscription management)."""
+"""The placeholder that SES replaces by its own unsubscribe link if a contact list is named (SES guide,
+"Using subscription management")."""
 
 MakeLink = Callable[[str, str, str, str], str]
-"""Makes the unsubscribe link of a stream, an address, a campaign and a send id."""
+"""Returns the unsubscribe link for a stream, an address, a campaign and a send id."""
 
 
 class MessageDefaults(Struct, frozen=True, kw_only=True):
-    """The stream, what it sends with, and what makes unsubscribe links (None: there are no keys)."""
+    """The defaults of one stream. `link` makes unsubscribe links, None: there are no keys."""
 
     stream: Stream
     secrets: SesSecrets
     link: MakeLink | None
 
     def __post_init__(self) -> None:
-        """Raise SettingsError for what no message of the stream may lack."""
-        name, secrets = self.stream.id, self.secrets
+        """Raise SettingsError if a message of the stream would lack something that it must have."""
+        stream, secrets = self.stream.id, self.secrets
         if secrets.configuration_set not in (None, self.stream.configuration_set):
             raise SettingsError(
-                f"The sender of {name} names another configuration set than the stream: events of its "
-                f"mail would belong to no stream. Set configuration_set of the stream {name} to it."
+                f"The sender of {stream} names another configuration set than the stream, so events of its "
+                f"mail would belong to no stream. Set configuration_set of the stream {stream} to it."
             )
-        for setting, text, shown in (
+        for setting, text, name in (
             ("from_address", secrets.from_address, secrets.from_name),
-            *(("reply_to", each, None) for each in secrets.reply_to),
+            *(("reply_to", address, None) for address in secrets.reply_to),
         ):
             try:
-                _sender(text, shown)
+                _sender(text, name)
             except Unsendable as error:
                 raise SettingsError(
-                    f"The sender of {name} has a {setting} (or the name shown with it) that no message "
-                    f"can carry: {error}"
+                    f"The sender of {stream} has a {setting} (or a display name) that no message can carry: "
+                    f"{error}"
                 ) from None
         if self.stream.marketing and not secrets.postal_address:
             raise SettingsError(
-                f"Marketing mail shows a postal address: set postal_address for {name}."
+                f"Marketing mail must show a postal address: set postal_address for {stream}."
             )
         one_click = self.stream.marketing or secrets.unsubscribe == "header"
         if one_click and secrets.contact_list is None and self.link is None:
             raise SettingsError(
-                f"Mail of {name} carries an unsubscribe link: set public_url and unsubscribe_keys "
+                f"Mail of {stream} carries an unsubscribe link: set public_url and unsubscribe_keys "
                 "for it, or a contact_list of SES."
             )
         if not one_click and secrets.unsubscribe == "notify" and not secrets.reply_to:
             raise SettingsError(
-                f"Who wants no more mail of {name} writes to reply_to: set it, or unsubscribe."
+                f"Recipients of {stream} unsubscribe by writing to reply_to: set it, or unsubscribe."
             )
 
     def url(self, address: str, campaign: str, send_id: str) -> str | None:
-        """Return the link by which an address leaves the stream, None where there is none."""
+        """Return the unsubscribe link of an address, None if the stream's mail has none."""
         if not self.stream.marketing and self.secrets.unsubscribe != "header":
             return None
         if self.secrets.contact_list is not None:
@@ -74,8 +74,8 @@ class MessageDefaults(Struct, frozen=True, kw_only=True):
         return None if self.link is None else self.link(self.stream.id, address, campaign, send_id)
 
     def context(self, to: Address, url: str | None, campaign: str) -> dict[str, str]:
-        """Return what every template is told: of the recipient, how to leave, who sends. Who has no name
-        has no empty one either: "Hello ," would go out.
+        """Return the variables that every template receives. `name` is left out where a recipient has
+        none: empty, it would send "Hello ,".
         """
         return {
             "email": to.mailbox,
@@ -97,13 +97,13 @@ class MessageDefaults(Struct, frozen=True, kw_only=True):
         attachments: tuple[Attachment, ...] = (),
         tracked: bool = True,
     ) -> OutgoingMessage:
-        """Return a message with everything on it that each must have. `campaign` is
-        its name as its owner wrote it, `template` the template's name, `url` what `url` gave.
+        """Return a message with everything that each message must have. `campaign` is the campaign's
+        display name, `template` the template's name, `url` the result of `url`.
 
         Raises Unsendable for names and addresses that no header can hold.
         """
         secrets = self.secrets
-        by_ses = url == SES_LINK
+        ses_makes_link = url == SES_LINK
         return OutgoingMessage(
             to=to.header,
             sender=_sender(secrets.from_address, secrets.from_name).header,
@@ -112,11 +112,11 @@ class MessageDefaults(Struct, frozen=True, kw_only=True):
             campaign_name=campaign,
             template=template,
             content=content,
-            reply_to=tuple(_sender(each, None).header for each in secrets.reply_to),
-            headers=() if by_ses else self._headers(url),
+            reply_to=tuple(_sender(address, None).header for address in secrets.reply_to),
+            headers=() if ses_makes_link else self._headers(url),
             attachments=attachments,
-            contact_list=secrets.contact_list if by_ses else None,
-            topic=secrets.topic if by_ses else None,
+            contact_list=secrets.contact_list if ses_makes_link else None,
+            topic=secrets.topic if ses_makes_link else None,
             tracked=tracked and secrets.tracked and self.stream.tracked,
         )
 
@@ -131,9 +131,9 @@ class MessageDefaults(Struct, frozen=True, kw_only=True):
 
 @lru_cache(64)
 def _sender(text: str, name: str | None) -> Address:
-    """Read an address of ours; `name` wins over one before it. Raises Unsendable."""
-    found = parse_address(text)
+    """Parse an address of the settings; `name` wins over a display name in it. Raises Unsendable."""
+    address = parse_address(text)
     if name:
-        found = replace(found, name=name)
-        _ = found.header
-    return found
+        address = replace(address, name=name)
+        _ = address.header
+    return address

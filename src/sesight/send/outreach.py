@@ -1,4 +1,4 @@
-"""Outreach: template mail to people. A request, a list or a file becomes drafts."""
+"""Outreach: drafts of template mail, one for each recipient of a request or a file."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from sesight.send.message_defaults import MessageDefaults
 from sesight.send.tags import campaign_tags, format_campaign_tag
 
 KeyedHash = Callable[[bytes], str]
-"""A hash, in hex digits, under a key of ours."""
+"""A hash in hex digits under a secret key, so that values cannot be guessed from it."""
 
 
 class MessageTemplate(Protocol):
-    """A template that was checked for its stream."""
+    """A template that may be sent: rendered here (`Template`) or by SES (`SesTemplate`)."""
 
     name: str
     language: str | None
 
     @property
     def version(self) -> str:
-        """Return a hash of all that messages are made of but what is told."""
+        """Return a hash of the template's files."""
         ...
 
     def body(self, context: Mapping[str, Any]) -> RenderedTemplate | TemplatedContent:
-        """Return what the template makes of a context. Raises Unsendable for what that lacks."""
+        """Return the content for a context. Raises Unsendable for a context that lacks a variable."""
         ...
 
 
 def drafts(
-    people: Iterable[TemplateRecipient],
+    recipients: Iterable[TemplateRecipient],
     campaign: CampaignDetails,
     template: MessageTemplate,
     message_defaults: MessageDefaults,
     context: Mapping[str, Any],
     keyed_hash: KeyedHash,
 ) -> list[Draft]:
-    """Return a draft for each person, in their order. `context` is what all are told alike; `seal` is a
-    hash under a key of ours.
+    """Return a draft for each recipient, in their order. `context` has the variables that all share.
 
-    What a person's own context says wins over it; `email`, `name`, `unsubscribe_url`,
-    `postal_address` and `campaign` are given to every template.
-    Raises InvalidRequest for a campaign that no tag can hold.
+    A recipient's own variables win over it; `email`, `name`, `unsubscribe_url`, `postal_address` and
+    `campaign` are set for every template. Raises InvalidRequest for a campaign that no tag can hold.
     """
-    _ = _tags(campaign, message_defaults, "0")  # a campaign that is wrong is so for everybody
+    _ = _tags(
+        campaign, message_defaults, "0"
+    )  # what is wrong with it fails the request, not one draft
     seen: dict[str, int] = {}
     return [
-        _draft(n, person, campaign, template, message_defaults, context, keyed_hash, seen)
-        for n, person in enumerate(people)
+        _draft(n, recipient, campaign, template, message_defaults, context, keyed_hash, seen)
+        for n, recipient in enumerate(recipients)
     ]
 
 
 def _draft(
     n: int,
-    person: TemplateRecipient,
+    recipient: TemplateRecipient,
     campaign: CampaignDetails,
     template: MessageTemplate,
     message_defaults: MessageDefaults,
@@ -70,42 +70,42 @@ def _draft(
     seen: dict[str, int],
 ) -> Draft:
     try:
-        to = recipient(person.email, person.name, n, seen)
+        to = recipient_address(recipient.email, recipient.name, n, seen)
     except Unsendable as error:
-        return faulty(person.email, n, error)
+        return faulty_draft(recipient.email, n, error)
+    own = {**context, **recipient.context}
 
     def compose(send_id: str) -> OutgoingMessage:
         url = message_defaults.url(to.address, format_campaign_tag(campaign.id), send_id)
         name = campaign.name or campaign.id
-        values = {**context, **person.context, **message_defaults.context(to, url, name)}
-        tags = _tags(campaign, message_defaults, send_id)
-        content = template.body(values)
         return message_defaults.message(
-            to, content, tags, name, template=template.name, url=url, tracked=person.tracked
+            to,
+            template.body({**own, **message_defaults.context(to, url, name)}),
+            _tags(campaign, message_defaults, send_id),
+            name,
+            template=template.name,
+            url=url,
+            tracked=recipient.tracked,
         )
 
     return Draft(
-        recipient=person.email,
+        recipient=recipient.email,
         key=to.address,
         address=to.address,
         spelling=to.spelling,
         compose=compose,
-        content=lambda: content_mark(
-            keyed_hash,
-            template,
-            {**context, **person.context, "name": to.name or context.get("name")},
+        content=lambda: content_hash(
+            keyed_hash, template, {**own, "name": to.name or context.get("name")}
         ),
     )
 
 
-def content_mark(
+def content_hash(
     keyed_hash: KeyedHash, template: MessageTemplate, values: Mapping[str, Any]
 ) -> str:
-    """Return what tells whether a message would be made of the same template and values again; nobody
-    can find the values by it.
-    """
-    made_of = (template.name, template.version, values)
-    return keyed_hash(msgspec.json.encode(made_of, order="deterministic"))[:32]
+    """Return a hash that tells whether a message would be made of the same template and values."""
+    content = (template.name, template.version, values)
+    return keyed_hash(msgspec.json.encode(content, order="deterministic"))[:32]
 
 
 def _tags(
@@ -122,21 +122,23 @@ def _tags(
     )
 
 
-def recipient(email: str, name: str | None, n: int, seen: dict[str, int]) -> Address:
-    """Read a recipient's address; `seen` are those before it, by place. Raises Unsendable."""
+def recipient_address(email: str, name: str | None, n: int, seen: dict[str, int]) -> Address:
+    """Parse the address of the recipient at place `n`. `seen` has the places of the addresses before it,
+    and this one is added. Raises Unsendable.
+    """
     to = parse_address(email)
     if name and name.strip():
         to = Address(to.address, name, to.spelling)
         _ = to.header
-    before = seen.setdefault(to.address, n)
-    if before != n:
+    first = seen.setdefault(to.address, n)
+    if first != n:
         raise Unsendable(
-            "duplicate", f"The address is in this list already, as number {before + 1}."
+            "duplicate", f"The address is in this list already, as number {first + 1}."
         )
     return to
 
 
-def faulty(given: str, n: int, error: Unsendable) -> Draft:
-    """Return a draft of what cannot be sent; its key is its place and a hash of what was given."""
-    digest = sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return Draft(recipient=given, key=f"~{n}-{digest}", fault=error)
+def faulty_draft(recipient: str, n: int, error: Unsendable) -> Draft:
+    """Return a draft that cannot be sent. Its key is its place and a hash of the recipient as given."""
+    digest = sha256(recipient.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return Draft(recipient=recipient, key=f"~{n}-{digest}", fault=error)

@@ -1,4 +1,4 @@
-"""Lists of people to send to, as files: CSV with a header, or a JSON list."""
+"""Recipient lists as files: CSV with a header, or a JSON array; and the context that all recipients share."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from sesight.domain.csv_rows import CsvRow, decode_csv, valid_rows
 from sesight.domain.errors import InvalidRequest
 from sesight.domain.sending import TemplateRecipient
 
-PEOPLE = 1_000_000
-"""People of one file at most."""
+MAX_RECIPIENTS = 1_000_000
+"""The largest number of recipients of one file."""
 
 FILE_LIMIT = 500_000_000
-"""Bytes of a file that are read."""
+"""The largest number of bytes of a file."""
 
-_decode = msgspec.json.Decoder(list[TemplateRecipient]).decode
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_decode_recipients = msgspec.json.Decoder(list[TemplateRecipient]).decode
 _decode_context = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def people(data: bytes) -> list[TemplateRecipient]:
-    """Read people from a file's bytes.
+def read_recipients(data: bytes) -> list[TemplateRecipient]:
+    """Read the recipients of a file.
 
-    Of CSV the column `email` must be there; `name` is shown beside the address; every other column is
-    given to the template under its name, where its cell is not empty. Raises InvalidRequest with the line
-    that is wrong.
+    CSV must have a column `email`; `name` is the display name; each other column is a variable of the
+    template, unless its cell is empty. Raises InvalidRequest with the line that is wrong.
     """
     if len(data) > FILE_LIMIT:
         raise InvalidRequest(f"The list is over {FILE_LIMIT // 1_000_000} MB: split it.")
     text = decode_csv(data)
-    found = _from_json(data) if text.lstrip().startswith("[") else _from_csv(text)
-    if not found:
-        raise InvalidRequest("The list has nobody in it.")
-    if len(found) > PEOPLE:
-        raise InvalidRequest(f"The list has more than {PEOPLE:,} people: split it.")
-    return found
+    recipients = _from_json(data) if text.lstrip().startswith("[") else _from_csv(text)
+    if not recipients:
+        raise InvalidRequest("The list has no recipients.")
+    if len(recipients) > MAX_RECIPIENTS:
+        raise InvalidRequest(f"The list has more than {MAX_RECIPIENTS:,} recipients: split it.")
+    return recipients
 
 
-def context(data: bytes) -> dict[str, Any]:
-    """Read what a template is told of all people alike, a JSON object. Raises InvalidRequest."""
+def read_context(data: bytes) -> dict[str, Any]:
+    """Read the variables that all recipients share, a JSON object. Raises InvalidRequest."""
     try:
-        return _decode_context(data.removeprefix(b"\xef\xbb\xbf"))
+        return _decode_context(data.removeprefix(_BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # its words name the place and the type, never a value
+        # msgspec's message names the place and the type, never a value
         raise InvalidRequest(f"The context is no JSON object: {error}.") from None
 
 
 def _from_json(data: bytes) -> list[TemplateRecipient]:
     try:
-        return _decode(data.removeprefix(b"\xef\xbb\xbf"))
+        return _decode_recipients(data.removeprefix(_BYTE_ORDER_MARK))
     except msgspec.ValidationError as error:
-        # its words name the place and the type, never a value
-        raise InvalidRequest(f"The list is not one of people: {error}.") from None
+        # msgspec's message names the place and the type, never a value
+        raise InvalidRequest(f"The list is not an array of recipients: {error}.") from None
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"The list is no JSON: {error}.") from None
 
@@ -63,24 +63,26 @@ def _from_csv(text: str) -> list[TemplateRecipient]:
     columns = {name.lower(): n for n, name in enumerate(names)}
     if "email" not in columns:
         raise InvalidRequest(
-            "The list has no column `email`: its first line names the columns, one of them so."
+            "The list has no column `email`: its first line must name the columns, one of them so."
         )
     if len(columns) < len(names) or "" in columns:
         raise InvalidRequest("Two columns of the list have the same name, or one has none.")
     email, name = columns["email"], columns.get("name")
-    found = []
-    for line, row in rows:
-        if not any(row):
+    recipients = []
+    for line, cells in rows:
+        if not any(cells):
             continue
-        if len(row) != len(names):
+        if len(cells) != len(names):
             raise InvalidRequest(
-                f"Line {line} has {len(row)} columns, the first line {len(names)}."
+                f"Line {line} has {len(cells)} columns, the first line {len(names)}."
             )
-        # an empty cell is no value: the context's, the template's own, or a finding
-        others = {
-            names[n]: value
-            for n, value in enumerate(row)
-            if n not in {email, name} and value.strip()
+        # an empty cell is no value: the shared context or the template's default applies
+        variables = {
+            names[n]: cell
+            for n, cell in enumerate(cells)
+            if n not in {email, name} and cell.strip()
         }
-        found.append(TemplateRecipient(row[email], row[name] if name is not None else None, others))
-    return found
+        recipients.append(
+            TemplateRecipient(cells[email], None if name is None else cells[name], variables)
+        )
+    return recipients

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sesight.domain.ports import Clock, SendLog, Store
     from sesight.domain.rollup import RollupRow
 
-EVERY = 60_000
-"""How long (ms) what was found of a stream holds."""
+CACHE_MS = 60_000
+"""How long (ms) a result for a stream is cached."""
 
 _BOUNCES = ("attempted", "bounced")
 _COMPLAINTS = ("reached", "complained")
@@ -38,8 +38,9 @@ class ReputationGuard:
         floor: int,
         days: int,
     ) -> None:
-        """Keep what is watched: the streams, the rates (of 1) beyond which one pauses, the messages
-        attempted (or reached) below which a rate says nothing, and the send days looked at.
+        """`streams` are watched; `bounce` and `complaint` are the rates (from 0 to 1) beyond which a stream
+        pauses; `floor` is the smallest denominator at which a rate counts; `days` are the send days that
+        it is taken over.
         """
         self._store = store
         self._log = log
@@ -47,49 +48,49 @@ class ReputationGuard:
         self._limits = {"bounce": bounce, "complaint": complaint}
         self._floor = floor
         self._days = days
-        self._found: dict[str, tuple[int, Pause | None]] = {}
+        self._results: dict[str, tuple[int, Pause | None]] = {}
         self.streams = frozenset(streams)
 
     @property
     def limits(self) -> dict[str, float]:
-        """Return the rates beyond which a stream pauses, by their names."""
+        """Return the rates beyond which a stream pauses, by name."""
         return dict(self._limits)
 
     def __call__(self, stream: str) -> Pause | None:
         """Return why a stream should pause, or None. Raises StoreUnavailable.
 
-        After somebody let it send again, only mail sent since then is looked at: what was known then is
-        no reason any more.
+        After an operator resumed the stream, only mail sent since then counts: what was known then is no
+        longer a reason.
         """
         if stream not in self.streams:
             return None
         now = self._clock()
-        found = self._found.get(stream)
+        cached = self._results.get(stream)
         resumption = self._log.resumption(stream)
         resumed_at = 0 if resumption is None else resumption.at
-        if found is not None and now - found[0] < EVERY and resumed_at < found[0]:
-            return found[1]
+        if cached is not None and now - cached[0] < CACHE_MS and resumed_at < cached[0]:
+            return cached[1]
         pause = self._look(stream, now, resumption)
-        self._found[stream] = (now, pause)
+        self._results[stream] = (now, pause)
         return pause
 
     def resume(self, stream: str) -> Pause | None:
-        """Let a stream send again, whose mail counts from this moment; return what it was paused for."""
+        """Let a stream send again, with its rates counted from now on; return why it was paused."""
         now = self._clock()
-        of_hour = _counts(_BOUNCES, self._hours(stream, now // HOUR, now // HOUR + 1))
-        of_day = _counts(_COMPLAINTS, self._day_rows(stream, now // DAY, now // DAY + 1))
-        # zeros too: a resumption without any counts is one from before they were kept
-        counts = {name: of_hour[name] for name in _BOUNCES}
-        counts |= {name: of_day[name] for name in _COMPLAINTS}
+        hour = _counts(_BOUNCES, self._hours(stream, now // HOUR, now // HOUR + 1))
+        day = _counts(_COMPLAINTS, self._day_rows(stream, now // DAY, now // DAY + 1))
+        # zeros too: a resumption without counts was made by a version that did not keep them
+        counts = {name: hour[name] for name in _BOUNCES}
+        counts |= {name: day[name] for name in _COMPLAINTS}
         return self._log.resume(Resumption(stream=stream, at=now, counts=counts))
 
     def _look(self, stream: str, now: int, resumption: Resumption | None) -> Pause | None:
         first, end = now // DAY - self._days + 1, now // DAY + 1
-        over = f"over {self._days} days"
+        period = f"over {self._days} days"
         counts: Counter[str] = Counter()
         if resumption is not None and resumption.at // DAY >= first:
             first = resumption.at // DAY + 1
-            over = "since it was last resumed"
+            period = "since it was last resumed"
             counts += self._since(resumption)
         rows = self._day_rows(stream, first, end)
         counts += _counts(_BOUNCES, rows) + _counts(_COMPLAINTS, rows)
@@ -103,14 +104,14 @@ class ReputationGuard:
                     by="reputation",
                     detail=(
                         f"its {name} rate was {rate.value:.2%} ({rate.numerator:,} of "
-                        f"{rate.denominator:,}) {over}, more than {limit:.2%}."
+                        f"{rate.denominator:,}) {period}, more than {limit:.2%}."
                     ),
                 )
         return None
 
     def _since(self, resumption: Resumption) -> Counter[str]:
-        """Return what was counted of the rest of the day on which a stream was resumed: bounces by the
-        hours of their messages, complaints by the day.
+        """Return the counts of the day on which a stream was resumed, without those before that moment:
+        bounces by the send hour, complaints, which hour rows lack, by the day.
         """
         stream, hour, day = resumption.stream, resumption.at // HOUR, resumption.at // DAY
         counts = _counts(_BOUNCES, self._hours(stream, hour + 1, (day + 1) * _HOURS))
@@ -128,8 +129,8 @@ class ReputationGuard:
 
 
 def _counts(names: Iterable[str], rows: Iterable[RollupRow]) -> Counter[str]:
-    """Return some counters summed over rows; `attempted` is made of others, as hour rows need it."""
-    found = dict(zip(COUNTERS, counts_of(rows), strict=True))
-    unattempted = found["suppressed"] + found["rejected"] + found["failed"]
-    found["attempted"] = found["sent"] - unattempted
-    return Counter({name: found[name] for name in names if found[name] > 0})
+    """Return counters summed over rows. `attempted` is derived, since hour rows do not have it."""
+    counters = dict(zip(COUNTERS, counts_of(rows), strict=True))
+    unattempted = counters["suppressed"] + counters["rejected"] + counters["failed"]
+    counters["attempted"] = counters["sent"] - unattempted
+    return Counter({name: counters[name] for name in names if counters[name] > 0})

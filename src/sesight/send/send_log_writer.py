@@ -1,4 +1,4 @@
-"""The outbox: many workers' intents and results, written together and durable before they go on."""
+"""Writes intents and results to the send log in groups: one transaction serves many workers."""
 
 from __future__ import annotations
 
@@ -16,73 +16,75 @@ if TYPE_CHECKING:
     from sesight.domain.ports import SendLog, SuppressionCheck
     from sesight.domain.sending import Intent
 
-TOGETHER = 256
-"""Intents and results written at once at most."""
+GROUP_SIZE = 256
+"""The largest number of intents and results written at once."""
 
 Accept = Callable[[Sequence[Event]], None]
-"""Folds events of our own into the records: durable when it returns."""
+"""Folds our own events into the records. They are durable when it returns."""
 
 
 class SettledIntent(Struct, frozen=True):
-    """What became of an intent, and the Accepted event where SES took the message."""
+    """The result of an intent, and the Accepted event if SES took the message."""
 
     intent: Intent
     accepted: Event | None = None
 
 
 class SendLogWriter:
-    """Writes what workers hand it in groups, from one thread of its own. Close it when done."""
+    """Writes in a thread of its own what workers hand over. Close it when done."""
 
-    def __init__(self, log: SendLog, blocks: SuppressionCheck, accept: Accept) -> None:
-        """Keep the log, who must not be sent to, and what folds Accepted events."""
+    def __init__(self, log: SendLog, suppression_check: SuppressionCheck, accept: Accept) -> None:
         self._log = log
-        self._blocks = blocks
+        self._suppression_check = suppression_check
         self._accept = accept
-        self._waiting: SimpleQueue[tuple[Intent | SettledIntent, Future[Intent]] | None] = (
+        self._queue: SimpleQueue[tuple[Intent | SettledIntent, Future[Intent]] | None] = (
             SimpleQueue()
         )
-        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="send-log-writer", daemon=True)
         self._thread.start()
 
     def claim(self, intent: Intent) -> Intent:
-        """Record an intent; return what is recorded. See `SendLog.claim`. Raises StoreUnavailable."""
-        return self._hand(intent).result()
+        """Record an intent; return what is then recorded, durably. See `SendLog.claim`.
+
+        Raises StoreUnavailable.
+        """
+        return self._enqueue(intent).result()
 
     def settle(self, settled: SettledIntent) -> Future[Intent]:
-        """Have it recorded what became of an intent, before any claim made after this. The future
-        raises StoreUnavailable where it could not be.
+        """Have a result recorded, before any claim made after this call. The future raises
+        StoreUnavailable if it could not be.
         """
-        return self._hand(settled)
+        return self._enqueue(settled)
 
     def close(self) -> None:
-        """Write what was handed over and end."""
-        self._waiting.put(None)
+        """Write what was handed over, and end."""
+        self._queue.put(None)
         self._thread.join()
 
-    def _hand(self, item: Intent | SettledIntent) -> Future[Intent]:
+    def _enqueue(self, item: Intent | SettledIntent) -> Future[Intent]:
         future: Future[Intent] = Future()
-        self._waiting.put((item, future))
+        self._queue.put((item, future))
         return future
 
     def _work(self) -> None:
-        going = True
-        while going:
+        is_open = True
+        while is_open:
             claims: list[tuple[Intent, Future[Intent]]] = []
             results: list[tuple[SettledIntent, Future[Intent]]] = []
-            handed = self._waiting.get()
+            entry = self._queue.get()
             while True:
-                if handed is None:
-                    going = False
+                if entry is None:
+                    is_open = False
                     break
-                item, future = handed
+                item, future = entry
                 if isinstance(item, SettledIntent):
                     results.append((item, future))
                 else:
                     claims.append((item, future))
-                if len(claims) + len(results) >= TOGETHER:
+                if len(claims) + len(results) >= GROUP_SIZE:
                     break
                 try:
-                    handed = self._waiting.get_nowait()
+                    entry = self._queue.get_nowait()
                 except Empty:
                     break
             self._write_results(results)
@@ -91,30 +93,30 @@ class SendLogWriter:
     def _write_results(self, results: list[tuple[SettledIntent, Future[Intent]]]) -> None:
         if not results:
             return
-        accepted = [item.accepted for item, _ in results if item.accepted is not None]
+        accepted = [settled.accepted for settled, _ in results if settled.accepted is not None]
         try:
-            # first: an intent that stays open is settled by the record's `send_id`
+            # events first: if the log then fails, the record's `send_id` still settles the intent
             if accepted:
                 self._accept(accepted)
-            self._log.settle([item.intent for item, _ in results])
-        except Exception as error:  # noqa: BLE001 - handed to those who wait for it
+            self._log.settle([settled.intent for settled, _ in results])
+        except Exception as error:  # noqa: BLE001 - raised by the futures
             for _, future in results:
                 future.set_exception(error)
             return
-        for item, future in results:
-            future.set_result(item.intent)
+        for settled, future in results:
+            future.set_result(settled.intent)
 
     def _write_claims(self, claims: list[tuple[Intent, Future[Intent]]]) -> None:
         if not claims:
             return
         try:
-            recorded = self._log.claim([intent for intent, _ in claims], self._blocks)
-        except Exception as error:  # noqa: BLE001 - handed to those who wait for it
+            recorded = self._log.claim([intent for intent, _ in claims], self._suppression_check)
+        except Exception as error:  # noqa: BLE001 - raised by the futures
             for _, future in claims:
                 future.set_exception(error)
             return
-        for found, (_, future) in zip(recorded, claims, strict=True):
-            future.set_result(found)
+        for intent, (_, future) in zip(recorded, claims, strict=True):
+            future.set_result(intent)
 
 
 def accepted_event(
@@ -129,7 +131,7 @@ def accepted_event(
     configuration_set: str,
     spelling: str | None,
 ) -> Event:
-    """Return the Accepted event of a message. `at` is when SES answered (ms)."""
+    """Return the Accepted event of a message. `at` is the time of SES's answer (ms)."""
     sent_at = _time_in(message_id, at)
     return Event(
         message_id,
@@ -140,11 +142,12 @@ def accepted_event(
 
 
 def _time_in(message_id: str, at: int) -> int:
-    """Return the time in an SES message id (12 hex digits of ms after 4 of the region), which is
-    that of its events; `at` where there is none near it.
+    """Return the send time in an SES message id, which its events have too, so that they join one
+    record. It is not documented: 12 hex digits of ms after the region's 4. Without such a time near
+    `at`, return `at`.
     """
     try:
-        found = int(message_id[4:16], 16)
+        sent_at = int(message_id[4:16], 16)
     except ValueError:
         return at
-    return found if abs(found - at) < 10 * 60_000 else at
+    return sent_at if abs(sent_at - at) < 10 * 60_000 else at

@@ -1,4 +1,4 @@
-"""SES v2, as the sender sees it: what every answer means, and what the account may do."""
+"""SES v2 for the sender: calls, what each answer means, and what the account may do."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from sesight.send.message import OutgoingMessage, Unsendable, request
 
 
 class SendFailure(NamedTuple):
-    """What an error of SES's means. `again`: the same call may be made soon; `stops`: nothing more is
-    sent, by the `stream` or by all streams (`account`); `fault`: SES or the way to it failed, as it may
-    for the next message too.
+    """What an error of SES means. `again`: the same call may succeed soon; `stops`: nothing more is sent
+    by the `stream`, or by all streams of the `account`; `fault`: SES or the network failed, and may for
+    the next message too.
     """
 
     state: SendState
@@ -42,7 +42,7 @@ class SendFailure(NamedTuple):
 
 ERRORS = {
     "TooManyRequestsException": SendFailure(
-        SendState.THROTTLED, "rate", "SES took no more messages a second than it did.", again=True
+        SendState.THROTTLED, "rate", "SES throttled: too many messages a second.", again=True
     ),
     "LimitExceededException": SendFailure(
         SendState.THROTTLED, "limit", "A limit of the SES account is reached."
@@ -71,13 +71,13 @@ ERRORS = {
         "SES does not know the configuration set, template or contact list.",
     ),
     "BadRequestException": SendFailure(
-        SendState.REFUSED, "bad-request", "SES does not take the message such as it is."
+        SendState.REFUSED, "bad-request", "SES does not take the message as it is."
     ),
     "AccessDeniedException": SendFailure(
         SendState.REFUSED, "access", "These AWS credentials may not send: allow ses:SendEmail."
     ),
 }
-"""What SES's errors mean, by code (API reference of SendEmail; facts on retries of its guide)."""
+"""What SES's errors mean, by code (API reference of SendEmail)."""
 
 ALIASES = {
     "Throttling": "TooManyRequestsException",
@@ -94,7 +94,7 @@ ALIASES = {
     "ConfigurationSetSendingPausedException": "SendingPausedException",
     "ConfigurationSetDoesNotExist": "NotFoundException",
 }
-"""Other codes by which the same is said."""
+"""Other codes with the same meanings."""
 
 QUOTA = SendFailure(
     SendState.THROTTLED, "quota", "The account's quota of 24 hours is used up: go on later."
@@ -109,17 +109,17 @@ UNAVAILABLE = SendFailure(
     again=True,
     fault=True,
 )
-"""A 503: whoever answers it did not begin (docs/decisions/0027)."""
+"""A 503 means that SES did not begin to process the call (docs/decisions/0027)."""
 NO_ANSWER = SendFailure(
     SendState.UNKNOWN,
     "no-answer",
-    "SES was called and did not answer: its Send event will tell.",
+    "SES was called and did not answer: its Send event will tell whether it sent the message.",
     fault=True,
 )
 FAULT = SendFailure(
     SendState.UNKNOWN,
     "ses-fault",
-    "SES answered that it failed: a Send event will tell if it sent.",
+    "SES failed: a Send event will tell whether it sent the message.",
     fault=True,
 )
 CREDENTIALS = SendFailure(SendState.REFUSED, "access", "There are no AWS credentials to send with.")
@@ -134,15 +134,15 @@ UNSIGNED = (
     SSOError,
     TokenRetrievalError,
 )
-"""Errors of botocore's before it calls anybody: there is nothing to sign with."""
+"""Errors that botocore raises before any call: there are no credentials to sign it with."""
 
 NO_CONNECTION = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
-"""Errors of botocore's before a byte of the request is sent."""
+"""Errors that botocore raises before it sends a byte of the request."""
 
 
 class SesAccount(Struct, frozen=True):
-    """What SES says the account may do: messages a second, messages in 24 hours (None: no limit) and
-    how many of those are used, whether it sends at all, and how AWS sees it.
+    """What SES says about the account (GetAccount). `rate` is messages a second; `quota` messages in 24
+    hours (None: no limit), of which `used` are sent; `enforcement` is AWS's EnforcementStatus.
     """
 
     rate: float
@@ -153,26 +153,24 @@ class SesAccount(Struct, frozen=True):
 
 
 class AccountUnknown(SendingStopped):
-    """SES cannot be asked what the account may do: try again, or look at the credentials."""
+    """SES does not say what the account may do: try again, or check the credentials."""
 
     retry_after = 30
 
 
 class Mailer:
-    """Sends over a client of SES v2 that makes each call once. Safe to use from any thread."""
+    """Calls SES v2. Safe to use from any thread."""
 
     def __init__(self, client: Any) -> None:
-        """Keep the client (botocore's `sesv2`)."""
+        """`client` is botocore's `sesv2`, without retries: a retry might send a message twice."""
         self._client = client
 
     def send(self, message: OutgoingMessage) -> str | SendFailure:
-        """Ask SES to send one message, once; return the message id, or what the error means.
-
-        Never raises for what SES or the network does.
+        """Call SendEmail once; return the message id, or what the error means. Never raises for an error
+        of SES or of the network.
         """
         try:
-            asked = request(message)
-            answer = self._client.send_email(**asked)
+            answer = self._client.send_email(**request(message))
         except Unsendable as error:
             return SendFailure(SendState.INVALID, error.code, str(error))
         except ParamValidationError:
@@ -185,13 +183,13 @@ class Mailer:
             return UNREACHABLE
         except (BotoCoreError, ResponseParserError):
             return NO_ANSWER
-        found: str | None = answer.get("MessageId")
-        return found or FAULT
+        message_id: str | None = answer.get("MessageId")
+        return message_id or FAULT
 
     def account(self) -> SesAccount:
-        """Ask SES what the account may do. Raises AccountUnknown."""
+        """Call GetAccount. Raises AccountUnknown."""
         try:
-            told = self._client.get_account()
+            answer = self._client.get_account()
         except NO_CONNECTION:
             raise AccountUnknown(
                 f"SES cannot be reached at {self._client.meta.endpoint_url}: nothing was sent."
@@ -202,35 +200,35 @@ class Mailer:
             raise AccountUnknown(
                 f"SES does not say what the account may send ({code_of(error)})."
             ) from None
-        quota = told.get("SendQuota", {})
-        most = quota.get("Max24HourSend", -1)
+        quota = answer.get("SendQuota", {})
+        limit = quota.get("Max24HourSend", -1)  # -1: no limit
         return SesAccount(
             quota.get("MaxSendRate", 1.0),
-            None if most < 0 else int(most),
+            None if limit < 0 else int(limit),
             int(quota.get("SentLast24Hours", 0)),
-            told.get("SendingEnabled", True),
-            told.get("EnforcementStatus", "HEALTHY"),
+            answer.get("SendingEnabled", True),
+            answer.get("EnforcementStatus", "HEALTHY"),
         )
 
 
 def code_of(error: Exception) -> str:
-    """Return the word for an error of botocore's that repeats nothing of what was asked."""
+    """Return the code of a botocore error. Unlike its message, it repeats nothing of the request."""
     response = getattr(error, "response", None)
-    found = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return found or type(error).__name__
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code or type(error).__name__
 
 
 def meaning_of(response: dict[str, Any]) -> SendFailure:
-    """Return what an error's response means."""
+    """Return what an error response means."""
     error = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = error.get("Code", "")
-    said = error.get("Message", "")
-    known = ERRORS.get(ALIASES.get(code, code))
-    if known is None:
+    failure = ERRORS.get(ALIASES.get(code, code))
+    if failure is None:
         if status == 503:
             return UNAVAILABLE
         return FAULT if status >= 500 else OTHER
-    if known.code == "rate" and "quota" in said.lower():
+    # one code stands for both limits; only the message tells them apart
+    if failure.code == "rate" and "quota" in error.get("Message", "").lower():
         return QUOTA
-    return known
+    return failure

@@ -1,4 +1,4 @@
-"""What a stream sends with: from the settings, or from a secret that is read anew now and then."""
+"""A stream's sender: from the settings, or from a secret that is cached and read again now and then."""
 
 from __future__ import annotations
 
@@ -16,45 +16,46 @@ UnsubscribeKeys = dict[str, Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]]
 
 
 class SesSecrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """From whom and how one stream sends. In a secret: one JSON object of these names."""
+    """The sender of one stream. A secret is a JSON object of these names."""
 
     stream: str
     """The stream's id."""
     from_address: str
-    """The address mail comes from; its domain is verified with SES."""
+    """The From address. Its domain must be verified with SES."""
     from_name: str | None = None
-    """The name shown beside it."""
+    """The display name of the From address."""
     region: str | None = None
-    """The AWS region to send in; by default the one of the settings."""
+    """The AWS region to send in, by default that of the settings."""
     configuration_set: str | None = None
-    """The configuration set, where a secret says it: the stream's own, or nothing is sent."""
+    """The configuration set, if a secret names one. It must be the stream's own, or nothing is sent."""
     reply_to: list[str] = field(default_factory=list)
-    """Addresses that answers go to."""
+    """The Reply-To addresses."""
     public_url: str | None = None
-    """Where the public listener is reached, https: unsubscribe links begin with it."""
+    """The https URL of the public listener: unsubscribe links begin with it."""
     postal_address: str | None = None
-    """The sender's postal address, which marketing mail must show."""
+    """The sender's postal address. Marketing mail must show it."""
     unsubscribe: Literal["header", "notify", "none"] = "header"
-    """Of streams that are not marketing: header: one click; notify: answered by a person, the address
-    in `reply_to`; none."""
+    """How recipients of a stream that is not marketing unsubscribe. header: by one click; notify: by
+    mail to `reply_to`, which a person answers; none: not at all."""
     unsubscribe_keys: UnsubscribeKeys = field(default_factory=dict)
-    """Keys of unsubscribe links by id, 64 hex digits each. Add keys, never take one away; the last is
-    the one in use."""
+    """Keys of unsubscribe links by id, 64 hex digits each. The last one makes links. Never remove a key:
+    links in mail already sent need it."""
     contact_list: str | None = None
-    """SES's contact list, which then makes the unsubscribe links."""
+    """SES's contact list. If it is set, SES makes the unsubscribe links."""
     topic: str | None = None
-    """The topic of that list."""
+    """The topic of the contact list."""
     tracked: bool = True
-    """Whether SES records opens and clicks where the configuration set says so."""
+    """Whether SES tracks opens and clicks, if the configuration set does."""
 
 
-AGAIN_MS = 30_000
-"""A secret that could not be read is asked for again after this long: a stranger with a forged link must
-not make us call AWS each time."""
+RETRY_MS = 30_000
+"""How long a secret that could not be read is not read again (ms): a stranger with forged links must not
+make this process call AWS each time.
+"""
 
 
 class StreamSecrets:
-    """The streams' secrets, read at most once per `seconds`. Safe to use from any thread."""
+    """The senders of all streams, cached. Safe to use from any thread."""
 
     def __init__(
         self,
@@ -65,9 +66,10 @@ class StreamSecrets:
         seconds: int,
         failed: Callable[[str], None],
     ) -> None:
-        """Keep what the settings say by stream, the secret's name (`{stream}` stands for the stream;
-        None: there is none), how one is read (it raises SettingsError), and who is told of the stream
-        whose secret could not be read.
+        """`settings` are the senders by stream; they are used if `name` is None. Otherwise `name` is that
+        of the secrets, with `{stream}` for the stream; `read` returns a secret's text (raises
+        SettingsError), at most once in `seconds` a stream; `failed` is called with the stream of a
+        secret that could not be read.
         """
         self._settings = settings
         self._name = name
@@ -76,40 +78,40 @@ class StreamSecrets:
         self._ms = seconds * 1_000
         self._failed = failed
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[int, SesSecrets]] = {}
-        self._lacking: dict[str, tuple[int, SettingsError]] = {}
+        self._cached: dict[str, tuple[int, SesSecrets]] = {}
+        self._errors: dict[str, tuple[int, SettingsError]] = {}
 
     def get_ses_secrets(self, stream: str) -> SesSecrets:
-        """Return what a stream sends with.
+        """Return the sender of a stream.
 
-        A secret that cannot be read again is taken as it was; one never read raises SettingsError, as
-        does a stream without any.
+        If a secret cannot be read again, its last value is used. Raises SettingsError for a secret that
+        could never be read and for a stream without a sender.
         """
         if self._name is None:
-            found = self._settings.get(stream)
-            if found is None:
+            sender = self._settings.get(stream)
+            if sender is None:
                 raise SettingsError(
                     f"The stream {stream} has no sender: add one under [[sending.senders]]."
                 )
-            return found
+            return sender
         with self._lock:
             now = self._clock()
-            held = self._held.get(stream)
-            if held is not None and now - held[0] < self._ms:
-                return held[1]
-            lacking = self._lacking.get(stream)
-            if lacking is not None and now - lacking[0] < AGAIN_MS:
-                raise SettingsError(str(lacking[1]))
+            cached = self._cached.get(stream)
+            if cached is not None and now - cached[0] < self._ms:
+                return cached[1]
+            failed = self._errors.get(stream)
+            if failed is not None and now - failed[0] < RETRY_MS:
+                raise SettingsError(str(failed[1]))
             try:
-                fresh = self._decoded(stream, self._name.replace("{stream}", stream))
+                sender = self._decoded(stream, self._name.replace("{stream}", stream))
             except SettingsError as error:
                 self._failed(stream)
-                if held is None:
-                    self._lacking[stream] = (now, error)
+                if cached is None:
+                    self._errors[stream] = (now, error)
                     raise
-                fresh = held[1]
-            self._held[stream] = (now, fresh)
-            return fresh
+                sender = cached[1]
+            self._cached[stream] = (now, sender)
+            return sender
 
     def _decoded(self, stream: str, name: str) -> SesSecrets:
         text = self._read(name)
@@ -118,7 +120,7 @@ class StreamSecrets:
             values["stream"] = msgspec.Raw(msgspec.json.encode(stream))
             return msgspec.json.decode(msgspec.json.encode(values), type=SesSecrets)
         except (msgspec.DecodeError, UnicodeError):
-            # what the decoder says may repeat a value of the secret
+            # the decoder's message may repeat a value of the secret
             raise SettingsError(
                 f"The secret {name} is not the JSON object of docs/how-to/send-a-campaign.md."
             ) from None
