@@ -399,7 +399,7 @@ LISTS = {
     "columns of one name": (b"email,name,name\na@example.org,A,B\n", "same name"),
     "not UTF-8": (b"email,name\nana@example.org,Zo\xeb\n", "Line 2"),
     "JSON that is none": (b"[{", "JSON"),
-    "JSON of something else": (b'[{"address": "ana@example.org"}]', "people"),
+    "JSON of something else": (b'[{"address": "ana@example.org"}]', "an array of recipients"),
 }
 
 

@@ -95,9 +95,7 @@ class Office:
 
     def take_events(self) -> None:
         """Take in everything that SES has published so far."""
-        readings = [
-            reading for event in self.ses.events() for reading in read(event.body, "sns", None)
-        ]
+        readings = [reading for event in self.ses.events() for reading in read(event.body, "sns")]
         self.app.pipeline.process(readings)
 
     def record(self, message_id: str | None) -> Record:

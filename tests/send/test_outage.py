@@ -224,7 +224,7 @@ def test_recipients_that_ses_refuses(tmp_path: Path) -> None:
     """
     with (
         simulated_ses(production=False, max_send_rate=10_000) as ses,
-        office(tmp_path, ses) as here,
+        office(tmp_path, ses, workers=1) as here,
     ):
         ses.account.identities.add("verified.example")
         people = [*PEOPLE[:12], *(f"a{n}@verified.example" for n in range(12))]
