@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sesight.api.application import create_api, create_public
-from sesight.api.middleware import Authority, authority, is_loopback
+from sesight.api.middleware import Authority, is_loopback, parse_authority
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_security_headers(api, path) -> None:
 def test_authorities() -> None:
     """A name is compared without case, and its port is kept; nonsense names nobody."""
     said = ("A.b:1", "[::1]:80", " x ", "", "x:y", "x:1:2", "u@x", "[::1]x")
-    assert [authority(each) for each in said] == [
+    assert [parse_authority(each) for each in said] == [
         Authority("a.b", 1),
         Authority("[::1]", 80),
         Authority("x", None),

@@ -72,7 +72,7 @@ class Answer:
     @property
     def reason(self) -> str:
         """Why a notification was refused."""
-        return self.problem.get("title", "")
+        return self.problem.get("reason", "")
 
 
 class Line:

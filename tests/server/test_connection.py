@@ -109,7 +109,7 @@ def test_it_is_told_why(server, begin) -> None:
         said = read_all(connection)
     assert statuses(said) == [431]
     problem = problem_of(said)
-    assert (problem["type"], problem["title"]) == ("too-large", "head-too-large")
+    assert (problem["type"], problem["reason"]) == ("too-large", "head-too-large")
     filler = "x" * (MAX_HEAD - 1_000)
     assert server.get("/api/health", x_filler=filler).status == 200
 
@@ -124,7 +124,7 @@ def test_headers_are_counted(server) -> None:
     with connected(server.port) as connection:
         connection.sendall(many)
         said = read_all(connection)
-    assert (statuses(said), problem_of(said)["title"]) == ([431], "head-too-large")
+    assert (statuses(said), problem_of(said)["reason"]) == ([431], "head-too-large")
 
 
 def test_a_body_in_the_smallest_chunks_is_read(server, signer, traffic) -> None:
@@ -358,7 +358,7 @@ def test_what_is_no_http_is_told_so_as_a_problem(server, what) -> None:
             said = read_all(connection)
         assert statuses(said) == [400]
         problem = problem_of(said)
-        assert (problem["type"], problem["title"]) == ("bad-request", "malformed-http")
+        assert (problem["type"], problem["reason"]) == ("bad-request", "malformed-http")
         assert problem["requestId"]
 
 
@@ -375,7 +375,7 @@ def test_it_has_its_turn_among_what_was_asked_before(server, traffic, broken) ->
         connection.sendall(b"".join(asked) + SMUGGLED)
         said = read_all(connection)
     assert statuses(said) == [200, 200, 200, 400]
-    assert problem_of(said)["title"] == "malformed-http"
+    assert problem_of(said)["reason"] == "malformed-http"
 
 
 def test_an_offer_to_speak_another_protocol_is_not_taken_up(server, traffic) -> None:

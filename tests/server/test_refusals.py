@@ -143,7 +143,14 @@ def test_forgeries_are_refused_counted_and_not_stored(server, signer, bodies) ->
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["cache-control"] == "no-store"
             assert "retry-after" not in answer.headers
-            assert answer.problem.keys() == {"type", "title", "status", "detail", "requestId"}
+            assert answer.problem.keys() == {
+                "type",
+                "title",
+                "status",
+                "detail",
+                "requestId",
+                "reason",
+            }
             assert answer.problem["detail"] in SENTENCES[reason]
     counted = Counter((reason, status) for _, status, reason in kinds.values())
     assert server.refusals() == {key: 2 * n for key, n in counted.items()}

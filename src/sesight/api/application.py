@@ -13,7 +13,7 @@ from sesight.api import openapi
 from sesight.api.campaigns import campaign_figures, campaigns
 from sesight.api.exception_handler import handle_exception
 from sesight.api.messages import message, messages, tracking_routes
-from sesight.api.middleware import Dressing, Gate
+from sesight.api.middleware import AccessCheck, ResponseHeaders
 from sesight.api.months import month_routes
 from sesight.api.operations import entrance, health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
@@ -38,7 +38,7 @@ def create_api(services: Services) -> Litestar:
     routers = [*together("/", [entrance]), *together(services.base_path, [*served, entrance])]
     app = _application(services, routers)
     # Litestar's own middleware does not see requests that match no route; the gate must.
-    app.asgi_handler = Gate(app.asgi_handler, services)
+    app.asgi_handler = AccessCheck(app.asgi_handler, services)
     return app
 
 
@@ -47,7 +47,7 @@ def create_public(services: Services) -> Litestar:
     bases = {services.base_path, "/"}
     served = [Router(base, route_handlers=UNSUBSCRIBE) for base in sorted(bases)]
     app = _application(services, served)
-    app.asgi_handler = Dressing(app.asgi_handler, services)
+    app.asgi_handler = ResponseHeaders(app.asgi_handler, services)
     return app
 
 

@@ -13,7 +13,7 @@ from msgspec.json import decode
 
 from sesight.api.problem import (
     MEDIA_TYPE,
-    PROBLEMS,
+    TYPE_BY_STATUS,
     Description,
     Problem,
     invalid_body,
@@ -23,8 +23,6 @@ from sesight.api.problem import (
 )
 from sesight.domain.errors import InvalidParameter, SesightError
 from sesight.domain.validation import find_mismatch
-
-_TYPE_BY_STATUS = {status: type_ for type_, (status, _) in PROBLEMS.items()}
 
 
 def request_id_of(request: Request[Any, Any, Any]) -> str:
@@ -41,9 +39,9 @@ def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
         description = Description("invalid-request", str(invalid), getattr(invalid, "more", {}))
     elif isinstance(error, HTTPException) and request.scope.get("sesight_disconnected"):
         description = Description("bad-request", "The request ended before it was complete.")
-    elif isinstance(error, HTTPException) and error.status_code in _TYPE_BY_STATUS:
+    elif isinstance(error, HTTPException) and error.status_code in TYPE_BY_STATUS:
         detail = f"{error.detail}: {request.method} {loggable(request.url.path)}."
-        description = Description(_TYPE_BY_STATUS[error.status_code], detail)
+        description = Description(TYPE_BY_STATUS[error.status_code], detail)
         headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
     if isinstance(error, SesightError) and error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from sesight.api.middleware import Authority, is_of, is_of_proxy, values_of
+from sesight.api.middleware import Authority, header_values, is_proxy_header, is_same_origin
 from sesight.api.problem import MEDIA_TYPE, problem
 
 Message = MutableMapping[str, Any]
@@ -47,10 +47,10 @@ class Gateway:
         headers = [
             (name, value)
             for name, value in scope["headers"]
-            if not is_of_proxy(name) and name not in {b"host", b"origin"}
+            if not is_proxy_header(name) and name not in {b"host", b"origin"}
         ]
         ours = [Authority(host, None) for host in (str(about.get("domainName")), *self._hosts)]
-        origins = values_of(b"origin", scope["headers"])
+        origins = header_values(b"origin", scope["headers"])
         if not all(_is_page_of(origin, ours) for origin in origins):
             headers.append((b"origin", b"null"))
         asked = {
@@ -93,7 +93,7 @@ def is_authorized(about: dict[str, Any]) -> bool:
 
 
 def _is_page_of(origin: str, hosts: Sequence[Authority]) -> bool:
-    return origin.startswith("https://") and any(is_of(origin, host) for host in hosts)
+    return origin.startswith("https://") and any(is_same_origin(origin, host) for host in hosts)
 
 
 async def _refuse(request_id: str, send: Send) -> None:

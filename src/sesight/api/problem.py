@@ -47,6 +47,13 @@ PROBLEMS = {
 }
 """Every type of problem, with its HTTP status and title."""
 
+TYPE_BY_STATUS = {
+    **{status: type_ for type_, (status, _) in PROBLEMS.items()},
+    408: "bad-request",
+    431: "too-large",
+}
+"""The type of a problem that is only known by its HTTP status."""
+
 _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (InvalidRequest, "invalid-request"),
     (NotFound, "not-found"),
@@ -60,7 +67,8 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
 
 class Problem(Struct, frozen=True, rename="camel", kw_only=True):
     """An error: `type` is for programs, `detail` for people. A problem with a parameter names it, and the
-    parameters or values that are `allowed`; `detail-expired` has the campaign's times.
+    parameters or values that are `allowed`; a notification that intake refused has the `reason` it is
+    counted under; `detail-expired` has the campaign's times.
     """
 
     type: str
@@ -70,6 +78,7 @@ class Problem(Struct, frozen=True, rename="camel", kw_only=True):
     request_id: str
     parameter: str | UnsetType = UNSET
     allowed: list[str] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
     stream: str | UnsetType = UNSET
     campaign: str | UnsetType = UNSET
     first_sent_at: str | UnsetType | None = UNSET
@@ -93,6 +102,12 @@ def problem(
     status, title = PROBLEMS[type_]
     fixed = {"type": type_, "title": title, "status": status, "detail": detail}
     return convert({**fixed, "requestId": request_id, **(members or {})}, Problem)
+
+
+def status_problem(status: int, reason: str, detail: str, request_id: str) -> Problem:
+    """Return the problem of a notification that intake refused with an HTTP status, for a reason (a code)."""
+    members = {"reason": reason, "status": status}
+    return problem(TYPE_BY_STATUS[status], detail, request_id, members)
 
 
 def problem_of(

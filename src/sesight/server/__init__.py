@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from sesight.api.middleware import LINKS, is_loopback
+from sesight.api.middleware import UNSUBSCRIBE_PREFIX, is_loopback
 from sesight.app import App
 from sesight.domain.errors import SettingsError
 from sesight.ingest.http.intake import TAKEN, Answer, Intake
@@ -52,7 +52,7 @@ def public(links: Asgi) -> Asgi:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix("/api")
         reads = scope["method"] in {"GET", "HEAD"}
-        if path.startswith(LINKS) and (reads or scope["method"] == "POST"):
+        if path.startswith(UNSUBSCRIBE_PREFIX) and (reads or scope["method"] == "POST"):
             await links(scope, receive, send)
             return
         healthy = path == "/health" and reads

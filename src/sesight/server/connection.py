@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from sesight.api.problem import MEDIA_TYPE, status_problem
 from sesight.ingest.http.intake import Answer, Intake
 from sesight.ingest.transport.sns import MAX_BODY
 
@@ -60,34 +61,20 @@ _SENTENCES = {
     "head-too-large": "The request has too much beside its body: headers, trailers or what is between chunks.",
     "not-found": "This listener takes SNS notifications, unsubscribe links and GET /health, nothing else.",
 }
-_TYPES = {
-    400: "bad-request",
-    403: "forbidden",
-    404: "not-found",
-    408: "bad-request",
-    413: "too-large",
-    431: "too-large",
-    500: "failed",
-    503: "unavailable",
-}
 
 
 def written(answer: Answer) -> tuple[Headers, bytes]:
     """Return the headers and the body that say an answer: a problem, unless it is 200."""
     if answer.status == 200:
         return [(b"content-length", b"0")], b""
+    detail = answer.detail or _SENTENCES.get(
+        answer.reason, f"The notification was refused: {answer.reason}."
+    )
     body = msgspec.json.encode(
-        {
-            "type": _TYPES[answer.status],
-            "title": answer.reason,
-            "status": answer.status,
-            "detail": answer.detail
-            or _SENTENCES.get(answer.reason, f"The notification was refused: {answer.reason}."),
-            "requestId": secrets.token_hex(8),
-        }
+        status_problem(answer.status, answer.reason, detail, secrets.token_hex(8))
     )
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", MEDIA_TYPE.encode()),
         (b"cache-control", b"no-store"),
         (b"content-length", str(len(body)).encode()),
     ]
