@@ -10,16 +10,16 @@ from sesight.domain.ports import Store
 from sesight.ingest.pipeline import Pipeline
 from sesight.services import Services
 from sesight.services.intake_health import IntakeStatus
-from sesight.services.suppressions import Suppressions
+from sesight.services.suppressions import SuppressionService
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY
 from tests.reception import RULES
 
 
-def suppressions_of(store: Store) -> Suppressions:
+def suppressions_of(store: Store) -> SuppressionService:
     """Return the suppression list of a store."""
     pipeline = Pipeline(store, RULES, lambda: NOW, None)
-    return Suppressions(store, pipeline.decide, COUNTING, POLICY, lambda: NOW)
+    return SuppressionService(store, pipeline.decide, COUNTING, POLICY, lambda: NOW)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import EventReading
 from sesight.services.recount import recount
-from sesight.services.suppressions import TOGETHER, Suppressions
+from sesight.services.suppressions import TOGETHER, SuppressionService
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY, bounce, complaint
 from tests.reception import RULES
@@ -44,7 +44,7 @@ class Office:
             url or f"sqlite:///{folder}/office.db", clock=clock, streams=COUNTING.streams
         )
         self.pipeline = Pipeline(self.store, RULES, clock, None)
-        self.list = Suppressions(self.store, self.pipeline.decide, COUNTING, POLICY, clock)
+        self.list = SuppressionService(self.store, self.pipeline.decide, COUNTING, POLICY, clock)
 
     def add(
         self, *addresses: str, change: str = "change-1", **more: Any

@@ -21,7 +21,7 @@ from sesight.ingest.pipeline import Observer, Pipeline
 from sesight.ingest.processed import Processed
 from sesight.ingest.rules import Rules
 from sesight.services.intake_health import intake_status, without_counts
-from sesight.services.suppressions import Suppressions
+from sesight.services.suppressions import SuppressionService
 from sesight.services.upkeep import Upkeep
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
@@ -158,12 +158,12 @@ class App:
         return Metrics(self.clock)
 
     @cached_property
-    def suppressions(self) -> Suppressions:
+    def suppressions(self) -> SuppressionService:
         """The suppression lists, of new streams too: they start with what reaches them.
 
         While the store cannot be written they may be read, and nothing is sent.
         """
-        found = Suppressions(
+        found = SuppressionService(
             self.store, self.pipeline.decide, self.counting, self.settings.suppression, self.clock
         )
         with suppress(StoreUnavailable):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sesight.send.templates.folder import TemplateFolder
     from sesight.services.intake_health import IntakeStatus
     from sesight.services.sending import SendService
-    from sesight.services.suppressions import Suppressions
+    from sesight.services.suppressions import SuppressionService
     from sesight.services.unsubscribe import UnsubscribeService
 
 
@@ -64,7 +64,7 @@ class Services:
     """
 
     store: Store
-    suppressions: Suppressions
+    suppressions: SuppressionService
     counting: Counting
     clock: Clock
     recipient_key: bytes

@@ -27,7 +27,7 @@ from sesight.services.recipients import (
     entry,
     mailable,
 )
-from sesight.services.suppressions import Suppressions
+from sesight.services.suppressions import SuppressionService
 
 MAX_BAD_ROWS = 1_000
 """Bad rows of a file that an answer lists."""
@@ -381,7 +381,7 @@ def checked(
 
 
 def import_rows(
-    suppressions: Suppressions,
+    suppressions: SuppressionService,
     file: SuppressionFile,
     change: str,
     *,

@@ -46,7 +46,7 @@ Decide = Callable[[Sequence[SuppressionCommand]], list[list[SuppressionChange]]]
 """`Pipeline.decide`."""
 
 
-class Suppressions:
+class SuppressionService:
     """The list of every stream. Safe to use from any thread.
 
     Every method raises StoreUnavailable; what was done until then stays.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sesight.domain.ports import Clock, Store, SweepResult
     from sesight.ingest.pipeline import Pipeline
-    from sesight.services.suppressions import Suppressions
+    from sesight.services.suppressions import SuppressionService
     from sesight.store.dynamodb.store import DynamoStore
     from sesight.store.sqlite.store import SqliteStore
 
@@ -32,7 +32,7 @@ class Upkeep:
         self,
         store: SqliteStore | DynamoStore,
         pipeline: Pipeline,
-        suppressions: Callable[[], Suppressions],
+        suppressions: Callable[[], SuppressionService],
         clock: Clock,
     ) -> None:
         self._store = store

@@ -14,7 +14,7 @@ from sesight.domain.suppression.manual import InheritSuppression, SuppressionReq
 from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.services.recount import recount
-from sesight.services.suppressions import Suppressions
+from sesight.services.suppressions import SuppressionService
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY
 from tests.reception import RULES
@@ -44,7 +44,9 @@ class Lists:
         self.store = open_store(url, clock=lambda: NOW, streams=counting.streams)
         rules = replace(RULES, counting=counting)
         self.pipeline = Pipeline(self.store, rules, lambda: NOW, None)
-        self.list = Suppressions(self.store, self.pipeline.decide, counting, POLICY, lambda: NOW)
+        self.list = SuppressionService(
+            self.store, self.pipeline.decide, counting, POLICY, lambda: NOW
+        )
 
     def blocked(self, address: str) -> list[str]:
         """Return which streams must not send to an address."""
@@ -55,7 +57,7 @@ class Lists:
         self.store.close()
 
 
-def begin(url: str, act: Callable[[Suppressions], object]) -> None:
+def begin(url: str, act: Callable[[SuppressionService], object]) -> None:
     """Do something with the lists of two streams, which have nothing to take over any more."""
     before = Lists(url, *TWO)
     before.list.inherit()
@@ -68,7 +70,7 @@ def test_a_third_stream(url: str) -> None:
     whole domains too; it counts them, and what is removed there stays removed.
     """
 
-    def act(held: Suppressions) -> None:
+    def act(held: SuppressionService) -> None:
         held.add(
             [
                 SuppressionRequest(address=ANA, reason=SuppressionReason.BOUNCED),
@@ -123,7 +125,7 @@ def test_a_stream_that_was_away(url: str) -> None:
 def test_what_was_removed(url: str) -> None:
     """What was removed everywhere stays removed in the new stream; what still blocks anywhere blocks."""
 
-    def act(held: Suppressions) -> None:
+    def act(held: SuppressionService) -> None:
         held.add(
             [
                 SuppressionRequest(address=ANA),
@@ -157,7 +159,7 @@ def test_cut_off(url: str) -> None:
     def away(_: object) -> list[object]:
         raise StoreUnavailable("away")
 
-    broken = Suppressions(after.store, away, after.counting, POLICY, lambda: NOW)
+    broken = SuppressionService(after.store, away, after.counting, POLICY, lambda: NOW)
     with pytest.raises(StoreUnavailable):
         broken.inherit()
     assert after.blocked(ANA) == ["outreach", "finance"]

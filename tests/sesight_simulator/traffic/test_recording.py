@@ -7,7 +7,8 @@ import pytest
 
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.recording import write
-from sesight_simulator.traffic.traffic import Truth, generate
+from sesight_simulator.traffic.traffic import generate
+from sesight_simulator.traffic.truth import Truth
 
 END = 1_795_500_000_000
 
