@@ -518,33 +518,6 @@ def reasons() -> str:
 
 # -- settings ----------------------------------------------------------------------------------
 
-_MEANINGS = {
-    (
-        Stream,
-        "id",
-    ): "The stream's name in addresses, figures and tables. Letters, digits, `-` and `_`.",
-    (Stream, "label"): "What people call it.",
-    (Stream, "kind"): "`marketing` or `transactional`: decides how far a complaint reaches.",
-    (Stream, "configuration_set"): "The SES configuration set whose events are this stream's.",
-    (Stream, "months"): "Whether its campaigns are statement months (tag `campaign_month`).",
-    (Stream, "soft_bounces"): "Whether repeated soft bounces suppress.",
-    (Stream, "tables"): "What the stream's DynamoDB tables are named after; by default its `id`.",
-    (Stream, "tracked"): "Whether SES records opens and clicks; if not, their rates are null.",
-    (Stream, "topic"): (
-        "The contact-list topic that stands for the stream; none: leaving any topic leaves the stream."
-    ),
-    (SuppressionPolicy, "bounced"): "How far a permanent bounce reaches.",
-    (SuppressionPolicy, "complaint"): "How far a complaint reaches.",
-    (SuppressionPolicy, "unsubscribed"): "How far an unsubscribe reaches.",
-    (
-        SuppressionPolicy,
-        "blocked_days",
-    ): "Days that a refusal of us or of the message blocks an address.",
-    (SuppressionPolicy, "soft_days"): "Days that repeated soft bounces suppress an address.",
-}
-"""What settings that are structs of the domain mean: those have no sentence of their own there."""
-
-
 def settings() -> str:
     """Return every setting, a table for each section of the file."""
     lists: list[str] = []
@@ -578,7 +551,7 @@ def _section(title: str, of: type[Struct], prefix: str | None, variable: str = "
     for field in msgspec.structs.fields(of):
         if _is_nested(field.type):
             continue
-        meaning = said.get(field.name) or _MEANINGS[of, field.name]
+        meaning = said[field.name]
         row = (code(field.name), _type(field.type), _default(field), meaning)
         given = f"{prefix}{field.name.upper()}"
         rows.append(row if prefix is None else (row[0], code(given), *row[1:]))
@@ -591,10 +564,6 @@ def _section(title: str, of: type[Struct], prefix: str | None, variable: str = "
 
 
 def _about(of: type[Struct]) -> str:
-    if of is Stream:
-        return "A kind of mail. Naming one list replaces both streams that Sesight comes with."
-    if of is SuppressionPolicy:
-        return "How far each cause reaches, and how long pauses last."
     return " ".join(inspect.cleandoc(of.__doc__ or "").split())
 
 

@@ -57,7 +57,7 @@ def test_add(api) -> None:
                 "address": "nobody",
                 "state": "invalid",
                 "streams": [],
-                "detail": "It is no address: write name@domain, or @domain for a whole domain.",
+                "detail": "This is not an address: write name@domain, or @domain for a whole domain.",
             },
         ],
     }
@@ -273,11 +273,11 @@ def test_import(api) -> None:
     assert done["bad"] == [
         {
             "line": 4,
-            "reason": "It is no address: write name@domain, or @domain for a whole domain.",
+            "reason": "This is not an address: write name@domain, or @domain for a whole domain.",
         },
         {
             "line": 5,
-            "reason": "until: it is no time; write a date (2026-11-24), an instant "
+            "reason": "until: this is not a time. Write a date (2026-11-24) or an instant "
             "(2026-11-24T09:00:00Z), or leave it empty.",
         },
     ]

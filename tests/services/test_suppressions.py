@@ -108,7 +108,7 @@ def test_add(office: Office) -> None:
         told(
             "nobody",
             ResultStatus.INVALID,
-            detail="It is no address: write name@domain, or @domain for a whole domain.",
+            detail="This is not an address: write name@domain, or @domain for a whole domain.",
         ),
     ]
     assert office.blocked(ANA) == dict.fromkeys(BOTH, "manual")
@@ -225,9 +225,9 @@ def test_import(office: Office) -> None:
         ("@fabrikam.example", ResultStatus.ADDED),
         ("nobody", ResultStatus.INVALID),
         (BO, ResultStatus.ADDED),
-        InvalidRow(6, "reason: there is no such word; it is complaint, complaint-candidate, "
+        InvalidRow(6, "reason: unknown value. Write complaint, complaint-candidate, "
                   "unsubscribed, bounced, account-list, validation, manual, import, soft-bounces, "
-                  "blocked, bounce, unsubscribe, or empty."),
+                  "blocked, bounce, unsubscribe, or leave it empty."),
         (BO, ResultStatus.KNOWN),
     ]  # fmt: skip
     assert office.take(text, dry_run=True) == expected

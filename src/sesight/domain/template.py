@@ -1,25 +1,25 @@
-"""Templates as everybody sees them: what one is, what is wrong with it, what it makes."""
+"""Templates: their summary, their problems, and the message they render."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 
 IssueLevel = Literal["error", "warning"]
-"""error: nothing is sent with it; warning: it is sent, and somebody may be sorry."""
+"""error: the template cannot be sent; warning: it can be sent, but recipients may see a defect."""
 
 
 class TemplateIssue(Struct, frozen=True):
-    """What is wrong with a template, in a sentence."""
+    """One problem of a template, in a sentence."""
 
     level: IssueLevel
     text: str
 
 
 class TemplateSummary(Struct, frozen=True, kw_only=True):
-    """A template: its name, what people call it, the stream it is for (None: any), its language
-    (BCP 47), and what is wrong with it.
+    """A template: its name, its label for people, the stream it is for (None: any), its language (BCP 47),
+    and its problems.
     """
 
     name: str
@@ -30,23 +30,8 @@ class TemplateSummary(Struct, frozen=True, kw_only=True):
 
 
 class RenderedTemplate(Struct, frozen=True):
-    """What a template makes of a context; `html` is None for mail of text alone."""
+    """A rendered message; `html` is None for a message of plain text only."""
 
     subject: str
     html: str | None
     text: str
-
-
-class TemplateLibrary(Protocol):
-    """Where templates are looked at; nothing is sent from here."""
-
-    def about(self) -> list[TemplateSummary]:
-        """Return every template there is, by name."""
-        ...
-
-    def rendered(self, name: str, context: dict[str, Any] | None) -> RenderedTemplate:
-        """Return what a template makes of a context, None: of its sample.
-
-        Raises NotFound; InvalidRequest for a template or a context that make no message.
-        """
-        ...

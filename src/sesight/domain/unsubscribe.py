@@ -1,4 +1,4 @@
-"""Leaving a stream by the link in a message: what the link stands for, and the event it becomes."""
+"""Unsubscribing by the link in a message: what the link stands for, and the event that it becomes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sesight.domain.suppression.item import Suppression, SuppressionReason, is_l
 from sesight.domain.timestamps import DAY
 
 ORIGIN = "unsubscribe"
-"""The origin of readings of these events."""
+"""The origin of the events that links make."""
 
 
 class UnsubscribeTarget(Struct, frozen=True, array_like=True):
-    """What an unsubscribe link stands for: an address and the stream it leaves; and of the message
-    that had the link its campaign, the UTC day it was made and its send id.
+    """What an unsubscribe link stands for: the address and the stream it unsubscribes from; and of the
+    message with the link its campaign, the UTC day of the link, and its send id.
     """
 
     stream: str
@@ -27,31 +27,32 @@ class UnsubscribeTarget(Struct, frozen=True, array_like=True):
 
     @property
     def masked(self) -> str:
-        """Return the address as a page may show it to whoever opened the link."""
+        """Return the address as a page may show it to anyone who opens the link."""
         local, _, domain = self.address.rpartition("@")
         return f"{local[:1]}***@{domain}"
 
 
 def unsubscribe_event(
-    leave: UnsubscribeTarget, stream: Stream, record: Record | None, at: int
+    target: UnsubscribeTarget, stream: Stream, record: Record | None, at: int
 ) -> Event:
-    """Return the event of an address that leaves a stream at `at` (ms).
+    """Return the event of an address that unsubscribes from a stream at `at` (ms).
 
-    Where the message's record is not held the event has no message id: then it says something of the
-    address and of no message (`sesight.ingest.event_batch`).
+    If the store no longer holds the message's record, the event has no message id: it then suppresses
+    the address and changes no record.
     """
     if record is None:
-        tags = () if leave.campaign is None else ((CAMPAIGN_TAGS[0], leave.campaign),)
-        message_id, identity = "", Identity(leave.day * DAY, send_id=leave.send_id, tags=tags)
+        tags = () if target.campaign is None else ((CAMPAIGN_TAGS[0], target.campaign),)
+        message_id, identity = "", Identity(target.day * DAY, send_id=target.send_id, tags=tags)
     else:
         message_id, identity = record.message_id, record.identity
-    left = Subscription(at, left=("*",), source="link")
-    return Event(message_id, identity, (Report(leave.address, left),), stream.configuration_set)
+    occurrence = Subscription(at, left=("*",), source="link")
+    report = Report(target.address, occurrence)
+    return Event(message_id, identity, (report,), stream.configuration_set)
 
 
 def has_unsubscribed(item: Suppression | None, record: Record | None) -> bool:
-    """Return whether an address has left by a message, or at all where its record is not held, and
-    nobody has let it back in since.
+    """Return whether an item holds an unsubscribe that no removal lifts: one that came from the record's
+    message, or any if there is no record.
     """
     return item is not None and any(
         cause.reason == SuppressionReason.UNSUBSCRIBED

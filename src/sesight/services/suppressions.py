@@ -218,7 +218,7 @@ class SuppressionService:
         """
         left = iter(rows)
         while some := list(islice(left, TOGETHER)):
-            wishes = [row.wish for row in some if not isinstance(row, InvalidRow)]
+            wishes = [row.request for row in some if not isinstance(row, InvalidRow)]
             told = iter(self._take(wishes, change, dry_run=dry_run))
             for row in some:
                 yield row, None if isinstance(row, InvalidRow) else next(told)

@@ -78,7 +78,7 @@ def test_forms(text: str) -> None:
     """A file may be a list of addresses, with a head or not, and separated by what its maker likes."""
     [row] = read(text)
     assert isinstance(row, SuppressionRow)
-    assert row.wish == wish()
+    assert row.request == wish()
 
 
 def test_defaults() -> None:
@@ -102,12 +102,12 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ("a@x.example,nonsense,,", "reason: there is no such word"),
-        ("a@x.example,,everywhere,", "scope: there is no such word"),
-        ("a@x.example,,,soon", "until: it is no time"),
-        ("a@x.example,,,2026-13-01", "until: it is no time"),
-        ("a@x.example,,,99999999999999", "until: it is no time"),
-        ("a@x.example,,,2999-01-01", "until: it is no time"),
+        ("a@x.example,nonsense,,", "reason: unknown value"),
+        ("a@x.example,,everywhere,", "scope: unknown value"),
+        ("a@x.example,,,soon", "until: this is not a time"),
+        ("a@x.example,,,2026-13-01", "until: this is not a time"),
+        ("a@x.example,,,99999999999999", "until: this is not a time"),
+        ("a@x.example,,,2999-01-01", "until: this is not a time"),
         ('"' + "x" * 140_000, "A quote opens in this line"),
     ],
 )
@@ -199,8 +199,8 @@ def test_round_trip() -> None:
             SuppressionFile("".join(lines).splitlines(keepends=True), SuppressionDefaults())
         )
         assert isinstance(row, SuppressionRow)
-        assert row.wish.note == cell.strip()
+        assert row.request.note == cell.strip()
         assert not lines[1].split(",")[5].startswith(("=", "+", "-", "@"))
     [domain] = read("".join(file_lines([("@x.example", "", "import", "all", "", "", "", "")])))
     assert isinstance(domain, SuppressionRow)
-    assert domain.wish.address == "@x.example"
+    assert domain.request.address == "@x.example"

@@ -1,4 +1,4 @@
-"""Suppressions as a CSV file: read whatever tool wrote it, written so that it can be read again."""
+"""Suppression lists as CSV files: reading those of other tools, and writing files that can be read again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sesight.domain.errors import InvalidRequest
 from sesight.domain.suppression.item import Suppression, SuppressionReason, SuppressionScope
 from sesight.domain.suppression.manual import SuppressionRequest
 from sesight.domain.suppression.policy import ActiveSuppression, streams_in_scope
+from sesight.domain.text import spreadsheet_text
 from sesight.domain.timestamps import DAY, day_number, iso, parse_timestamp
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from sesight.domain.stream import Stream
 
 COLUMNS = ("email", "stream", "reason", "scope", "until", "note", "firstAt", "lastAt")
-"""What is written. Read are all but `lastAt`, which is there for people."""
+"""The columns that are written. All are read except `lastAt`, which only informs people."""
 
-_NAMES = {
+_COLUMN_NAMES = {
     "email": ("email", "emailaddress", "address", "recipient", "mail"),
     "stream": ("stream",),
     "reason": ("reason",),
@@ -33,9 +34,9 @@ _NAMES = {
     "note": ("note", "notes", "comment"),
     "firstAt": ("firstat", "created", "createdat", "since", "date", "lastupdatetime"),
 }
-"""How files call the columns, in lower case and without marks."""
+"""The names that other tools give the columns: lower case, letters only."""
 
-_BY_NAME = {name: column for column, names in _NAMES.items() for name in names}
+_COLUMN_BY_NAME = {name: column for column, names in _COLUMN_NAMES.items() for name in names}
 _REASONS = {
     **{str(reason): reason for reason in SuppressionReason},
     "bounce": SuppressionReason.BOUNCED,
@@ -43,14 +44,13 @@ _REASONS = {
 }
 _SCOPES = {str(scope): scope for scope in SuppressionScope}
 _Word = TypeVar("_Word")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_OURS = re.compile(r"'+[=+\-@\t\r]")
+_ESCAPED_FORMULA = re.compile(r"'+[=+\-@\t\r]")
 _LATEST = 4_102_444_800_000
-"""The year 2100: what a time has to be before."""
+"""The year 2100. A later time is an error in the file."""
 
 
 class SuppressionDefaults(Struct, frozen=True, kw_only=True):
-    """What holds for rows that do not say otherwise."""
+    """Values for rows that do not have them."""
 
     reason: SuppressionReason = SuppressionReason.IMPORT
     scope: SuppressionScope | None = None
@@ -59,22 +59,22 @@ class SuppressionDefaults(Struct, frozen=True, kw_only=True):
 
 
 class SuppressionRow(NamedTuple):
-    """What one row wishes for; `line` is its last line in the file."""
+    """A row that was read; `line` is its last line in the file."""
 
     line: int
-    wish: SuppressionRequest
+    request: SuppressionRequest
 
 
 class InvalidRow(NamedTuple):
-    """A row that cannot be read, and why, in a sentence that repeats no address."""
+    """A row that cannot be read, and the reason in a sentence that does not repeat the address."""
 
     line: int
     reason: str
 
 
 class SuppressionFile:
-    """Reads rows from the lines of a file. Separators are commas, semicolons or tabs; the first line
-    names the columns, or is an address already where there is but a list of them.
+    """Reads rows from the lines of a file. The first line names the columns; a file that begins with an
+    address is a list of addresses without a header.
     """
 
     def __init__(self, lines: Iterable[str], defaults: SuppressionDefaults) -> None:
@@ -88,15 +88,15 @@ class SuppressionFile:
         """Names of columns that are not read."""
         self._columns: list[str | None] = ["email"]
         if "@" not in first_cell or _column(first_cell) is not None:
-            row = next(self._rows, None)
-            if isinstance(row, BrokenQuote):
-                raise InvalidRequest(f"Line {row.line}: {BROKEN_QUOTE}")
-            names = [] if row is None else row.cells
+            header = next(self._rows, None)
+            if isinstance(header, BrokenQuote):
+                raise InvalidRequest(f"Line {header.line}: {BROKEN_QUOTE}")
+            names = [] if header is None else header.cells
             self._columns = [_column(name) for name in names]
             self.ignored = [
                 name
                 for name, column in zip(names, self._columns, strict=True)
-                if column is None and name.strip() and _plain(name) != "lastat"
+                if column is None and name.strip() and _letters(name) != "lastat"
             ]
             if "email" not in self._columns:
                 raise InvalidRequest(
@@ -104,7 +104,7 @@ class SuppressionFile:
                 )
 
     def __iter__(self) -> Iterator[SuppressionRow | InvalidRow]:
-        """Yield each row that is not empty."""
+        """Yield every row that is not empty."""
         for row in self._rows:
             if isinstance(row, BrokenQuote):
                 yield InvalidRow(row.line, BROKEN_QUOTE)
@@ -112,81 +112,80 @@ class SuppressionFile:
                 yield self._row(row.line, row.cells)
 
     def _row(self, line: int, cells: Sequence[str]) -> SuppressionRow | InvalidRow:
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for column, cell in zip(self._columns, cells, strict=False):
-            if column is not None and column not in found:
-                found[column] = _bare(cell)
-        given = self._defaults
+            if column is not None and column not in values:
+                values[column] = _unescaped(cell)
+        defaults = self._defaults
         try:
-            wish = SuppressionRequest(
-                address=found.get("email", ""),
-                reason=_word("reason", found, _REASONS) or given.reason,
-                scope=_word("scope", found, _SCOPES) or given.scope,
-                stream=found.get("stream") or given.stream,
-                until=_time("until", found, DAY),
-                note=found.get("note") or given.note,
-                at=_time("firstAt", found, 0),
+            request = SuppressionRequest(
+                address=values.get("email", ""),
+                reason=_word("reason", values, _REASONS) or defaults.reason,
+                scope=_word("scope", values, _SCOPES) or defaults.scope,
+                stream=values.get("stream") or defaults.stream,
+                until=_time("until", values, DAY),
+                note=values.get("note") or defaults.note,
+                at=_time("firstAt", values, 0),
             )
         except InvalidRequest as error:
             return InvalidRow(line, str(error))
-        return SuppressionRow(line, wish)
+        return SuppressionRow(line, request)
 
 
 def refuse_broken_quotes(file: SuppressionFile) -> None:
     """Read a file to its end. Raises InvalidRequest with the first line whose quotes are broken: what
-    it swallowed, nobody knows, so nothing of such a file is imported unless somebody asks for that.
+    such a row swallowed is unknown, so nothing of the file is imported unless the caller insists.
     """
-    broken = [
-        row.line for row in file if isinstance(row, InvalidRow) and row.reason == BROKEN_QUOTE
-    ]
-    if broken:
-        others = f" It is so in {len(broken):,} lines." if len(broken) > 1 else ""
-        raise InvalidRequest(f"Line {broken[0]}: {BROKEN_QUOTE}{others} Nothing was imported.")
+    lines = [row.line for row in file if isinstance(row, InvalidRow) and row.reason == BROKEN_QUOTE]
+    if lines:
+        others = f" The file has {len(lines):,} such lines." if len(lines) > 1 else ""
+        raise InvalidRequest(f"Line {lines[0]}: {BROKEN_QUOTE}{others} Nothing was imported.")
 
 
-def _plain(name: str) -> str:
+def _letters(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
 def _column(name: str) -> str | None:
-    return _BY_NAME.get(_plain(name))
+    return _COLUMN_BY_NAME.get(_letters(name))
 
 
-def _bare(cell: str) -> str:
-    """Return a cell without the apostrophe that keeps spreadsheets from running it."""
+def _unescaped(cell: str) -> str:
+    """Return a cell without the apostrophe that keeps a spreadsheet from reading it as a formula."""
     text = cell.strip()
-    return text[1:].strip() if _OURS.match(text) else text
+    return text[1:].strip() if _ESCAPED_FORMULA.match(text) else text
 
 
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) or _OURS.match(text) else text
+def _escaped(text: str) -> str:
+    # an apostrophe that looks like an escape is escaped itself, so that what is written is read back
+    return f"'{text}" if _ESCAPED_FORMULA.match(text) else spreadsheet_text(text)
 
 
-def _word(column: str, found: Mapping[str, str], known: Mapping[str, _Word]) -> _Word | None:
-    text = found.get(column, "").lower()
+def _word(column: str, values: Mapping[str, str], known: Mapping[str, _Word]) -> _Word | None:
+    text = values.get(column, "").lower()
     if not text:
         return None
     if text not in known:
         raise InvalidRequest(
-            f"{column}: there is no such word; it is {', '.join(known)}, or empty."
+            f"{column}: unknown value. Write {', '.join(known)}, or leave it empty."
         )
     return known[text]
 
 
-def _time(column: str, found: Mapping[str, str], whole_day: int) -> int | None:
-    text = found.get(column, "")
+def _time(column: str, values: Mapping[str, str], whole_day: int) -> int | None:
+    text = values.get(column, "")
     at = parse_time(text, whole_day) if text else None
     if text and at is None:
         raise InvalidRequest(
-            f"{column}: it is no time; write a date (2026-11-24), an instant (2026-11-24T09:00:00Z), "
-            "or leave it empty."
+            f"{column}: this is not a time. Write a date (2026-11-24) or an instant "
+            "(2026-11-24T09:00:00Z), or leave it empty."
         )
     return at
 
 
 def parse_time(text: str, whole_day: int) -> int | None:
-    """Read a time as epoch ms: a date (with `whole_day` ms added), an instant (UTC if it has no
-    zone), or a count of seconds or milliseconds; None for anything else.
+    """Read a time as epoch ms: a date (to which `whole_day` ms are added), an instant (UTC unless it names
+    a zone), or a number of seconds or milliseconds. None for anything else, and beyond the year 2100.
     """
     if text.isdecimal() and len(text) in (10, 13):
         at = int(text) * (1_000 if len(text) == 10 else 1)
@@ -196,10 +195,10 @@ def parse_time(text: str, whole_day: int) -> int | None:
         except ValueError:
             return None
     else:
-        read = parse_timestamp(text)
-        if read is None:
+        timestamp = parse_timestamp(text)
+        if timestamp is None:
             return None
-        at = read[0]
+        at = timestamp[0]
     return at if 0 <= at < _LATEST else None
 
 
@@ -210,66 +209,68 @@ class BlockingItem(NamedTuple):
     """An item that blocks, and why."""
 
     item: Suppression
-    why: ActiveSuppression
+    active: ActiveSuppression
 
 
 def file_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a file: its head, then a line for each row."""
+    """Yield the lines of a file: the header, then a line for each row."""
     return map(csv_line, chain([COLUMNS], rows))
 
 
 def csv_line(row: Sequence[str]) -> str:
-    """Return the line of a row (RFC 4180)."""
+    """Return a row as a line of CSV (RFC 4180)."""
     lines = _Lines()
-    csv.writer(lines).writerow(map(_safe, row))
+    csv.writer(lines).writerow(map(_escaped, row))
     return "".join(lines)
 
 
 class _Lines(list[str]):
-    """What csv writes to."""
+    """A list that `csv.writer` can write to."""
 
     def write(self, line: str) -> None:
-        """Keep a line."""
+        """Append a line."""
         self.append(line)
 
 
 def address_rows(
-    blocked: Sequence[BlockingItem], streams: Mapping[str, Stream]
+    blocking: Sequence[BlockingItem], streams: Mapping[str, Stream]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of one address, given what blocks it by stream: as few as say exactly where it
-    is blocked. Read again, they block the same streams, for the same reason, since and until.
+    """Yield the rows of one address, given the items that block it in each stream.
+
+    Read again, the rows block the same streams for the same reason and the same time. There are as few
+    of them as possible: one row with a wider scope where it covers exactly the blocked streams.
     """
 
-    def said(each: BlockingItem) -> tuple[str, ...]:
-        cause = each.why.cause
+    def cause_of(blocked: BlockingItem) -> tuple[str, ...]:
+        cause = blocked.active.cause
         return (
             cause.reason,
             cause.scope,
             cause.stream or "",
-            iso(each.why.since) or "",
-            iso(each.why.until) or "",
+            iso(blocked.active.since) or "",
+            iso(blocked.active.until) or "",
             cause.detail or "",
         )
 
-    for (_, scope, origin, *_), some in groupby(sorted(blocked, key=said), said):
-        alike = list(some)
-        reach = set(streams_in_scope(scope, origin, streams))
-        if reach == {each.item.stream for each in alike}:
+    for (_, scope, origin, *_), group in groupby(sorted(blocking, key=cause_of), cause_of):
+        alike = list(group)
+        in_scope = set(streams_in_scope(scope, origin, streams))
+        if in_scope == {blocked.item.stream for blocked in alike}:
             yield _cells(alike[0], origin, scope)
         else:
-            for each in alike:
-                yield _cells(each, each.item.stream, SuppressionScope.STREAM)
+            for blocked in alike:
+                yield _cells(blocked, blocked.item.stream, SuppressionScope.STREAM)
 
 
 def _cells(blocked: BlockingItem, stream: str, scope: str) -> tuple[str, ...]:
-    item, why = blocked
+    item, active = blocked
     return (
         item.spelling or item.address,
         stream,
-        why.cause.reason,
+        active.cause.reason,
         scope,
-        iso(why.until) or "",
-        why.cause.detail or "",
-        iso(why.since) or "",
-        iso(max(held.at for held in item.causes)) or "",
+        iso(active.until) or "",
+        active.cause.detail or "",
+        iso(active.since) or "",
+        iso(max(cause.at for cause in item.causes)) or "",
     )

@@ -1,5 +1,5 @@
-"""What a stream's suppression list takes over: from the other streams' lists when the stream is new, and
-from keys that an earlier version made.
+"""Inheritance: what a stream's suppression list takes over from the lists of other streams when the stream
+is new, and from keys under which an earlier version of Sesight kept addresses.
 """
 
 from __future__ import annotations
@@ -19,30 +19,33 @@ if TYPE_CHECKING:
     from sesight.domain.stream import Stream
 
 LIST_VERSION = 1
-"""The version of a list that has taken over everything. Raise it when keys change."""
+"""The version of a list that has taken over everything. Raise it when the keys of addresses change."""
 
 
 def inherit_commands(
     address: str, items: Sequence[Suppression], streams: Mapping[str, Stream], new: Iterable[str]
 ) -> Iterator[InheritSuppression]:
-    """Yield what new streams take over of an address, given its items in all streams."""
+    """Yield the commands by which new streams take over what is known of an address, given its items in
+    all streams.
+    """
+    spelling = reduce(least, (item.spelling for item in items), None)
     for stream in new:
         own = [item for item in items if item.stream == stream]
-        reaching = _reaching([item for item in items if item.stream != stream], stream, streams)
-        found = [InheritSuppression(stream, address, *reaching)] if reaching is not None else []
-        spelling = reduce(least, (item.spelling for item in items), None)
+        shared = _shared([item for item in items if item.stream != stream], stream, streams)
+        if shared is not None:
+            yield InheritSuppression(stream, address, *shared)
         for key in other_keys(address, spelling):
-            found += [InheritSuppression(stream, key, item.causes, item.removals) for item in own]
-            if reaching is not None:
-                found.append(InheritSuppression(stream, key, *reaching))
-        yield from found
+            for item in own:
+                yield InheritSuppression(stream, key, item.causes, item.removals)
+            if shared is not None:
+                yield InheritSuppression(stream, key, *shared)
 
 
-def _reaching(
+def _shared(
     items: Sequence[Suppression], stream: str, streams: Mapping[str, Stream]
 ) -> tuple[tuple[Cause, ...], tuple[Removal, ...]] | None:
-    """Return the causes whose scope reaches a stream, and the removals that hold for them in every
-    stream that has one of them: what still blocks somewhere blocks in the new stream.
+    """Return the causes whose scope includes a stream, and the removals that every stream with such a
+    cause has. So a cause that still blocks in one stream blocks in the new stream. None without a cause.
     """
     causes = {
         cause.id: cause
@@ -53,24 +56,26 @@ def _reaching(
     }
     if not causes:
         return None
-    holders = [
+    removals_by_item = [
         {removal.id: removal for removal in item.removals}
         for item in items
         if any(cause.id in causes for cause in item.causes)
     ]
-    everywhere = set(holders[0]).intersection(*holders[1:])
-    removals = [_narrowest([held[name] for held in holders]) for name in sorted(everywhere)]
+    common = set(removals_by_item[0]).intersection(*removals_by_item[1:])
+    removals = [
+        _narrowest([removals[id_] for removals in removals_by_item]) for id_ in sorted(common)
+    ]
     return tuple(causes.values()), tuple(removals)
 
 
 def _narrowest(removals: Sequence[Removal]) -> Removal:
-    """Return of one removal in several streams what all of them say."""
+    """Return one removal, as several streams have it, with only what all of them lift."""
     first = removals[0]
     return Removal(
-        min(each.at for each in removals),
+        min(removal.at for removal in removals),
         first.id,
-        tuple(sorted(set(first.lifts).intersection(*(each.lifts for each in removals[1:])))),
+        tuple(sorted(set(first.lifts).intersection(*(removal.lifts for removal in removals[1:])))),
         first.note,
-        reduce(least, (each.restored_at for each in removals)),
+        reduce(least, (removal.restored_at for removal in removals)),
         first.contact_list,
     )

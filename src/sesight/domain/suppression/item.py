@@ -1,7 +1,8 @@
-"""Whom a stream must not send to: which event suppresses which address, where and for how long.
+"""Suppression items: what is known against sending to an address in one stream.
 
-An item is a join of causes and removals, so that the order of events does not matter; whether it is
-active is derived. It does not expire with the events that caused it.
+An item joins causes and removals, so the order in which events arrive does not matter. Whether it blocks
+is derived from them (`sesight.domain.suppression.policy`). Items do not expire with the events that
+caused them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from sesight.domain.engagement import Actor, classify_all
-from sesight.domain.event import (
-    Delivery,
-)
+from sesight.domain.event import Delivery
 from sesight.domain.record import least
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SuppressionScope(StrEnum):
-    """How far a cause reaches: into a row of each stream's table."""
+    """The streams that a cause suppresses in. Each of them keeps a copy in its own list."""
 
     STREAM = "stream"
     MARKETING = "marketing"
@@ -34,28 +33,28 @@ class SuppressionScope(StrEnum):
 
 
 class SuppressionReason(StrEnum):
-    """Why an address is suppressed; the earlier in this list, the sooner it is the one shown."""
+    """Why an address is suppressed. If several reasons apply, the first in this order is shown."""
 
     COMPLAINT = "complaint"
-    """Its owner marked a message as spam."""
+    """The recipient marked a message as spam."""
     COMPLAINT_CANDIDATE = "complaint-candidate"
-    """It is one of several addresses of which one complained."""
+    """One of several recipients complained, and SES does not say which."""
     UNSUBSCRIBED = "unsubscribed"
-    """Its owner unsubscribed."""
+    """The recipient unsubscribed."""
     BOUNCED = "bounced"
     """A message bounced permanently because of the address."""
     ACCOUNT_LIST = "account-list"
     """SES did not send because the address is on a suppression list of the account or tenant."""
     VALIDATION = "validation"
-    """SES predicted that the address is bad: a prediction, easily undone."""
+    """SES predicted that the address is bad. Predictions can be wrong: remove it if you know better."""
     MANUAL = "manual"
-    """Somebody added it."""
+    """An operator added it."""
     IMPORT = "import"
-    """It came with an import."""
+    """It was imported from a file."""
     SOFT_BOUNCES = "soft-bounces"
-    """Several messages soft-bounced over days, nothing was delivered meanwhile."""
+    """Several messages soft-bounced over days, and none was delivered in between."""
     BLOCKED = "blocked"
-    """We or the message were refused for good, not the address: a short pause."""
+    """The receiving server refused the sender or the message, not the address. Blocks for a short time."""
 
 
 BOUNCE_REASONS = frozenset(
@@ -67,21 +66,25 @@ BOUNCE_REASONS = frozenset(
         SuppressionReason.BLOCKED,
     }
 )
-"""Reasons that a removal lifts for every message sent before it."""
+"""Reasons of which a removal lifts every cause whose message was sent before it."""
 
 CAUSES_KEPT = 32
-"""Causes kept of an item, the latest ones of each reason, lasting and temporary ones apart: bounces
-never push out a complaint, nor what ends what lasts.
+"""Causes that an item keeps of each reason, the latest ones, lasting and temporary ones counted apart: a
+bounce never displaces a complaint, nor a temporary cause a lasting one.
 """
 
 REMOVALS_KEPT = 250
-"""Removals of an item beyond which nobody may remove it any more: all of them are kept."""
+"""Removals after which an item can be removed no more. None is ever dropped: what it lifted would return."""
+
 BY_CONTACT = "UnsubscribedRecipient"
+"""The bounce subtype with which SES reports that the contact has unsubscribed."""
 
 
 class Cause(Struct, frozen=True, gc=False, array_like=True):
-    """One thing that speaks for suppressing an address. `sent_at` is its message's, `until` when a
-    temporary one ends (ms), `scope` how far it reached when it was spread.
+    """One reason to suppress an address.
+
+    `sent_at` is when the message it came from was sent, `scope` the scope the policy gave it then, and
+    `until` the time (ms) at which a temporary cause ends.
     """
 
     at: int
@@ -97,9 +100,11 @@ class Cause(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Removal(Struct, frozen=True, gc=False, array_like=True):
-    """One lifting of an item: the causes it names never return, unless somebody takes the removal
-    back (`restored_at`, ms). One by which a person joined a `contact_list` again names none: it lifts
-    their earlier unsubscribes of that list.
+    """One removal of an item from the list.
+
+    The causes named in `lifts` never suppress again unless the removal is itself taken back
+    (`restored_at`, ms). A removal with a `contact_list` was made by a contact who joined that list again:
+    it names no causes and lifts their earlier unsubscribes from it.
     """
 
     at: int
@@ -111,9 +116,11 @@ class Removal(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Suppression(Struct, frozen=True, gc=False, array_like=True):
-    """All that is known of one address in one stream. `positive_at` is the latest delivery or human
-    engagement (kept while soft bounces are), `positive_sent_at` when its message was sent; `counted` is
-    the (UTC day it began, reason) under which the item counts as active, None while it does not.
+    """Everything known against sending to one address, or `@` and a whole domain, in one stream.
+
+    `positive_at` is the latest delivery or human engagement and `positive_sent_at` when that message was
+    sent; both are kept only while the item has soft bounces. `counted` is the (UTC day, reason) under
+    which an active item counts in the rollups, None for one that is not active.
     """
 
     stream: str
@@ -126,44 +133,67 @@ class Suppression(Struct, frozen=True, gc=False, array_like=True):
     positive_sent_at: int | None = None
 
 
-def with_cause(item: Suppression | None, stream: str, address: str, cause: Cause) -> Suppression:
-    """Return the item with a cause joined in; the same object if it was known.
+def suppression_keys(address: str) -> tuple[str, ...]:
+    """Return the addresses of the items that can block an address: itself, and `@` and its domain."""
+    at = address.rfind("@")
+    return (address, address[at:]) if at > 0 else (address,)
 
-    Two reports of one cause are joined field by field, as two of one occurrence are: of scopes the
-    widest wins, which is also the least.
+
+# Joining causes and removals into an item
+
+
+def with_cause(item: Suppression | None, stream: str, address: str, cause: Cause) -> Suppression:
+    """Return the item with a cause joined in; the same object if nothing changes.
+
+    Two reports of one cause are joined field by field, as two reports of an occurrence are. The widest
+    scope wins: it is also the least.
     """
     if item is None:
         return Suppression(stream, address, (cause,))
-    held = {known.id: known for known in item.causes}
-    known = held.get(cause.id)
+    by_id = {known.id: known for known in item.causes}
+    known = by_id.get(cause.id)
     if known == cause:
         return item
-    held[cause.id] = cause if known is None else Cause(*map(least, astuple(known), astuple(cause)))
-    causes = _latest(held.values())
+    by_id[cause.id] = cause if known is None else Cause(*map(least, astuple(known), astuple(cause)))
+    causes = _latest(by_id.values())
     return item if causes == item.causes else replace(item, causes=causes)
 
 
-def with_removal(item: Suppression, removal: Removal) -> Suppression:
-    """Return the item with a removal joined in; the same object if it was known.
+def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    ordered = sorted(causes, key=lambda cause: (cause.at, cause.id))
+    if len(ordered) <= CAUSES_KEPT:
+        return tuple(ordered)
+    kept: list[Cause] = []
+    counts: Counter[tuple[str, bool]] = Counter()
+    for cause in reversed(ordered):
+        kind = (cause.reason, cause.until is None)
+        if counts[kind] < CAUSES_KEPT:
+            counts[kind] += 1
+            kept.append(cause)
+    return tuple(reversed(kept))
 
-    Two reports of one removal are joined: what either lifts is lifted, and it is taken back if one
-    says so. None is ever forgotten, since then what it lifts would return (`REMOVALS_KEPT`).
+
+def with_removal(item: Suppression, removal: Removal) -> Suppression:
+    """Return the item with a removal joined in; the same object if nothing changes.
+
+    Two reports of one removal are joined: what either lifts is lifted, and it is taken back if either
+    says so.
     """
-    held = {known.id: known for known in item.removals}
-    known = held.get(removal.id)
+    by_id = {known.id: known for known in item.removals}
+    known = by_id.get(removal.id)
     joined = removal if known is None else _joined(known, removal)
     if joined == known:
         return item
-    held[removal.id] = joined
-    removals = sorted(held.values(), key=lambda each: (each.at, each.id))
+    by_id[removal.id] = joined
+    removals = sorted(by_id.values(), key=lambda removal: (removal.at, removal.id))
     return replace(item, removals=tuple(removals))
 
 
 def _joined(one: Removal, other: Removal) -> Removal:
-    # of joining a list again the latest time counts, which lifts what the earlier ones do
-    when = min if one.contact_list is None else max
+    # of joining a list again the latest time counts: it lifts what the earlier ones lift, and more
+    pick = min if one.contact_list is None else max
     return Removal(
-        when(one.at, other.at),
+        pick(one.at, other.at),
         one.id,
         tuple(sorted({*one.lifts, *other.lifts})),
         least(one.note, other.note),
@@ -172,62 +202,55 @@ def _joined(one: Removal, other: Removal) -> Removal:
     )
 
 
+def has_soft_bounces(item: Suppression) -> bool:
+    """Return whether soft bounces are among an item's causes, so that positive signals matter to it."""
+    return any(cause.reason == SuppressionReason.SOFT_BOUNCES for cause in item.causes)
+
+
 def with_positive_signal(
     item: Suppression, records: Iterable[Record], is_expired: Callable[[int], bool]
 ) -> Suppression:
-    """Return the item with `positive_at` brought up to date: the latest delivery or human engagement of
-    the address's records in the stream.
+    """Return the item with `positive_at` brought up to date from the address's records in the stream.
 
-    It can become earlier: the Delivery that shows an open to be too soon may come after the open.
-    But what a record said that is gone stays: `is_expired` tells whether one of that send time is.
+    The time can move back: a Delivery that arrives after an open may show that the open came too soon to
+    be human. A signal whose record has expired is kept; `is_expired` tells that from its send time.
     """
-    signs = list(_good_signs(records))
+    signals = list(_positive_signals(records))
     if item.positive_at is not None and (
         item.positive_sent_at is None or is_expired(item.positive_sent_at)
     ):
-        signs.append((item.positive_at, item.positive_sent_at or 0))
-    positive_at, positive_sent_at = max(signs, default=(None, None))
+        signals.append((item.positive_at, item.positive_sent_at or 0))
+    positive_at, positive_sent_at = max(signals, default=(None, None))
     if (positive_at, positive_sent_at) == (item.positive_at, item.positive_sent_at):
         return item
     return replace(item, positive_at=positive_at, positive_sent_at=positive_sent_at)
 
 
-def _good_signs(records: Iterable[Record]) -> Iterator[tuple[int, int]]:
-    """Yield when something good happened, and when its message was sent."""
+def _positive_signals(records: Iterable[Record]) -> Iterator[tuple[int, int]]:
+    """Yield the time of each delivery and human engagement, and when its message was sent."""
     for record in records:
-        for held in record.timeline:
-            if isinstance(held, Delivery):
-                yield held.at, record.sent_at
-        for engagement, said in classify_all(record.timeline):
-            if said.actor is Actor.HUMAN:
+        for occurrence in record.timeline:
+            if isinstance(occurrence, Delivery):
+                yield occurrence.at, record.sent_at
+        for engagement, classification in classify_all(record.timeline):
+            if classification.actor is Actor.HUMAN:
                 yield engagement.at, record.sent_at
 
 
-def _latest(causes: Iterable[Cause]) -> tuple[Cause, ...]:
-    ordered = sorted(causes, key=lambda held: (held.at, held.id))
-    if len(ordered) <= CAUSES_KEPT:
-        return tuple(ordered)
-    kept: list[Cause] = []
-    seen: Counter[tuple[str, bool]] = Counter()
-    for held in reversed(ordered):
-        kind = (held.reason, held.until is None)
-        if seen[kind] < CAUSES_KEPT:
-            seen[kind] += 1
-            kept.append(held)
-    return tuple(reversed(kept))
+# Which causes still stand
 
 
-def has_soft_bounces(item: Suppression) -> bool:
-    """Return whether soft bounces are among an item's causes, so that good signs matter to it."""
-    return any(cause.reason == SuppressionReason.SOFT_BOUNCES for cause in item.causes)
+def unlifted_causes(item: Suppression) -> tuple[Cause, ...]:
+    """Return the causes that no removal lifts, whether or not they block now."""
+    return tuple([cause for cause in item.causes if not is_lifted(cause, item.removals)])
 
 
 def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
-    """Return whether a removal holds against a cause.
+    """Return whether a removal lifts a cause.
 
-    A named cause never returns; an unnamed one that bounced does if its message was sent at the
-    time of the removal or after; an unnamed complaint or unsubscribe always does, but for those of a
-    contact list before the person joined it again. A removal that was taken back holds against nothing.
+    A removal lifts the causes it names, and every bounce whose message was sent before it. It lifts an
+    unnamed complaint or unsubscribe only if the contact joined the contact list again later. A removal
+    that was taken back lifts nothing.
     """
     return any(
         cause.id in removal.lifts
@@ -241,29 +264,17 @@ def is_lifted(cause: Cause, removals: tuple[Removal, ...]) -> bool:
     )
 
 
+def _is_rejoined(cause: Cause, removal: Removal) -> bool:
+    """Return whether a cause is an unsubscribe from the list that the contact joined again later."""
+    name = removal.contact_list
+    is_of_list = cause.message_id is not None and cause.detail in (name, BY_CONTACT)
+    if name is None or cause.stream is None or not is_of_list:
+        return False
+    is_of_stream = removal.id == rejoined_id(name, cause.stream)
+    is_unsubscribe = cause.reason == SuppressionReason.UNSUBSCRIBED
+    return is_unsubscribe and is_of_stream and cause.at < removal.at
+
+
 def rejoined_id(contact_list: str, stream: str) -> str:
     """Return the id of the removal that records that a contact joined a list again."""
     return f"joined:{contact_list}:{stream}"
-
-
-def _is_rejoined(cause: Cause, removal: Removal) -> bool:
-    """Return whether a cause is an unsubscribe of the list that the person joined again later."""
-    name = removal.contact_list
-    of_list = cause.message_id is not None and cause.detail in (name, BY_CONTACT)
-    if name is None or cause.stream is None or not of_list:
-        return False
-    of_stream = removal.id == rejoined_id(name, cause.stream)
-    return cause.reason == SuppressionReason.UNSUBSCRIBED and of_stream and cause.at < removal.at
-
-
-def unlifted_causes(item: Suppression) -> tuple[Cause, ...]:
-    """Return the causes that no removal holds against, those too that do not block now."""
-    return tuple([held for held in item.causes if not is_lifted(held, item.removals)])
-
-
-def suppression_keys(address: str) -> tuple[str, ...]:
-    """Return what the items are known by that can block an address: itself, and its whole domain
-    (`@` and the domain). A domain has only itself.
-    """
-    at = address.rfind("@")
-    return (address, address[at:]) if at > 0 else (address,)

@@ -1,7 +1,8 @@
-"""Suppression by hand: what somebody decides of an address or a whole domain, and what became of it.
+"""Manual suppression: adding, removing and restoring items, and what became of each request.
 
-A decision joins a cause or a removal into items, as events do, so that order does not matter and twice
-is once. What a decision is made of (which causes a removal lifts) is read before, by who makes it.
+A command joins a cause or a removal into items, as events do: the order of commands does not matter, and
+the same command twice counts once. What a command contains (such as the causes that a removal lifts) is
+read from the store before, when the command is made.
 """
 
 from __future__ import annotations
@@ -50,17 +51,25 @@ NOTE_LIMIT = 512
 """Characters of a note at most."""
 
 CHANGE_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-"""What the id of a change looks like."""
+"""The pattern of a change id."""
 
 MANUAL_REASONS = frozenset({SuppressionReason.MANUAL, SuppressionReason.IMPORT})
-"""Reasons of which the cause's detail is somebody's note."""
+"""Reasons whose causes hold a person's note as their detail."""
+
+UNDELIVERABLE_ADDRESS = (
+    "SES cannot send to this address: check its spelling. It is suppressed exactly as written."
+)
+"""The detail of a result whose address is none that SES can send to."""
+
+
+# Commands
 
 
 class AddSuppression(Struct, frozen=True, kw_only=True):
-    """That `address`, or a whole domain (`@example.com`), is suppressed from `at` (ms) on, for a
-    reason, in a scope, until (ms; None: for good). `stream` is whose cause it is: None for a scope
-    that is wider than one; `campaign` which of its campaigns led to it. `change` names the act: the
-    same act twice is once.
+    """Suppress an address or a whole domain (`@example.com`) from `at` until `until` (ms; None: for good).
+
+    `stream` is the stream of the cause, None for a wider scope; `campaign` the campaign that led to it.
+    `change` identifies the command: the same command again changes nothing.
     """
 
     change: str
@@ -76,7 +85,7 @@ class AddSuppression(Struct, frozen=True, kw_only=True):
 
     @property
     def cause(self) -> Cause:
-        """Return what it joins into the items of its streams."""
+        """Return the cause to join into the items of the affected streams."""
         return Cause(
             self.at,
             f"{self.reason}:{self.change}",
@@ -92,8 +101,8 @@ class AddSuppression(Struct, frozen=True, kw_only=True):
 
 
 class RemoveSuppression(Struct, frozen=True, kw_only=True):
-    """That causes of an address in a stream no longer hold: those named in `lifts`, and by the time
-    `at` (ms) bounces of messages sent before.
+    """Remove an address from a stream's list: lift the causes named in `lifts`, and every bounce of a
+    message that was sent before `at` (ms).
     """
 
     change: str
@@ -105,7 +114,7 @@ class RemoveSuppression(Struct, frozen=True, kw_only=True):
 
 
 class RestoreSuppression(Struct, frozen=True, kw_only=True):
-    """That a removal of an address in a stream is taken back: the one of the change `restores`."""
+    """Take back the removal that the change `restores` made of an address in a stream."""
 
     restores: str
     at: int
@@ -114,9 +123,7 @@ class RestoreSuppression(Struct, frozen=True, kw_only=True):
 
 
 class InheritSuppression(Struct, frozen=True):
-    """That a stream takes over causes and removals of an address, as they are in another list or under
-    another key.
-    """
+    """Copy causes and removals of an address from another list, or from another key, to a stream."""
 
     stream: str
     address: str
@@ -128,48 +135,48 @@ SuppressionCommand = AddSuppression | RemoveSuppression | RestoreSuppression | I
 
 
 class SuppressionChange(NamedTuple):
-    """What a decision did in one stream: the item before and after it."""
+    """What a command changed in one stream: the item before and after it."""
 
     stream: str
     before: Suppression | None
     after: Suppression
 
 
-def affected_streams(decision: SuppressionCommand, streams: Mapping[str, Stream]) -> Iterator[str]:
-    """Return the streams in whose tables a decision is kept."""
-    scope = decision.scope if isinstance(decision, AddSuppression) else SuppressionScope.STREAM
-    stream = decision.stream or ""
-    return streams_in_scope(scope, stream, streams)
+def affected_streams(command: SuppressionCommand, streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Return the streams whose lists a command changes."""
+    scope = command.scope if isinstance(command, AddSuppression) else SuppressionScope.STREAM
+    return streams_in_scope(scope, command.stream or "", streams)
 
 
 def apply_command(
-    item: Suppression | None, stream: str, decision: SuppressionCommand
+    item: Suppression | None, stream: str, command: SuppressionCommand
 ) -> Suppression:
-    """Return the item of a decision's address in a stream, with the decision joined in."""
-    if isinstance(decision, AddSuppression):
-        found = with_cause(item, stream, decision.address, decision.cause)
-        spelling = least(found.spelling, decision.spelling)
-        return found if spelling == found.spelling else replace(found, spelling=spelling)
-    found = item or Suppression(stream, decision.address)
-    if isinstance(decision, InheritSuppression):
-        for cause in decision.causes:
-            found = with_cause(found, stream, decision.address, cause)
-        return reduce(with_removal, decision.removals, found)
-    if isinstance(decision, RemoveSuppression):
-        lifts = tuple(sorted(decision.lifts))
-        return with_removal(found, Removal(decision.at, decision.change, lifts, decision.note))
-    # at its own time, which is later than the removal's: joined, the removal keeps its own
-    removal = Removal(decision.at, decision.restores, restored_at=decision.at)
-    return with_removal(found, removal)
+    """Return the item of the command's address in a stream, with the command joined in."""
+    if isinstance(command, AddSuppression):
+        added = with_cause(item, stream, command.address, command.cause)
+        spelling = least(added.spelling, command.spelling)
+        return added if spelling == added.spelling else replace(added, spelling=spelling)
+    item = item or Suppression(stream, command.address)
+    if isinstance(command, InheritSuppression):
+        for cause in command.causes:
+            item = with_cause(item, stream, command.address, cause)
+        return reduce(with_removal, command.removals, item)
+    if isinstance(command, RemoveSuppression):
+        lifts = tuple(sorted(command.lifts))
+        return with_removal(item, Removal(command.at, command.change, lifts, command.note))
+    # joined with the removal it takes back, which is earlier and so keeps its own time
+    restoration = Removal(command.at, command.restores, restored_at=command.at)
+    return with_removal(item, restoration)
 
 
-# What is asked, and what is told
+# Requests, and the commands they become
 
 
 class SuppressionRequest(Struct, frozen=True, kw_only=True):
-    """What somebody wants suppressed, as it was given. `at` (ms) is since when it is known elsewhere,
-    None: now. `scope` None: as the policy says of the reason, and of a reason given by hand, the
-    stream if one is named, else all.
+    """A request to suppress an address, as a caller or a file states it.
+
+    `at` (ms) is since when the address is suppressed elsewhere, None: now. `scope` None stands for the
+    default scope of the reason (`default_scope`).
     """
 
     address: str
@@ -181,92 +188,62 @@ class SuppressionRequest(Struct, frozen=True, kw_only=True):
     at: int | None = None
 
 
-class ResultStatus(StrEnum):
-    """What became of one address that somebody decided on."""
-
-    ADDED = "added"
-    """It is suppressed now, and was not before in every stream asked for."""
-    KNOWN = "known"
-    """It was suppressed before in every stream asked for."""
-    LIFTED = "lifted"
-    """A removal that came later holds against it: it is not suppressed by this."""
-    REMOVED = "removed"
-    """What stood against it is lifted."""
-    RESTORED = "restored"
-    """The removal is taken back."""
-    ABSENT = "absent"
-    """There was nothing to lift, or no such removal."""
-    INVALID = "invalid"
-    """What was given makes no sense; nothing was changed."""
-
-
-class SuppressionResult(Struct, frozen=True, kw_only=True):
-    """What became of one address, in which streams; `detail` is a sentence where there is more to say."""
-
-    address: str
-    status: ResultStatus
-    streams: tuple[str, ...] = ()
-    detail: str | None = None
-
-
-UNDELIVERABLE_ADDRESS = (
-    "SES cannot send to this address: check its spelling. It is suppressed exactly as written."
-)
-"""The detail of the result for a key that is no address SES can send to."""
-
-
 def suppression_key(text: str) -> NormalizedAddress:
-    """Read an address, or `@` and a whole domain; what does not parse is known as it is spelled.
+    """Read an address, or `@` and a whole domain; text that is neither is its own key.
 
-    Raises InvalidRequest with a sentence that does not repeat it.
+    Raises InvalidRequest with a sentence that does not repeat the text.
     """
     bare = text.strip(EDGES)
     if not bare:
-        raise InvalidRequest("There is no address.")
+        raise InvalidRequest("The address is empty.")
     if without_controls(bare) != bare:
-        raise InvalidRequest("The address has a control character in it: take that out.")
-    found = normalize_address_or_domain(bare)
-    if not found[2] and len(normalize_addresses(bare)) > 1:
-        raise InvalidRequest("There is more than one address: write one a row.")
-    return found
+        raise InvalidRequest("The address contains a control character: remove it.")
+    key = normalize_address_or_domain(bare)
+    if not key[2] and len(normalize_addresses(bare)) > 1:
+        raise InvalidRequest("This is more than one address: write one address a row.")
+    return key
 
 
 def add_command(
-    wish: SuppressionRequest,
+    request: SuppressionRequest,
     change: str,
     now: int,
     streams: Mapping[str, Stream],
     policy: SuppressionPolicy,
 ) -> AddSuppression:
-    """Return the decision that a wish comes to. Raises InvalidRequest that says what is wrong."""
-    key, spelling, mailable = suppression_key(wish.address)
+    """Return the command that a request asks for. Raises InvalidRequest that says what is wrong."""
+    key, spelling, mailable = suppression_key(request.address)
     local, _, domain = key.rpartition("@")
     if not mailable and not (local and domain):
-        raise InvalidRequest("It is no address: write name@domain, or @domain for a whole domain.")
-    if wish.stream is not None and wish.stream not in streams:
-        raise InvalidRequest(f"There is no stream {wish.stream!r}: {', '.join(streams)}.")
-    scope = wish.scope or default_scope(wish.reason, wish.stream, policy)
-    if scope == SuppressionScope.STREAM and wish.stream is None:
-        raise InvalidRequest("Its scope is one stream: name the stream, or a wider scope.")
-    if wish.until is not None and wish.until <= now:
-        raise InvalidRequest("Its end (until) is over already.")
-    if wish.until is None and wish.reason in (
+        raise InvalidRequest(
+            "This is not an address: write name@domain, or @domain for a whole domain."
+        )
+    if request.stream is not None and request.stream not in streams:
+        raise InvalidRequest(
+            f"There is no stream {request.stream!r}. The streams are: {', '.join(streams)}."
+        )
+    scope = request.scope or default_scope(request.reason, request.stream, policy)
+    if scope == SuppressionScope.STREAM and request.stream is None:
+        raise InvalidRequest("The scope is one stream: name the stream, or a wider scope.")
+    if request.until is not None and request.until <= now:
+        raise InvalidRequest("The end (until) is in the past.")
+    if request.until is None and request.reason in (
         SuppressionReason.BLOCKED,
         SuppressionReason.SOFT_BOUNCES,
     ):
-        raise InvalidRequest(f"The reason {wish.reason} is one that ends: say until when.")
-    if wish.at is not None and wish.at > now:
-        raise InvalidRequest("Its beginning (firstAt) is yet to come.")
+        raise InvalidRequest(f"The reason {request.reason} is temporary: give an end (until).")
+    if request.at is not None and request.at > now:
+        raise InvalidRequest("The beginning (firstAt) is in the future.")
     return AddSuppression(
-        # what was known elsewhere from a time on is one cause, in whichever file it comes
-        change=change if wish.at is None else f"import:{wish.at}",
-        at=now if wish.at is None else wish.at,
+        # one cause for each time known elsewhere, whichever file states it
+        change=change if request.at is None else f"import:{request.at}",
+        at=now if request.at is None else request.at,
         address=key,
-        reason=wish.reason,
+        reason=request.reason,
         scope=scope,
-        stream=wish.stream,
-        until=wish.until,
-        note=normalized_note(wish.note),
+        stream=request.stream,
+        until=request.until,
+        note=normalized_note(request.note),
         spelling=spelling,
     )
 
@@ -274,7 +251,9 @@ def add_command(
 def default_scope(
     reason: SuppressionReason, stream: str | None, policy: SuppressionPolicy
 ) -> SuppressionScope:
-    """Return how far a reason reaches where nobody says."""
+    """Return the scope of a request that names none: that of the policy; for a manual reason one stream
+    if the request names it, else all.
+    """
     if reason in MANUAL_REASONS:
         return SuppressionScope.ALL if stream is None else SuppressionScope.STREAM
     if reason in (
@@ -285,72 +264,108 @@ def default_scope(
         return policy.bounced
     if reason in (SuppressionReason.COMPLAINT, SuppressionReason.COMPLAINT_CANDIDATE):
         return policy.complaint
-    return (
-        policy.unsubscribed if reason is SuppressionReason.UNSUBSCRIBED else SuppressionScope.STREAM
-    )
+    if reason is SuppressionReason.UNSUBSCRIBED:
+        return policy.unsubscribed
+    return SuppressionScope.STREAM
 
 
 def normalized_note(text: str | None) -> str | None:
-    """Return a note as it is kept, None for an empty one. Raises InvalidRequest for a long one."""
+    """Return a note with single spaces, None for an empty one.
+
+    Raises InvalidRequest for one that is too long or has control characters.
+    """
     note = "" if text is None else " ".join(text.split())
     if len(note) > NOTE_LIMIT:
-        raise InvalidRequest(f"The note has more than {NOTE_LIMIT} characters.")
+        raise InvalidRequest(f"The note is longer than {NOTE_LIMIT} characters.")
     if not note.isprintable():
-        raise InvalidRequest("The note has a control character in it: take that out.")
+        raise InvalidRequest("The note contains a control character: remove it.")
     return note or None
-
-
-def is_covered(item: Suppression | None, wanted: AddSuppression) -> bool:
-    """Return whether an item is suppressed for the reason of an addition already, at least as long."""
-    return item is not None and any(
-        held.reason == wanted.reason
-        and (held.until is None or (wanted.until is not None and held.until >= wanted.until))
-        for held in unlifted_causes(item)
-    )
-
-
-def addition_result(
-    wanted: AddSuppression, changes: list[SuppressionChange], now: int, policy: SuppressionPolicy
-) -> SuppressionResult:
-    """Return what became of an addition."""
-    stands = [each for each in changes if not is_lifted(wanted.cause, each.after.removals)]
-    new = [
-        each
-        for each in stands
-        if each.before is None or active_suppression(each.before, now, policy) is None
-    ]
-    status = ResultStatus.ADDED if new else ResultStatus.KNOWN
-    detail = None if suppression_key(wanted.address)[2] else UNDELIVERABLE_ADDRESS
-    if len(stands) < len(changes):
-        lifted = [each.stream for each in changes if each not in stands]
-        status = status if stands else ResultStatus.LIFTED
-        detail = f"It was removed in {', '.join(lifted)} later than that, and stays so."
-    return SuppressionResult(
-        address=wanted.address,
-        status=status,
-        streams=tuple(each.stream for each in (new or stands)),
-        detail=detail,
-    )
 
 
 def remove_command(
     item: Suppression, change: str, now: int, note: str | None, causes: tuple[str, ...] = ()
 ) -> RemoveSuppression | None:
-    """Return the decision that lifts what stands against an address: all of it, or of that only the
-    causes named. None where there is nothing to lift. Raises InvalidRequest for one too many.
+    """Return the command that removes an item: that lifts all its causes, or only those named. None if
+    no such cause stands. Raises InvalidRequest after `REMOVALS_KEPT` removals.
     """
-    lifts = tuple(held.id for held in unlifted_causes(item) if not causes or held.id in causes)
-    if not lifts and not any(held.id == change for held in item.removals):
+    lifts = tuple(cause.id for cause in unlifted_causes(item) if not causes or cause.id in causes)
+    if not lifts and not any(removal.id == change for removal in item.removals):
         return None
     if len(item.removals) >= REMOVALS_KEPT:
-        raise InvalidRequest(f"It was removed {len(item.removals)} times: that must be enough.")
+        raise InvalidRequest(
+            f"The address was removed {len(item.removals)} times, which is the maximum."
+        )
     return RemoveSuppression(
         change=change, at=now, address=item.address, stream=item.stream, lifts=lifts, note=note
     )
 
 
 def restore_command(item: Suppression, restores: str, now: int) -> RestoreSuppression | None:
-    """Return the decision that takes a removal back, None where there is no such removal."""
-    if not any(held.id == restores for held in item.removals):
+    """Return the command that takes a removal back, None if the item has no such removal."""
+    if not any(removal.id == restores for removal in item.removals):
         return None
     return RestoreSuppression(restores=restores, at=now, address=item.address, stream=item.stream)
+
+
+# Results
+
+
+class ResultStatus(StrEnum):
+    """What became of one address of a request."""
+
+    ADDED = "added"
+    """It is suppressed now; before, at least one of the streams could send to it."""
+    KNOWN = "known"
+    """It was suppressed already in every stream of the request."""
+    LIFTED = "lifted"
+    """A later removal lifts this cause, so it does not suppress."""
+    REMOVED = "removed"
+    """Its causes are lifted."""
+    RESTORED = "restored"
+    """The removal is taken back."""
+    ABSENT = "absent"
+    """There was nothing to remove, or no such removal to take back."""
+    INVALID = "invalid"
+    """The request is not valid; nothing was changed."""
+
+
+class SuppressionResult(Struct, frozen=True, kw_only=True):
+    """What became of one address, and in which streams; `detail` is a sentence if there is more to say."""
+
+    address: str
+    status: ResultStatus
+    streams: tuple[str, ...] = ()
+    detail: str | None = None
+
+
+def is_covered(item: Suppression | None, command: AddSuppression) -> bool:
+    """Return whether an item is already suppressed for the command's reason, for at least as long."""
+    return item is not None and any(
+        cause.reason == command.reason
+        and (cause.until is None or (command.until is not None and cause.until >= command.until))
+        for cause in unlifted_causes(item)
+    )
+
+
+def addition_result(
+    command: AddSuppression, changes: list[SuppressionChange], now: int, policy: SuppressionPolicy
+) -> SuppressionResult:
+    """Return what became of an addition, given what it changed in each of its streams."""
+    unlifted = [change for change in changes if not is_lifted(command.cause, change.after.removals)]
+    new = [
+        change
+        for change in unlifted
+        if change.before is None or active_suppression(change.before, now, policy) is None
+    ]
+    status = ResultStatus.ADDED if new else ResultStatus.KNOWN
+    detail = None if suppression_key(command.address)[2] else UNDELIVERABLE_ADDRESS
+    if len(unlifted) < len(changes):
+        lifted = [change.stream for change in changes if change not in unlifted]
+        status = status if unlifted else ResultStatus.LIFTED
+        detail = f"A later removal in {', '.join(lifted)} lifts this cause there."
+    return SuppressionResult(
+        address=command.address,
+        status=status,
+        streams=tuple(change.stream for change in (new or unlifted)),
+        detail=detail,
+    )

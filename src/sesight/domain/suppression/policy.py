@@ -1,4 +1,4 @@
-"""Suppression policy: which events suppress which addresses, where and for how long."""
+"""Suppression policy: which events suppress which addresses, in which streams, and for how long."""
 
 from __future__ import annotations
 
@@ -36,81 +36,93 @@ if TYPE_CHECKING:
     from sesight.domain.stream import Stream
 
 SOFT_MESSAGES = 3
+"""Soft bounces escalate when so many messages bounced …"""
 SOFT_DAYS = 3
+"""… on so many different UTC days …"""
 SOFT_SPAN = 7 * DAY
+"""… of which the first and the last are at least this far apart …"""
 SOFT_WINDOW = 30 * DAY
+"""… and at most this far, with no delivery or human engagement since."""
+
+REJOINED_NOTE = "The recipient joined the contact list again."
+"""The note of a removal that was made by an event."""
 
 _PRIORITY = {reason: n for n, reason in enumerate(SuppressionReason)}
 
 
+class SuppressionPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """The scope of each kind of cause, and how long temporary causes block."""
+
+    bounced: SuppressionScope = SuppressionScope.ALL
+    """The scope of a permanent bounce."""
+    complaint: SuppressionScope = SuppressionScope.MARKETING
+    """The scope of a complaint; the stream itself is always included."""
+    unsubscribed: SuppressionScope = SuppressionScope.STREAM
+    """The scope of an unsubscribe."""
+    blocked_days: int = 7
+    """Days that an address is blocked after the sender or the message was refused."""
+    soft_days: int = 90
+    """Days that an address is suppressed after repeated soft bounces."""
+
+
 class ActiveSuppression(Struct, frozen=True):
-    """Why an item blocks now: the cause shown, since when, and until when (None: for good)."""
+    """Why an item blocks now: the cause to show, since when, and until when (ms; None: for good)."""
 
     cause: Cause
     since: int
     until: int | None
 
 
-class SuppressionPolicy(Struct, frozen=True, forbid_unknown_fields=True):
-    """The settings of suppression: how far each kind of cause reaches, and how long pauses last."""
-
-    bounced: SuppressionScope = SuppressionScope.ALL
-    complaint: SuppressionScope = SuppressionScope.MARKETING
-    unsubscribed: SuppressionScope = SuppressionScope.STREAM
-    blocked_days: int = 7
-    soft_days: int = 90
+# From events to causes and removals
 
 
 def causes_of(
     event: Event, report: Report, stream: Stream, campaign: str, policy: SuppressionPolicy
 ) -> Iterator[tuple[str, Cause]]:
-    """Yield the (address, cause)s of one report to one recipient.
+    """Yield each (address, cause) that one report of an event makes.
 
-    A cause is made of its event alone (`campaign` too is what the event itself says), so that it
-    does not depend on what was known when the event came.
+    A cause is made from its event alone (`campaign` too is the one the event names), so it does not
+    depend on what the store knew when the event arrived.
     """
-    held = report.occurrence
+    occurrence = report.occurrence
     if not report.mailable:
         return
-    addresses = _named(report)
-    if isinstance(held, Bounce):
-        found = _of_bounce(held, stream, policy)
-        if found is None:
+    addresses = _addresses(report)
+    if isinstance(occurrence, Bounce):
+        kind = _kind_of_bounce(occurrence, stream, policy)
+        if kind is None:
             return
-        reason, scope, until = found
-        detail = (
-            held.sub_type
-            if reason is SuppressionReason.UNSUBSCRIBED
-            else held.reply or held.sub_type
-        )
-    elif isinstance(held, Complaint):
-        scope, until, detail = policy.complaint, None, held.kind
-        if not is_complaint(held):
-            if held.sub_type not in _LISTED:
-                return
-            reason, scope = _listed(held.sub_type, policy)
-            detail = held.sub_type if reason is SuppressionReason.UNSUBSCRIBED else detail
-        else:
+        reason, scope, until = kind
+        is_unsubscribe = reason is SuppressionReason.UNSUBSCRIBED
+        detail = occurrence.sub_type if is_unsubscribe else occurrence.reply or occurrence.sub_type
+    elif isinstance(occurrence, Complaint):
+        scope, until, detail = policy.complaint, None, occurrence.kind
+        if is_complaint(occurrence):
+            is_certain = len(addresses) == 1
             reason = (
-                SuppressionReason.COMPLAINT
-                if len(addresses) == 1
-                else SuppressionReason.COMPLAINT_CANDIDATE
+                SuppressionReason.COMPLAINT if is_certain else SuppressionReason.COMPLAINT_CANDIDATE
             )
-    elif isinstance(held, Subscription):
-        if not held.left or not _leaves(held.left, stream):
+        elif occurrence.sub_type in _NOT_ATTEMPTED:
+            reason, scope = _not_attempted(occurrence.sub_type, policy)
+            if reason is SuppressionReason.UNSUBSCRIBED:
+                detail = occurrence.sub_type
+        else:
+            return
+    elif isinstance(occurrence, Subscription):
+        if not occurrence.left or not _leaves(occurrence.left, stream):
             return
         reason, scope, until = SuppressionReason.UNSUBSCRIBED, policy.unsubscribed, None
-        detail = held.contact_list
+        detail = occurrence.contact_list
     else:
         return
-    for suppressed in addresses:
-        # an event's odd text must not stand for a whole domain, nor for nobody
-        if suppressed != UNATTRIBUTED and not suppressed.startswith("@"):
+    for address in addresses:
+        # malformed text in an event must not suppress a whole domain, nor the record `*`
+        if address != UNATTRIBUTED and not address.startswith("@"):
             yield (
-                suppressed,
+                address,
                 Cause(
-                    held.at,
-                    f"{reason}:{event.message_id}:{held.at}",
+                    occurrence.at,
+                    f"{reason}:{event.message_id}:{occurrence.at}",
                     reason,
                     event.identity.sent_at,
                     scope,
@@ -124,32 +136,34 @@ def causes_of(
 
 
 def removal_of(report: Report, stream: Stream) -> Removal | None:
-    """Return what one report lifts: who joins a contact list or topic again lifts their earlier
-    unsubscribes of it in that stream, however far these reach: another stream's topic is another one.
-    There is one such removal of each list and stream, the latest.
+    """Return the removal that one report makes: a contact who joins a list or topic again lifts their
+    earlier unsubscribes from it in that stream. None for every other report.
+
+    A list and stream have one such removal, the latest. It holds for one stream only, whatever the scope
+    of the unsubscribes: another stream stands for another topic.
     """
-    held = report.occurrence
-    if not report.mailable or not isinstance(held, Subscription) or held.contact_list is None:
+    occurrence = report.occurrence
+    if (
+        not report.mailable
+        or not isinstance(occurrence, Subscription)
+        or occurrence.contact_list is None
+        or (stream.topic or "*") not in (occurrence.joined or ())
+    ):
         return None
-    if (stream.topic or "*") not in (held.joined or ()):
-        return None
-    name = held.contact_list
-    return Removal(held.at, rejoined_id(name, stream.id), note=JOINED_AGAIN, contact_list=name)
+    name = occurrence.contact_list
+    removal_id = rejoined_id(name, stream.id)
+    return Removal(occurrence.at, removal_id, note=REJOINED_NOTE, contact_list=name)
 
 
-JOINED_AGAIN = "The recipient joined the contact list again."
-"""The note of a removal that an event made."""
-
-
-def _named(report: Report) -> tuple[str, ...]:
-    """Return whom a report is about: its recipient, as it is spelled if that does not parse; but if an
-    address is named beside what does not parse, that address.
+def _addresses(report: Report) -> tuple[str, ...]:
+    """Return the addresses that a report is about: the candidates of a complaint, else the recipient. If
+    the recipient is not a valid address, the address that finally bounced takes its place.
     """
-    held = report.occurrence
-    if isinstance(held, Complaint) and held.candidates:
-        return held.candidates
+    occurrence = report.occurrence
+    if isinstance(occurrence, Complaint) and occurrence.candidates:
+        return occurrence.candidates
     recipient = report.recipient
-    final = held.final if isinstance(held, Bounce) else None
+    final = occurrence.final if isinstance(occurrence, Bounce) else None
     return (recipient,) if final is None or normalize_address(recipient)[2] else (final,)
 
 
@@ -157,119 +171,127 @@ def _leaves(left: tuple[str, ...], stream: Stream) -> bool:
     return stream.topic is None or "*" in left or stream.topic in left
 
 
-_LISTED = {
+_NOT_ATTEMPTED = {
     "OnAccountSuppressionList": SuppressionReason.ACCOUNT_LIST,
     "OnTenantSuppressionList": SuppressionReason.ACCOUNT_LIST,
     "EmailValidationSuppressed": SuppressionReason.VALIDATION,
     BY_CONTACT: SuppressionReason.UNSUBSCRIBED,
 }
-_ADDRESS_REFUSED = frozenset({"5.1.1", "5.1.2", "5.1.10", "5.4.4"})
+"""Subtypes (`outcome.SUPPRESSION_SUB_TYPES`) with which SES says that it did not attempt to send."""
+
+_BAD_ADDRESS_STATUSES = frozenset({"5.1.1", "5.1.2", "5.1.10", "5.4.4"})
+"""Statuses of a bad address. SES reports some such bounces as Transient."""
+
 _SOFT_STATUSES = ("4.1.", "4.2.", "5.1.", "5.2.")
+"""Beginnings of statuses that are about the address; others are about the message, or the server."""
 
 
-def _listed(sub_type: str, policy: SuppressionPolicy) -> tuple[SuppressionReason, SuppressionScope]:
-    reason = _LISTED[sub_type]
-    return (
-        reason,
-        policy.unsubscribed if reason is SuppressionReason.UNSUBSCRIBED else policy.bounced,
-    )
+def _not_attempted(
+    sub_type: str, policy: SuppressionPolicy
+) -> tuple[SuppressionReason, SuppressionScope]:
+    reason = _NOT_ATTEMPTED[sub_type]
+    is_unsubscribe = reason is SuppressionReason.UNSUBSCRIBED
+    return reason, policy.unsubscribed if is_unsubscribe else policy.bounced
 
 
-def _of_bounce(
+def _kind_of_bounce(
     bounce: Bounce, stream: Stream, policy: SuppressionPolicy
 ) -> tuple[SuppressionReason, SuppressionScope, int | None] | None:
+    """Return the reason, scope and end (ms) of the cause that a bounce makes, None if it makes none."""
     status = bounce.status or ""
     sub_type = bounce.sub_type
-    if sub_type in _LISTED:
-        return *_listed(sub_type, policy), None
+    if sub_type in _NOT_ATTEMPTED:
+        return *_not_attempted(sub_type, policy), None
     if bounce.kind == "Permanent" and not status.startswith("4"):
+        # policy, content, and a message too large for the system: not the fault of the address
         if status.startswith(("5.7.", "5.6.")) or status == "5.3.4":
-            return (
-                SuppressionReason.BLOCKED,
-                SuppressionScope.STREAM,
-                bounce.at + policy.blocked_days * DAY,
-            )
+            until = bounce.at + policy.blocked_days * DAY
+            return SuppressionReason.BLOCKED, SuppressionScope.STREAM, until
         return SuppressionReason.BOUNCED, policy.bounced, None
-    if bounce.kind == "Transient" and status in _ADDRESS_REFUSED:
+    if bounce.kind == "Transient" and status in _BAD_ADDRESS_STATUSES:
         return SuppressionReason.BOUNCED, policy.bounced, None
-    speaks_of_address = sub_type == "MailboxFull" or (
+    is_about_address = sub_type == "MailboxFull" or (
         sub_type in (None, "General") and status.startswith(_SOFT_STATUSES)
     )
-    if stream.soft_bounces and speaks_of_address and bounce_outcome(bounce) is Outcome.SOFT_BOUNCED:
+    if stream.soft_bounces and is_about_address and bounce_outcome(bounce) is Outcome.SOFT_BOUNCED:
         return SuppressionReason.SOFT_BOUNCES, SuppressionScope.STREAM, None
     return None
 
 
 def streams_in_scope(scope: str, stream: str, streams: Mapping[str, Stream]) -> Iterator[str]:
-    """Yield the streams in whose tables a cause of one stream is kept."""
-    for each in streams.values():
+    """Yield the ids of the streams that keep a cause of one stream in their lists."""
+    for other in streams.values():
         if (
-            each.id == stream
+            other.id == stream
             or scope == SuppressionScope.ALL
-            or (scope == SuppressionScope.MARKETING and each.marketing)
+            or (scope == SuppressionScope.MARKETING and other.marketing)
         ):
-            yield each.id
+            yield other.id
+
+
+# Which items block
 
 
 def active_suppression(
     item: Suppression, now: int, policy: SuppressionPolicy
 ) -> ActiveSuppression | None:
     """Return why the item blocks at `now` (epoch ms), or None."""
-    # a soft bounce that says until when is an import's: it escalated elsewhere
-    soft_ones, blocking = [], []
-    for held in unlifted_causes(item):
-        if held.reason == SuppressionReason.SOFT_BOUNCES and held.until is None:
-            soft_ones.append(held)
-        elif held.until is None or held.until > now:
-            blocking.append(held)
-    soft = _escalated(soft_ones, item)
-    if soft is not None:
-        until = soft.at + policy.soft_days * DAY
+    soft_bounces, blocking = [], []
+    for cause in unlifted_causes(item):
+        # a soft bounce that has an end was imported: it escalated elsewhere
+        if cause.reason == SuppressionReason.SOFT_BOUNCES and cause.until is None:
+            soft_bounces.append(cause)
+        elif cause.until is None or cause.until > now:
+            blocking.append(cause)
+    escalated = _escalated(soft_bounces, item)
+    if escalated is not None:
+        until = escalated.at + policy.soft_days * DAY
         if until > now:
-            blocking.append(replace(soft, until=until))
+            blocking.append(replace(escalated, until=until))
     if not blocking:
         return None
-    cause = min(
-        blocking, key=lambda held: (_PRIORITY[SuppressionReason(held.reason)], held.at, held.id)
+    shown = min(
+        blocking, key=lambda cause: (_PRIORITY[SuppressionReason(cause.reason)], cause.at, cause.id)
     )
-    lasting = any(held.until is None for held in blocking)
-    ends = None if lasting else max(held.until or 0 for held in blocking)
-    return ActiveSuppression(cause, min(held.at for held in blocking), ends)
+    is_lasting = any(cause.until is None for cause in blocking)
+    ends = None if is_lasting else max(cause.until or 0 for cause in blocking)
+    return ActiveSuppression(shown, min(cause.at for cause in blocking), ends)
 
 
 def highest_priority(
     items: Iterable[Suppression], now: int, policy: SuppressionPolicy
 ) -> ActiveSuppression | None:
-    """Return why any of the items of an address and its domain blocks at `now`, or None: of several
-    reasons the first of `SuppressionReason`, then the one that has blocked longest.
+    """Return why any of the items blocks, such as those of an address and of its domain; None if none
+    does. Of several, the first in the order of `SuppressionReason` is returned, then the oldest.
     """
     blocking = [
-        found for item in items if (found := active_suppression(item, now, policy)) is not None
+        active for item in items if (active := active_suppression(item, now, policy)) is not None
     ]
     return min(
         blocking,
-        key=lambda found: (_PRIORITY[SuppressionReason(found.cause.reason)], found.since),
+        key=lambda active: (_PRIORITY[SuppressionReason(active.cause.reason)], active.since),
         default=None,
     )
 
 
-def _escalated(causes: list[Cause], item: Suppression) -> Cause | None:
-    """Return the latest soft bounce by which the address has soft-bounced too often, or None."""
+def _escalated(soft_bounces: list[Cause], item: Suppression) -> Cause | None:
+    """Return the latest soft bounce that completes an escalation (`SOFT_MESSAGES` …), or None."""
     positive_at = item.positive_at
-    counted = [held for held in causes if positive_at is None or held.at > positive_at]
-    for last in range(len(counted) - 1, SOFT_MESSAGES - 2, -1):
-        window = [held for held in counted[: last + 1] if counted[last].at - held.at <= SOFT_WINDOW]
+    causes = [cause for cause in soft_bounces if positive_at is None or cause.at > positive_at]
+    for last in range(len(causes) - 1, SOFT_MESSAGES - 2, -1):
+        latest = causes[last]
+        window = [cause for cause in causes[: last + 1] if latest.at - cause.at <= SOFT_WINDOW]
         if (
-            counted[last].at - window[0].at >= SOFT_SPAN
-            and len({held.message_id for held in window}) >= SOFT_MESSAGES
-            and len({held.at // DAY for held in window}) >= SOFT_DAYS
+            latest.at - window[0].at >= SOFT_SPAN
+            and len({cause.message_id for cause in window}) >= SOFT_MESSAGES
+            and len({cause.at // DAY for cause in window}) >= SOFT_DAYS
         ):
-            return counted[last]
+            return latest
     return None
 
 
 def with_counted(item: Suppression, now: int, policy: SuppressionPolicy) -> Suppression:
-    """Return the item with `counted` brought up to date."""
-    blocking = active_suppression(item, now, policy)
-    under = None if blocking is None else (blocking.since // DAY, blocking.cause.reason)
-    return item if under == item.counted else replace(item, counted=under)
+    """Return the item with `counted` brought up to date; the same object if nothing changes."""
+    active = active_suppression(item, now, policy)
+    counted = None if active is None else (active.since // DAY, active.cause.reason)
+    return item if counted == item.counted else replace(item, counted=counted)
