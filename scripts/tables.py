@@ -518,6 +518,7 @@ def reasons() -> str:
 
 # -- settings ----------------------------------------------------------------------------------
 
+
 def settings() -> str:
     """Return every setting, a table for each section of the file."""
     lists: list[str] = []
