@@ -123,7 +123,7 @@ def _peak_mb(process: int | str | None) -> float:
 
 def _main(events: str, store: str, durability: str) -> None:
     from sesight.ingest.replay.replay import replay as feed
-    from sesight.ingest.transport.files import sources
+    from sesight.ingest.transport.files import input_files
 
     app = open_app(Path(store), durability)
     reader: list[float] = []
@@ -133,7 +133,7 @@ def _main(events: str, store: str, durability: str) -> None:
             max([_peak_mb(child.pid), *reader]) for child in multiprocessing.active_children()
         ]
 
-    summary = feed(app.pipeline, sources([events]), app.known_sets, progress=watch)
+    summary = feed(app.pipeline, input_files([events]), app.known_sets, progress=watch)
     app.close()
     # not ru_maxrss: a process inherits it from the one that started it
     peaks = [_peak_mb("self"), *reader]

@@ -30,7 +30,7 @@ from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.processed import Processed
 from sesight.ingest.reader import read, read_envelopes
 from sesight.ingest.transport.envelope import open_notification
-from sesight.ingest.transport.sns import parse, string_to_sign, topic, verify
+from sesight.ingest.transport.sns import parse, parse_topic, string_to_sign, verify
 from sesight.services import messages
 from sesight.services.campaigns import campaign_figures
 from sesight.settings import Settings
@@ -102,7 +102,7 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         """Run it in a folder of its own."""
         pem = x509.load_pem_x509_certificate((PAYLOADS / "sns_test_cert.pem").read_bytes())
-        self.topics = {TOPIC: topic(TOPIC, pem.public_key())}
+        self.topics = {TOPIC: parse_topic(TOPIC, pem.public_key())}
         settings = msgspec.convert(
             {
                 "store": {"url": f"sqlite:///{folder}/walk.db"},

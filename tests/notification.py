@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from sesight.ingest.transport.certificates import CertificateNeeded, Certificates
-from sesight.ingest.transport.sns import Notification, Topic, parse, topic, verify
+from sesight.ingest.transport.sns import Notification, Topic, parse, parse_topic, verify
 from sesight_simulator.sns import Signer
 from tests.payload import GONE, body
 
@@ -161,7 +161,7 @@ def taken(
         return signer().certificate_pem if fetch is None else fetch(url)
 
     certificates = Certificates(get, lambda: AT)
-    ours = ours or topic(TOPIC)
+    ours = ours or parse_topic(TOPIC)
     text = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
     found = parse(text, headers or {})
     try:

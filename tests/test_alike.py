@@ -8,7 +8,7 @@ import pytest
 
 from sesight.app import App
 from sesight.ingest.replay.replay import replay
-from sesight.ingest.transport.files import sources
+from sesight.ingest.transport.files import input_files
 from sesight.settings import Settings, StoreSettings
 from sesight_simulator.traffic.plan import Plan
 from sesight_simulator.traffic.recording import write
@@ -28,7 +28,7 @@ def apps(dynamodb: str, tmp_path: Path):
     found = []
     for url in (f"sqlite:///{tmp_path / 'alike.db'}", url_of(dynamodb)):
         app = App(Settings(recipient_key=KEY, store=StoreSettings(url)), clock=lambda: NOW)
-        replay(app.pipeline, sources([file]), app.known_sets)
+        replay(app.pipeline, input_files([file]), app.known_sets)
         app.store.settle()
         found.append(app)
     yield found

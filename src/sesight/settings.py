@@ -403,13 +403,13 @@ def topics(settings: Settings) -> dict[str, Topic]:
     """Return the allow-list of topics. Raises SettingsError for a bad ARN or certificate."""
     if not settings.topics:
         return {}
-    from sesight.ingest.transport.sns import topic
+    from sesight.ingest.transport.sns import parse_topic
 
     found = {}
     for each in settings.topics:
         try:
             pinned = _pinned(each.certificate_file) if each.certificate_file else None
-            found[each.arn] = topic(each.arn, pinned, frozenset(each.signature_versions))
+            found[each.arn] = parse_topic(each.arn, pinned, frozenset(each.signature_versions))
         except ValueError as error:
             raise SettingsError(f"[[topics]]: {error}") from None
     return found

@@ -12,7 +12,7 @@ import zstandard
 from sesight.app import App
 from sesight.domain.timestamps import DAY
 from sesight.ingest.replay.replay import replay as replay_files
-from sesight.ingest.transport.files import sources
+from sesight.ingest.transport.files import input_files
 from sesight.settings import Settings, StoreSettings
 from sesight.store import open_store
 from sesight_simulator.traffic.plan import Plan, now_ms
@@ -263,7 +263,7 @@ def test_backfill_of_frozen_days(sesight: Sesight, history: Traffic, tmp_path: P
     url, then = f"sqlite:///{tmp_path}/sesight.db", now_ms() - 299 * DAY
     (tmp_path / "some").write_bytes(b"\n".join(history.bodies[:100]))
     app = App(Settings(store=StoreSettings(url=url)), clock=lambda: then)
-    replay_files(app.pipeline, sources([str(tmp_path / "some")]), app.known_sets)
+    replay_files(app.pipeline, input_files([str(tmp_path / "some")]), app.known_sets)
     app.close()
     before = held(tmp_path / "sesight.db")
     for at in (now_ms() - DAY, now_ms()):  # the clock of a store that was left alone

@@ -17,7 +17,7 @@ from sesight.ingest.reader import read, read_envelopes
 from sesight.ingest.reading import Reading, UnreadableReading
 from sesight.ingest.transport.certificates import CertificateUnavailable
 from sesight.ingest.transport.envelope import open_notification
-from sesight.ingest.transport.files import Progress, bodies, sources
+from sesight.ingest.transport.files import Progress, bodies, input_files
 from sesight.ingest.transport.sns import string_to_sign
 from tests.builders import COUNTING
 from tests.fuzz.mutations import SAMPLES, anything, mutants
@@ -203,7 +203,7 @@ def test_files(rounds: Rounds) -> None:
             file = Path(folder) / "events.json"
             file.write_bytes(data)
             with suppress(SettingsError):
-                for body in bodies(sources([str(file)]), Progress()):
+                for body in bodies(input_files([str(file)]), Progress()):
                     read(body, "file")
 
     for _ in rounds():

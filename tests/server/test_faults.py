@@ -139,8 +139,8 @@ def test_a_server_whose_writer_is_gone_says_so_and_ends(tmp_path, signer, traffi
         assert server.process.wait(PATIENCE) == 1
         listen("127.0.0.1", server.port).close()
     assert server.faults == (
-        "The process that writes to the store ended early (signal 9). "
-        "Nothing that was answered 200 is lost: start the server again.\n"
+        "The commit process ended early (signal 9). "
+        "Every event that was answered 200 is stored. Start the server again.\n"
     )
 
 

@@ -14,13 +14,13 @@ import pytest
 
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Disposition
-from sesight.ingest.http.commit_process import Committer, Writer
+from sesight.ingest.http.commit_process import CommitProcess, Committer
 from sesight.ingest.http.intake import FETCHES_WAITING, Answer, Intake
 from sesight.ingest.metrics import Metrics
 from sesight.ingest.processed import Processed
 from sesight.ingest.reading import Reading
 from sesight.ingest.transport.certificates import Certificates
-from sesight.ingest.transport.sns import topic
+from sesight.ingest.transport.sns import parse_topic
 from sesight_simulator.sns import TOPIC_ARN, Signer
 from tests.server.harness import PATIENCE, Traffic, until
 
@@ -58,8 +58,8 @@ class Bench:
         self.seconds = 0.0
         self._more = more
         self._topics = {
-            TOPIC_ARN: topic(TOPIC_ARN, signer.key.public_key()),
-            REAL_ARN: topic(REAL_ARN),
+            TOPIC_ARN: parse_topic(TOPIC_ARN, signer.key.public_key()),
+            REAL_ARN: parse_topic(REAL_ARN),
         }
         self._loop = asyncio.new_event_loop()
         self._threads = [
@@ -85,13 +85,13 @@ class Bench:
             clock=lambda: int(dt.datetime.now(dt.UTC).timestamp() * 1000),
             **self._more,
         )
-        self.writer = Writer(self.intake.committed, self.intake.lost)
-        await self.writer.connect(self._ours)
-        self.intake.start(self.writer.send)
+        self.process = CommitProcess(self.intake.receive, self.intake.process_ended)
+        await self.process.connect(self._ours)
+        self.intake.start(self.process.send)
 
     async def _stop(self) -> None:
         await self.intake.stop()
-        await self.writer.close()
+        await self.process.close()
 
     def _fetch(self, url: str) -> bytes:
         return self.fetch(url)
@@ -173,9 +173,8 @@ def bench(signer):
         yield bench
 
 
-def test_a_tidying_that_fails_does_not_end_the_writer(signer, bodies, monkeypatch) -> None:
+def test_a_tidying_that_fails_does_not_end_the_writer(signer, bodies) -> None:
     """A checkpoint on a full disk, or a sweep of a locked store, is tried again later."""
-    monkeypatch.setattr("sesight.ingest.http.intake.IDLE_SECONDS", 0.01)
 
     def fail() -> None:
         raise StoreUnavailable("The store cannot be used now: database or disk is full.")
@@ -183,7 +182,7 @@ def test_a_tidying_that_fails_does_not_end_the_writer(signer, bodies, monkeypatc
     def crash() -> None:
         raise RuntimeError("a bug")
 
-    with Bench(signer) as bench:
+    with Bench(signer, idle_seconds=0.01) as bench:
         for trouble in (fail, crash):
             bench.tidy = trouble
             bench.tidied.clear()

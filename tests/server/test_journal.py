@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from sesight.app import App
-from sesight.ingest.journal import Line
+from sesight.ingest.journal import JournalLine
 from sesight.ingest.reader import read
 from sesight.settings import Settings, StoreSettings
 from tests.server.harness import Traffic
@@ -123,4 +123,4 @@ def test_an_observer_that_fails_refuses_no_event(app, signer, caplog, monkeypatc
 
 def test_the_fields_of_a_line_are_those_of_its_struct() -> None:
     """Who adds a field here adds it to the contract."""
-    assert list(Line.__struct_encode_fields__) == FIELDS
+    assert list(JournalLine.__struct_encode_fields__) == FIELDS

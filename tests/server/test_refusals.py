@@ -46,12 +46,12 @@ def signed(signer: Signer, **fields: str) -> bytes:
 
 SENTENCES = {
     "malformed": {
-        "The body is no JSON object.",
-        "A field of an SNS message is missing or no text.",
-        "The signature or a signed field is no text.",
+        "The body is not a JSON object.",
+        "A field of an SNS message is missing or not a string.",
+        "The signature or a signed field is not a string.",
     },
     "not-json": {"The body is not JSON."},
-    "unknown-type": {"No type of message that SNS sends."},
+    "unknown-type": {"SNS sends no messages of this type."},
     "too-large": {"The body is larger than an SNS notification can be."},
     "signature": {"The signature does not match."},
     "signature-version": {"SignatureVersion is neither 1 nor 2."},

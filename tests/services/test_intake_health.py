@@ -5,7 +5,7 @@ import pytest
 from sesight.domain.event import Disposition
 from sesight.domain.timestamps import DAY, HOUR
 from sesight.ingest.http.refusals import REFUSED
-from sesight.ingest.metrics import Counts, Metrics
+from sesight.ingest.metrics import BatchCounts, Metrics
 from sesight.ingest.processed import Processed
 from sesight.ingest.reading import EmptyReading
 from sesight.services.intake_health import intake_status
@@ -110,7 +110,7 @@ def test_refused_for_good(metrics: Metrics, watch: Watch) -> None:
         [
             f"Refused within the last hour as {told}"
             for told in (
-                "a-new-one: 1. The documents say what to do, in docs/ses-analytics-pipeline.md.",
+                "a-new-one: 1. See docs/ses-analytics-pipeline.md.",
                 "foreign-topic: 12. The topic is not in [[topics]]: add its ARN, if it is yours.",
                 f"signature: 1. {REFUSED['signature']}",
             )
@@ -131,9 +131,9 @@ def test_unsubscribed(metrics: Metrics) -> None:
     confirmed = Processed(
         EmptyReading("http", "subscription", confirmed=True), Disposition.CONFIRMED
     )
-    metrics.count(Counts.of([confirmed, ended], 0.0))
+    metrics.count(BatchCounts.of([confirmed, ended], 0.0))
     said = status_of(metrics)[1][1:]
-    metrics.count(Counts.of([confirmed], 0.0))
+    metrics.count(BatchCounts.of([confirmed], 0.0))
     (sentence,) = said
     assert sentence.startswith("SNS said at 2026-11-24T12:00:00.000Z that a subscription to this")
     assert "subscribe again" in sentence

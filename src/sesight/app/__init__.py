@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sesight.app.sending import SendingComponents
     from sesight.domain.event import Event
     from sesight.domain.ports import Clock, SendLog
-    from sesight.ingest.http.commit_process import Writer
+    from sesight.ingest.http.commit_process import CommitProcess
     from sesight.ingest.http.intake import Answer, Intake
     from sesight.ingest.metrics import Metrics
     from sesight.send.stream_secrets import StreamSecrets
@@ -131,7 +131,7 @@ class App:
         self._journal = journal
         self._secret_failed = secret_failed or self._count_secret_failure
         self.intake: Intake | None = None
-        self._writer: Writer | None = None
+        self._commit_process: CommitProcess | None = None
         self._swept_at: int | None = None
 
     def _ids(self) -> Callable[[str], str | None]:
@@ -225,7 +225,7 @@ class App:
     # -- taking in -------------------------------------------------------------------------------
 
     def open_intake(self) -> Intake:
-        """Return the intake, on the running loop; what it takes waits for `start_writer`."""
+        """Return the intake, on the running loop; what it takes waits for `start_commit_process`."""
         from sesight.ingest.http.intake import Intake
         from sesight.ingest.transport.certificates import Certificates, get
 
@@ -241,28 +241,30 @@ class App:
         self.metrics.watch(lambda: intake.depth, self.newest_at)
         return intake
 
-    async def start_writer(self, intake: Intake, gone: Callable[[], None]) -> None:
+    async def start_commit_process(self, intake: Intake, gone: Callable[[], None]) -> None:
         """Start the process that writes what intake takes; `gone` is told of its end."""
 
-        def lost() -> None:
-            intake.lost()
+        def on_end() -> None:
+            intake.process_ended()
             gone()
 
         from sesight.app.commit_process import run_commit_process
-        from sesight.ingest.http.commit_process import Writer
+        from sesight.ingest.http.commit_process import CommitProcess
 
-        self._writer = Writer(intake.committed, lost)
-        await self._writer.start(run_commit_process, self.settings, self._journal is not None)
-        intake.start(self._writer.send)
+        self._commit_process = CommitProcess(intake.receive, on_end)
+        await self._commit_process.start(
+            run_commit_process, self.settings, self._journal is not None
+        )
+        intake.start(self._commit_process.send)
 
     async def close_intake(self) -> None:
         """Finish what was taken and end the process that writes.
 
         Raises StoreUnavailable if it ended by itself.
         """
-        if self.intake is not None and self._writer is not None:
+        if self.intake is not None and self._commit_process is not None:
             await self.intake.stop()
-            await self._writer.close()
+            await self._commit_process.close()
 
     @property
     def retention_differs(self) -> str | None:
@@ -324,7 +326,7 @@ class App:
         from sesight.domain.unsubscribe import ORIGIN
         from sesight.ingest.reading import EventReading
 
-        if self._writer is not None and self.intake is not None:
+        if self._commit_process is not None and self.intake is not None:
             committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
             def on_answer(answer: Answer) -> None:

@@ -109,9 +109,9 @@ def region_of(settings: Settings) -> str | None:
 
 def open_archive(url: str, region: str | None) -> Archive:
     """Open the archive in S3 that a URL names. Raises SettingsError for one that names none."""
-    from sesight.ingest.transport.s3 import Archive, place_of
+    from sesight.ingest.transport.s3 import Archive, parse_archive_url
 
-    place = place_of(url)
+    place = parse_archive_url(url)
     return Archive(aws_client("s3", region or LOCAL_REGION, place.endpoint), place, _aws_errors())
 
 

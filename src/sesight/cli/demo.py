@@ -168,7 +168,7 @@ def _plan(of: Filled) -> Plan:
 def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Connection]:
     """Start the process that makes the traffic; end it with the demo."""
     from sesight.cli.demo_traffic import run
-    from sesight.ingest.replay.reader_processes import start_apart
+    from sesight.ingest.child_process import start_child
 
     sets = frozenset(stream.configuration_set for stream in settings.streams)
     context: Any = multiprocessing.get_context("spawn")
@@ -176,7 +176,7 @@ def _rehearsal(of: Filled, settings: Settings, *, filled: bool) -> Iterator[Conn
     process = context.Process(
         target=run, args=(theirs, _plan(of), sets), kwargs={"filled": filled}, daemon=True
     )
-    start_apart(process)
+    start_child(process)
     theirs.close()
     try:
         yield ours

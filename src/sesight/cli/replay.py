@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sesight.app import App
     from sesight.cli import output as screen
     from sesight.ingest.replay.replay import FrozenDay, Summary
-    from sesight.ingest.transport.files import Source
+    from sesight.ingest.transport.files import InputFile
     from sesight.ingest.transport.sqs import Queue, QueueSummary
 
 MEANINGS = {
@@ -148,21 +148,21 @@ def _nothing(summary: Summary) -> str:
     )
 
 
-def _sources(paths: list[str], region: str | None) -> list[Source]:
+def _sources(paths: list[str], region: str | None) -> list[InputFile]:
     from sesight.app.aws import open_archive
-    from sesight.ingest.transport.files import sources
+    from sesight.ingest.transport.files import input_files
     from sesight.ingest.transport.s3 import is_archive
 
     return [
         source
         for path in paths
         for source in (
-            open_archive(path, region).sources() if is_archive(path) else sources([path])
+            open_archive(path, region).input_files() if is_archive(path) else input_files([path])
         )
     ]
 
 
-def _feed(app: App, found: list[Source], stream: str | None, bar: screen.Bar) -> Summary:
+def _feed(app: App, found: list[InputFile], stream: str | None, bar: screen.Bar) -> Summary:
     from sesight.ingest.replay.replay import replay as feed
 
     sizes = [source.size for source in found]

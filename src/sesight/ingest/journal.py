@@ -1,4 +1,4 @@
-"""The journal: one structured line for each processed event. Its fields are contract."""
+"""The journal: one structured log line for each processed event. Its fields are a contract."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LINE = "SES_EVENT_PROCESSED"
-"""The message of every line."""
+EVENT_PROCESSED = "SES_EVENT_PROCESSED"
+"""The message of an event's line."""
+
+STORE_SWEPT = "STORE_SWEPT"
+"""The message of a sweep's line."""
 
 
-SWEPT = "STORE_SWEPT"
-"""The message of the line of a sweep."""
-
-
-class Line(Struct, frozen=True, rename="camel"):
-    """A line: no address, link, subject or IP. Times are epoch ms; `lag_ms` from event to intake."""
+class JournalLine(Struct, frozen=True, rename="camel"):
+    """The line of an event, without address, link, subject and IP. Times are epoch ms; `lag_ms` is the
+    time from the event to intake.
+    """
 
     message: str
     disposition: str
@@ -49,9 +50,9 @@ class Line(Struct, frozen=True, rename="camel"):
 _encode = msgspec.json.Encoder().encode
 
 
-class SweptLine(Struct, frozen=True, rename="camel"):
-    """The line of a sweep: how many of each were removed, the first send day (UTC) that is not expired,
-    and whether nothing expired since the clock is doubted.
+class SweepLine(Struct, frozen=True, rename="camel"):
+    """The line of a sweep: how many of each were removed, and the first UTC send day that is not expired.
+    With `clock_doubted` nothing expired, since the clock is far ahead of the newest events.
     """
 
     message: str
@@ -63,12 +64,12 @@ class SweptLine(Struct, frozen=True, rename="camel"):
     clock_doubted: bool
 
 
-def report(swept: SweepResult) -> tuple[int, str]:
-    """Return the log level and the line of a sweep: one that removed something is worth a word, and so is
-    one that could not since the clock is doubted.
+def sweep_line(swept: SweepResult) -> tuple[int, str]:
+    """Return the log level and the line of a sweep. One that removed nothing is only logged for
+    debugging, unless the clock is doubted.
     """
-    line = SweptLine(
-        SWEPT,
+    line = SweepLine(
+        STORE_SWEPT,
         swept.records,
         swept.intents,
         swept.quarantined,
@@ -81,7 +82,7 @@ def report(swept: SweepResult) -> tuple[int, str]:
 
 
 class Journal:
-    """Writes lines, one write a batch."""
+    """Writes lines of processed events, a batch at a time."""
 
     def __init__(
         self,
@@ -89,54 +90,54 @@ class Journal:
         recipient_id: Callable[[str], str | None],
         clock: Clock,
     ) -> None:
-        """Keep where to write, how to name a recipient without its address (None: not at all), and
-        the clock.
-        """
+        """`recipient_id` returns the id of an address; None leaves the recipient out of the line."""
         self._write = write
         self._recipient_id = recipient_id
         self._clock = clock
-        self._writable = True
+        self._is_writable = True
 
     def record(self, processed: list[Processed]) -> None:
-        """Write a line for each event of a batch. Lines that cannot be written are given up with a
-        warning: their events are in the store, and a full disk or closed pipe must not refuse them.
+        """Write a line for each event of a batch.
+
+        Lines that cannot be written are dropped with one warning: their events are stored already, and
+        a full disk or a closed pipe must not have them refused.
         """
         now = self._clock()
-        lines = [self.line(each, now) for each in processed]
+        lines = [self.line(result, now) for result in processed]
         try:
             self._write(b"\n".join([*lines, b""]))
         except OSError as error:
-            if self._writable:
-                _log.warning("lines of processed events cannot be written: %s", error)
-            self._writable = False
+            if self._is_writable:
+                _log.warning("The lines of processed events cannot be written: %s", error)
+            self._is_writable = False
         else:
-            self._writable = True
+            self._is_writable = True
 
-    def line(self, each: Processed, now: int) -> bytes:
-        """Return the line of one event."""
-        event = each.event
+    def line(self, result: Processed, now: int) -> bytes:
+        """Return the line of one event, or of one body without an event."""
+        event = result.event
         if event is None:
             return _encode(
-                Line(
-                    LINE, each.disposition, each.stream, None, None, None, None, None,
-                    False, each.reading.origin, None, None, None,
+                JournalLine(
+                    EVENT_PROCESSED, result.disposition, result.stream, None, None, None, None, None,
+                    False, result.reading.origin, None, None, None,
                 )
             )  # fmt: skip
         report = event.reports[0]
         address = report.recipient if len(event.reports) == 1 and "@" in report.recipient else None
         at = report.occurrence.at
         return _encode(
-            Line(
-                LINE,
-                each.disposition,
-                each.stream,
+            JournalLine(
+                EVENT_PROCESSED,
+                result.disposition,
+                result.stream,
                 event.type,
                 event.message_id or None,
                 self._recipient_id(address) if address is not None else None,
                 (domain_of(address) or "")[:64] or None if address is not None else None,
-                each.campaign[:64] if each.campaign is not None else None,
-                each.campaign == UNTAGGED,
-                each.reading.origin,
+                result.campaign[:64] if result.campaign is not None else None,
+                result.campaign == UNTAGGED,
+                result.reading.origin,
                 event.identity.sent_at,
                 at,
                 now - at,

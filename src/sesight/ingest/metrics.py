@@ -27,7 +27,7 @@ _MINUTE = 60_000
 _MINUTES_KEPT = 60
 
 
-class Counts(Struct, array_like=True):
+class BatchCounts(Struct, array_like=True):
     """What is counted of one batch: (disposition, type, stream, how many), bodies by reason of their
     quarantine, events without a campaign tag by stream, its size, the seconds it took, and whether
     a subscription was confirmed or ended last, None if neither.
@@ -41,7 +41,7 @@ class Counts(Struct, array_like=True):
     subscribed: bool | None = None
 
     @classmethod
-    def of(cls, processed: list[Processed], seconds: float) -> Counts:
+    def of(cls, processed: list[Processed], seconds: float) -> BatchCounts:
         """Count what became of a batch."""
         seen = Count(
             [
@@ -172,7 +172,7 @@ class Metrics:
             registry=registry,
         )
 
-    def count(self, batch: Counts) -> None:
+    def count(self, batch: BatchCounts) -> None:
         """Count one committed batch."""
         for *labels, n in batch.dispositions:
             self.dispositions[labels[0]] += n

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sesight.domain.event import Event
     from sesight.ingest.reading import Reading
-    from sesight.ingest.transport.envelope import Opened
+    from sesight.ingest.transport.envelope import OpenedEnvelope
 
 
 def read(
@@ -50,12 +50,14 @@ def read_sns_message(message: str, origin: str) -> list[Reading]:
     return read_envelopes(open_notification("Notification", message, origin), ())
 
 
-def read_envelopes(envelopes: Iterable[Opened], known_sets: Collection[str]) -> list[Reading]:
+def read_envelopes(
+    envelopes: Iterable[OpenedEnvelope], known_sets: Collection[str]
+) -> list[Reading]:
     """Read bodies that are already out of their envelopes."""
     return [_read(opened, known_sets, None) for opened in envelopes]
 
 
-def _read(opened: Opened, known_sets: Collection[str], stream: str | None) -> Reading:
+def _read(opened: OpenedEnvelope, known_sets: Collection[str], stream: str | None) -> Reading:
     if isinstance(opened, Envelope):
         return _read_body(opened.body, opened.origin, known_sets, stream)
     if isinstance(opened, UnreadableReading) and is_inbound(opened.body):

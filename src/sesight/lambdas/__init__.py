@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sesight.app import App, now_ms
 from sesight.domain.errors import StoreUnavailable
-from sesight.ingest.journal import report
+from sesight.ingest.journal import sweep_line
 from sesight.lambdas.invocation import (
     Context,
     dynamo_store,
@@ -89,7 +89,7 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     store.limit_time(seconds_left(context))
     now = app.clock()
     swept = upkeep_service.run_on_lambda(store, app.pipeline, app.known_sets, now)
-    _log.log(*report(swept))
+    _log.log(*sweep_line(swept))
     emit({"What": "Quarantined"}, {"Swept": swept.quarantined})
     emit({"What": "Hours"}, {"Swept": swept.hours})
     if app.retention_differs is not None:

@@ -14,7 +14,7 @@ from sesight.app import App, now_ms
 from sesight.domain.errors import StoreUnavailable
 from sesight.ingest.reader import read
 from sesight.ingest.reading import EmptyReading
-from sesight.ingest.transport.sqs_batch import Delivery, read_delivery, take
+from sesight.ingest.transport.sqs_batch import SqsMessage, process_messages, read_sqs_message
 from sesight.lambdas.invocation import Context, dynamo_store, is_ping, seconds_left
 from sesight.lambdas.metrics import InvocationMetrics, emit
 from sesight.settings import Settings
@@ -54,25 +54,25 @@ class Processor:
         known_sets = self._app.known_sets
         queued = is_queued(event)
         if queued:
-            deliveries = [
-                read_delivery(record.get("messageId", ""), record.get("body") or "", known_sets)
+            messages = [
+                read_sqs_message(record.get("messageId", ""), record.get("body") or "", known_sets)
                 for record in event["Records"]
             ]
         elif is_ping(event):
-            deliveries = [Delivery("", [EmptyReading("lambda", "ping")])]
+            messages = [SqsMessage("", [EmptyReading("lambda", "ping")])]
         else:
             body = msgspec.json.encode(event)
-            deliveries = [Delivery("", read(body, "lambda", known_sets=known_sets))]
+            messages = [SqsMessage("", read(body, "lambda", known_sets=known_sets))]
         try:
-            taken = take(self._app.pipeline, deliveries, lambda: left() > 0)
+            result = process_messages(self._app.pipeline, messages, lambda: left() > 0)
         finally:
             self._metrics.emit(self._store)
-        if taken.failed:
-            emit({"Queue": self._queue}, {"FailedMessages": len(taken.failed)})
+        if result.failed:
+            emit({"Queue": self._queue}, {"FailedMessages": len(result.failed)})
         if queued:
-            return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in taken.failed]}
-        if taken.failed:
-            raise EventsNotStored(taken.away or "An event could not be stored.")
+            return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in result.failed]}
+        if result.failed:
+            raise EventsNotStored(result.store_error or "An event could not be stored.")
         return None
 
     def close(self) -> None:

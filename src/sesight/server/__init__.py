@@ -196,7 +196,7 @@ async def _serve(
     if stopping.is_set():
         stop()
     try:
-        await app.start_writer(intake, stop)
+        await app.start_commit_process(intake, stop)
         await asyncio.gather(*(server.serve(sockets=[held]) for server, held in servers))
     finally:
         await app.close_intake()

@@ -11,14 +11,14 @@ from sesight.domain.stream import OUTREACH
 from sesight.ingest.reader import read_envelopes
 from sesight.ingest.transport.certificates import CertificateUnavailable
 from sesight.ingest.transport.envelope import open_notification
-from sesight.ingest.transport.sns import confirmation_url, topic
+from sesight.ingest.transport.sns import confirmation_url, parse_topic
 from tests.builders import COUNTING
 from tests.notification import AT_MS, TOPIC, changed, confirmation, notification, taken
 from tests.payload import body, payload, raw
 from tests.reception import Reception
 
 SENT = payload("send")["mail"]["messageId"]
-FIXTURES = topic("arn:aws:sns:us-east-1:000000000000:ses-email-events")
+FIXTURES = parse_topic("arn:aws:sns:us-east-1:000000000000:ses-email-events")
 
 
 def pem(_: str) -> bytes:
@@ -147,7 +147,7 @@ def test_61_signature_version(version: object) -> None:
     """Only the versions 1 and 2, as texts, are known; a topic may take 2 alone."""
     assert refused(changed(notification(), SignatureVersion=version)) == ("signature-version", 403)
     with pytest.raises(Untrusted, match="version 1 is not accepted"):
-        taken(notification("1"), ours=topic(TOPIC, versions=frozenset({"2"})))
+        taken(notification("1"), ours=parse_topic(TOPIC, versions=frozenset({"2"})))
 
 
 def test_62_certificate_unavailable() -> None:

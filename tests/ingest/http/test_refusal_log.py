@@ -2,11 +2,11 @@
 
 import pytest
 
-from sesight.ingest.http.refusal_log import SECONDS, Refusals
+from sesight.ingest.http.refusal_log import SECONDS, RefusalLog
 from sesight.ingest.http.refusals import PASSING, REFUSED
 
-TOPIC = "The topic is not in [[topics]]: add its ARN, if it is yours."
-AGAIN = "Who sent it tries again."
+TOPIC = "The topic is not in [[topics]]: add its ARN if the topic is yours."
+AGAIN = "The sender will retry."
 
 
 class Time:
@@ -28,7 +28,7 @@ class Time:
 def test_one_line_a_reason_and_minute(caplog) -> None:
     """The first at once, the rest of its minute together after it, and when none come there is none."""
     time = Time()
-    refusals = Refusals(time.later)
+    refusals = RefusalLog(time.later)
     for _ in range(1_500):
         refusals.add("foreign-topic", 403)
     refusals.add("busy", 503)
@@ -52,12 +52,12 @@ def test_one_line_a_reason_and_minute(caplog) -> None:
 def test_what_is_counted_is_told_at_the_end(caplog) -> None:
     """A server that stops says what it had counted, and then nothing again."""
     time = Time()
-    refusals = Refusals(time.later)
+    refusals = RefusalLog(time.later)
     for _ in range(3):
         refusals.add("signature", 403)
     caplog.clear()
-    refusals.tell()
-    refusals.tell()
+    refusals.flush()
+    refusals.flush()
     time.pass_a_minute()
     assert [message.split(".")[0] for message in caplog.messages] == [
         "INTAKE_REFUSED signature 403 2 times"
@@ -67,7 +67,7 @@ def test_what_is_counted_is_told_at_the_end(caplog) -> None:
 @pytest.mark.parametrize("reason", sorted({*REFUSED, *PASSING}))
 def test_each_reason_says_what_to_do(caplog, reason) -> None:
     """A line is one line, in sentences."""
-    Refusals(Time().later).add(reason, 400)
+    RefusalLog(Time().later).add(reason, 400)
     (line,) = caplog.messages
     assert line.startswith(f"INTAKE_REFUSED {reason} 400 once. ")
     assert (line.endswith("."), "\n" in line) == (True, False)

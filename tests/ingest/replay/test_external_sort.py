@@ -14,19 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sesight.ingest.replay import external_sort as sorting
-from sesight.ingest.replay.external_sort import Entry, by_message
+from sesight.ingest.replay.external_sort import SortEntry, by_message
 
 RUN = 128
 LONG = 600
 """Entries of a run that is long beside how late events are."""
 
 
-def entry(key: str, n: int) -> Entry:
+def entry(key: str, n: int) -> SortEntry:
     """Return an entry that can be told from all others."""
-    return Entry(key, msgspec.Raw(msgspec.msgpack.encode(n)))
+    return SortEntry(key, msgspec.Raw(msgspec.msgpack.encode(n)))
 
 
-def traffic(messages: int, each: int = 3) -> list[Entry]:
+def traffic(messages: int, each: int = 3) -> list[SortEntry]:
     """Return entries in order of time: a message's later events come some messages later."""
     said = [
         (message + 20 * late, f"{message:08d}", message * each + late)
@@ -36,14 +36,14 @@ def traffic(messages: int, each: int = 3) -> list[Entry]:
     return [entry(key, n) for _, key, n in sorted(said)]
 
 
-def shuffled(entries: list[Entry]) -> list[Entry]:
+def shuffled(entries: list[SortEntry]) -> list[SortEntry]:
     """Return the entries in a random order, the same each time."""
     mixed = list(entries)
     random.Random(7).shuffle(mixed)
     return mixed
 
 
-def values(runs: list[list[Entry]]) -> list[int]:
+def values(runs: list[list[SortEntry]]) -> list[int]:
     """Return what the entries of runs hold, in their order."""
     return [msgspec.msgpack.decode(each.data) for run in runs for each in run]
 

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from sesight.domain.errors import SettingsError
-from sesight.ingest.replay.reader_processes import Readers, Task, share_of
-from sesight.ingest.transport.files import sources
+from sesight.ingest.replay.reader_processes import ReaderProcesses, Task, share_of
+from sesight.ingest.transport.files import input_files
 from tests.payload import PAYLOADS
 
 COPIES = 4_000
@@ -38,13 +38,13 @@ def task(tmp_path: Path) -> Task:
     """Return the task to read a file of them."""
     file = tmp_path / "events.ndjson"
     file.write_bytes(b"\n".join(events()))
-    return Task(sources([str(file)]), SETS, None)
+    return Task(input_files([str(file)]), SETS, None)
 
 
 def test_each_body_is_read_once(task: Task) -> None:
     """Two readers read every body once, and each message is read by one of them, in one order."""
-    readers = Readers(task)
-    taken = [reading for portion in readers.portions() for reading in portion.readings]
+    readers = ReaderProcesses(task)
+    taken = [reading for portion in readers.chunks() for reading in portion.readings]
     readers.close()
     ids = [reading.event.message_id for reading in taken if reading.event is not None]
     assert len(ids) == 3 * COPIES
@@ -55,20 +55,20 @@ def test_each_body_is_read_once(task: Task) -> None:
 
 def test_progress_grows_to_the_end(task: Task) -> None:
     """How far reading is never goes back and ends at the size of the file."""
-    readers = Readers(task)
-    done = [portion.done for portion in readers.portions()]
+    readers = ReaderProcesses(task)
+    done = [portion.done for portion in readers.chunks()]
     readers.close()
     assert done == sorted(done)
-    assert done[-1] == task.found[0].size
+    assert done[-1] == task.files[0].size
 
 
 def test_a_reader_that_ends_early_is_named(task: Task) -> None:
     """When a reading process is killed, the replay ends with a sentence, not as if it were done."""
-    readers = Readers(task)
+    readers = ReaderProcesses(task)
     victim = multiprocessing.active_children()[0]
     victim.kill()
     with pytest.raises(SettingsError, match="ended early; replay them again"):
-        list(readers.portions())
+        list(readers.chunks())
     readers.close()
     assert multiprocessing.active_children() == []
 

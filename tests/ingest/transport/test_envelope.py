@@ -14,7 +14,7 @@ from sesight.ingest.transport.envelope import (
     MAX_ITEMS,
     MAX_UNPACKED,
     Envelope,
-    Opened,
+    OpenedEnvelope,
     open_envelope,
     open_notification,
 )
@@ -23,14 +23,14 @@ from tests.payload import body, payload, raw
 SEND = body("send")
 
 
-def opened(data: bytes | dict[str, Any] | list[Any], origin: str = "file") -> list[Opened]:
+def opened(data: bytes | dict[str, Any] | list[Any], origin: str = "file") -> list[OpenedEnvelope]:
     """Return what is in an envelope."""
     if not isinstance(data, bytes):
         data = json.dumps(data).encode()
     return list(open_envelope(data, origin))
 
 
-def told(found: list[Opened]) -> list[tuple[str, str]]:
+def told(found: list[OpenedEnvelope]) -> list[tuple[str, str]]:
     """Return the origin of each, with "event" or the code of why there is none."""
     return [(each.origin, "event" if isinstance(each, Envelope) else each.reason) for each in found]
 

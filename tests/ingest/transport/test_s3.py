@@ -66,7 +66,7 @@ def test_read(bucket: Bucket) -> None:
     bucket.put("ses/2026/", b"")
     bucket.put("other/2026/11/23/10/d", some[0])
     progress = Progress()
-    sources = open_archive(bucket.url("ses/2026/"), None).sources()
+    sources = open_archive(bucket.url("ses/2026/"), None).input_files()
     assert list(bodies(sources, progress)) == some
     assert progress.done == sum(source.size for source in sources)
 
@@ -75,7 +75,7 @@ def test_as_firehose_writes(bucket: Bucket, reception: Reception) -> None:
     """What Firehose wrote is counted as a file of it is."""
     bucket.put("2026/11/24/x", raw("firehose_s3_object.ndjson"))
     pipeline = Pipeline(reception.store, reception.rules, lambda: NOW, lambda _: None)
-    summary = replay(pipeline, open_archive(bucket.url(), None).sources(), ())
+    summary = replay(pipeline, open_archive(bucket.url(), None).input_files(), ())
     lines = raw("firehose_s3_object.ndjson").splitlines()
     assert summary.read >= len(lines) > 0
     assert set(summary.dispositions) <= {"created", "updated"}
@@ -105,7 +105,7 @@ def test_large(bucket: Bucket, reception: Reception) -> None:
     heard: list[int] = []
     summary = replay(
         pipeline,
-        open_archive(bucket.url(), None).sources(),
+        open_archive(bucket.url(), None).input_files(),
         (),
         progress=lambda done, _: heard.append(done),
     )
@@ -150,18 +150,18 @@ def test_broken_off(bucket: Bucket) -> None:
         return {**answer, "Body": Breaking(answer["Body"], most[0])}
 
     archive._client.get_object = get_object  # noqa: SLF001
-    assert list(bodies(archive.sources(), Progress())) == some
+    assert list(bodies(archive.input_files(), Progress())) == some
     assert asked[:2] == ["bytes=0-", "bytes=300000-"]
     most[0] = 0
     with pytest.raises(SettingsError, match="cannot be read to its end"):
-        list(bodies(archive.sources(), Progress()))
+        list(bodies(archive.input_files(), Progress()))
 
 
 def test_changed_meanwhile(bucket: Bucket) -> None:
     """An object that is another by the time it is asked for again is not glued to the first one."""
     bucket.put("a", b"".join(told(2_000)))
     archive = open_archive(bucket.url(), None)
-    (source,) = archive.sources()
+    (source,) = archive.input_files()
     with source.open() as opened:
         opened.read(1)
         bucket.put("a", json.dumps({"x": "y" * source.size}).encode())
@@ -173,8 +173,8 @@ def test_changed_meanwhile(bucket: Bucket) -> None:
 def test_nothing(bucket: Bucket, aws: str) -> None:
     """A bucket that is not there, a prefix with nothing under it and an URL without a bucket are said."""
     with pytest.raises(SettingsError, match="nothing under"):
-        open_archive(bucket.url("x/"), None).sources()
+        open_archive(bucket.url("x/"), None).input_files()
     with pytest.raises(SettingsError, match="cannot be listed"):
-        open_archive(f"s3://nowhere-at-all/?endpoint={aws}", None).sources()
+        open_archive(f"s3://nowhere-at-all/?endpoint={aws}", None).input_files()
     with pytest.raises(SettingsError, match="of the form s3://"):
         open_archive("s3://", None)

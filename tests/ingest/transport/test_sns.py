@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sesight.domain.errors import Untrusted
 from sesight.ingest.transport.certificates import CertificateUnavailable
-from sesight.ingest.transport.sns import MAX_BODY, topic
+from sesight.ingest.transport.sns import MAX_BODY, parse_topic
 from tests.notification import (
     CERTIFICATE_URL,
     HOST,
@@ -26,7 +26,7 @@ from tests.notification import (
 )
 from tests.payload import GONE, payload, raw
 
-FIXTURES = topic("arn:aws:sns:us-east-1:000000000000:ses-email-events")
+FIXTURES = parse_topic("arn:aws:sns:us-east-1:000000000000:ses-email-events")
 OTHERS_TOPIC = "arn:aws:sns:eu-west-1:999999999999:mine"
 PATH = "/SimpleNotificationService-5e51647.pem"
 
@@ -334,7 +334,7 @@ def test_byte_order_mark(mark: bytes) -> None:
     assert taken(mark + text(notification()).encode())[0].type == "Notification"
 
 
-PINNED = topic(FIXTURES.arn, signer().certificate.public_key())
+PINNED = parse_topic(FIXTURES.arn, signer().certificate.public_key())
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_payloads(name: str) -> None:
 
 def test_downgrade() -> None:
     """A topic set to version 2 takes no version 1, however well it is signed."""
-    only_2 = topic(TOPIC, versions=frozenset({"2"}))
+    only_2 = parse_topic(TOPIC, versions=frozenset({"2"}))
     assert taken(notification("2"), ours=only_2)[1] == only_2
     with pytest.raises(Untrusted) as refused:
         taken(notification("1"), ours=only_2)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sesight.domain.errors import Untrusted
-from sesight.ingest.transport.sns import MAX_BODY, parse, topic
+from sesight.ingest.transport.sns import MAX_BODY, parse, parse_topic
 from tests.notification import TOPIC, notification, signer
 
 
@@ -24,7 +24,7 @@ from tests.notification import TOPIC, notification, signer
 )
 def test_hosts(arn: str, host: str) -> None:
     """The only host that counts follows from the topic's region and partition."""
-    assert topic(arn).host == host
+    assert parse_topic(arn).host == host
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_hosts(arn: str, host: str) -> None:
 )
 def test_no_topics(arn: str) -> None:
     """What is no ARN of an SNS topic cannot be put on the allow-list."""
-    with pytest.raises(ValueError, match="is no ARN of an SNS topic"):
-        topic(arn)
+    with pytest.raises(ValueError, match="is not the ARN of an SNS topic"):
+        parse_topic(arn)
 
 
 def test_pinned_elsewhere() -> None:
     """A pinned certificate is taken only for the account that AWS never issues."""
     with pytest.raises(ValueError, match="remove certificate_file"):
-        topic(TOPIC, signer().certificate.public_key())
+        parse_topic(TOPIC, signer().certificate.public_key())
 
 
 def test_size() -> None:

@@ -1,8 +1,8 @@
-"""The writer: a process of its own that commits batches, and the line between it and the server.
+"""The commit process: it commits batches of notifications that the server has verified.
 
-Proving and reading events costs about as much as storing them, so they run side by side. A batch
-goes to the writer as the readings of each of its requests; what it says of a batch comes back once
-the batch is durable, in the order of batches. When the line ends, so does the writer.
+Verifying events costs about as much as storing them, so the two run side by side. The server sends
+batches and tidy-up requests, one at a time; the reply to a batch comes once the batch is durable. The
+process ends when the channel closes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from io import BufferedReader
 from multiprocessing import get_context
 from signal import SIGTERM
 from socket import socket, socketpair
@@ -20,14 +19,15 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from sesight.domain import unsubscribe as leaving
+from sesight.domain import unsubscribe
 from sesight.domain.errors import SesightError, StoreDamaged, StoreUnavailable
 from sesight.domain.event import Disposition, Event
 from sesight.domain.ports import SweepResult
-from sesight.ingest.metrics import UNSUBSCRIBED, Counts
+from sesight.ingest.child_process import start_child
+from sesight.ingest.http.channel import ProcessChannel, ServerChannel
+from sesight.ingest.metrics import UNSUBSCRIBED, BatchCounts
 from sesight.ingest.reader import read_sns_message
 from sesight.ingest.reading import EmptyReading, EventReading, Reading
-from sesight.ingest.replay.reader_processes import start_apart
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -39,217 +39,206 @@ _log = logging.getLogger(__name__)
 ORIGIN = "http"
 """The origin of readings from here."""
 
-OWN = frozenset({leaving.ORIGIN})
-"""Origins of events of our own, each the type of a `Proven` whose message is the event."""
+_OWN_ORIGINS = frozenset({unsubscribe.ORIGIN})
+"""Origins of our own events, each used as the type of a `Verified` whose message is the event."""
 
-Proven = tuple[str, str]
-"""A genuine notification, its type and its message; or an event of our own."""
-
-Batch = list[Proven]
-"""What there is to commit. A batch of none says that there is time to tidy up."""
+Verified = tuple[str, str]
+"""The type and the message of an SNS notification that is proven genuine, or an event of our own."""
 
 Process = Callable[[Sequence[Reading]], "list[Processed]"]
 """`Pipeline.process`."""
 
 
-class Committed(Struct, array_like=True):
-    """What became of a batch: (place, reason, status) of each notification that was not taken, what
-    the metrics count of each commit, and the journal's lines; of a batch of none what was swept.
+class CommitBatch(Struct, array_like=True, tag=0):
+    """A request to commit notifications."""
+
+    notifications: list[Verified]
+
+
+class TidyUp(Struct, array_like=True, tag=1):
+    """A request to do what can wait: the checkpoint of the store and the sweep of expired data."""
+
+
+class Committed(Struct, array_like=True, tag=0):
+    """The reply to a batch: (position, reason, HTTP status) of each notification that is refused, the
+    counts for the metrics, and the journal's lines.
     """
 
     refused: list[tuple[int, str, int]]
-    counts: list[Counts]
+    counts: list[BatchCounts]
     lines: bytes = b""
-    swept: SweepResult | None = None
 
+
+class TidiedUp(Struct, array_like=True, tag=1):
+    """The reply to a tidy-up: what the sweep removed, None if there was none or it failed."""
+
+    swept: SweepResult | None
+
+
+CommitRequest = CommitBatch | TidyUp
+CommitReply = Committed | TidiedUp
 
 _encode = msgspec.msgpack.Encoder().encode
-_batch = msgspec.msgpack.Decoder(Batch).decode
-_committed = msgspec.msgpack.Decoder(Committed).decode
-_event = msgspec.json.Decoder(Event).decode
+_decode_request = msgspec.msgpack.Decoder(CommitRequest).decode
+_decode_reply = msgspec.msgpack.Decoder(CommitReply).decode
+_decode_event = msgspec.json.Decoder(Event).decode
 
 
-def own(origin: str, event: Event) -> Proven:
-    """Return an event of our own as a batch holds it."""
+def own_event(origin: str, event: Event) -> Verified:
+    """Return an event of our own in the form of a verified notification."""
     return origin, msgspec.json.encode(event).decode()
 
 
-# -- the line --------------------------------------------------------------------------------------
+class CommitProcess:
+    """The commit process as seen by the server. Replies arrive in the order of the requests."""
 
-_LENGTH = 4
-
-
-def _framed(message: bytes) -> bytes:
-    return len(message).to_bytes(_LENGTH) + message
-
-
-def _frame(line: BufferedReader) -> bytes | None:
-    """Read one message, None if the line ends before it is whole."""
-    length = line.read(_LENGTH)
-    if len(length) < _LENGTH:
-        return None
-    wanted = int.from_bytes(length)
-    message = line.read(wanted)
-    return message if len(message) == wanted else None
-
-
-class Writer:
-    """The writer as the server knows it: batches go out, what became of them comes back in order."""
-
-    def __init__(self, committed: Callable[[Committed], None], lost: Callable[[], None]) -> None:
-        """Take who is told what became of each batch, and that the writer is gone."""
-        self._committed = committed
-        self._lost = lost
+    def __init__(self, on_reply: Callable[[CommitReply], None], on_end: Callable[[], None]) -> None:
+        """`on_end` is called when the process has ended, expected or not."""
+        self._on_reply = on_reply
+        self._on_end = on_end
         self._process: SpawnProcess | None = None
-        self._line: socket | None = None
-        self._out: asyncio.StreamWriter
-        self._hearing: asyncio.Task[None] | None = None
+        self._socket: socket | None = None
+        self._channel: ServerChannel
+        self._receiving: asyncio.Task[None] | None = None
 
     async def start(self, work: Callable[..., None], *arguments: object) -> None:
-        """Start the process: it runs `work(line, *arguments)`, and no signal to stop reaches it."""
+        """Start the process. It runs `work(socket, *arguments)` and receives no signal to stop."""
         ours, theirs = socketpair()
         self._process = get_context("spawn").Process(
-            target=work, args=(theirs, *arguments), name="writer"
+            target=work, args=(theirs, *arguments), name="commit"
         )
-        start_apart(self._process, SIGTERM)
+        start_child(self._process, SIGTERM)
         theirs.close()
         await self.connect(ours)
 
-    async def connect(self, line: socket) -> None:
-        """Begin to speak with who has the other end of a line."""
-        self._line = line
-        said, self._out = await asyncio.open_unix_connection(sock=line)
-        self._hearing = asyncio.create_task(self._hear(said))
+    async def connect(self, sock: socket) -> None:
+        """Use a socket whose other end a `Committer` has."""
+        self._socket = sock
+        self._channel = await ServerChannel.open(sock)
+        self._receiving = asyncio.create_task(self._receive())
 
-    def send(self, batch: Batch) -> None:
-        """Give the writer a batch."""
-        self._out.write(_framed(_encode(batch)))
+    def send(self, request: CommitRequest) -> None:
+        """Send a request."""
+        self._channel.send(_encode(request))
 
-    async def _hear(self, said: asyncio.StreamReader) -> None:
+    async def _receive(self) -> None:
         try:
-            while True:
-                length = int.from_bytes(await said.readexactly(_LENGTH))
-                self._committed(_committed(await said.readexactly(length)))
-        except (asyncio.IncompleteReadError, OSError):
-            pass  # the end of the line
+            while (message := await self._channel.receive()) is not None:
+                self._on_reply(_decode_reply(message))
         finally:
-            self._lost()
+            self._on_end()
 
     async def close(self) -> None:
-        """End the line and wait for the end of the process.
+        """Close the channel and wait for the end of the process.
 
-        Raises StoreUnavailable if it had ended before.
+        Raises StoreUnavailable if the process had failed before.
         """
-        if self._hearing is not None:
-            self._out.close()
-            await self._hearing
-        elif self._line is not None:
-            self._line.close()  # cut off while it was being set up
+        if self._receiving is not None:
+            self._channel.close()
+            await self._receiving
+        elif self._socket is not None:
+            self._socket.close()  # the start was interrupted
         if self._process is not None:
             self._process.join()
             if self._process.exitcode:
                 raise StoreUnavailable(
-                    f"The process that writes to the store ended early ({_how(self._process)}). "
-                    "Nothing that was answered 200 is lost: start the server again."
+                    f"The commit process ended early ({_exit_reason(self._process)}). "
+                    "Every event that was answered 200 is stored. Start the server again."
                 )
 
 
-def _how(process: SpawnProcess) -> str:
+def _exit_reason(process: SpawnProcess) -> str:
     code = process.exitcode or 0
     return f"signal {-code}" if code < 0 else f"code {code}"
 
 
-# -- the writer's side -----------------------------------------------------------------------------
-
-
 class Committer:
-    """Reads and commits batches: the work of the process."""
+    """The work of the commit process: read notifications, commit them, tidy up."""
 
     def __init__(
         self,
         process: Process,
-        tidy: Callable[[], SweepResult | None],
+        tidy_up: Callable[[], SweepResult | None],
         lines: list[bytes] | None = None,
     ) -> None:
-        """Take the pipeline, what is done when there is time, and where the journal puts lines."""
+        """`lines` is where the journal of `process` puts its lines."""
         self._process = process
-        self._tidy = tidy
+        self._tidy_up = tidy_up
         self._lines = [] if lines is None else lines
-        self._damaged = False
+        self._is_damage_logged = False
 
-    def work(self, line: socket) -> None:
-        """Commit what comes over a line, until it ends."""
-        with line, line.makefile("rb") as batches:
-            while True:
-                try:
-                    message = _frame(batches)
-                except OSError:
-                    return
-                if message is None:
-                    return
-                done = self.take(_batch(message))
-                done.lines = b"".join(self._lines)
-                self._lines.clear()
-                try:
-                    line.sendall(_framed(_encode(done)))
-                except OSError:
-                    return  # the server is gone: its senders try again
-
-    def take(self, batch: Batch) -> Committed:
-        """Commit a batch and say what became of each notification."""
-        if not batch:
-            return Committed([], [], swept=self._tidy_up())
-        begun = monotonic()
+    def work(self, sock: socket) -> None:
+        """Serve the requests on a socket until it closes."""
+        channel = ProcessChannel(sock)
         try:
-            readings = [self._read(*proven) for proven in batch]
-            processed = self._process([reading for each in readings for reading in each])
-            done = iter(processed)
-            reasons = [_refusal([next(done) for _ in each]) for each in readings]
+            while (message := channel.receive()) is not None:
+                request = _decode_request(message)
+                if not channel.send(_encode(self._reply(request))):
+                    return  # the server is gone, so the senders try again
+        finally:
+            channel.close()
+
+    def _reply(self, request: CommitRequest) -> CommitReply:
+        if isinstance(request, TidyUp):
+            return TidiedUp(self._try_to_tidy_up())
+        committed = self.commit(request.notifications)
+        committed.lines = b"".join(self._lines)
+        self._lines.clear()
+        return committed
+
+    def commit(self, notifications: Sequence[Verified]) -> Committed:
+        """Commit notifications as one batch; return what became of them, without the lines."""
+        started = monotonic()
+        try:
+            readings = [self._read(*notification) for notification in notifications]
+            processed = self._process([reading for some in readings for reading in some])
+            left = iter(processed)
+            reasons = [_refusal([next(left) for _ in some]) for some in readings]
         except StoreUnavailable as error:
-            if isinstance(error, StoreDamaged) and not self._damaged:
-                self._damaged = True  # once is enough: it does not pass
+            if isinstance(error, StoreDamaged) and not self._is_damage_logged:
+                self._is_damage_logged = True  # the damage stays: one line is enough
                 _log.error("%s", error)
-            return Committed([(at, "store", 503) for at in range(len(batch))], [])
-        except Exception:  # noqa: BLE001 - refused, named and logged below
-            # a bug must not take the other notifications of the batch with it, nor the writer
-            if len(batch) > 1:
-                return _joined([self.take([proven]) for proven in batch])
-            _log.exception("an event could not be processed; its sender will try again")
+            return Committed([(n, "store", 503) for n in range(len(notifications))], [])
+        except Exception:  # noqa: BLE001 - refused and logged below
+            # a bug must stop neither the other notifications of the batch nor this process
+            if len(notifications) > 1:
+                return _joined([self.commit([notification]) for notification in notifications])
+            _log.exception("An event could not be processed; its sender will retry it.")
             return Committed([(0, "internal", 500)], [])
-        refused = [(at, reason, 503) for at, reason in enumerate(reasons) if reason is not None]
-        return Committed(refused, [Counts.of(processed, monotonic() - begun)])
+        refused = [(n, reason, 503) for n, reason in enumerate(reasons) if reason is not None]
+        return Committed(refused, [BatchCounts.of(processed, monotonic() - started)])
 
     def _read(self, kind: str, message: str) -> list[Reading]:
         if kind == "Notification":
             return read_sns_message(message, ORIGIN)
-        if kind in OWN:
-            return [EventReading(kind, _event(message))]
+        if kind in _OWN_ORIGINS:
+            return [EventReading(kind, _decode_event(message))]
         if kind == "SubscriptionConfirmation":
             return [EmptyReading(ORIGIN, "subscription", confirmed=True)]
-        # somebody unsubscribed us: worth an alarm, never an automatic re-subscription
+        # UnsubscribeConfirmation: intake health reports it; subscribing again is up to the operator
         return [EmptyReading(ORIGIN, UNSUBSCRIBED)]
 
-    def _tidy_up(self) -> SweepResult | None:
+    def _try_to_tidy_up(self) -> SweepResult | None:
         try:
-            return self._tidy()
+            return self._tidy_up()
         except SesightError as error:
-            _log.warning("the store could not be tidied and will be later: %s", error)
-        except Exception:  # noqa: BLE001 - what can wait must not stop the writer
-            _log.exception("the store could not be tidied and will be later")
+            _log.warning("The store could not be tidied up; this is tried again later: %s", error)
+        except Exception:  # noqa: BLE001 - the next tidy-up tries again: commits must go on
+            _log.exception("The store could not be tidied up; this is tried again later.")
         return None
 
 
 def _joined(parts: list[Committed]) -> Committed:
-    """Return what became of notifications that were committed one by one."""
+    """Return the reply to a batch whose notifications were committed one by one."""
     refused = [
-        (at, reason, status) for at, part in enumerate(parts) for _, reason, status in part.refused
+        (n, reason, status) for n, part in enumerate(parts) for _, reason, status in part.refused
     ]
-    return Committed(refused, [each for part in parts for each in part.counts])
+    return Committed(refused, [counts for part in parts for counts in part.counts])
 
 
 def _refusal(processed: list[Processed]) -> str | None:
-    """Return why a request cannot be answered 200: the first reading that was not stored."""
-    for each in processed:
-        if each.disposition is Disposition.REFUSED:
-            return each.reason or "store"
+    """Return the reason why a notification is refused: that of its first reading not stored."""
+    for result in processed:
+        if result.disposition is Disposition.REFUSED:
+            return result.reason or "store"
     return None

@@ -1,4 +1,4 @@
-"""Lines about refusals, for whoever looks at a server's output: one a reason and minute, however many."""
+"""Log lines about refused requests: at most one for each reason and minute, however many there are."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SECONDS = 60.0
-"""How long the refusals of a reason are counted before there is another line about them."""
+"""How long refusals of one reason are counted before the next line about them."""
 
 
-class Refusals:
-    """Counts refusals and writes lines about them, in which there is nothing of what was refused.
+class RefusalLog:
+    """Counts refusals and logs them, without anything from the refused requests.
 
-    The first of a reason has its line at once, those that follow within a minute one together.
+    The first refusal of a reason is logged at once, those of the following minute in one line.
     """
 
-    def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
-        """Take what calls a function after so many seconds, as a loop's `call_later`."""
-        self._later = later
+    def __init__(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
+        """`call_later` is that of an event loop."""
+        self._call_later = call_later
         self._counts: dict[tuple[str, int], int] = {}
 
     def add(self, reason: str, status: int) -> None:
         """Count a refusal."""
-        about = reason, status
-        if about in self._counts:
-            self._counts[about] += 1
+        kind = reason, status
+        if kind in self._counts:
+            self._counts[kind] += 1
         else:
-            self._counts[about] = 1
-            self._tell(about)
+            self._counts[kind] = 1
+            self._log_every_minute(kind)
 
-    def tell(self) -> None:
-        """Write the lines that are due later: there is no later."""
-        for about in list(self._counts):
-            self._write(about)
+    def flush(self) -> None:
+        """Log what is counted so far; call it when the loop stops."""
+        for kind in list(self._counts):
+            self._log_count(kind)
 
-    def _tell(self, about: tuple[str, int]) -> None:
-        """Write a line of those counted, and another after a minute; without any, forget the reason."""
-        if self._write(about):
-            self._later(SECONDS, lambda: self._tell(about))
+    def _log_every_minute(self, kind: tuple[str, int]) -> None:
+        """Log the refusals counted, again after each minute that had any."""
+        if self._log_count(kind):
+            self._call_later(SECONDS, lambda: self._log_every_minute(kind))
         else:
-            del self._counts[about]
+            del self._counts[kind]
 
-    def _write(self, about: tuple[str, int]) -> int:
-        n = self._counts[about]
-        self._counts[about] = 0
+    def _log_count(self, kind: tuple[str, int]) -> int:
+        n = self._counts[kind]
+        self._counts[kind] = 0
         if n:
             times = "once" if n == 1 else f"{n:,} times"
-            _log.warning("INTAKE_REFUSED %s %d %s. %s", *about, times, advice(about[0]))
+            _log.warning("INTAKE_REFUSED %s %d %s. %s", *kind, times, advice(kind[0]))
         return n

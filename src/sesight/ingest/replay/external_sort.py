@@ -35,7 +35,7 @@ SAMPLE = 512
 """Entries of a run that are looked at to see whether it came in order."""
 
 
-class Entry(NamedTuple):
+class SortEntry(NamedTuple):
     """A reading as bytes, and what it is put in order by: its message id, "" for none."""
 
     key: str
@@ -43,13 +43,13 @@ class Entry(NamedTuple):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode = msgspec.msgpack.Decoder(list[SortEntry]).decode
 _key = itemgetter(0)
 
 
 def by_message(
-    entries: Iterable[Entry], run: int = RUN, room: int = ROOM
-) -> Generator[list[Entry], None, None]:
+    entries: Iterable[SortEntry], run: int = RUN, room: int = ROOM
+) -> Generator[list[SortEntry], None, None]:
     """Yield all entries, those of one message close together.
 
     An input in order of time is in order of messages but for what comes late, and is handed on a run
@@ -75,7 +75,7 @@ def by_message(
         yield from spool.drain()
 
 
-def _came_in_order(run: list[Entry]) -> bool:
+def _came_in_order(run: list[SortEntry]) -> bool:
     """Say whether the later part of a run speaks of later messages (SES's ids begin with the time)."""
     keys = [entry.key for entry in run[:: max(1, len(run) // SAMPLE)]]
     half = len(keys) // 2
@@ -93,7 +93,7 @@ class _Spool:
         self._file = file
         self._full = False
 
-    def put(self, run: list[Entry]) -> bool:
+    def put(self, run: list[SortEntry]) -> bool:
         """Keep a sorted run; False if the disk has no room for it."""
         if self._full:
             return False
@@ -109,7 +109,7 @@ class _Spool:
         self.size += sum(map(len, chunks))
         return True
 
-    def drain(self) -> Iterator[list[Entry]]:
+    def drain(self) -> Iterator[list[SortEntry]]:
         """Yield all entries in order, and be empty afterwards.
 
         What is at most the least of the last keys read of each run can be followed by nothing lesser.
@@ -137,7 +137,7 @@ class _Run:
     """A run as it is taken out: where its next chunk is, and what was read and not yet taken."""
 
     def __init__(self, file: IO[bytes], start: int, sizes: list[int]) -> None:
-        self.held: list[Entry] = []
+        self.held: list[SortEntry] = []
         self.sizes = sizes[::-1]
         self._file = file
         self._at = start
@@ -150,7 +150,7 @@ class _Run:
             self.held = _decode(self._file.read(size))
             self._at += size
 
-    def take(self, bound: str | None) -> list[Entry]:
+    def take(self, bound: str | None) -> list[SortEntry]:
         """Take what is not beyond a key; all there is for None."""
         cut = len(self.held) if bound is None else bisect_right(self.held, bound, key=_key)
         taken, self.held = self.held[:cut], self.held[cut:]

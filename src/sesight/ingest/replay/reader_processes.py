@@ -1,7 +1,7 @@
-"""The processes that read files for a replay: they open, understand and put in order, one commits.
+"""Reader processes of a replay: they open envelopes, parse events and sort them; the parent commits.
 
-Each reader goes through all the files and takes its share of the messages, so that readers need not
-speak with each other. Their runs are taken in turn: while one hands over, the other reads on.
+Every reader goes through all files and keeps its share of the messages, so that readers share no state.
+The parent takes their sorted runs in turn: while one reader sends its run, the other reads on.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import gc
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import sys
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -20,30 +18,32 @@ import msgspec
 from msgspec import Struct
 
 from sesight.domain.errors import SettingsError
+from sesight.ingest.child_process import start_child
 from sesight.ingest.reader import read
 from sesight.ingest.reading import EventReading, Reading
-from sesight.ingest.replay.external_sort import Entry, by_message
+from sesight.ingest.replay.external_sort import SortEntry, by_message
 from sesight.ingest.transport.files import STANDARD_INPUT, Progress, bodies
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
 
-    from sesight.ingest.transport.files import Source
+    from sesight.ingest.transport.files import InputFile
 
 ORIGIN = "file"
 """The origin of readings from files."""
 
 BATCH = 12_288
-"""Readings of one transaction: the price of a commit no longer shows, memory stays small."""
+"""Readings of one transaction: enough that the cost of a commit is negligible, and little memory."""
 
 READERS = 2
-"""Processes that read: together they keep one that commits busy, and more would need more memory."""
+"""Reader processes. Two keep the committing process busy; more would only need more memory."""
 
 
-class Portion(Struct, array_like=True):
-    """What a reader hands over: readings, how far it is, whether its run ends, and why it stopped."""
+class ReadChunk(Struct, array_like=True):
+    """What a reader sends: readings, the bytes it has done, whether its sorted run ends with them, and
+    the error if it had to stop.
+    """
 
     readings: list[Reading]
     done: int = 0
@@ -51,8 +51,8 @@ class Portion(Struct, array_like=True):
     failed: str | None = None
 
 
-class _Sent(Struct, array_like=True):
-    """A portion as it is written, its readings bytes already."""
+class _EncodedChunk(Struct, array_like=True):
+    """A `ReadChunk` on the sending side, where the readings are already encoded."""
 
     readings: list[msgspec.Raw]
     done: int
@@ -61,107 +61,108 @@ class _Sent(Struct, array_like=True):
 
 
 class Task(Struct, frozen=True):
-    """What to read, and how: the sources, the sets whose bodies can be let go, a stream named."""
+    """What to read: the files, the configuration sets whose bodies are dropped (`Rules.known_sets`), and
+    the stream that the operator named.
+    """
 
-    found: list[Source]
+    files: list[InputFile]
     known_sets: frozenset[str]
     stream: str | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Portion).decode
+_decode = msgspec.msgpack.Decoder(ReadChunk).decode
 _decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
 
-def read_here(task: Task) -> Generator[Portion, None, None]:
-    """Yield everything as it comes, read in this process."""
+def read_here(task: Task) -> Generator[ReadChunk, None, None]:
+    """Yield everything in the order of the files, read in this process."""
     progress = Progress()
     readings: list[Reading] = []
     failed = None
     try:
-        for body in bodies(task.found, progress):
+        for body in bodies(task.files, progress):
             readings += read(body, ORIGIN, known_sets=task.known_sets, stream=task.stream)
             if len(readings) >= BATCH:
-                yield Portion(readings, progress.done)
+                yield ReadChunk(readings, progress.done)
                 readings = []
     except SettingsError as error:
         failed = str(error)
-    yield Portion(readings, progress.done, failed=failed)
+    yield ReadChunk(readings, progress.done, failed=failed)
 
 
-def read_in_order(task: Task) -> Generator[Portion, None, None]:
-    """Yield everything in order of messages, read in this process."""
-    reading = _Share(task, 0, 1)
-    for run in by_message(reading.entries()):
-        reading.handed += len(run)
-        for at in range(0, len(run), BATCH):
-            readings = [_decode_reading(entry.data) for entry in run[at : at + BATCH]]
-            yield Portion(readings, reading.done)
-    yield Portion([], reading.done, failed=reading.failed)
+def read_in_order(task: Task) -> Generator[ReadChunk, None, None]:
+    """Yield everything sorted by message, read in this process."""
+    share = _Share(task, 0, 1)
+    for run in by_message(share.entries()):
+        share.sent += len(run)
+        for start in range(0, len(run), BATCH):
+            readings = [_decode_reading(entry.data) for entry in run[start : start + BATCH]]
+            yield ReadChunk(readings, share.done)
+    yield ReadChunk([], share.done, failed=share.failed)
 
 
-class Readers:
-    """Processes that read the sources of a task, each its share of the messages."""
+class ReaderProcesses:
+    """Processes that read the files of a task, each its share of the messages."""
 
     def __init__(self, task: Task) -> None:
-        """Start them."""
-        waits = any(source.path == STANDARD_INPUT for source in task.found)
-        of = 1 if waits else READERS
-        self._readers = [_Reader(task, share, of) for share in range(of)]
+        """Start them; only one if standard input is read, which cannot be read twice."""
+        count = 1 if _reads_standard_input(task) else READERS
+        self._readers = [_ReaderProcess(task, share, count) for share in range(count)]
 
-    def portions(self) -> Iterator[Portion]:
-        """Yield everything, the readers' runs in turn.
+    def chunks(self) -> Iterator[ReadChunk]:
+        """Yield everything, taking the readers' runs in turn.
 
-        Raises SettingsError if a process ends early.
+        Raises SettingsError if a process fails.
         """
         done = [0] * len(self._readers)
         left = list(enumerate(self._readers))
         while left:
-            for at, reader in list(left):
+            for n, reader in list(left):
                 ends = False
                 while not ends:
-                    portion = reader.receive()
-                    if portion is None:
-                        left.remove((at, reader))
+                    chunk = reader.receive()
+                    if chunk is None:
+                        left.remove((n, reader))
                         break
-                    ends = portion.ends
-                    done[at] = portion.done
-                    portion.done = sum(done) // len(done)
-                    yield portion
+                    ends = chunk.ends
+                    done[n] = chunk.done
+                    chunk.done = sum(done) // len(done)
+                    yield chunk
 
     def close(self) -> None:
-        """End the processes; who waits for a portion gets none."""
+        """End the processes; a `receive` that waits for them returns None."""
         for reader in self._readers:
             reader.close()
 
 
-class _Reader:
-    """One reading process and the pipe it writes to."""
+class _ReaderProcess:
+    """One reader process and the pipe that it writes to."""
 
-    def __init__(self, task: Task, share: int, of: int) -> None:
+    def __init__(self, task: Task, share: int, count: int) -> None:
         context: Any = multiprocessing.get_context("spawn")
-        self._from, to = context.Pipe(duplex=False)
-        # a new process has no standard input of its own: it is given ours, as pipes are
-        given = None
-        if any(source.path == STANDARD_INPUT for source in task.found):
-            given = multiprocessing.connection.Connection(
+        self._connection, theirs = context.Pipe(duplex=False)
+        # a spawned process has no standard input, so it gets a duplicate of ours
+        stdin = None
+        if _reads_standard_input(task):
+            stdin = multiprocessing.connection.Connection(
                 os.dup(sys.stdin.fileno()), writable=False
             )
         self._process = context.Process(
-            target=_hand_over,
-            args=(to, given, task, share, of),
+            target=_read_and_send,
+            args=(theirs, stdin, task, share, count),
             name=f"reader-{share}",
             daemon=True,
         )
-        start_apart(self._process)
-        to.close()
-        if given is not None:
-            given.close()
+        start_child(self._process)
+        theirs.close()
+        if stdin is not None:
+            stdin.close()
 
-    def receive(self) -> Portion | None:
-        """Return the next portion, None when there are no more."""
+    def receive(self) -> ReadChunk | None:
+        """Return the next chunk, None after the last one."""
         try:
-            return _decode(self._from.recv_bytes())
+            return _decode(self._connection.recv_bytes())
         except EOFError:
             self._process.join()
             if self._process.exitcode:
@@ -172,86 +173,80 @@ class _Reader:
     def close(self) -> None:
         self._process.terminate()
         self._process.join()
-        self._from.close()
+        self._connection.close()
 
 
-def start_apart(process: BaseProcess, *more: signal.Signals) -> None:
-    """Start a process that does not hear Ctrl-C, which reaches the whole group, nor `more` signals:
-    the process that starts it decides what they mean.
-    """
-    # it unblocks signals whatever they were before, when it is started by the process's own start
-    resource_tracker.ensure_running()
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *more})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+def _reads_standard_input(task: Task) -> bool:
+    return any(file.path == STANDARD_INPUT for file in task.files)
 
 
-def _hand_over(to: Connection, given: Connection | None, task: Task, share: int, of: int) -> None:
-    if given is not None:
-        os.dup2(given.fileno(), sys.stdin.fileno())
+def _read_and_send(
+    connection: Connection, stdin: Connection | None, task: Task, number: int, count: int
+) -> None:
+    """Be a reader process: send everything of one share, sorted by message."""
+    if stdin is not None:
+        os.dup2(stdin.fileno(), sys.stdin.fileno())
     os.nice(5)
     gc.disable()  # nothing made here is cyclic
-    reading = _Share(task, share, of)
+    share = _Share(task, number, count)
     try:
-        for run in by_message(reading.entries()):
-            reading.handed += len(run)
-            for at in range(0, max(len(run), 1), BATCH):
-                portion = [entry.data for entry in run[at : at + BATCH]]
-                ends = at + BATCH >= len(run)
-                to.send_bytes(_encode(_Sent(portion, reading.done, ends, None)))
-        to.send_bytes(_encode(_Sent([], reading.done, True, reading.failed)))
+        for run in by_message(share.entries()):
+            share.sent += len(run)
+            for start in range(0, max(len(run), 1), BATCH):
+                readings = [entry.data for entry in run[start : start + BATCH]]
+                ends = start + BATCH >= len(run)
+                connection.send_bytes(_encode(_EncodedChunk(readings, share.done, ends, None)))
+        connection.send_bytes(_encode(_EncodedChunk([], share.done, True, share.failed)))
     except BrokenPipeError:
-        pass  # who committed is gone
+        pass  # the parent is gone
     finally:
-        to.close()
+        connection.close()
 
 
 class _Share:
-    """One reader's share of the files: the messages that fall to it."""
+    """One reader's share of the messages in the files."""
 
-    def __init__(self, task: Task, share: int, of: int) -> None:
+    def __init__(self, task: Task, number: int, count: int) -> None:
         self._task = task
-        self._share = share
-        self._of = of
+        self._number = number
+        self._count = count
         self._progress = Progress()
-        self._taken = 0
-        self.handed = 0
+        self._read = 0
+        self.sent = 0
         self.failed: str | None = None
 
     @property
     def done(self) -> int:
-        """Return how far it is, in bytes: half the way is to read an entry, half to hand it over."""
-        part = self.handed / self._taken if self._taken else 1.0
-        return int(self._progress.done * (1 + part) / 2)
+        """Return the bytes done. An entry that is read but not sent yet counts as half done."""
+        sent = self.sent / self._read if self._read else 1.0
+        return int(self._progress.done * (1 + sent) / 2)
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield what is in the files; at one that cannot be read `failed` says why."""
-        task, share, of = self._task, self._share, self._of
+    def entries(self) -> Iterator[SortEntry]:
+        """Yield the readings; stop at a file that cannot be read, with the reason in `failed`."""
+        task, number, count = self._task, self._number, self._count
         try:
-            for body in bodies(task.found, self._progress):
-                if of > 1 and share_of(body, of) != share:
+            for body in bodies(task.files, self._progress):
+                if count > 1 and share_of(body, count) != number:
                     continue
-                for each in read(body, ORIGIN, known_sets=task.known_sets, stream=task.stream):
-                    self._taken += 1
-                    key = each.event.message_id if type(each) is EventReading else ""
-                    yield Entry(key, msgspec.Raw(_encode(each)))
+                for reading in read(body, ORIGIN, known_sets=task.known_sets, stream=task.stream):
+                    self._read += 1
+                    key = reading.event.message_id if type(reading) is EventReading else ""
+                    yield SortEntry(key, msgspec.Raw(_encode(reading)))
         except SettingsError as error:
             self.failed = str(error)
 
 
-_ID = b"messageId"
-"""SES's, whatever it is wrapped in; SNS writes its own with a capital."""
+_MESSAGE_ID = b"messageId"
+"""SES's field, in any envelope; SNS writes that of its own id with a capital."""
 
-_ID_SIZE = 48
+_MESSAGE_ID_BYTES = 48
 
 
-def share_of(body: bytes, of: int) -> int:
-    """Return which of so many readers a body falls to: the same for all that speak of one message.
+def share_of(body: bytes, count: int) -> int:
+    """Return which of `count` readers a body belongs to: the same for all bodies of one message.
 
-    Where they are not written alike, two readers may have parts of one record, which costs time and
-    nothing else.
+    Where bodies of one message are written differently, two readers may have parts of it. That costs
+    time but changes no result.
     """
-    at = body.find(_ID) + len(_ID)
-    return crc32(body[at : at + _ID_SIZE]) % of
+    start = body.find(_MESSAGE_ID) + len(_MESSAGE_ID)
+    return crc32(body[start : start + _MESSAGE_ID_BYTES]) % count

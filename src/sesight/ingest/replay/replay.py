@@ -1,8 +1,8 @@
-"""Replay: stored events fed in again, read in processes of their own and committed in large batches.
+"""Replay: feed stored events in again, in large batches.
 
-Reading and committing cost about the same, so on two cores they run side by side. A small input is
-read in this process: starting another would cost more. So is what comes over the network, which is
-waited for anyway.
+Reading and committing cost about the same, so large files are read in processes of their own. A small
+input is read in this process, since starting others would take longer, and so is an archive in S3, where
+most of the time is spent waiting for the network.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ from msgspec import Struct
 from sesight.domain.errors import SettingsError
 from sesight.domain.timestamps import DAY, day_name
 from sesight.ingest.event_batch import FROZEN
-from sesight.ingest.replay.reader_processes import Portion, Readers, Task, read_here, read_in_order
-from sesight.ingest.transport.files import Source
+from sesight.ingest.replay.reader_processes import (
+    ReadChunk,
+    ReaderProcesses,
+    Task,
+    read_here,
+    read_in_order,
+)
+from sesight.ingest.transport.files import InputFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
@@ -30,11 +36,11 @@ if TYPE_CHECKING:
     from sesight.ingest.processed import Processed
 
 SMALL = 4_000_000
-"""Bytes up to which an input is read in this process."""
+"""Bytes of input up to which it is read in this process."""
 
 
 class FrozenDay(Struct, frozen=True):
-    """A stream's send day whose totals are final, and how many events of it came."""
+    """A send day of a stream whose totals are final, with the number of its events that were refused."""
 
     stream: str
     day: str
@@ -42,8 +48,8 @@ class FrozenDay(Struct, frozen=True):
 
 
 class Summary(Struct, rename="camel", omit_defaults=True):
-    """What a replay did: dispositions sum to what was read. `frozen` names the send days of which a
-    backfill could take nothing, if there are any.
+    """What a replay did. The dispositions sum to `read`. `frozen` has the send days that a backfill had
+    to leave as they are.
     """
 
     read: int
@@ -55,22 +61,23 @@ class Summary(Struct, rename="camel", omit_defaults=True):
 
     @property
     def has_events(self) -> bool:
-        """Return whether any event was read, taken or not."""
-        return not (_TAKEN.isdisjoint(self.dispositions) and _NOT_TAKEN.isdisjoint(self.reasons))
+        """Return whether any event was read, counted or not."""
+        return not (
+            _COUNTED.isdisjoint(self.dispositions) and _NOT_COUNTED.isdisjoint(self.reasons)
+        )
 
 
-_TAKEN = frozenset({"created", "updated", "duplicate", "expired", "erased"})
-_NOT_TAKEN = frozenset(
+_COUNTED = frozenset({"created", "updated", "duplicate", "expired", "erased"})
+_NOT_COUNTED = frozenset(
     {"ignored-set", "unknown-account", "unknown-set", "unrouted", "future-send-time", "store"}
 )
-"""Reasons for which an event that was read is not taken; the others are of bodies without one."""
+"""Reasons for not counting an event; all other reasons are of bodies that hold no event."""
 
 
-class Account:
-    """What became of readings so far, and since when."""
+class ReplayCounter:
+    """Counts what became of readings, and measures the time."""
 
     def __init__(self) -> None:
-        """Start now, with nothing."""
         self.read = 0
         self._dispositions: Counter[Disposition] = Counter()
         self._reasons: Counter[str] = Counter()
@@ -78,7 +85,7 @@ class Account:
         self._started = time.perf_counter()
 
     def add(self, processed: list[Processed]) -> None:
-        """Count what was processed."""
+        """Count a processed batch."""
         self._dispositions.update([each.disposition for each in processed])
         self._reasons.update([each.reason for each in processed if each.reason is not None])
         self._frozen.update(
@@ -93,7 +100,7 @@ class Account:
     def figures(
         self,
     ) -> tuple[int, dict[str, int], float, float, dict[str, int], list[FrozenDay]]:
-        """Return the fields of a summary."""
+        """Return the fields of a `Summary`."""
         seconds = time.perf_counter() - self._started
         return (
             self.read,
@@ -107,53 +114,61 @@ class Account:
 
 def replay(
     pipeline: Pipeline,
-    found: list[Source],
+    files: list[InputFile],
     known_sets: Collection[str],
     *,
     stream: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Feed every body of the sources into a pipeline and say what became of them.
+    """Feed every body of the files into a pipeline; return what became of them.
 
-    When this returns, everything is durable. `progress` is told bytes and readings done. Raises
-    SettingsError for an unreadable source (what was read before it is committed) and StoreUnavailable.
+    When this returns, everything is durable. `progress` is called with the bytes and readings done.
+    Raises SettingsError for a file that cannot be read, after committing what was read before, and
+    StoreUnavailable.
     """
-    size = sum(source.size or 0 for source in found)
-    large = size > SMALL or any(source.size is None for source in found)
-    local = all(type(source) is Source for source in found)
-    task = Task(found, frozenset(known_sets), stream)
-    account = Account()
-    collecting = gc.isenabled()
-    gc.disable()  # everything a batch makes is dropped with it, and nothing of it is cyclic
+    size = sum(file.size or 0 for file in files)
+    is_large = size > SMALL or any(file.size is None for file in files)
+    is_local = all(type(file) is InputFile for file in files)
+    task = Task(files, frozenset(known_sets), stream)
+    if not is_large:
+        chunks = read_here(task)
+    elif is_local:
+        chunks = _read_in_processes(task)
+    else:
+        chunks = read_in_order(task)
+    counter = ReplayCounter()
     failed = None
-    reading = _ahead(task) if large and local else read_in_order(task) if large else read_here(task)
+    collects_garbage = gc.isenabled()
+    gc.disable()  # a batch makes no cycles: reference counting alone frees it
     try:
-        with closing(reading) as portions:
-            for portion in portions:
-                if portion.readings:
-                    account.add(pipeline.process(portion.readings, at_rest=True))
-                failed = failed or portion.failed
+        with closing(chunks):
+            for chunk in chunks:
+                if chunk.readings:
+                    counter.add(pipeline.process(chunk.readings, at_rest=True))
+                failed = failed or chunk.failed
                 if progress is not None:
-                    progress(portion.done, account.read)
+                    progress(chunk.done, counter.read)
         pipeline.sync()
     finally:
-        if collecting:
+        if collects_garbage:
             gc.enable()
     if failed is not None:
         raise SettingsError(failed)
-    return Summary(*account.figures())
+    return Summary(*counter.figures())
 
 
-def _ahead(task: Task) -> Generator[Portion, None, None]:
-    """Yield portions, the next one being received while one is committed, which waits for the disk."""
-    readers = Readers(task)
-    receiving = ThreadPoolExecutor(1)
+def _read_in_processes(task: Task) -> Generator[ReadChunk, None, None]:
+    """Yield chunks from reader processes. The next one is received while the last one is committed,
+    which waits for the disk.
+    """
+    readers = ReaderProcesses(task)
+    executor = ThreadPoolExecutor(1)
     try:
-        portions = readers.portions()
-        coming = receiving.submit(next, portions, None)
-        while (portion := coming.result()) is not None:
-            coming = receiving.submit(next, portions, None)
-            yield portion
+        chunks = readers.chunks()
+        pending = executor.submit(next, chunks, None)
+        while (chunk := pending.result()) is not None:
+            pending = executor.submit(next, chunks, None)
+            yield chunk
     finally:
-        readers.close()  # first: the thread may be waiting for them
-        receiving.shutdown()
+        readers.close()  # before the executor, whose thread may wait for them
+        executor.shutdown()

@@ -63,7 +63,7 @@ class Envelope(Struct, frozen=True, gc=False):
     body: bytes
 
 
-Opened = Envelope | EmptyReading | UnreadableReading
+OpenedEnvelope = Envelope | EmptyReading | UnreadableReading
 
 _NULL = msgspec.Raw(b"null")
 
@@ -96,12 +96,14 @@ def is_bare_event(data: bytes) -> bool:
     return data.startswith(_EVENT_STARTS) and len(data) <= MAX_BODY
 
 
-def open_envelope(data: bytes, origin: str) -> Iterator[Opened]:
+def open_envelope(data: bytes, origin: str) -> Iterator[OpenedEnvelope]:
     """Yield the bodies in one delivery. Never raises for what the bytes hold."""
     yield from _or_unreadable(_open(data, origin, MAX_DEPTH), data, origin)
 
 
-def _or_unreadable(opened: Iterator[Opened], body: bytes, origin: str) -> Iterator[Opened]:
+def _or_unreadable(
+    opened: Iterator[OpenedEnvelope], body: bytes, origin: str
+) -> Iterator[OpenedEnvelope]:
     """Yield what was opened; if it cannot be opened, the body with the reason."""
     try:
         yield from opened
@@ -109,7 +111,7 @@ def _or_unreadable(opened: Iterator[Opened], body: bytes, origin: str) -> Iterat
         yield UnreadableReading(origin, error.reason, str(error), body)
 
 
-def _open(data: bytes, origin: str, depth: int) -> Iterator[Opened]:
+def _open(data: bytes, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     if len(data) > MAX_BODY and depth < MAX_DEPTH:
         raise Unreadable("too-large", f"The body is larger than {MAX_BODY} bytes.")
     if data.startswith(_EVENT_STARTS):
@@ -128,7 +130,9 @@ def _open(data: bytes, origin: str, depth: int) -> Iterator[Opened]:
     yield from _open_object(outer, data, origin, depth)
 
 
-def _open_broken_json(data: bytes, origin: str, depth: int, error: Exception) -> Iterator[Opened]:
+def _open_broken_json(
+    data: bytes, origin: str, depth: int, error: Exception
+) -> Iterator[OpenedEnvelope]:
     if data.strip().decode("utf-8", "replace") == VALIDATION:
         yield EmptyReading(origin, "validation")
         return
@@ -142,7 +146,7 @@ def _too_deep() -> Unreadable:
     return Unreadable("too-deep", f"More than {MAX_DEPTH} envelopes are nested in each other.")
 
 
-def _open_array_or_text(data: bytes, origin: str, depth: int) -> Iterator[Opened]:
+def _open_array_or_text(data: bytes, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     """Open JSON that is not an object: an array of bodies or records, or a body in a string.
 
     An array without any readable element is one unreadable body, whatever its length.
@@ -161,7 +165,7 @@ def _open_array_or_text(data: bytes, origin: str, depth: int) -> Iterator[Opened
     if isinstance(value, str):
         yield from _open_text(value, origin, depth)
         return
-    bodies: list[Opened] = []
+    bodies: list[OpenedEnvelope] = []
     for element in map(bytes, _bounded(value)):
         bodies += _or_unreadable(_open_element(element, origin, depth), element, origin)
     if all(isinstance(body, UnreadableReading) for body in bodies):
@@ -173,7 +177,7 @@ _RECORD_FIELDS = ("Sns", "body", "eventSource", "kinesis")
 """Fields that only records of a Lambda event source have."""
 
 
-def _open_element(element: bytes, origin: str, depth: int) -> Iterator[Opened]:
+def _open_element(element: bytes, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     """Open an element of an array: a body, or a record as EventBridge Pipes passes them on."""
     try:
         record = msgspec.json.decode(element)
@@ -189,7 +193,7 @@ def _open_element(element: bytes, origin: str, depth: int) -> Iterator[Opened]:
     yield from _open(element, origin, depth - 1)
 
 
-def _open_object(outer: _Outer, data: bytes, origin: str, depth: int) -> Iterator[Opened]:
+def _open_object(outer: _Outer, data: bytes, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     if (
         bytes(outer.mail) != b"null"
         or outer.event_type is not None
@@ -220,7 +224,7 @@ def _open_object(outer: _Outer, data: bytes, origin: str, depth: int) -> Iterato
 
 def open_notification(
     kind: str, message: str, origin: str, depth: int = MAX_DEPTH
-) -> Iterator[Opened]:
+) -> Iterator[OpenedEnvelope]:
     """Yield the bodies in an SNS message. `kind` is its `Type`: Notification or one of the
     confirmations. Never raises for what the message holds.
     """
@@ -232,7 +236,9 @@ _MAYBE_JSON = re.compile(r'[\s"\\]*[{\[]')
 """How an object or array begins, also within JSON strings nested in each other."""
 
 
-def _open_notification(kind: str, message: str, origin: str, depth: int) -> Iterator[Opened]:
+def _open_notification(
+    kind: str, message: str, origin: str, depth: int
+) -> Iterator[OpenedEnvelope]:
     if kind != "Notification":
         yield EmptyReading(origin, "confirmation")
         return
@@ -250,7 +256,7 @@ def _bounded(items: list[Any]) -> list[Any]:
     return items
 
 
-def _open_sqs_message(message: object, field: str, depth: int) -> Iterator[Opened]:
+def _open_sqs_message(message: object, field: str, depth: int) -> Iterator[OpenedEnvelope]:
     """Open an SQS message, whose body is in a field: `Body` as polled, `body` as Lambda gets it."""
     text = message.get(field) if isinstance(message, dict) else message
     if isinstance(text, str):
@@ -260,7 +266,7 @@ def _open_sqs_message(message: object, field: str, depth: int) -> Iterator[Opene
     yield from _or_unreadable(_open_text(text, "sqs", depth), whole, "sqs")
 
 
-def _open_base64(record: dict[str, Any], origin: str, depth: int) -> Iterator[Opened]:
+def _open_base64(record: dict[str, Any], origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     """Open a Firehose or Kinesis record, whose `data` is base64 and often compressed as well."""
     data = record.get("data")
     try:
@@ -277,7 +283,7 @@ def _open_base64(record: dict[str, Any], origin: str, depth: int) -> Iterator[Op
 _GZIP = b"\x1f\x8b"
 
 
-def _open_lines(body: bytes, origin: str, depth: int) -> Iterator[Opened]:
+def _open_lines(body: bytes, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     """Open one document or several on lines, perhaps gzipped. If any line is not JSON, the whole body
     is taken as one document.
     """
@@ -305,13 +311,15 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _open_text(value: object, origin: str, depth: int) -> Iterator[Opened]:
+def _open_text(value: object, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     if not isinstance(value, str):
         raise Unreadable("malformed", "The body in an envelope is not a string.")
     yield from _open(value.encode("utf-8", "replace"), origin, depth - 1)
 
 
-def _open_eventbridge(outer: _Outer, data: bytes, origin: str, depth: int) -> Iterator[Opened]:
+def _open_eventbridge(
+    outer: _Outer, data: bytes, origin: str, depth: int
+) -> Iterator[OpenedEnvelope]:
     """Open an EventBridge event. Whether it is SES's shows in its detail: a rule, a pipe or another
     bus may have changed its source and its detail type.
     """
@@ -346,7 +354,7 @@ def _foreign(data: bytes, origin: str) -> EmptyReading:
     return EmptyReading(origin, "foreign")
 
 
-def _open_records(records: list[Any], origin: str, depth: int) -> Iterator[Opened]:
+def _open_records(records: list[Any], origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     for record in _bounded(records):
         if isinstance(record, dict) and "body" in record:
             yield from _open_sqs_message(record, "body", depth)
@@ -354,7 +362,7 @@ def _open_records(records: list[Any], origin: str, depth: int) -> Iterator[Opene
             yield from _or_unreadable(_open_record(record, origin, depth), _encode(record), origin)
 
 
-def _open_record(record: object, origin: str, depth: int) -> Iterator[Opened]:
+def _open_record(record: object, origin: str, depth: int) -> Iterator[OpenedEnvelope]:
     """Open a record of a Lambda event source other than SQS."""
     if not isinstance(record, dict):
         raise Unreadable("malformed", "A record of an event source is not an object.")

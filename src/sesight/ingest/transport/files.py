@@ -1,4 +1,4 @@
-"""Files of envelopes: NDJSON, JSON, gzip, zstd, folders and standard input -> bodies, with progress."""
+"""Files to replay: the bodies in NDJSON and JSON files, gzip, zstd, folders and standard input."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDINGS = (".json", ".ndjson", ".jsonl", ".log")
-"""Files of a folder that are read, also with .gz or .zst behind; Firehose's have no ending at all."""
+"""Files of a folder that are read, also with .gz or .zst appended. Firehose's have no extension."""
 
 STANDARD_INPUT = "-"
 
-MARK = b"\xef\xbb\xbf"
-"""A byte order mark, as some programs write it in front of UTF-8."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some programs write it in front of UTF-8."""
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 BEGINNINGS = (b"{", b"[", b'"{')
-"""How a document begins. A file may have other lines, but not those alone."""
+"""How a document begins. A file may have other lines, too, but at least one like this."""
 
 
-class Source(Struct, frozen=True):
-    """One file to read; `size` is its bytes as they are kept, None where nobody knows."""
+class InputFile(Struct, frozen=True):
+    """One file to read. `size` is its bytes on disk, None if unknown."""
 
     path: str
     size: int | None
@@ -47,61 +47,60 @@ class Source(Struct, frozen=True):
 
 
 class Progress(Struct):
-    """How far reading is: bytes read on disk, of all sources so far."""
+    """The bytes read from disk so far, of all files."""
 
     done: int = 0
 
 
-def sources(paths: list[str]) -> list[Source]:
-    """Return the files that paths name: files, folders (by ending, in order of name) or `-`.
-
-    Raises SettingsError for a path that is not there, or a folder with nothing to read.
+def input_files(paths: list[str]) -> list[InputFile]:
+    """Return the files of paths: files, folders (by extension, in order of name), or `-` for standard
+    input. Raises SettingsError for a path that does not exist, or a folder with nothing to read.
     """
-    found: list[Source] = []
-    for each in paths:
-        path = Path(each)
-        if each == STANDARD_INPUT:
-            found.append(Source(each, None))
+    files: list[InputFile] = []
+    for name in paths:
+        path = Path(name)
+        if name == STANDARD_INPUT:
+            files.append(InputFile(name, None))
         elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_ours(file))
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_input(file))
             if not inside:
                 raise SettingsError(
-                    f"The folder {each} holds no file to read ({', '.join(ENDINGS)})."
+                    f"The folder {name} holds no file to read ({', '.join(ENDINGS)})."
                 )
-            found.extend(Source(str(file), file.stat().st_size) for file in inside)
+            files.extend(InputFile(str(file), file.stat().st_size) for file in inside)
         elif path.is_file():
-            found.append(Source(each, path.stat().st_size))
+            files.append(InputFile(name, path.stat().st_size))
         else:
-            raise SettingsError(f"There is no file {each}.")
-    return found
+            raise SettingsError(f"There is no file {name}.")
+    return files
 
 
-def _is_ours(file: Path) -> bool:
+def _is_input(file: Path) -> bool:
     name = file.name.removesuffix(".gz").removesuffix(".zst")
     return not name.startswith(".") and (name.endswith(ENDINGS) or "." not in name)
 
 
-def bodies(found: list[Source], progress: Progress) -> Iterator[bytes]:
-    """Yield one body after the other of all sources: one a document.
+def bodies(files: list[InputFile], progress: Progress) -> Iterator[bytes]:
+    """Yield the bodies of all files, one for each document.
 
     Raises SettingsError for a file that cannot be read, is cut off or holds no JSON.
     """
     before = 0
-    for source in found:
+    for file in files:
         try:
-            with source.open() as raw:
-                for n, body in enumerate(_bodies(raw, source.path)):
+            with file.open() as raw:
+                for n, body in enumerate(_bodies(raw, file.path)):
                     if n % 1_024 == 0:
                         progress.done = before + _position(raw)
                     yield body
         except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-            raise SettingsError(f"{source.path} cannot be read to its end: {error}.") from None
+            raise SettingsError(f"{file.path} cannot be read to its end: {error}.") from None
         except TooLarge:
             raise SettingsError(
-                f"{source.path} holds a document of more than {MAX_DOCUMENT >> 20} MB, or one that "
+                f"{file.path} holds a document of more than {MAX_DOCUMENT >> 20} MB, or one that "
                 "never ends, and was read only up to there: split it."
             ) from None
-        before += source.size or 0
+        before += file.size or 0
         progress.done = before
 
 
@@ -109,8 +108,8 @@ def _position(raw: BinaryIO) -> int:
     return raw.tell() if raw.seekable() else 0
 
 
-def _plain(raw: BinaryIO) -> IO[bytes]:
-    """Unpack by what the file begins with, not by its name."""
+def _decompressed(raw: BinaryIO) -> IO[bytes]:
+    """Decompress a file, which is recognised by its first bytes and not by its name."""
     start = cast("io.BufferedReader", raw).peek(4)[:4]
     if start[:2] == b"\x1f\x8b":
         return cast("IO[bytes]", gzip.open(raw))
@@ -121,26 +120,26 @@ def _plain(raw: BinaryIO) -> IO[bytes]:
 
 
 def _bodies(raw: BinaryIO, path: str) -> Iterator[bytes]:
-    """Yield the documents of one file. Raises SettingsError for one that is not made of JSON."""
-    plain = _plain(raw)
+    """Yield the documents of one file. Raises SettingsError if none of them is JSON."""
+    plain = _decompressed(raw)
     start = cast("io.BufferedReader", plain).peek(4)[:4]
     if start[:2] in UTF_16 or b"\0" in start[:2]:
         raise SettingsError(
             f"{path} is written in UTF-16 and nothing of it was read: write it in UTF-8 "
             "(iconv -f UTF-16 -t UTF-8), then replay that."
         )
-    if start.startswith(MARK):
-        plain.read(len(MARK))
-    found = documents(plain)
-    size, text = 0, []
-    for body in found:
-        text.append(body)
+    if start.startswith(BYTE_ORDER_MARK):
+        plain.read(len(BYTE_ORDER_MARK))
+    remaining = documents(plain)
+    size, leading = 0, []
+    for body in remaining:
+        leading.append(body)
         if body.startswith(BEGINNINGS):
-            yield from text
-            yield from found
+            yield from leading
+            yield from remaining
             return
         size += len(body)
         if size > MAX_BODY:
             break
-    if text:
+    if leading:
         raise SettingsError(f"{path} holds no JSON and nothing of it was read.")

@@ -1,9 +1,8 @@
-"""SNS over HTTP: tell whether a notification is from one of our topics, and unaltered.
+"""SNS over HTTP: verify that a notification comes unaltered from a topic on the allow-list.
 
-The string to sign and the fields are AWS's:
-https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
-The host of the certificate follows from the allow-listed topic, so nothing a sender writes decides
-where we fetch. Untrusted bytes are counted by reason and never kept.
+Fields and string to sign: https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+The host of the certificate is derived from the allow-listed topic, so nothing in a message decides where
+we fetch. Untrusted bytes are counted by reason and never stored.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+    from sesight.ingest.transport.certificates import Certificates
+
 MAX_BODY = 400_000
 """Bytes of a request: an SNS message is at most 262,144 bytes before JSON escapes it once more."""
 
@@ -35,7 +36,7 @@ STALE_MS = 3_600_000
 """A subscription confirmation older than this is refused: SNS retries for an hour at most."""
 
 TEST_ACCOUNT = "000000000000"
-"""An account AWS never issues: the only one whose topics may have a pinned certificate."""
+"""An account that AWS never issues. Only its topics may have a pinned certificate."""
 
 _SUFFIXES = {
     "aws": "amazonaws.com",
@@ -59,7 +60,7 @@ _PADDING = PKCS1v15()
 
 
 class Topic(Struct, frozen=True):
-    """A topic on the allow-list. `versions` are the signature versions taken from it."""
+    """A topic on the allow-list. `versions` are the signature versions that are accepted from it."""
 
     arn: str
     partition: str
@@ -70,25 +71,25 @@ class Topic(Struct, frozen=True):
 
     @property
     def host(self) -> str:
-        """Return the only host whose certificates and confirmations count for the topic."""
+        """Return the only host from which certificates and confirmations of the topic are accepted."""
         return f"sns.{self.region}.{_SUFFIXES[self.partition]}"
 
 
-def topic(
+def parse_topic(
     arn: str, pinned: RSAPublicKey | None = None, versions: frozenset[str] | None = None
 ) -> Topic:
-    """Read a topic's ARN. Raises ValueError with a sentence for a person."""
+    """Return the topic of an ARN. Raises ValueError with a sentence for the operator."""
     parts = _TOPIC.fullmatch(arn)
     if (
         parts is None
         or parts["partition"] not in _SUFFIXES
         or not _REGION.fullmatch(parts["region"])
     ):
-        message = f"{arn!r} is no ARN of an SNS topic (arn:aws:sns:REGION:ACCOUNT:NAME)."
+        message = f"{arn!r} is not the ARN of an SNS topic (arn:aws:sns:REGION:ACCOUNT:NAME)."
         raise ValueError(message)
     if pinned is not None and parts["account"] != TEST_ACCOUNT:
         message = (
-            f"A pinned certificate is taken for topics of account {TEST_ACCOUNT} only, "
+            f"A pinned certificate is accepted only for topics of account {TEST_ACCOUNT}, "
             f"not for {arn}: remove certificate_file."
         )
         raise ValueError(message)
@@ -102,20 +103,8 @@ def topic(
     )
 
 
-class Certificates(Protocol):
-    """Where signing keys come from."""
-
-    def key(self, url: str) -> RSAPublicKey:
-        """Return the key of the certificate at a URL already found genuine.
-
-        Raises Untrusted if it is no certificate to be trusted, StoreUnavailable-like
-        `CertificateUnavailable` if it cannot be had now.
-        """
-        ...
-
-
 class Notification(Struct):
-    """The fields of an SNS HTTP body; Subject is signed if the key is there at all."""
+    """The fields of an SNS HTTP body."""
 
     type: Any = msgspec.field(default=None, name="Type")
     message_id: Any = msgspec.field(default=None, name="MessageId")
@@ -134,8 +123,8 @@ _decode = msgspec.json.Decoder(Notification).decode
 
 
 def _signed(*names: str) -> tuple[tuple[str, ...], Callable[[Notification], tuple[Any, ...]]]:
-    """Return signed fields with how to get their values: in the order of signing, sorted by name."""
-    attributes = {each.encode_name: each.name for each in msgspec.structs.fields(Notification)}
+    """Return the names of signed fields in the order of signing, with a getter of their values."""
+    attributes = {field.encode_name: field.name for field in msgspec.structs.fields(Notification)}
     return names, attrgetter(*[attributes[name] for name in names])
 
 
@@ -150,111 +139,123 @@ _SIGNED = {
 
 
 def parse(body: bytes, headers: Mapping[str, str]) -> Notification:
-    """Read an SNS body and hold it against its own headers. Raises Untrusted (400, 413)."""
+    """Parse an SNS body and compare it with its headers. Raises Untrusted (400, 413)."""
     if len(body) > MAX_BODY:
         raise Untrusted("too-large", f"More than {MAX_BODY} bytes.", 413)
     if headers.get("x-amz-sns-rawdelivery", "").lower() == "true":
         raise Untrusted(
             "raw-delivery",
-            "Raw message delivery carries no signature: switch it off for this subscription.",
+            "Raw message delivery carries no signature: turn it off for this subscription.",
             400,
         )
     try:
-        found = _decode(body[3:] if body.startswith(b"\xef\xbb\xbf") else body)
+        notification = _decode(body[3:] if body.startswith(b"\xef\xbb\xbf") else body)
     except msgspec.ValidationError:
-        raise Untrusted("malformed", "The body is no JSON object.", 400) from None
+        raise Untrusted("malformed", "The body is not a JSON object.", 400) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise Untrusted("not-json", "The body is not JSON.", 400) from None
-    needed = (found.type, found.message_id, found.topic_arn, found.message, found.timestamp)
+    needed = (
+        notification.type,
+        notification.message_id,
+        notification.topic_arn,
+        notification.message,
+        notification.timestamp,
+    )
     if not all(type(value) is str for value in needed):
-        raise Untrusted("malformed", "A field of an SNS message is missing or no text.", 400)
-    if found.subject is not None and type(found.subject) is not str:
-        raise Untrusted("malformed", "Subject is no text.", 400)
-    if found.type not in _SIGNED:
-        raise Untrusted("unknown-type", "No type of message that SNS sends.", 400)
+        raise Untrusted("malformed", "A field of an SNS message is missing or not a string.", 400)
+    if notification.subject is not None and type(notification.subject) is not str:
+        raise Untrusted("malformed", "Subject is not a string.", 400)
+    if notification.type not in _SIGNED:
+        raise Untrusted("unknown-type", "SNS sends no messages of this type.", 400)
     for header, value in (
-        ("x-amz-sns-message-type", found.type),
-        ("x-amz-sns-topic-arn", found.topic_arn),
-        ("x-amz-sns-message-id", found.message_id),
+        ("x-amz-sns-message-type", notification.type),
+        ("x-amz-sns-topic-arn", notification.topic_arn),
+        ("x-amz-sns-message-id", notification.message_id),
     ):
-        said = headers.get(header)
-        if said is not None and said != value:
+        in_header = headers.get(header)
+        if in_header is not None and in_header != value:
             raise Untrusted("header-mismatch", f"{header} differs from the body.", 400)
-    return found
+    return notification
 
 
-def verify(found: Notification, topics: Mapping[str, Topic], certificates: Certificates) -> Topic:
-    """Check that a notification is from a topic of ours and unaltered; return the topic.
+def verify(
+    notification: Notification, topics: Mapping[str, Topic], certificates: Certificates
+) -> Topic:
+    """Check that a notification comes unaltered from a topic on the allow-list; return the topic.
 
-    Raises Untrusted with the reason. The allow-list comes first: a valid signature alone only
-    proves that some topic on earth sent it.
+    Raises Untrusted with the reason, CertificateNeeded if its certificate must be fetched first. The
+    allow-list is checked first: a valid signature only proves that some SNS topic sent the message.
     """
-    ours = topics.get(found.topic_arn)
-    if ours is None:
+    topic = topics.get(notification.topic_arn)
+    if topic is None:
         raise Untrusted("foreign-topic", "The topic is not on the allow-list.")
-    version = found.version
+    version = notification.version
     if type(version) is not str or version not in _HASHES:
         raise Untrusted("signature-version", "SignatureVersion is neither 1 nor 2.")
-    if version not in ours.versions:
+    if version not in topic.versions:
         raise Untrusted("signature-version", f"The topic's version {version} is not accepted.")
     try:
-        signature = a2b_base64(found.signature, strict_mode=True)
-        signed = string_to_sign(found)
+        signature = a2b_base64(notification.signature, strict_mode=True)
+        signed = string_to_sign(notification)
     except (TypeError, ValueError):
-        raise Untrusted("malformed", "The signature or a signed field is no text.", 400) from None
-    key = ours.pinned or certificates.key(_certificate_url(found.certificate_url, ours))
+        raise Untrusted(
+            "malformed", "The signature or a signed field is not a string.", 400
+        ) from None
+    key = topic.pinned or certificates.key(_certificate_url(notification.certificate_url, topic))
     try:
         key.verify(signature, signed, _PADDING, _HASHES[version])
     except InvalidSignature:
         raise Untrusted("signature", "The signature does not match.") from None
-    return ours
+    return topic
 
 
-def string_to_sign(found: Notification) -> bytes:
+def string_to_sign(notification: Notification) -> bytes:
     """Return what SNS signs: each field's name and value on a line of its own, sorted by name.
 
-    Values are the decoded ones, exactly. Subject is left out only where it is absent. Raises
-    TypeError if a field that is signed is no text.
+    Values are exactly as decoded. Subject is left out only if it is absent. Raises TypeError if a
+    signed field is not a string.
     """
-    names, values_of = _SIGNED[found.type]
+    names, values_of = _SIGNED[notification.type]
     lines: list[str] = []
-    for name, value in zip(names, values_of(found), strict=True):
+    for name, value in zip(names, values_of(notification), strict=True):
         if value is not None or name != "Subject":
             lines += name, value
     lines.append("")
     return "\n".join(lines).encode()
 
 
-def _certificate_url(url: object, ours: Topic) -> str:
-    """Return the URL if it is one SNS would name for this topic, by equality and never by pattern
-    of the host: `sns.s3.amazonaws.com` is somebody's bucket.
+def _certificate_url(url: object, topic: Topic) -> str:
+    """Return the URL if it is one that SNS uses for this topic. The host must be equal: a pattern would
+    also match `sns.s3.amazonaws.com`, which is a bucket that anyone may own.
     """
     if isinstance(url, str) and len(url) < 512:
-        prefix = f"https://{ours.host}"
+        prefix = f"https://{topic.host}"
         if url.startswith(prefix) and _CERTIFICATE_PATH.fullmatch(url[len(prefix) :]):
             return url
-    raise Untrusted("certificate-url", "SigningCertURL is not SNS's for this topic.")
+    raise Untrusted(
+        "certificate-url", "SigningCertURL is not the URL that SNS uses for this topic."
+    )
 
 
-def confirmation_url(found: Notification, ours: Topic, now: int) -> str:
-    """Return the URL that confirms a subscription, strictly checked. Raises Untrusted."""
-    at = parse_timestamp(found.timestamp)
+def confirmation_url(notification: Notification, topic: Topic, now: int) -> str:
+    """Return the URL that confirms a subscription. Raises Untrusted unless it is exactly that."""
+    at = parse_timestamp(notification.timestamp)
     if at is None or abs(now - at[0]) > STALE_MS:
         raise Untrusted("stale-confirmation", "The subscription confirmation is over an hour old.")
     try:
-        url = urlsplit(found.subscribe_url)
-        asked = parse_qs(url.query, strict_parsing=True, max_num_fields=8)
+        url = urlsplit(notification.subscribe_url)
+        query = parse_qs(url.query, strict_parsing=True, max_num_fields=8)
         genuine = (
             url.scheme == "https"
-            and url.netloc == ours.host
+            and url.netloc == topic.host
             and url.path in ("", "/")
             and not url.fragment
-            and asked.get("Action") == ["ConfirmSubscription"]
-            and asked.get("TopicArn") == [ours.arn]
-            and asked.get("Token") == [found.token]
+            and query.get("Action") == ["ConfirmSubscription"]
+            and query.get("TopicArn") == [topic.arn]
+            and query.get("Token") == [notification.token]
         )
     except (ValueError, TypeError, AttributeError):
         genuine = False
     if not genuine:
         raise Untrusted("subscribe-url", "SubscribeURL does not confirm this topic.")
-    return str(found.subscribe_url)
+    return str(notification.subscribe_url)

@@ -1,7 +1,7 @@
-"""Deliveries: messages of a queue taken in together, of which each may fail alone.
+"""A batch of SQS messages, each of which may fail alone.
 
-A transport that is told of each message by its id (SQS) gets back those that could not be stored, and
-no other is held up by them.
+Messages that could not be stored are reported by their ids and delivered again; the others are not held
+up by them. Lambda calls this a partial batch response.
 """
 
 from __future__ import annotations
@@ -29,74 +29,75 @@ ORIGIN = "sqs"
 """The origin of readings from a queue."""
 
 
-class Delivery(Struct, frozen=True):
-    """A message of a queue: the id that the queue knows it by, and all that was read in it."""
+class SqsMessage(Struct, frozen=True):
+    """A message by its id in the queue, and all that was read from its body."""
 
     id: str
     readings: list[Reading]
 
 
-class Taken(Struct):
-    """What became of deliveries: all that was processed, the ids of those to deliver again, and what
-    the store said if it was away.
+class SqsBatchResult(Struct):
+    """What became of a batch: everything that was processed, the ids of the messages to be delivered
+    again, and the sentence of the error if the store was unavailable.
     """
 
     processed: list[Processed]
     failed: list[str]
-    away: str | None = None
+    store_error: str | None = None
 
 
-def read_delivery(
+def read_sqs_message(
     id_: str, body: str, known_sets: Collection[str], stream: str | None = None
-) -> Delivery:
-    """Read a message of a queue. Never raises for what it holds."""
+) -> SqsMessage:
+    """Read the body of a message. Never raises for what it holds."""
     data = body.encode("utf-8", "replace")
-    return Delivery(id_, read(data, ORIGIN, known_sets=known_sets, stream=stream))
+    return SqsMessage(id_, read(data, ORIGIN, known_sets=known_sets, stream=stream))
 
 
-def take(
+def process_messages(
     pipeline: Pipeline,
-    deliveries: Sequence[Delivery],
+    messages: Sequence[SqsMessage],
     has_time: Callable[[], bool],
     *,
     at_rest: bool = False,
-) -> Taken:
-    """Process deliveries as one batch; where that fails for what one of them holds, find it by halves,
-    as long as there is time. When this returns, all but the failed ones are durable. `at_rest`: see
-    `Pipeline.process`.
+) -> SqsBatchResult:
+    """Process messages as one batch; when this returns, all but the failed ones are durable.
+
+    If that raises because of one message, the batch is halved, again and again while there is time,
+    until only that message fails. For `at_rest` see `Pipeline.process`.
     """
-    taken = Taken([], [])
-    _take(partial(pipeline.process, at_rest=at_rest), deliveries, has_time, taken)
-    return taken
+    result = SqsBatchResult([], [])
+    _process(partial(pipeline.process, at_rest=at_rest), messages, has_time, result)
+    return result
 
 
-def _take(
+def _process(
     process: Callable[[list[Reading]], list[Processed]],
-    deliveries: Sequence[Delivery],
+    messages: Sequence[SqsMessage],
     has_time: Callable[[], bool],
-    taken: Taken,
+    result: SqsBatchResult,
 ) -> None:
-    if not deliveries:
+    if not messages:
         return
     try:
-        processed = process([one for each in deliveries for one in each.readings])
-    except Exception as error:  # noqa: BLE001 - whatever it was, it is reported as failed
-        away = isinstance(error, StoreUnavailable)
-        if away or len(deliveries) == 1 or not has_time():
-            ids = [each.id for each in deliveries]
+        processed = process([reading for message in messages for reading in message.readings])
+    except Exception as error:  # noqa: BLE001 - reported as failed, and logged below
+        is_store_unavailable = isinstance(error, StoreUnavailable)
+        if is_store_unavailable or len(messages) == 1 or not has_time():
+            ids = [message.id for message in messages]
             _log.exception("%d messages could not be stored: %s", len(ids), ", ".join(ids[:10]))
-            taken.failed += ids
-            if away:
-                taken.away = str(error)
+            result.failed += ids
+            if is_store_unavailable:
+                result.store_error = str(error)
             return
-        half = len(deliveries) // 2
-        _take(process, deliveries[:half], has_time, taken)
-        _take(process, deliveries[half:], has_time, taken)
+        half = len(messages) // 2
+        _process(process, messages[:half], has_time, result)
+        _process(process, messages[half:], has_time, result)
         return
-    taken.processed += processed
+    result.processed += processed
     begin = 0
-    for each in deliveries:
-        end = begin + len(each.readings)
-        if any(one.disposition is Disposition.REFUSED for one in processed[begin:end]):
-            taken.failed.append(each.id)
+    for message in messages:
+        end = begin + len(message.readings)
+        if any(each.disposition is Disposition.REFUSED for each in processed[begin:end]):
+            result.failed.append(message.id)
         begin = end
