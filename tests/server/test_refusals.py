@@ -182,7 +182,7 @@ def test_headers_that_differ_from_the_body_are_refused(server, signer, bodies) -
         answer = ask(server.port, request(good, **headers))
         assert (answer.status, answer.reason) == (400, reason)
         assert answer.problem["detail"] in (
-            "Raw message delivery carries no signature: switch it off for this subscription.",
+            "Raw message delivery carries no signature: turn it off for this subscription.",
             *(f"{header.replace('_', '-')} differs from the body." for header in headers),
         )
     assert server.refusals() == {("header-mismatch", 400): 3, ("raw-delivery", 400): 1}

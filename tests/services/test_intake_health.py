@@ -111,7 +111,7 @@ def test_refused_for_good(metrics: Metrics, watch: Watch) -> None:
             f"Refused within the last hour as {told}"
             for told in (
                 "a-new-one: 1. See docs/ses-analytics-pipeline.md.",
-                "foreign-topic: 12. The topic is not in [[topics]]: add its ARN, if it is yours.",
+                "foreign-topic: 12. The topic is not in [[topics]]: add its ARN if the topic is yours.",
                 f"signature: 1. {REFUSED['signature']}",
             )
         ],
