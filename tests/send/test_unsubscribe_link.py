@@ -179,7 +179,7 @@ def test_keys_away() -> None:
         return sender(stream, {"a": ONE})
 
     links = UnsubscribeLinks(["finance", "outreach"], read)
-    assert links.read(TOKEN).leave == LEAVE
+    assert links.read(TOKEN).target == LEAVE
     with pytest.raises(StoreUnavailable):
         links.read("b.AAAA")
 

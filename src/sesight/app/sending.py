@@ -19,14 +19,7 @@ from sesight.domain.suppression.policy import highest_priority
 from sesight.domain.timestamps import DAY, month_number
 from sesight.domain.unsubscribe import UnsubscribeTarget
 from sesight.ingest.reading import SENDER, EventReading
-from sesight.send.account_suppression_list import (
-    PER_SECOND,
-    AccountSuppressionList,
-    LocalSuppressions,
-    SyncDifference,
-    SyncResult,
-    sync,
-)
+from sesight.send.account_suppression_list import AccountSuppressionList
 from sesight.send.claims import Claims
 from sesight.send.finance import STATEMENT_TAG
 from sesight.send.jobs import Jobs
@@ -38,6 +31,13 @@ from sesight.send.send_quota import SendQuota
 from sesight.send.sender import Sender
 from sesight.send.ses import Mailer
 from sesight.send.statements.renderer import StatementRenderer
+from sesight.send.suppression_sync import (
+    PER_SECOND,
+    LocalSuppressions,
+    SyncDifference,
+    SyncResult,
+    sync,
+)
 from sesight.send.templates.sandbox import FolderLoader
 from sesight.send.templates.ses import SesTemplate
 from sesight.send.templates.template import Template
@@ -50,18 +50,18 @@ if TYPE_CHECKING:
     from sesight.domain.event import Event
     from sesight.domain.sending import Intent
 
-FOUND = 100
+RECORDS = 100
 """Records of one address that are searched for the messages of a statement."""
 
 PAUSE = 0.2
-"""Seconds waited first after SES throttled or failed; longer each time."""
+"""Seconds of the first pause after SES throttled or failed; later ones are longer."""
 
-SLACK = 10 * 60_000
-"""How far (ms) the clocks of SES and of this machine may lie apart."""
+CLOCK_SKEW = 10 * 60_000
+"""How far (ms) the clocks of SES and of this machine may differ."""
 
 
 class SendingRegion(NamedTuple):
-    """One account and region that mail is sent from: its streams share rate, quota and list."""
+    """An AWS region to send in. Its streams share the account's rate, quota and suppression list."""
 
     mailer: Mailer
     quota: SendQuota
@@ -73,8 +73,8 @@ class SendingComponents:
     """Constructs the senders and the send service. Close it when done."""
 
     def __init__(self, app: App, client: Any = None, pause: float = PAUSE) -> None:
-        """Keep the app; nothing is called before something is sent. `client` is called in the place
-        of SES v2's own; `pause` is how many seconds are waited first after SES throttled or failed.
+        """`client` replaces the client of SES v2. `pause` is the first pause in seconds after SES throttled
+        or failed.
         """
         self._app = app
         self._pause = pause
@@ -85,29 +85,29 @@ class SendingComponents:
         self._regions: dict[str | None, SendingRegion] = {}
 
     def message_defaults(self, stream: str) -> MessageDefaults:
-        """Return what every message of a stream has on it. Raises SettingsError."""
+        """Return the defaults of a stream's messages. Raises SettingsError."""
         secrets = self._app.secrets.get_ses_secrets(stream)
-        make = None
+        make_link = None
         if secrets.unsubscribe_keys and secrets.public_url:
             tokens, public_url = Tokens(secrets.unsubscribe_keys), secrets.public_url
 
-            def make(stream: str, address: str, campaign: str, send_id: str) -> str:
-                leave = UnsubscribeTarget(
+            def make_link(stream: str, address: str, campaign: str, send_id: str) -> str:
+                target = UnsubscribeTarget(
                     stream, address, campaign, self._app.clock() // DAY, send_id
                 )
-                return link(public_url, tokens.make(leave))
+                return link(public_url, tokens.make(target))
 
         return MessageDefaults(
-            stream=self._app.counting.streams[stream], secrets=secrets, link=make
+            stream=self._app.counting.streams[stream], secrets=secrets, link=make_link
         )
 
     def sender(self, stream: str) -> Sender:
-        """Return what sends mail of a stream. Raises SettingsError."""
+        """Return the sender of a stream. Raises SettingsError."""
         with self._lock:
-            found = self._senders.get(stream)
-            if found is None:
-                found = self._senders[stream] = self._made(stream)
-            return found
+            sender = self._senders.get(stream)
+            if sender is None:
+                sender = self._senders[stream] = self._new_sender(stream)
+            return sender
 
     @cached_property
     def service(self) -> SendService:
@@ -138,14 +138,14 @@ class SendingComponents:
         return StatementRenderer(FolderLoader(Path(self._settings.templates)), template)
 
     def _attempts(self, stream: str, address: str, month: str, tag: str) -> int:
-        """Return how many messages an address got of a month's statement."""
-        wanted = RecordFilter(streams=(stream,), address=address, month=month_number(month))
-        page = self._app.store.messages(wanted, FOUND, None, self._app.clock())
-        return sum(each.tag(STATEMENT_TAG) == tag for each in page.records)
+        """Return how many messages of a statement an address has received for a month."""
+        statements = RecordFilter(streams=(stream,), address=address, month=month_number(month))
+        page = self._app.store.messages(statements, RECORDS, None, self._app.clock())
+        return sum(record.tag(STATEMENT_TAG) == tag for record in page.records)
 
-    def _made(self, stream: str) -> Sender:
+    def _new_sender(self, stream: str) -> Sender:
         app, settings = self._app, self._settings
-        app.suppressions.inherit()  # before anything is sent
+        app.suppressions.inherit()  # a new stream must not send before it has its suppressions
         region = self._region(app.secrets.get_ses_secrets(stream).region)
         claims = Claims(
             app.log,
@@ -163,7 +163,7 @@ class SendingComponents:
             rate_limiter=region.rate_limiter,
             streams=app.counting.streams,
             guard=self.guard,
-            account_list=region.account_list.listed
+            account_list=region.account_list.reason
             if settings.account_list
             else lambda _address: None,
             clock=app.clock,
@@ -172,16 +172,16 @@ class SendingComponents:
             pause=self._pause,
         )
 
-    def _region(self, region: str | None) -> SendingRegion:
-        """Return what sends from one region."""
-        region = region or region_of(self._app.settings)
-        if region is None and self._settings.endpoint is None:
+    def _region(self, name: str | None) -> SendingRegion:
+        """Return the components of a region, by default that of the settings. Raises SettingsError."""
+        name = name or region_of(self._app.settings)
+        if name is None and self._settings.endpoint is None:
             raise SettingsError("There is no AWS region to send in: set `region`.")
-        found = self._regions.get(region)
-        if found is None:
+        region = self._regions.get(name)
+        if region is None:
             client = self._client or aws_client(
                 "sesv2",
-                region or LOCAL_REGION,
+                name or LOCAL_REGION,
                 self._settings.endpoint,
                 tries=1,
                 at_once=self._settings.workers + 1,
@@ -189,21 +189,21 @@ class SendingComponents:
             mailer = Mailer(client)
             quota = SendQuota(mailer.account, self._settings.rate, time.monotonic)
             rate_limiter = RateLimiter(quota.rate, time.monotonic)
-            found = self._regions[region] = SendingRegion(
+            region = self._regions[name] = SendingRegion(
                 mailer, quota, rate_limiter, AccountSuppressionList(client, time.sleep)
             )
-        return found
+        return region
 
     @cached_property
     def _writer(self) -> SendLogWriter:
-        return SendLogWriter(self._app.log, self._blocks, self._accept)
+        return SendLogWriter(self._app.log, self._block_reason, self._accept)
 
     @cached_property
     def guard(self) -> ReputationGuard:
-        """What watches the reputation of every marketing stream, and of those that the settings name."""
+        """The reputation guard of all marketing streams and of those that the settings name."""
         settings = self._settings.guard
         streams = self._app.counting.streams.values()
-        watched = {each.id for each in streams if each.marketing} | set(settings.streams)
+        watched = {stream.id for stream in streams if stream.marketing} | set(settings.streams)
         return ReputationGuard(
             self._app.store,
             self._app.log,
@@ -215,42 +215,46 @@ class SendingComponents:
             days=settings.days,
         )
 
-    def _blocks(self, stream: str, items: Collection[Suppression]) -> str | None:
-        del stream  # the items are of its list
+    def _block_reason(self, stream: str, items: Collection[Suppression]) -> str | None:
+        del stream  # the items are already those of its list
         now, policy = self._app.clock(), self._app.settings.suppression
-        found = highest_priority(items, now, policy)
-        return None if found is None else found.cause.reason
+        suppression = highest_priority(items, now, policy)
+        return None if suppression is None else suppression.cause.reason
 
     def blocked(self, stream: str, address: str) -> str | None:
         """Return the reason why a stream must not send to an address now, or None."""
         items = self._app.store.suppressions_of(stream, suppression_keys(address))
-        return self._blocks(stream, items.values())
+        return self._block_reason(stream, items.values())
 
     def sync(
-        self, told: Callable[[SyncDifference], object], *, apply: bool, region: str | None = None
+        self,
+        on_difference: Callable[[SyncDifference], object],
+        *,
+        apply: bool,
+        region: str | None = None,
     ) -> SyncResult:
-        """Bring SES's suppression list of a region and ours together; see `send.account_list.sync`.
+        """Sync SES's suppression list of a region with the local ones; see `send.suppression_sync.sync`.
 
         Raises AccountUnknown, StoreUnavailable, SettingsError.
         """
         app = self._app
-        # a simulated SES takes any number of calls
+        # a simulated SES has no quota of management calls
         per_second = PER_SECOND if self._settings.endpoint is None else 1e9
         rate_limiter = RateLimiter(lambda: per_second, time.monotonic)
         return sync(
             self._region(region).account_list,
             LocalSuppressions(
                 streams=tuple(app.counting.streams),
-                held=app.store.suppressions_of,
-                counted=app.store.suppressions_counted,
-                take=app.pipeline.decide,
+                items_of=app.store.suppressions_of,
+                active_items=app.store.suppressions_counted,
+                commit=app.pipeline.decide,
                 is_test=app.counting.is_test,
                 policy=app.settings.suppression,
             ),
             apply=apply,
             now=app.clock(),
             wait=rate_limiter.take,
-            told=told,
+            on_difference=on_difference,
         )
 
     def _accept(self, events: Sequence[Event]) -> None:
@@ -263,16 +267,16 @@ class SendingComponents:
             intent.stream,
             intent.address,
             intent.send_id,
-            since=intent.at - SLACK,
+            since=intent.at - CLOCK_SKEW,
             now=self._app.clock(),
         )
         return None if record is None else record.message_id
 
     def close(self) -> None:
-        """Stop jobs; record what was sent."""
+        """Stop jobs, and wait until everything that was sent is recorded."""
         if "_jobs" in self.__dict__:
             self._jobs.close()
         for sender in self._senders.values():
             sender.close()
-        if "_outbox" in self.__dict__:
+        if "_writer" in self.__dict__:
             self._writer.close()

@@ -9,7 +9,7 @@ import typer
 from sesight.cli.options import Config, Json, StoreUrl
 
 if TYPE_CHECKING:
-    from sesight.send.account_suppression_list import SyncDifference, SyncResult
+    from sesight.send.suppression_sync import SyncDifference, SyncResult
 
 SHOWN = 20
 """Differences that are shown to people; `--json` has all."""

@@ -1,6 +1,6 @@
-"""Addresses to send to, as SES takes them: syntax only, no DNS. And what goes into a header beside them.
+"""Addresses to send to: their syntax as SES accepts it, without DNS, and their form in a header.
 
-What is refused is told in sentences that do not repeat the address.
+The sentences about refused addresses never repeat the address.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from sesight.domain.address import EDGES, normalize_address
 from sesight.send.message import Unsendable
 
 NAME_LIMIT = 640
-"""Characters of a display name as a header has it, quoted or encoded: with the longest address beside it
-the line still has fewer than 998 (RFC 5322).
+"""The largest number of characters of a display name in a header, quoted or encoded: with the longest
+address the line still has fewer than 998 (RFC 5322).
 """
 
-_GIVEN_LIMIT = 1_000
-_NAMED = re.compile(r"([^<>]*)<([^<>]*)>")
+_TEXT_LIMIT = 1_000
+_WITH_NAME = re.compile(r"([^<>]*)<([^<>]*)>")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 _-]+")
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control characters, lone surrogates and separators of lines."""
+"""Unicode categories: control characters, lone surrogates, line and paragraph separators."""
 
 
 class Address(Struct, frozen=True):
-    """One mailbox. `address` is what records and suppressions know it by: lower-cased, its domain in
-    A-labels. `spelling` is what mail goes to where that differs; `name` what is shown beside it.
+    """One mailbox. `address` identifies it in records and suppressions: lower-cased, its domain in
+    A-labels. `spelling` is the address that mail goes to if it differs; `name` is the display name.
     """
 
     address: str
@@ -44,28 +44,28 @@ class Address(Struct, frozen=True):
 
     @property
     def header(self) -> str:
-        """Return it as a To or From line has it, in ASCII."""
+        """Return the address with its display name, as a To or From header has it, in ASCII."""
         return header_address(self.mailbox, self.name)
 
 
 def parse_address(text: str) -> Address:
-    """Read an address, with or without a name before it: `jo@example.com`, `Jo <jo@example.com>`.
+    """Parse an address with or without a display name: `jo@example.com`, `Jo <jo@example.com>`.
 
     Raises Unsendable with a code: empty, control-characters, too-long, several, non-ascii-local,
     quoted-local, address-literal, local, domain, no-at.
     """
-    given = text.strip(EDGES)
-    if not given:
+    text = text.strip(EDGES)
+    if not text:
         raise Unsendable("empty", "There is no address.")
-    header_value(given)
-    if len(given) > _GIVEN_LIMIT:
+    header_value(text)
+    if len(text) > _TEXT_LIMIT:
         raise Unsendable("too-long", "The address is longer than one can be.")
-    named = _NAMED.fullmatch(given)
-    name, bare = (_unquoted(named[1]), named[2].strip()) if named is not None else (None, given)
-    known, _, mailable = normalize_address(bare)
-    mailbox = _ascii(bare) if mailable else None
-    # whom events and suppressions would know otherwise is not sent to
-    if mailable and normalize_address(given)[0] != known:
+    match = _WITH_NAME.fullmatch(text)
+    name, bare = (_unquoted(match[1]), match[2].strip()) if match is not None else (None, text)
+    known, _, is_mailable = normalize_address(bare)
+    mailbox = _ascii(bare) if is_mailable else None
+    # an address that events would normalize to another one could not be suppressed: refuse it
+    if is_mailable and normalize_address(text)[0] != known:
         raise Unsendable("several", _SENTENCES["several"])
     if mailbox is None or normalize_address(mailbox)[0] != known:
         raise _fault(bare)
@@ -75,18 +75,18 @@ def parse_address(text: str) -> Address:
 
 
 def _ascii(bare: str) -> str | None:
-    """Return a bare address, its domain in A-labels; None for what SES cannot send to."""
+    """Return a bare address with its domain in A-labels; None if SES cannot send to it."""
     try:
-        found = validate_email(
+        validated = validate_email(
             bare,
             allow_smtputf8=False,
-            allow_quoted_local=True,  # which it takes off where it is needless
+            allow_quoted_local=True,  # it removes quotes that are not needed
             check_deliverability=False,
             strict=True,
         )
     except EmailSyntaxError:
         return None
-    mailbox = found.ascii_email
+    mailbox = validated.ascii_email
     return None if mailbox is None or mailbox.startswith('"') else mailbox
 
 
@@ -100,9 +100,9 @@ def _unquoted(name: str) -> str | None:
 
 _SENTENCES = {
     "several": "There is more than one address: each recipient gets a message of its own.",
-    "no-at": "There is no @ in it, so it is no address.",
+    "no-at": "It has no @, so it is no address.",
     "quoted-local": "The part before the @ is quoted, which is not supported.",
-    "non-ascii-local": "The part before the @ has other than ASCII characters: SES cannot send to it.",
+    "non-ascii-local": "The part before the @ has characters other than ASCII: SES cannot send to it.",
     "address-literal": "The part after the @ is an IP address and not a domain.",
     "too-long": f"An address has at most {EMAIL_MAX_LENGTH} characters, {LOCAL_PART_MAX_LENGTH} before the @.",
     "local": "The part before the @ is not one an address can have.",
@@ -111,7 +111,7 @@ _SENTENCES = {
 
 
 def _fault(bare: str) -> Unsendable:
-    """Return why the validator refused an address."""
+    """Return why an address was refused."""
     local, at, domain = bare.rpartition("@")
     if not at:
         code = "no-at"
@@ -131,22 +131,21 @@ def _fault(bare: str) -> Unsendable:
 
 
 def header_value(text: str) -> str:
-    """Return a text that may stand in a header, as it is.
+    """Return a text that may be in a header, unchanged.
 
-    Raises Unsendable for control characters: a line break would begin a header of its own.
+    Raises Unsendable for control characters: a line break would begin another header.
     """
-    if not text.isprintable() and any(unicodedata.category(each) in _CONTROLS for each in text):
+    if not text.isprintable() and any(unicodedata.category(letter) in _CONTROLS for letter in text):
         raise Unsendable(
             "control-characters",
-            "It has a line break or another control character in it: take that out.",
+            "It has a line break or another control character: remove it.",
         )
     return text
 
 
 def header_address(mailbox: str, name: str | None) -> str:
-    """Return an address with the name shown beside it: quoted where it has to be (RFC 5322), encoded
-    where it is not ASCII (RFC 2047). Raises Unsendable for control characters, and for a name that
-    no header's line can hold.
+    """Return an address with its display name: quoted where necessary (RFC 5322), encoded if it is not
+    ASCII (RFC 2047). Raises Unsendable for control characters and for a name that is too long.
     """
     header_value(mailbox)
     if not name:
@@ -160,7 +159,7 @@ def header_address(mailbox: str, name: str | None) -> str:
         escaped = name.replace("\\", r"\\").replace('"', r"\"")
         shown = f'"{escaped}"'
     else:
-        # encoded words of 75 characters at most, a space between them
+        # encoded words have at most 75 characters, with a space between them
         shown = Header(name, "utf-8").encode(linesep="").replace("\n", "")
     if len(shown) > NAME_LIMIT:
         raise _long_name()
@@ -170,5 +169,5 @@ def header_address(mailbox: str, name: str | None) -> str:
 def _long_name() -> Unsendable:
     return Unsendable(
         "too-long",
-        f"The name is too long: in the header of a message it has more than {NAME_LIMIT} characters.",
+        f"The display name is too long: in a header it has more than {NAME_LIMIT} characters.",
     )

@@ -1,4 +1,4 @@
-"""Unsubscribe links: tokens that nobody else can make, and the headers of RFC 8058 that hold them."""
+"""Unsubscribe links: authenticated tokens, and the headers of RFC 8058 that carry them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from sesight.send.message import Unsendable
 from sesight.send.stream_secrets import SesSecrets
 
 PATH = "/api/unsubscribe/"
-"""What a link's path begins with; the token follows."""
+"""The path of a link, to which the token is appended."""
 
 TOKEN_LIMIT = 1_024
-"""Characters of a token that is looked at."""
+"""The largest number of characters of a token. Longer ones are not decrypted."""
 
 HEADER_LIMIT = 980
-"""Characters of the header's value: with its name SES takes 996 (MessageHeader in its API reference)."""
+"""The largest number of characters of the header's value: with its name, SES takes 996 (API reference:
+MessageHeader).
+"""
 
 _PURPOSE = b"sesight unsubscribe 1"
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -39,14 +41,13 @@ _decode = msgspec.msgpack.Decoder(UnsubscribeTarget).decode
 
 
 class Tokens:
-    """Makes and reads tokens under the keys of one stream: `KEY.` and what the link stands for,
-    encrypted and authenticated (AES-SIV, RFC 5297), in base64url. The same link has one token.
+    """Makes and reads tokens under the keys of one stream. A token is `KEY.` and the encrypted and
+    authenticated target (AES-SIV, RFC 5297) in base64url; the same target always has the same token.
     """
 
     def __init__(self, keys: Mapping[str, str]) -> None:
-        """Take the keys by id, 64 hex digits each; the last one makes tokens, all of them read.
-
-        Raises SettingsError for what is no key.
+        """`keys` are 64 hex digits each, by id. The last one makes tokens; all of them read. Raises
+        SettingsError for an invalid key.
         """
         self._ciphers: dict[str, AESSIV] = {}
         for name, digits in keys.items():
@@ -61,43 +62,43 @@ class Tokens:
                     f"The unsubscribe key {name} does not hold 64 hex digits."
                 ) from None
 
-    def make(self, leave: UnsubscribeTarget) -> str:
-        """Return the token of a link. Raises SettingsError where there is no key."""
+    def make(self, target: UnsubscribeTarget) -> str:
+        """Return the token of a target. Raises SettingsError if there is no key."""
         if not self._ciphers:
             raise SettingsError(
-                f"The stream {leave.stream} has no unsubscribe key: see docs/how-to/manage-suppressions.md."
+                f"The stream {target.stream} has no unsubscribe key: see docs/how-to/manage-suppressions.md."
             )
         name, cipher = next(reversed(self._ciphers.items()))
-        return _written(name, cipher.encrypt(_encode(leave), _about(name)))
+        return _token(name, cipher.encrypt(_encode(target), _associated_data(name)))
 
     def read(self, token: str) -> UnsubscribeTarget:
-        """Return what a token stands for. Raises NotFound for one that none of the keys has made."""
+        """Return the target of a token. Raises NotFound for one that was made under none of the keys."""
         name, dot, text = token.partition(".")
         cipher = self._ciphers.get(name)
         if cipher is None or not dot or len(token) > TOKEN_LIMIT or not text.isascii():
             raise NotFound(_UNREADABLE)
         try:
-            sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            leave = _decode(cipher.decrypt(sealed, _about(name)))
+            encrypted = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            target = _decode(cipher.decrypt(encrypted, _associated_data(name)))
         except (ValueError, InvalidTag, msgspec.DecodeError):
             raise NotFound(_UNREADABLE) from None
-        if _written(name, sealed) != token:  # base64 has spare bits and characters it passes over
+        if _token(name, encrypted) != token:  # base64 ignores spare bits and other characters
             raise NotFound(_UNREADABLE)
-        return leave
+        return target
 
 
-def _about(name: str) -> list[bytes]:
+def _associated_data(name: str) -> list[bytes]:
     return [_PURPOSE, name.encode()]
 
 
-def _written(name: str, sealed: bytes) -> str:
-    return f"{name}.{urlsafe_b64encode(sealed).decode().rstrip('=')}"
+def _token(name: str, encrypted: bytes) -> str:
+    return f"{name}.{urlsafe_b64encode(encrypted).decode().rstrip('=')}"
 
 
 def link(public_url: str, token: str) -> str:
-    """Return the address of a token's page.
+    """Return the link of a token.
 
-    Raises SettingsError for a public URL that is not https; loopback may be http, for a try.
+    Raises SettingsError for a public URL that is not https. On loopback, http is allowed for trials.
     """
     parts = urlsplit(public_url)
     secure = parts.scheme == "https" or (
@@ -105,16 +106,15 @@ def link(public_url: str, token: str) -> str:
     )
     if not secure or not parts.hostname or parts.query or parts.fragment:
         raise SettingsError(
-            f"The public URL {public_url!r} is no https address without query: mailbox providers "
-            "take no other for one-click unsubscribe."
+            f"The public URL {public_url!r} must be an https address without a query: mailbox "
+            "providers accept no other for one-click unsubscribe."
         )
     return f"{public_url.rstrip('/')}{PATH}{token}"
 
 
 def headers(url: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return the two headers of one-click unsubscribe (RFC 8058) for a link.
-
-    Raises Unsendable for a link that is too long for a header.
+    """Return the two headers of one-click unsubscribe (RFC 8058). Raises Unsendable for a link that is too
+    long for a header.
     """
     value = f"<{url}>"
     if len(value) > HEADER_LIMIT:
@@ -125,42 +125,42 @@ def headers(url: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 class UnsubscribeLink(NamedTuple):
-    """A link that was read: what it stands for, and the name of who sent the message."""
+    """A link that was read: its target, and the display name of the message's sender."""
 
-    leave: UnsubscribeTarget
+    target: UnsubscribeTarget
     sender: str
 
 
 class UnsubscribeLinks:
-    """Reads the links of every stream that sends. Safe to use from any thread."""
+    """Reads the links of all streams. Safe to use from any thread."""
 
     def __init__(self, streams: Sequence[str], secrets: Callable[[str], SesSecrets]) -> None:
-        """Take the streams that have a sender, and what each sends with."""
+        """`streams` are those with a sender; `secrets` returns a stream's sender (raises SettingsError)."""
         self._streams = tuple(streams)
         self._secrets = secrets
 
     def read(self, token: str) -> UnsubscribeLink:
-        """Return what a token stands for, by the keys of the stream it names.
+        """Return the link of a token, by the keys of the stream that its target names.
 
-        Raises NotFound for one that no stream has made, StoreUnavailable while a stream's keys that
-        might have made it cannot be read.
+        Raises NotFound for a token that no stream made, StoreUnavailable if the keys of a stream that
+        may have made it cannot be read now.
         """
-        away: SettingsError | None = None
+        unreadable: SettingsError | None = None
         for stream in self._streams:
             try:
-                held = self._secrets(stream)
-                leave = Tokens(held.unsubscribe_keys).read(token)
+                secrets = self._secrets(stream)
+                target = Tokens(secrets.unsubscribe_keys).read(token)
             except NotFound:
                 continue
             except SettingsError as error:
-                away = error
+                unreadable = error
                 continue
-            if leave.stream == stream:
+            if target.stream == stream:
                 return UnsubscribeLink(
-                    leave, held.from_name or held.from_address.rpartition("@")[2]
+                    target, secrets.from_name or secrets.from_address.rpartition("@")[2]
                 )
-        if away is not None:
+        if unreadable is not None:
             raise StoreUnavailable(
                 "The keys of unsubscribe links cannot be read now: try again."
-            ) from away
+            ) from unreadable
         raise NotFound(_UNREADABLE)

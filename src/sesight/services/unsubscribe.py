@@ -49,10 +49,10 @@ class UnsubscribeService:
         Raises NotFound, StoreUnavailable.
         """
         link = self._links.read(token)
-        stream = self._streams.get(link.leave.stream)
+        stream = self._streams.get(link.target.stream)
         if stream is None:
             raise NotFound("Mail of this kind is not sent any more.")
-        return link.leave, stream, link.sender
+        return link.target, stream, link.sender
 
     def is_unsubscribed(self, target: UnsubscribeTarget) -> bool:
         """Return whether the address has unsubscribed from the stream, by whatever message.
