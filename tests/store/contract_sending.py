@@ -175,23 +175,6 @@ class Batches:
             log.finish(one.id, NOW + LEASE + 1)
             assert sum(threads.map(ask, range(THREADS), [NOW + LEASE + 2] * THREADS)) == 1
 
-    def test_newest_first(self, store: Store) -> None:
-        """Batches of a stream come newest first, so many as are asked for."""
-        log = store.sending
-        many = [
-            batch_of(n, at=NOW + n % 3, stream="finance" if n % 4 == 0 else "outreach")
-            for n in range(12)
-        ]
-        for one in many:
-            log.begin(one)
-        log.finish(many[3].id, NOW + 99)
-        many[3] = replace(many[3], finished_at=NOW + 99)
-        for stream in ("outreach", "finance", "nowhere"):
-            of_stream = [one for one in many if one.stream == stream]
-            newest = sorted(of_stream, key=lambda one: (one.at, one.id), reverse=True)
-            assert log.batches(stream, 50) == newest
-            assert log.batches(stream, 2) == newest[:2]
-
     def test_whole(self, store: Store) -> None:
         """A batch without a total is kept without one, and kinds and names as they are."""
         odd = batch_of(1, kind="command", campaign="Ü#%~", total=None, stream="finance")
@@ -637,13 +620,12 @@ class Keeping:
         assert store.sweep(NOW, 3).intents == 2
         assert [each.key for each in all_of(log, old.id)] == ["5@example.org"]
         assert store.sweep(NOW + 1, 99).intents == 6
-        assert log.batches("outreach", 9) == [new]
         assert (log.batch(old.id), log.batch(new.id)) == (None, new)
         assert (all_of(log, old.id), log.progress(old.id)) == ([], {})
         assert [each.key for each in all_of(log, new.id)] == ["5@example.org"]
         assert log.withheld("outreach", "spring") == {SendState.REFUSED: 12}
         assert store.sweep(NOW + DAY, 99).intents == 1
-        assert (log.batches("outreach", 9), log.batch(new.id)) == ([], None)
+        assert log.batch(new.id) is None
 
     def test_away(self, store: Store, away: Callable[[Store], None]) -> None:
         """While the store is away, nothing can be asked of the log and nothing is told to it."""
@@ -656,7 +638,6 @@ class Keeping:
             lambda: log.finish(one.id, NOW),
             lambda: log.reopen(one),
             lambda: log.batch(one.id),
-            lambda: log.batches("outreach", 1),
             lambda: log.claim([intent], blocks),
             lambda: log.settle([intent]),
             lambda: log.intents("b", 1),

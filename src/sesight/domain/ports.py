@@ -390,10 +390,6 @@ class SendLog(Protocol):
         """Return one batch."""
         ...
 
-    def batches(self, stream: str, limit: int) -> list[SendBatch]:
-        """Return the batches of a stream, newest first."""
-        ...
-
     def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before their calls; return what is then recorded of each, in order.
 

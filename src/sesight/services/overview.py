@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from sesight.domain.errors import InvalidParameter
 from sesight.domain.reputation import Reputation, assess_reputation
+from sesight.domain.rollup import HOURS_KEPT
 from sesight.domain.stats import (
     Axis,
     Period,
@@ -23,7 +24,7 @@ from sesight.services.answers import Meta, meta_of
 from sesight.services.figures import Days, day_source, days_of, hour_source
 from sesight.services.query import TimeRange, read_range, read_streams
 
-HOURLY_ROWS_DAYS = 30
+HOURLY_ROWS_DAYS = HOURS_KEPT // 24
 """Days for which rows by hour are kept."""
 
 DEFAULT_DAYS = 30

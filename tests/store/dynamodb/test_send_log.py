@@ -12,7 +12,8 @@ from sesight.domain.errors import StoreUnavailable
 from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, SendState
 from sesight.domain.timestamps import DAY
 from sesight.store import open_store
-from sesight.store.dynamodb.send_log import SHARDS, STORE_UNAVAILABLE
+from sesight.store.dynamodb.send_log import STORE_UNAVAILABLE
+from sesight.store.dynamodb.send_log_codec import SHARDS
 from sesight.store.dynamodb.store import DynamoStore
 from tests.store import capacity
 from tests.store.contract import NOW
@@ -169,7 +170,7 @@ def test_spread(store: DynamoStore) -> None:
     one = batch_of(1, id="b")
     store.sending.begin(one)
     store.sending.claim(people(200), blocks)
-    items = store.client.botocore.scan(TableName=store._metadata.table)["Items"]  # noqa: SLF001
+    items = store.client.botocore.scan(TableName=store._parts.metadata.table)["Items"]  # noqa: SLF001
     ours = [item for item in items if item["pk"]["S"].startswith(("BATCH", "INTENTS#"))]
     keys = {item["pk"]["S"] for item in ours}
     assert keys == {"BATCH#b", "BATCHES#outreach", *(f"INTENTS#b#{n}" for n in range(SHARDS))}
@@ -189,7 +190,7 @@ def test_spread(store: DynamoStore) -> None:
     }
     later = NOW + 9 * DAY
     assert store.sending.hold("b", one.holder, later)
-    held = store.client.get(store._metadata.table, batch_key)  # noqa: SLF001
+    held = store.client.get(store._parts.metadata.table, batch_key)  # noqa: SLF001
     assert held["expirationTime"]["N"] == str((later + kept) // 1000)
 
 

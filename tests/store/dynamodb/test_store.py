@@ -166,7 +166,7 @@ def test_unknown_url(url: str) -> None:
 def test_no_tables(store: DynamoStore, dynamodb: str) -> None:
     """On AWS a store never makes tables: where they are missing it says what to do."""
     client = store.client
-    client("delete_table", TableName=store._metadata.table)  # noqa: SLF001
+    client("delete_table", TableName=store._parts.metadata.table)  # noqa: SLF001
     with pytest.raises(StoreUnavailable, match="ResourceNotFound"):
         store.newest_at()
 
@@ -248,7 +248,7 @@ def test_parts_of_large_bodies(store: DynamoStore) -> None:
     """Nothing stays of a large body that was let go; one whose parts are gone is listed no more, and
     can be let go.
     """
-    control = store._metadata.table  # noqa: SLF001
+    control = store._parts.metadata.table  # noqa: SLF001
     body = random.Random(3).randbytes(900_000)
     for parts_first in (False, True):
         put(store, quarantined=[Quarantined("1", "odd", "Large.", body, 5)])

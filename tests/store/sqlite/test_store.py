@@ -579,7 +579,7 @@ def test_another_writes(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    """A store that cannot be made, or is a folder, is named with what to do."""
+    """The error for a store that cannot be created, or is a folder, says what to do."""
     with pytest.raises(SettingsError, match=r"The store /sys/x\.db cannot be made: .*--store"):
         open_store("sqlite:////sys/x.db")
     with pytest.raises(StoreUnavailable, match=r"cannot be opened: .*--store"):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from sesight.domain.ports import Clock
 from sesight.domain.rollup import Family
 from sesight.domain.timestamps import DAY
-from sesight.store.dynamodb.metadata import Metadata
+from sesight.store.dynamodb.metadata import DynamoMetadata
 from sesight.store.dynamodb.rollups import RollupRows
 from sesight.store.dynamodb.tables import StreamTables
 from sesight.store.retention import REREAD_AFTER, Retention
@@ -22,7 +22,7 @@ class Backfills:
     def __init__(
         self,
         streams: Mapping[str, StreamTables],
-        metadata: Metadata,
+        metadata: DynamoMetadata,
         rollups: RollupRows,
         retention: Retention,
         clock: Clock,

@@ -9,39 +9,34 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
 from sesight.domain.backoff import backoff
 from sesight.domain.errors import SettingsError, StoreUnavailable
-from sesight.domain.ports import Changes, Clock, RecordKey, View
+from sesight.domain.ports import Changes, RecordKey, View
 from sesight.domain.record import Record
 from sesight.domain.suppression.item import Suppression
-from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.timestamps import DAY
 from sesight.store.dynamodb import quarantine
-from sesight.store.dynamodb.backfill import Backfills
-from sesight.store.dynamodb.cards import Cards
 from sesight.store.dynamodb.client import (
     BATCH_WRITE,
     TRANSIENT,
     TRIED_BEFORE,
     ConditionFailed,
-    DynamoClient,
     Item,
     if_version,
     version_of,
 )
+from sesight.store.dynamodb.components import Components
 from sesight.store.dynamodb.keys import index_keys, month_of
-from sesight.store.dynamodb.metadata import Metadata
-from sesight.store.dynamodb.quarantine import Quarantine
 from sesight.store.dynamodb.record_codec import OPTIONAL, record_item
-from sesight.store.dynamodb.suppressions import SuppressionKey, Suppressions, suppression_item
+from sesight.store.dynamodb.suppressions import SuppressionKey, suppression_item
 from sesight.store.dynamodb.tables import EXPIRES, StreamTables
 from sesight.store.dynamodb.view import DynamoView, StoredSuppression
-from sesight.store.retention import AHEAD, Retention
+from sesight.store.retention import AHEAD
 
 _log = logging.getLogger(__name__)
 
@@ -57,32 +52,7 @@ _CONFLICT = frozenset({"ConditionalCheckFailed", "DuplicateItem"})
 _BUSY = "Other writers keep changing the same items."
 
 
-class CommitContext(NamedTuple):
-    """What the commits of one store share."""
-
-    client: DynamoClient
-    streams: Mapping[str, StreamTables]
-    metadata: Metadata
-    suppressions: Suppressions
-    quarantine: Quarantine
-    cards: Cards
-    backfills: Backfills
-    retention: Retention
-    clock: Clock
-    policy: SuppressionPolicy
-
-    def new_view(self) -> DynamoView:
-        """Return a view that has read nothing."""
-        return DynamoView(
-            self.client,
-            self.streams,
-            self.suppressions,
-            self.quarantine,
-            self.backfills.is_frozen,
-        )
-
-
-class Committed(NamedTuple):
+class WriteResult(NamedTuple):
     """The result of a batch: the keys of records that could not be stored, and the records written, by
     key and stream, with the version each has now.
     """
@@ -91,19 +61,30 @@ class Committed(NamedTuple):
     versions: dict[tuple[RecordKey, str], int]
 
 
-def transact(context: CommitContext, fold: Callable[[View], Changes]) -> Committed:
+def new_view(store: Components) -> DynamoView:
+    """Return a view that has read nothing."""
+    return DynamoView(
+        store.client,
+        store.streams,
+        store.suppressions,
+        store.quarantine,
+        store.backfills.is_frozen,
+    )
+
+
+def transact(store: Components, fold: Callable[[View], Changes]) -> WriteResult:
     """Run `fold` over a view and commit what it returns; see the port. Raises StoreUnavailable if
     nothing of the batch may count as stored.
     """
-    view = context.new_view()
-    commit = Commit(context, view)
+    view = new_view(store)
+    commit = Commit(store, view)
     changes = fold(view)
     try:
         for pause in rounds():
             if commit.run_round(changes):
                 break
-            context.client.conflicts += len(commit.conflicts)
-            context.client.sleep(pause)
+            store.client.conflicts += len(commit.conflicts)
+            store.client.sleep(pause)
             changes = fold(view)
         else:
             if not commit.is_complete_but_for_records(changes):
@@ -114,11 +95,11 @@ def transact(context: CommitContext, fold: Callable[[View], Changes]) -> Committ
     unwritten = commit.unwritten(changes)
     if changes.afterwards is not None:
         try:
-            _change_afterwards(context, changes.afterwards)
+            _change_afterwards(store, changes.afterwards)
         except StoreUnavailable:
             unwritten |= changes.awaiting()
     commit.finish(changes, is_whole=not unwritten)
-    return Committed(unwritten, commit.versions)
+    return WriteResult(unwritten, commit.versions)
 
 
 def rounds() -> Iterator[float]:
@@ -126,19 +107,19 @@ def rounds() -> Iterator[float]:
     return islice(backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random), ROUNDS)
 
 
-def _change_afterwards(context: CommitContext, decide: Callable[[View], Changes]) -> None:
+def _change_afterwards(store: Components, decide: Callable[[View], Changes]) -> None:
     """Change suppressions according to the records now stored, until a look shows nothing to change.
 
     Every writer looks after it has written, at the item first and then at the records: the last one to
     write either of them sees both.
     """
     for pause in rounds():
-        view = context.new_view()
+        view = new_view(store)
         changes = decide(view)
         if not changes.suppressions:
             return
-        if not Commit(context, view).run_round(changes):
-            context.client.sleep(pause)
+        if not Commit(store, view).run_round(changes):
+            store.client.sleep(pause)
     raise StoreUnavailable(_BUSY)
 
 
@@ -162,8 +143,8 @@ class _SuppressionWrite(NamedTuple):
 class Commit:
     """One batch's commit, in as many rounds as conflicts make necessary."""
 
-    def __init__(self, context: CommitContext, view: DynamoView) -> None:
-        self._context = context
+    def __init__(self, store: Components, view: DynamoView) -> None:
+        self._store = store
         self._view = view
         self._records: dict[RecordKey, tuple[Record, Item]] = {}
         self._suppressions: dict[SuppressionKey, StoredSuppression] = {}
@@ -188,29 +169,29 @@ class Commit:
         """
         self.conflicts = set()
         if changes.backfilled:
-            self._kept_since |= self._context.backfills.hold(changes.backfilled)
+            self._kept_since |= self._store.backfills.hold(changes.backfilled)
         days = {
             (record.stream, record.identity.sent_at // DAY) for record in changes.records.values()
         }
         for day in days - self._kept_since.keys():
-            self._kept_since[day] = self._context.backfills.kept_since(*day)
+            self._kept_since[day] = self._store.backfills.kept_since(*day)
         # everything is prepared before the first write: what cannot be written fails here
         bodies = [body for body in changes.quarantined if body.id not in self._bodies]
         for body in bodies:
             quarantine.packed(body)
         suppression_writes = self._suppression_writes(changes)
         record_writes = self._record_writes(changes)
-        self._view.written |= self._context.quarantine.put(bodies)
+        self._view.written |= self._store.quarantine.put(bodies)
         self._bodies |= {body.id for body in bodies}
-        are_suppressed = all(self._context.client.map(self._put_suppression, suppression_writes))
+        are_suppressed = all(self._store.client.map(self._put_suppression, suppression_writes))
         # cards and metadata before the records: a batch that is redelivered does not repeat them
-        self._context.client.map(self._context.cards.join, changes.cards.values())
+        self._store.client.map(self._store.cards.join, changes.cards.values())
         self._note_days(changes)
         self._write_records(record_writes)
         return are_suppressed and not self.conflicts and not self._was_overtaken(changes)
 
     def _tables(self, stream: str) -> StreamTables:
-        tables = self._context.streams.get(stream)
+        tables = self._store.streams.get(stream)
         if tables is None:
             raise SettingsError(f"There are no tables for the stream {stream!r}: add it to them.")
         return tables
@@ -219,7 +200,7 @@ class Commit:
 
     def _suppression_writes(self, changes: Changes) -> list[_SuppressionWrite]:
         self._view.suppressions(changes.suppressions.keys())
-        now, policy = self._context.clock(), self._context.policy
+        now, policy = self._store.clock(), self._store.policy
         writes = []
         for key, suppression in changes.suppressions.items():
             self._tables(suppression.stream)
@@ -236,7 +217,7 @@ class Commit:
         suppression, item, version = write
         key = (suppression.stream, suppression.address)
         try:
-            self._context.client(
+            self._store.client(
                 "put_item",
                 TableName=self._tables(suppression.stream).suppression.name,
                 Item=item,
@@ -267,7 +248,7 @@ class Commit:
             if self._tables(record.stream).months:
                 month = (record.stream, month_of(record))
                 months[month] = max(day, months.get(month, day))
-        metadata = self._context.metadata
+        metadata = self._store.metadata
         metadata.note_days(days)
         metadata.note_months(months)
         metadata.note_first_day(min(day for _, day in days))
@@ -297,7 +278,7 @@ class Commit:
         else:
             replaces = stored.item if stored is not None else None
         kept_since = self._kept_since[record.stream, record.identity.sent_at // DAY]
-        expires_at = self._context.retention.expires_at(kept_since)
+        expires_at = self._store.retention.expires_at(kept_since)
         if expires_at is not None and replaces is not None and EXPIRES in replaces:
             # a later event must not end early what a backfill keeps longer
             expires_at = max(expires_at, int(replaces[EXPIRES]["N"]) * 1_000)
@@ -307,7 +288,7 @@ class Commit:
 
     def _write_records(self, writes: Sequence[_RecordWrite]) -> None:
         chunks = [writes[at : at + BATCH_WRITE] for at in range(0, len(writes), BATCH_WRITE)]
-        self._context.client.map(self._write_chunk, chunks)
+        self._store.client.map(self._write_chunk, chunks)
         self._view.refresh_records(self._unread)
         self._unread = set()
 
@@ -315,7 +296,7 @@ class Commit:
         """Write some records until each is written, in conflict, or time is up. If DynamoDB refuses the
         call because of one of them, only that one stays unwritten.
         """
-        client = self._context.client
+        client = self._store.client
         left = list(writes)
         pauses = client.pauses()
         while left:
@@ -356,7 +337,7 @@ class Commit:
         code = error["Code"]
         if code in TRANSIENT:
             table = self._tables(write.record.stream).tracking.name
-            self._context.client.throttled[table] += 1
+            self._store.client.throttled[table] += 1
             return True
         if code in _CONFLICT:
             self.conflicts.add(write.key)
@@ -373,7 +354,7 @@ class Commit:
         """Return whether a record is stored as it was to be written: by a try that got no answer."""
         key = {name: write.item[name] for name in ("messageId", "recipient")}
         table = self._tables(write.record.stream).tracking.name
-        stored = self._context.client.get(table, key)
+        stored = self._store.client.get(table, key)
         return stored is not None and write.item.items() <= stored.items()
 
     def _statement(self, write: _RecordWrite) -> dict[str, Any]:
@@ -429,14 +410,14 @@ class Commit:
         intake. A failure does not fail the batch: a later batch does the same.
         """
         no_longer_quarantined = self._bodies - {body.id for body in changes.quarantined}
-        metadata = self._context.metadata
+        metadata = self._store.metadata
         try:
             if is_whole:
                 released = {*changes.released, *no_longer_quarantined}
-                self._context.quarantine.release(sorted(released))
+                self._store.quarantine.release(sorted(released))
             if changes.newest_at is not None:
                 metadata.note_newest(changes.newest_at)
-            if changes.event_at is not None and changes.event_at <= self._context.clock() + AHEAD:
+            if changes.event_at is not None and changes.event_at <= self._store.clock() + AHEAD:
                 metadata.note_event(changes.event_at)
         except StoreUnavailable as error:
             _log.warning("a batch is stored, but not all metadata beside it: %s", error)

@@ -33,7 +33,7 @@ from sesight.store.dynamodb.merged_query import (
     KeyRange,
     merged,
 )
-from sesight.store.dynamodb.metadata import Metadata
+from sesight.store.dynamodb.metadata import DynamoMetadata
 from sesight.store.dynamodb.record_codec import read_record
 from sesight.store.dynamodb.tables import (
     ATTENTION_INDEX,
@@ -67,7 +67,7 @@ class MessageLog:
     """The records of all streams, newest send first."""
 
     def __init__(
-        self, client: DynamoClient, streams: Mapping[str, StreamTables], metadata: Metadata
+        self, client: DynamoClient, streams: Mapping[str, StreamTables], metadata: DynamoMetadata
     ) -> None:
         self._client = client
         self._streams = streams

@@ -41,7 +41,7 @@ batch would be one item that all writers contend for.
 """
 
 
-class Metadata:
+class DynamoMetadata:
     """The metadata of one store. It remembers what it wrote, so that most batches write nothing."""
 
     def __init__(self, client: DynamoClient, table: str, *, sweeps: bool) -> None:

@@ -29,7 +29,6 @@ from sesight.store.dynamodb.client import (
 )
 from sesight.store.dynamodb.keys import (
     CUT,
-    FEED,
     REPAIR,
     SUM,
     TOTAL,
@@ -250,12 +249,6 @@ class RollupRows:
         table = self._table(stream)
         rows = summed(self._parts(table, stream, **equals(pk=TOTAL)))
         return {row.key.campaign: list(row.counts) for row in rows}
-
-    def bad_records(self, stream: str) -> int:
-        """Return how many changes in a stream's feeds could not be read, and are in no row."""
-        table = self._table(stream)
-        items = self._client.query(TableName=table, **equals(pk=scope_key(FEED, "")))
-        return sum(int(item["badRecords"]["N"]) for item in items)
 
     def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
         """Return a campaign's totals, as rows of its days with bucket 0; see the port."""

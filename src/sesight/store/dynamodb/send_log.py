@@ -14,10 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from msgspec import json
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.sending import WITHHELD, Intent, Pause, Resumption, SendBatch, SendState
@@ -31,8 +30,26 @@ from sesight.store.dynamodb.client import (
     item_key,
     version_of,
 )
-from sesight.store.dynamodb.keys import LAST_KEY, escaped, unescaped
+from sesight.store.dynamodb.keys import LAST_KEY, escaped
 from sesight.store.dynamodb.merged_query import merged
+from sesight.store.dynamodb.send_log_codec import (
+    SHARDS,
+    batch_id_of,
+    batch_item,
+    batch_key,
+    expiry,
+    intent_item,
+    intent_key,
+    key_in,
+    list_entry_key,
+    list_key,
+    read_batch,
+    read_intent,
+    read_pause,
+    shard_key,
+    time_key,
+    withheld_key,
+)
 from sesight.store.dynamodb.tables import EXPIRES
 from sesight.store.send_log import (
     INTENTS_KEPT_MS,
@@ -49,14 +66,8 @@ from sesight.store.send_log import (
 
 if TYPE_CHECKING:
     from sesight.domain.ports import SuppressionCheck
-    from sesight.store.dynamodb.suppressions import Suppressions
+    from sesight.store.dynamodb.suppressions import SuppressionTables
     from sesight.store.dynamodb.tables import StreamTables
-
-SHARDS = 8
-"""Over how many keys the intents of a batch, and the counts of a batch and of a campaign, are spread: a
-partition takes 1,000 units a second, and a send costs 4. The number of counts may be raised; intents are
-read from where they were written.
-"""
 
 INTENTS_AT_ONCE = 33
 """Intents in one transaction, which takes 100 items: the batch's count is one, and each intent may change
@@ -68,17 +79,6 @@ PAUSES = "PAUSES"
 
 STORE_UNAVAILABLE = "store-away"
 """The code of an intent whose suppressions could not be read."""
-
-_NAMES = {
-    "send_id": "sendId",
-    "settled_at": "settledAt",
-    "message_id": "messageId",
-    "leased_until": "leasedUntil",
-    "finished_at": "finishedAt",
-}
-"""The attribute of each field whose name differs."""
-
-_NUMBERS = frozenset({"at", "settled_at", "leased_until", "total", "finished_at", "number"})
 
 _Decide = Callable[[Intent | None, Intent], Intent]
 """Returns what is recorded, given the recorded intent and the new one."""
@@ -92,7 +92,7 @@ class DynamoSendLog:
         client: DynamoClient,
         table: str,
         streams: Mapping[str, StreamTables],
-        suppressions: Suppressions,
+        suppressions: SuppressionTables,
     ) -> None:
         """Use the control table."""
         self._client = client
@@ -113,8 +113,8 @@ class DynamoSendLog:
     def _lease(self, request: SendBatch, *, reopen: bool) -> SendBatch:
         pauses = self._client.pauses()
         while True:
-            item = self._client.get(self._table, _batch_key(request.id))
-            recorded = None if item is None else _read_batch(item)
+            item = self._client.get(self._table, batch_key(request.id))
+            recorded = None if item is None else read_batch(item)
             batch = leased(recorded, request, reopen=reopen)
             if batch == recorded or self._put_batch(batch, item):
                 return batch
@@ -124,26 +124,21 @@ class DynamoSendLog:
         """Write a batch and, the first time, its entry in its stream's list; return False if another
         writer has changed it since it was read.
         """
-        item = {
-            **_batch_key(batch.id),
-            **_attributes(batch, without=("id",)),
-            **_expiry(max(batch.at, batch.leased_until)),  # not before the last of its intents
-            "version": {"N": str(version_of(before) + 1)},
-        }
+        item = batch_item(batch, version_of(before) + 1)
         writes = [self._put(item, before)]
         if before is None:
-            entry = {**item_key(_list_key(batch.stream), _entry(batch)), **_expiry(batch.at)}
+            entry = {**item_key(list_key(batch.stream), list_entry_key(batch)), **expiry(batch.at)}
             writes.append({"Put": {"TableName": self._table, "Item": entry}})
         return self._client.transact(writes)
 
     def hold(self, batch: str, holder: str, until: int) -> bool:
         """Let the holder's lease last until a time; return whether it is still the holder's."""
         before = self._update(
-            _batch_key(batch),
+            batch_key(batch),
             UpdateExpression=f"SET leasedUntil = :until, {EXPIRES} = :expires ADD version :one",
             ConditionExpression="holder = :holder",
             ExpressionAttributeValues={
-                ":expires": _expiry(until)[EXPIRES],
+                ":expires": expiry(until)[EXPIRES],
                 ":until": {"N": str(until)},
                 ":holder": {"S": holder},
                 ":one": {"N": "1"},
@@ -154,7 +149,7 @@ class DynamoSendLog:
     def finish(self, batch: str, at: int) -> None:
         """Note that everything of a batch was tried."""
         self._update(
-            _batch_key(batch),
+            batch_key(batch),
             UpdateExpression="SET finishedAt = :at ADD version :one",
             ConditionExpression="attribute_exists(pk) AND attribute_not_exists(finishedAt)",
             ExpressionAttributeValues={":at": {"N": str(at)}, ":one": {"N": "1"}},
@@ -162,21 +157,8 @@ class DynamoSendLog:
 
     def batch(self, id_: str) -> SendBatch | None:
         """Return one batch."""
-        item = self._client.get(self._table, _batch_key(id_))
-        return None if item is None else _read_batch(item)
-
-    def batches(self, stream: str, limit: int) -> list[SendBatch]:
-        """Return the batches of a stream, newest first."""
-        entries = self._client.query(
-            limit,
-            TableName=self._table,
-            ScanIndexForward=False,
-            ConsistentRead=True,
-            **equals(pk=_list_key(stream)),
-        )
-        keys = [(self._table, _batch_key(_id_of(entry))) for entry in entries]
-        batches = [_read_batch(item) for _, item in self._client.get_many(keys, consistent=True)]
-        return sorted(batches, key=lambda batch: (batch.at, batch.id), reverse=True)
+        item = self._client.get(self._table, batch_key(id_))
+        return None if item is None else read_batch(item)
 
     # Intents
 
@@ -238,12 +220,12 @@ class DynamoSendLog:
     ) -> dict[IntentKey, Intent]:
         """Record intents of one batch in one transaction, again when other writers were faster."""
         pauses = self._client.pauses()
-        keys = [(self._table, _intent_key(*key)) for key in dict.fromkeys(map(key_of, intents))]
+        keys = [(self._table, intent_key(*key)) for key in dict.fromkeys(map(key_of, intents))]
         while True:
             before = {
                 key_of(intent): (intent, item)
                 for _, item in self._client.get_many(keys, consistent=True)
-                for intent in [_read_intent(item)]
+                for intent in [read_intent(item)]
             }
             after = {key: intent for key, (intent, _) in before.items()}
             for intent in intents:
@@ -254,7 +236,7 @@ class DynamoSendLog:
                 intent_before, item = before.get(key, (None, None))
                 if intent != intent_before:
                     changes.append((intent_before, intent))
-                    writes.append(self._put(_intent_item(intent, version_of(item) + 1), item))
+                    writes.append(self._put(intent_item(intent, version_of(item) + 1), item))
             if not writes or self._client.transact([*writes, *self._counts(changes, shard)]):
                 return after
             self._client.wait(pauses, "Other writers keep recording the same recipients")
@@ -268,11 +250,11 @@ class DynamoSendLog:
             states[after.state] += 1
             if before is not None:
                 states[before.state] -= 1
-        expiry = _expiry(max(after.at for _, after in changes))
-        batch_key = item_key(f"BATCH#{escaped(changes[0][1].batch)}", f"COUNT#{shard}")
-        counts: list[tuple[Item, Mapping[SendState, int], Item]] = [(batch_key, states, expiry)]
+        expires = expiry(max(after.at for _, after in changes))
+        count_key = item_key(f"BATCH#{escaped(changes[0][1].batch)}", f"COUNT#{shard}")
+        counts: list[tuple[Item, Mapping[SendState, int], Item]] = [(count_key, states, expires)]
         counts += [
-            (item_key(_withheld_key(*campaign), str(shard)), withheld, {})
+            (item_key(withheld_key(*campaign), str(shard)), withheld, {})
             for campaign, withheld in withheld_changes(changes).items()
         ]
         return [
@@ -286,11 +268,11 @@ class DynamoSendLog:
     ) -> list[Intent]:
         """Return intents of a batch in the order of their keys, those after a key."""
         queries = [
-            _IntentQuery(self._client, self._table, _shard_key(batch, shard), after, states)
+            _IntentQuery(self._client, self._table, shard_key(batch, shard), after, states)
             for shard in range(SHARDS)
         ]
         items = merged(self._client, queries, limit, lambda item: item["sk"]["S"], ascending=True)
-        return [_read_intent(item) for item in islice(items, limit)]
+        return [read_intent(item) for item in islice(items, limit)]
 
     def progress(self, batch: str) -> dict[SendState, int]:
         """Return how many intents of a batch are in each state."""
@@ -299,7 +281,7 @@ class DynamoSendLog:
 
     def withheld(self, stream: str, campaign: str) -> dict[SendState, int]:
         """Return how many of a campaign's intents are in each state of `WITHHELD`."""
-        return self._sum(equals(pk=_withheld_key(stream, campaign)), WITHHELD)
+        return self._sum(equals(pk=withheld_key(stream, campaign)), WITHHELD)
 
     def _sum(self, query: dict[str, Any], states: Iterable[SendState]) -> dict[SendState, int]:
         items = list(self._client.query(TableName=self._table, ConsistentRead=True, **query))
@@ -313,7 +295,7 @@ class DynamoSendLog:
     def pauses(self) -> dict[str, Pause]:
         """Return why streams do not send, by stream."""
         items = self._client.query(TableName=self._table, ConsistentRead=True, **equals(pk=PAUSES))
-        return {item["sk"]["S"]: _read_pause(item) for item in items if "at" in item}
+        return {item["sk"]["S"]: read_pause(item) for item in items if "at" in item}
 
     def pause(self, pause: Pause) -> None:
         """Pause a stream. One that is paused already keeps its first reason."""
@@ -345,7 +327,7 @@ class DynamoSendLog:
         if before is None:
             return None
         if "at" in before:
-            return _read_pause(before)
+            return read_pause(before)
         resumed_by_a_try_without_answer = before.get("resumedAt") == at
         return pause if resumed_by_a_try_without_answer else None
 
@@ -394,7 +376,7 @@ class DynamoSendLog:
             entries = list(
                 self._client.query(
                     TableName=self._table,
-                    **between(("pk", _list_key(stream)), ("sk", "0", _time(before))),
+                    **between(("pk", list_key(stream)), ("sk", "0", time_key(before))),
                 )
             )
             for entry in entries:
@@ -403,23 +385,23 @@ class DynamoSendLog:
         return deleted
 
     def _sweep_batch(self, entry: Item, before: int, limit: int) -> int:
-        batch = _id_of(entry)
+        batch = batch_id_of(entry)
         expired: list[Item] = []
         has_others = False
         for shard in range(SHARDS):
             for item in self._client.query(
-                TableName=self._table, **equals(pk=_shard_key(batch, shard))
+                TableName=self._table, **equals(pk=shard_key(batch, shard))
             ):
                 if int(item["at"]["N"]) >= before or len(expired) >= limit:
                     has_others = True
                 else:
-                    expired.append(_key_of(item))
+                    expired.append(key_in(item))
         self._client.delete_many(self._table, expired)
         if not has_others:
             items = self._client.query(
                 TableName=self._table, **equals(pk=f"BATCH#{escaped(batch)}")
             )
-            self._client.delete_many(self._table, [_key_of(item) for item in [*items, entry]])
+            self._client.delete_many(self._table, [key_in(item) for item in [*items, entry]])
         return len(expired)
 
 
@@ -462,99 +444,6 @@ class _IntentQuery:
             self.entries.extend(response["Items"])
             self._arguments["ExclusiveStartKey"] = response.get("LastEvaluatedKey")
             self.has_ended = self._arguments["ExclusiveStartKey"] is None
-
-
-# Keys and items
-
-
-def _key_of(item: Item) -> Item:
-    return {name: item[name] for name in ("pk", "sk")}
-
-
-def _batch_key(id_: str) -> Item:
-    return item_key(f"BATCH#{escaped(id_)}", "-")
-
-
-def _list_key(stream: str) -> str:
-    return f"BATCHES#{escaped(stream)}"
-
-
-def _entry(batch: SendBatch) -> str:
-    """Return a batch's sort key in its stream's list, by time."""
-    return f"{_time(batch.at)}#{batch.id}"
-
-
-def _time(at: int) -> str:
-    return f"{at:015d}"
-
-
-def _id_of(entry: Item) -> str:
-    return str(entry["sk"]["S"]).split("#", 1)[1]
-
-
-def _shard_key(batch: str, shard: int) -> str:
-    return f"INTENTS#{escaped(batch)}#{shard}"
-
-
-def _intent_key(batch: str, key: str) -> Item:
-    return item_key(_shard_key(batch, crc32(key.encode()) % SHARDS), key)
-
-
-def _withheld_key(stream: str, campaign: str) -> str:
-    return f"WITHHELD#{escaped(stream)}#{escaped(campaign)}"
-
-
-def _expiry(at: int) -> Item:
-    return {EXPIRES: {"N": str((at + INTENTS_KEPT_MS) // 1000)}}
-
-
-def _attributes(struct: SendBatch | Intent, without: Collection[str]) -> Item:
-    """Return the fields of a struct that have a value, as attributes."""
-    return {
-        _NAMES.get(name, name): {"N" if name in _NUMBERS else "S": str(value)}
-        for name, value in asdict(struct).items()
-        if value is not None and name not in without
-    }
-
-
-def _fields(item: Item, names: Iterable[str]) -> dict[str, Any]:
-    """Return attributes as the fields of a struct."""
-    fields: dict[str, Any] = {}
-    for name in names:
-        value = item.get(_NAMES.get(name, name))
-        if value is not None:
-            fields[name] = int(value["N"]) if name in _NUMBERS else value["S"]
-    return fields
-
-
-def _read_batch(item: Item) -> SendBatch:
-    id_ = unescaped(item["pk"]["S"].split("#")[1])
-    return SendBatch(**{**_fields(item, SendBatch.__struct_fields__), "id": id_})
-
-
-def _intent_item(intent: Intent, version: int) -> Item:
-    return {
-        **_intent_key(intent.batch, intent.key),
-        **_attributes(intent, without=("batch", "key")),
-        **_expiry(intent.at),
-        "version": {"N": str(version)},
-    }
-
-
-def _read_intent(item: Item) -> Intent:
-    fields = _fields(item, Intent.__struct_fields__)
-    fields["batch"] = unescaped(item["pk"]["S"].split("#")[1])
-    fields["key"] = item["sk"]["S"]
-    return Intent(**{**fields, "state": SendState(fields["state"])})
-
-
-def _read_pause(item: Item) -> Pause:
-    return Pause(
-        stream=item["sk"]["S"],
-        at=int(item["at"]["N"]),
-        by=item["by"]["S"],
-        detail=item["detail"]["S"],
-    )
 
 
 def _increment(

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from sesight.domain.errors import SettingsError, StoreUnavailable
 from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.timestamps import DAY
-from sesight.store.dynamodb import commit
-from sesight.store.dynamodb.backfill import Backfills
-from sesight.store.dynamodb.cards import Cards
+from sesight.store.dynamodb import commit, expiry
 from sesight.store.dynamodb.change_feed import AwaitedChanges, ChangeFeedReader
 from sesight.store.dynamodb.client import DynamoClient
+from sesight.store.dynamodb.components import open_components
 from sesight.store.dynamodb.connection import (
     LOCAL_PATIENCE,
     client_of,
@@ -26,18 +25,9 @@ from sesight.store.dynamodb.connection import (
     parse_url,
     session_of,
 )
-from sesight.store.dynamodb.expiry import Sweeper
-from sesight.store.dynamodb.message_log import MessageLog
-from sesight.store.dynamodb.metadata import Metadata
-from sesight.store.dynamodb.open_dimensions import RegisteredValues
-from sesight.store.dynamodb.quarantine import Quarantine
 from sesight.store.dynamodb.rollup_aggregator import Aggregator
-from sesight.store.dynamodb.rollups import RollupRows
-from sesight.store.dynamodb.send_log import DynamoSendLog
-from sesight.store.dynamodb.suppressions import Suppressions
 from sesight.store.dynamodb.tables import control_table, tables_of
 from sesight.store.message_log import PageRequest, held_of_message
-from sesight.store.retention import Retention
 from sesight.store.suppressions import SuppressionSearch
 
 if TYPE_CHECKING:
@@ -97,47 +87,26 @@ class DynamoStore:
         if self._is_local:
             self.limit_time(lambda: LOCAL_PATIENCE)
             create_tables(client, streams, prefix)
-        control = control_table(prefix).name
-        self._metadata = Metadata(client, control, sweeps=self._is_local)
-        self._message_log = MessageLog(client, tables, self._metadata)
-        self._rollups = RollupRows(client, tables)
-        self._registered_values = RegisteredValues(client, tables)
-        self._cards = Cards(client, tables)
-        self._suppressions = Suppressions(client, tables)
-        self._quarantine = Quarantine(client, control)
-        self.sending = DynamoSendLog(client, control, tables, self._suppressions)
         try:
-            self.retention = Retention(self._metadata, clock, retention_days)
+            self._parts = open_components(
+                client,
+                tables,
+                prefix,
+                retention_days,
+                SuppressionPolicy() if policy is None else policy,
+                clock,
+                is_local=self._is_local,
+            )
         except client.failure as error:
             self.close()
             raise SettingsError(
-                f"The table {control} in {region} cannot be used: {error}."
+                f"The table {control_table(prefix).name} in {region} cannot be used: {error}."
             ) from None
         except StoreUnavailable:
             self.close()
             raise
-        self._commits = commit.CommitContext(
-            client=client,
-            streams=tables,
-            metadata=self._metadata,
-            suppressions=self._suppressions,
-            quarantine=self._quarantine,
-            cards=self._cards,
-            backfills=Backfills(tables, self._metadata, self._rollups, self.retention, clock),
-            retention=self.retention,
-            clock=clock,
-            policy=SuppressionPolicy() if policy is None else policy,
-        )
-        self._sweeper = Sweeper(
-            client,
-            tables,
-            self._metadata,
-            self.retention,
-            self._message_log,
-            self.sending,
-            self._rollups,
-            self._quarantine,
-        )
+        self.retention = self._parts.retention
+        self.sending = self._parts.send_log
 
     # The client
 
@@ -203,26 +172,28 @@ class DynamoStore:
         """Run `fold` over a view and commit what it returns; see the port."""
         if self._is_closed:
             raise StoreUnavailable("The store is closed.")
-        unwritten, versions = commit.transact(self._commits, fold)
+        unwritten, versions = commit.transact(self._parts, fold)
         self._awaited.add(versions)
         return unwritten
 
     def bounded(self, rollups: Rollups) -> Rollups:
         """Return increments under the rows that hold them: values beyond the bound as `~other`."""
-        return self._registered_values.bounded(rollups, register=False)
+        return self._parts.registered_values.bounded(rollups, register=False)
 
     def repair(self, missing: Rollups) -> None:
         """Add increments to rollup rows, and sum the totals of their campaigns anew; see the port."""
-        self._rollups.repair(self._registered_values.bounded(missing, register=True))
+        self._parts.rollups.repair(self._parts.registered_values.bounded(missing, register=True))
 
     def sweep(self, now: int, limit: int) -> SweepResult:
         """Delete what was kept long enough; up to `limit` records where DynamoDB does not do it."""
-        return self._sweeper.sweep(now, limit)
+        return expiry.sweep(self._parts, now, limit)
 
     def compact(self, now: int) -> int:
         """Compact old parts of rollup rows; return how many were deleted. Once a day is enough."""
         return sum(
-            self._rollups.compact(stream, now, self._cards.active(stream, now - COMPACTED_FOR))
+            self._parts.rollups.compact(
+                stream, now, self._parts.cards.active(stream, now - COMPACTED_FOR)
+            )
             for stream in self.tables
         )
 
@@ -233,20 +204,20 @@ class DynamoStore:
     ) -> RecordPage:
         """Return a page of records; see the port."""
         request = PageRequest(limit, cursor, newer)
-        return self._message_log.page(wanted, request, self.live_from(now))
+        return self._parts.message_log.page(wanted, request, self.live_from(now))
 
     def message(self, message_id: str, now: int) -> list[Record]:
         """Return all records of one message that are still held, `*` last."""
-        records = self._commits.new_view().records([message_id]).get(message_id, [])
+        records = commit.new_view(self._parts).records([message_id]).get(message_id, [])
         return held_of_message(records, self.live_from(now))
 
     def held_days(self, stream: str, now: int) -> list[int]:
         """Return the send days of which records are held, in order; see the port."""
-        return self._message_log.held_days(stream, self.live_from(now))
+        return self._parts.message_log.held_days(stream, self.live_from(now))
 
     def records_of_day(self, stream: str, day: int) -> Iterator[Record]:
         """Yield every record sent on a UTC day, expired or not, in order of the send."""
-        return self._message_log.records_of_day(stream, day)
+        return self._parts.message_log.records_of_day(stream, day)
 
     # Rollups and cards
 
@@ -260,33 +231,29 @@ class DynamoStore:
         dimension: str | None = None,
     ) -> list[RollupRow]:
         """Return rows of one family and scope; see the port."""
-        return self._rollups.read(family, stream, campaign, since, until, dimension)
+        return self._parts.rollups.read(family, stream, campaign, since, until, dimension)
 
     def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
         """Return a campaign's day rows summed over all days; see the port."""
-        return self._rollups.campaign_totals(stream, campaign)
-
-    def bad_changes(self) -> dict[str, int]:
-        """Return how many changes in each stream's feeds were unreadable, and are in no total."""
-        return {stream: self._rollups.bad_records(stream) for stream in self.tables}
+        return self._parts.rollups.campaign_totals(stream, campaign)
 
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
         """Return every card with its campaign's total."""
-        return self._cards.get_all(streams, self._rollups)
+        return self._parts.cards.get_all(streams, self._parts.rollups)
 
     def card(self, stream: str, campaign: str) -> Card | None:
         """Return one card."""
-        return self._cards.get(stream, campaign)
+        return self._parts.cards.get(stream, campaign)
 
     # Suppressions and the quarantine
 
     def suppression(self, stream: str, address: str) -> Suppression | None:
         """Return one item, as it is at this moment."""
-        return self._suppressions.get_many([(stream, address)]).get((stream, address))
+        return self._parts.suppressions.get_many([(stream, address)]).get((stream, address))
 
     def suppressions_of(self, stream: str, addresses: Collection[str]) -> dict[str, Suppression]:
         """Return the items that can block the addresses in a stream; see the port."""
-        return self._suppressions.get_blocking(stream, addresses)
+        return self._parts.suppressions.get_blocking(stream, addresses)
 
     def suppressions(
         self,
@@ -300,25 +267,25 @@ class DynamoStore:
     ) -> SuppressionPage:
         """Return a page of items in order of the address; see the port."""
         search = SuppressionSearch(prefix, reason, active)
-        return self._suppressions.page(stream, limit, after, search)
+        return self._parts.suppressions.page(stream, limit, after, search)
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
         """Return counted items whose time to block is over at `now`, the longest over first."""
-        return self._suppressions.due(now, limit)
+        return self._parts.suppressions.due(now, limit)
 
     def suppressions_counted(self, stream: str) -> Iterator[Suppression]:
         """Yield every counted item of a stream, in order of the address."""
-        return self._suppressions.counted(stream)
+        return self._parts.suppressions.counted(stream)
 
     def quarantine(self, limit: int, reason: str | None = None) -> list[Quarantined]:
         """Return quarantined bodies, newest first."""
-        return self._quarantine.newest(limit, reason)
+        return self._parts.quarantine.newest(limit, reason)
 
     def quarantine_counts(self) -> dict[str, int]:
         """Return how many bodies are quarantined, by reason."""
-        return self._quarantine.counts()
+        return self._parts.quarantine.counts()
 
-    # Metadata
+    # DynamoMetadata
 
     def live_from(self, now: int) -> int:
         """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
@@ -330,23 +297,23 @@ class DynamoStore:
 
     def newest_at(self) -> int | None:
         """Return when the newest applied event was taken in, to the second."""
-        return self._metadata.noted("newest_at")
+        return self._parts.metadata.noted("newest_at")
 
     def first_day(self) -> int | None:
         """Return the first UTC send day the store ever held."""
-        return self._metadata.noted("first_day")
+        return self._parts.metadata.noted("first_day")
 
     def list_version(self, stream: str) -> int:
         """Return the noted version of a stream's suppression list; see the port."""
-        return self._metadata.list_version(stream)
+        return self._parts.metadata.list_version(stream)
 
     def note_list_version(self, stream: str, version: int) -> None:
         """Note the version of a stream's suppression list; see the port."""
-        self._metadata.note_list_version(stream, version)
+        self._parts.metadata.note_list_version(stream, version)
 
     def keep_list_versions(self, streams: Collection[str]) -> None:
         """Forget the noted versions of other lists; see the port."""
-        self._metadata.keep_list_versions(streams)
+        self._parts.metadata.keep_list_versions(streams)
 
 
 def open_aggregator(url: str, streams: Mapping[str, Stream], clock: Clock) -> Aggregator:

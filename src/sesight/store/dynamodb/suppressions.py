@@ -61,7 +61,7 @@ def read_suppression(item: Mapping[str, Any]) -> Suppression:
     return _decode(unpack(item["body"]["B"]))
 
 
-class Suppressions:
+class SuppressionTables:
     """The suppression tables of all streams. Reads are consistent."""
 
     def __init__(self, client: DynamoClient, streams: Mapping[str, StreamTables]) -> None:

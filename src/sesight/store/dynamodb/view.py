@@ -19,7 +19,7 @@ from sesight.store.dynamodb.tables import EMAIL_INDEX
 
 if TYPE_CHECKING:
     from sesight.store.dynamodb.quarantine import Quarantine
-    from sesight.store.dynamodb.suppressions import Suppressions
+    from sesight.store.dynamodb.suppressions import SuppressionTables
     from sesight.store.dynamodb.tables import StreamTables
 
 
@@ -46,7 +46,7 @@ class DynamoView:
         self,
         client: DynamoClient,
         streams: Mapping[str, StreamTables],
-        suppressions: Suppressions,
+        suppressions: SuppressionTables,
         quarantine: Quarantine,
         is_frozen: Callable[[str, int, int], bool],
     ) -> None:

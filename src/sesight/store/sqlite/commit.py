@@ -6,17 +6,17 @@ import gc
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from sesight.domain.event import UNATTRIBUTED
-from sesight.domain.ports import Changes, Clock, RecordKey, View
+from sesight.domain.ports import Changes, RecordKey, View
 from sesight.domain.record import Record, tie_breaker
 from sesight.domain.suppression.policy import SuppressionPolicy
 from sesight.domain.timestamps import DAY
 from sesight.store.attention import KINDS, kinds_of
 from sesight.store.retention import AHEAD, Retention
 from sesight.store.sqlite import backfill, cards, quarantine, rollups, suppressions
-from sesight.store.sqlite.connection_pool import ConnectionPool, Writer
+from sesight.store.sqlite.connection_pool import ConnectionPool
 from sesight.store.sqlite.interning import Interning
 from sesight.store.sqlite.metadata import note_first, note_latest
 from sesight.store.sqlite.record_codec import encode
@@ -25,19 +25,15 @@ from sesight.store.sqlite.shared_values import SPAN
 from sesight.store.sqlite.view import SqliteView
 
 
-class CommitContext(NamedTuple):
-    """What the commits of one store share."""
-
-    pool: ConnectionPool
-    clock: Clock
-    policy: SuppressionPolicy
-    retention: Retention
-
-
-def transact(context: CommitContext, fold: Callable[[View], Changes]) -> None:
+def transact(
+    fold: Callable[[View], Changes],
+    pool: ConnectionPool,
+    retention: Retention,
+    policy: SuppressionPolicy,
+    now: int,
+) -> None:
     """Run `fold` over a view and commit what it returns, whole; durable when this returns."""
-    with _garbage_collection_paused(), context.pool.writing() as writer:
-        connection, interning = writer
+    with _garbage_collection_paused(), pool.writing() as (connection, interning):
         view = SqliteView(connection, interning)
         changes = fold(view)
         if changes.records:
@@ -45,13 +41,12 @@ def transact(context: CommitContext, fold: Callable[[View], Changes]) -> None:
             if first_day is not None:
                 note_first(connection, "first_day", first_day)
         if changes.backfilled:  # before the totals: what is counted now belongs to this backfill
-            now = context.clock()
-            today = context.retention.trusted_time(now) // DAY
-            live_from = context.retention.live_from(now)
+            today = retention.trusted_time(now) // DAY
+            live_from = retention.live_from(now)
             backfill.hold(connection, interning, changes.backfilled, today, live_from)
-        _put_suppressions(context, writer, changes)
+        _put_suppressions(connection, interning, changes, policy, now)
         if changes.afterwards is not None:
-            _put_suppressions(context, writer, changes.afterwards(view))
+            _put_suppressions(connection, interning, changes.afterwards(view), policy, now)
         if changes.cards:
             cards.join(connection, interning, changes.cards.values())
         if changes.quarantined:
@@ -60,17 +55,22 @@ def transact(context: CommitContext, fold: Callable[[View], Changes]) -> None:
             quarantine.release(connection, changes.released)
         if changes.newest_at is not None:
             note_latest(connection, "newest_at", changes.newest_at)
-        if changes.event_at is not None and changes.event_at <= context.clock() + AHEAD:
+        if changes.event_at is not None and changes.event_at <= now + AHEAD:
             note_latest(connection, "event_at", changes.event_at)
 
 
-def _put_suppressions(context: CommitContext, writer: Writer, changes: Changes) -> None:
+def _put_suppressions(
+    connection: sqlite3.Connection,
+    interning: Interning,
+    changes: Changes,
+    policy: SuppressionPolicy,
+    now: int,
+) -> None:
     """Write suppressions and increments of rollups."""
     if changes.suppressions:
-        items = changes.suppressions.values()
-        suppressions.put(writer.connection, items, context.clock(), context.policy)
+        suppressions.put(connection, changes.suppressions.values(), now, policy)
     if changes.rollups:
-        rollups.add_increments(writer.connection, writer.interning, changes.rollups)
+        rollups.add_increments(connection, interning, changes.rollups)
 
 
 @contextmanager

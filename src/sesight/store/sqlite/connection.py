@@ -1,4 +1,4 @@
-"""The SQLite file: how it is opened, made, recognised and brought up to this version."""
+"""The SQLite file: opening, creating, recognising and migrating it; its errors in words; its lock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sesight import private_file
 from sesight.domain.errors import SettingsError, StoreDamaged, StoreTooNew, StoreUnavailable
 
 APPLICATION_ID = 0x53455349
-"""Says "SESI" in the header of every file of ours."""
+""""SESI", in the header of every file that Sesight made."""
 
 VERSION = 6
 """The version of schema.sql, in the header as user_version."""
@@ -29,20 +29,20 @@ PAGE_SIZE = 4_096
 CACHE_KIB = 65_536
 READER_CACHE_KIB = 16_384
 AUTOCHECKPOINT = 40_000
-"""Pages of WAL (160 MB) after which a commit copies them into the file: rare, since it is slow."""
+"""Pages of WAL (160 MB) after which a commit copies them into the file: rarely, because it is slow."""
 
 WAL_KEPT = 64 << 20
-"""Bytes of WAL left on disk after it was copied."""
+"""Bytes of WAL left on disk after a copy."""
 
 MEMORY = ":memory:"
-"""What SQLite takes for no file."""
+"""The name by which SQLite opens no file."""
 
 _DURABILITY = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 
 
-_WAYS_OUT = {
-    sqlite3.SQLITE_BUSY: "Another process is writing to the store {path} and did not end in time: try again "
-    "when it has. How long is waited for it: store.busy_timeout_ms.",
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "Another process kept writing to the store {path} for longer than "
+    "store.busy_timeout_ms: try again when it has finished.",
     sqlite3.SQLITE_READONLY: "The store {path} cannot be written to: let this user write to the file, those "
     "beside it and its folder.",
     sqlite3.SQLITE_CANTOPEN: "The store {path} cannot be opened: let this user read and write the file, "
@@ -52,7 +52,7 @@ _WAYS_OUT = {
     sqlite3.SQLITE_IOERR: "The disk that the store {path} is on cannot be read or written ({error}): see "
     "whether it is full, gone or broken.",
 }
-"""What to do about what SQLite says, by its primary code."""
+"""What to do about an SQLite error, by its primary code."""
 
 _DAMAGED = (
     "The store {path} is damaged ({error}): stop what uses it and restore a backup, "
@@ -62,47 +62,47 @@ _DAMAGED = (
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of locks, disks and files into `StoreUnavailable`, a file that holds what it
-    must not into `StoreDamaged`.
+    """Turn SQLite's errors about locks, disks and files into `StoreUnavailable`, and those about the
+    content of the file into `StoreDamaged`.
     """
     try:
         yield
     except sqlite3.OperationalError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        said = _WAYS_OUT.get(code, "The store {path} cannot be used now: {error}.")
-        raise StoreUnavailable(said.format(path=path, error=error)) from error
+        remedy = _REMEDIES.get(code, "The store {path} cannot be used now: {error}.")
+        raise StoreUnavailable(remedy.format(path=path, error=error)) from error
     except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
         if isinstance(error, sqlite3.Error) and type(error) is not sqlite3.DatabaseError:
-            raise  # its subclasses are mistakes of ours
+            raise  # its subclasses are bugs in Sesight
         raise StoreDamaged(_DAMAGED.format(path=path, error=error)) from error
 
 
 LOCK = ".lock"
-"""Ending of the empty file beside a store that its server holds a lock of; it stays when that ends."""
+"""Suffix of the empty file beside a store that its server locks; the file stays when the server ends."""
 
 
 def lock(path: Path) -> int:
-    """Hold a store for a server, until the descriptor returned is closed or the process ends, however
-    that ends. Raises SettingsError when another process holds it.
+    """Lock a store for a server, until the returned descriptor is closed or the process ends, however it
+    ends. Raises SettingsError if another process holds the lock.
     """
     file = path.resolve()
     file = file.with_name(file.name + LOCK)
     try:
-        held = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SettingsError(
-            f"The file {file}, by which a server holds its store, cannot be made: {error.strerror}. "
-            "Let this user write there."
+            f"The lock file of the store, {file}, cannot be created: {error.strerror}. Let this user "
+            "write there."
         ) from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(held)
+        os.close(descriptor)
         raise SettingsError(
             f"A server serves the store {path} already. Stop it first, or give this one a store of its "
             "own with --store."
         ) from None
-    return held
+    return descriptor
 
 
 def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
@@ -118,13 +118,13 @@ def _tune(connection: sqlite3.Connection, cache_kib: int) -> None:
 
 
 def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Connection:
-    """Return the connection that writes; the file is made or migrated first.
+    """Return the connection that writes, after the file was created or migrated.
 
-    Raises SettingsError for a file of something else, StoreTooNew for one of a later version,
-    StoreUnavailable when it cannot be opened.
+    Raises SettingsError for a file that is not a store, StoreTooNew for one of a later version,
+    StoreUnavailable if it cannot be opened.
     """
     if durability not in _DURABILITY:
-        raise SettingsError(f"Durability {durability!r}: say full, normal or off.")
+        raise SettingsError(f"Durability {durability!r} is unknown: use full, normal or off.")
     if not path.parent.is_dir():
         raise SettingsError(
             f"There is no folder {path.parent} for the store {path.name}: make it, or name another store "
@@ -132,7 +132,7 @@ def open_writer(path: Path, busy_timeout_ms: int, durability: str) -> sqlite3.Co
         )
     if str(path) != MEMORY and not path.exists():
         try:
-            private_file.make(path)  # what SQLite keeps beside it gets its mode
+            private_file.make(path)  # SQLite gives the files beside it the same mode
         except OSError as error:
             raise SettingsError(
                 f"The store {path} cannot be made: {error.strerror}. Let this user write to its folder, or "
@@ -207,14 +207,14 @@ def _tables(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection, folder: Path, version: int) -> None:
-    """Run the numbered files that lead from the file's version to `version`, each whole or not."""
+    """Run the numbered scripts from the file's version to `version`, each in one transaction."""
     steps = {int(step.name[:4]): step for step in folder.glob("[0-9][0-9][0-9][0-9]-*.sql")}
     for number in range(_marks(connection)[1] + 1, version + 1):
         _run(connection, steps[number].read_text("utf-8"), number - 1, number)
 
 
 def _run(connection: sqlite3.Connection, script: str, before: int, after: int) -> None:
-    """Run a script in one transaction, unless another process was faster."""
+    """Run a script in one transaction, unless another process has already done so."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _marks(connection)[1] == before:

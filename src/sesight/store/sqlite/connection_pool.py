@@ -23,14 +23,14 @@ READERS_KEPT = 8
 """Idle reading connections kept open."""
 
 
-class Writer(NamedTuple):
+class WritingConnection(NamedTuple):
     """The connection that writes, inside a transaction, and the numbers it has given out."""
 
     connection: sqlite3.Connection
     interning: Interning
 
 
-class Reader(NamedTuple):
+class ReadingConnection(NamedTuple):
     """A connection that reads, inside a snapshot, and the shared values it has read."""
 
     connection: sqlite3.Connection
@@ -46,21 +46,21 @@ class ConnectionPool:
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms
         self._lock = RLock()
-        self._readers: LifoQueue[Reader] = LifoQueue(READERS_KEPT)
+        self._readers: LifoQueue[ReadingConnection] = LifoQueue(READERS_KEPT)
         self._closed = False
         self._server_lock: int | None = None
-        self._writer: Writer | None = None
+        self._writer: WritingConnection | None = None
         self.writer()
 
-    def writer(self) -> Writer:
+    def writer(self) -> WritingConnection:
         """Return the writer, opened if need be; only whoever holds its turn may use it."""
         if self._writer is None:
             connection = open_writer(self._path, self._busy_timeout_ms, self._durability)
-            self._writer = Writer(connection, Interning(connection))
+            self._writer = WritingConnection(connection, Interning(connection))
         return self._writer
 
     @contextmanager
-    def writing(self) -> Iterator[Writer]:
+    def writing(self) -> Iterator[WritingConnection]:
         """Lend the writer for one transaction: it is committed, or nothing happened."""
         with self._lock:
             if self._closed:
@@ -97,7 +97,7 @@ class ConnectionPool:
             connection.close()
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
+    def reading(self) -> Iterator[ReadingConnection]:
         """Lend a reader within one snapshot."""
         if self._closed:
             raise StoreUnavailable("The store is closed.")
@@ -124,13 +124,13 @@ class ConnectionPool:
         with self.reading() as (connection, _):
             return function(connection, *args, **kwargs)
 
-    def _idle_or_new_reader(self) -> Reader:
+    def _idle_or_new_reader(self) -> ReadingConnection:
         with suppress(Empty):
             return self._readers.get_nowait()
         connection = open_reader(self._path, self._busy_timeout_ms)
-        return Reader(connection, shared_values_of(connection))
+        return ReadingConnection(connection, shared_values_of(connection))
 
-    def _give_back(self, reader: Reader, *, is_sound: bool) -> None:
+    def _give_back(self, reader: ReadingConnection, *, is_sound: bool) -> None:
         """Keep a reader for the next request, if it is sound and there are not too many."""
         kept = False
         try:

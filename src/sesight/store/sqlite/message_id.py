@@ -1,11 +1,11 @@
-"""Message ids as a key to index and bytes to keep."""
+"""Message ids as an integer key for the index, and the bytes to keep beside it."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
 PackedId = tuple[int, bytes | str]
-"""The 63 bits a message is indexed by, and what is kept of the id beside them."""
+"""The 63 bits by which a message is indexed, and the part of the id that they do not hold."""
 
 _LENGTH = len("0102019f2c4b7a01-3d5e8f21-6a7b-4c8d-9e0f-1a2b3c4d0001-000000")
 _DIGITS = 54
@@ -14,10 +14,10 @@ _DIGITS = 54
 def pack(message_id: str) -> PackedId:
     """Pack a message id.
 
-    SES's begin with the time (ms, 12 hex digits after 4 of the region), so keys made of it and the
-    21 bits that follow grow with time: inserts stay at the right edge of the index. The time is
-    left out of the bytes, and so is the usual `-000000` at the end. Other ids are kept as they are
-    and have a hash for a key.
+    An id of SES begins with 4 hex digits of the region and 12 of the time (ms). Its key is the time and
+    the 21 bits after it: keys grow with time, so inserts stay at the right edge of the index. The bytes
+    leave out the time, and the usual `-000000` at the end. Other ids are kept as they are, with a hash as
+    the key.
     """
     if (
         len(message_id) == _LENGTH

@@ -33,10 +33,10 @@ from sesight.store.sqlite.shared_values import SharedValues
 READ_AT_ONCE = 500
 """Records read at a time, so that a long walk holds no snapshot while its caller works."""
 
-_Row = tuple[int, int, bytes]
+_RecordRow = tuple[int, int, bytes]
 """A record's id, message key and body."""
 
-_Scan = Generator[_Row, None, None]
+_IndexScan = Generator[_RecordRow, None, None]
 
 _RECORDS = "SELECT r.id, r.message, r.body FROM record r WHERE "
 _RARE = (
@@ -112,11 +112,11 @@ def page(
         )
 
 
-def _order(row: _Row) -> tuple[int, int]:
+def _order(row: _RecordRow) -> tuple[int, int]:
     return row[0] & PLACE, row[0] >> STREAM_SHIFT
 
 
-def _rowid(row: _Row) -> int:
+def _rowid(row: _RecordRow) -> int:
     return row[0]
 
 
@@ -154,13 +154,13 @@ def _scans(
     start: RowPosition | None,
     *,
     newer: bool,
-) -> list[_Scan]:
+) -> list[_IndexScan]:
     """Choose the index with the fewest rows to pass over; return one ordered scan of it for each
     stream and kind.
     """
     since = max(live_from * DAY, filter_.since or 0)
     kinds = filters.kinds(filters.outcomes(filter_), filters.event(filter_))
-    scans: list[_Scan] = []
+    scans: list[_IndexScan] = []
     for number, name in streams.items():
         low, high = first_id(number, since), end_id(number)
         if filter_.until is not None:
@@ -197,7 +197,7 @@ def _scans(
 
 def _scan(
     connection: sqlite3.Connection, select: str, bound: tuple[int, ...], *, newer: bool
-) -> _Scan:
+) -> _IndexScan:
     """Yield the rows of one index scan, stepping it only as far as it is read."""
     table = "r" if select.startswith(_RECORDS) else "a"
     direction = "" if newer else " DESC"

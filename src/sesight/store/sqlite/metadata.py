@@ -38,7 +38,7 @@ def _note(connection: sqlite3.Connection, name: str, value: int, which: str) -> 
     )
 
 
-class Metadata:
+class SqliteMetadata:
     """The tables `meta` and `retention` of one store."""
 
     sweeps = True

@@ -1,13 +1,13 @@
 """Records as bytes and back, without loss: msgpack lists in which shared values are numbers.
 
-A body is `[message, address, head, timeline, tally, send id, rest]`, what is default left out at
-the end. The head (sender, subject, template, ISP, provider, tags) and a tally's place are one
-shared value each, since whole campaigns have them in common; so are user agents, links and mail
-servers. Times are differences from the send time, which is in the row's id.
+A body is `[message, address, head, timeline, tally, send id, rest]`, without defaults at its end. The
+head (sender, subject, template, ISP, provider, tags) and the dimensions of a tally are one shared value
+each, because whole campaigns have them in common; user agents, links and mail servers are shared values
+too. Times are differences from the send time, which is in the row's id.
 
-An entry of the timeline is `[tag, difference, fields…]`, for a Send at the send time the tag alone;
-tag + 16 says that a clock follows the difference. Unchanged parts of
-a record that was read are written back as they were read, which is most of the work saved.
+An entry of the timeline is `[tag, difference, fields…]`; for a Send at the send time it is the tag alone.
+A tag + 16 means that a clock follows the difference. Parts of a record that did not change since it was
+read are written back as they were read, which saves most of the work.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DecodedBody = list[Any]
 _encode = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], DecodedBody] = msgspec.msgpack.Decoder(list).decode
 
-# How a field is kept: S shared, R as it is, T a time as a difference, N a number, C a tuple.
+# How each field is stored: S as a shared value, R as it is, T a time as a difference, N a number, C a tuple.
 _FIELDS: dict[type, str] = {
     Accepted: "",
     Send: "",
@@ -71,16 +71,16 @@ _RARE = frozenset(
 _BOTS: dict[str | None, int] = {None: 0, "Likely": 1, "Unlikely": 2}
 _BOT_WORDS: dict[int | str, str | None] = {number: word for word, number in _BOTS.items()}
 _PLAIN = 5
-"""Parts of a tally without events."""
+"""Elements of a tally without events."""
 _REST = 6
-"""Where in a body the rest is."""
+"""The index of the rest in a body."""
 
 _OWN = re.compile(r"\d{4}|@|[A-Za-z0-9_=+-]{24}")
 _TOKEN = re.compile(r"\d\S{9}|\S{9}\d")
 
 
 class DecodedRecord(Struct, frozen=True, gc=False):
-    """A record as it was read, with its decoded body and whether it has a rare type."""
+    """A record as it was read, with its decoded body and whether it has an event of a rare type."""
 
     record: Record
     raw: DecodedBody
@@ -95,10 +95,11 @@ def encode(
     *,
     displaced: bool = False,
 ) -> tuple[bytes, int, bool]:
-    """Return the body of a record, the number of its head, and whether it has a rare type.
+    """Return the body of a record, the number of its head, and whether it has an event of a rare type.
 
-    `message` is what `message_id.pack` keeps. `before` has the same message, recipient, stream and
-    send time. `displaced`: the row's id cannot say the send time.
+    `message` is the part of the message id that `message_id.pack` keeps. `before` is the stored record,
+    with the same message, recipient, stream and send time. `displaced`: the row's id does not hold the
+    send time.
     """
     identity = record.identity
     sent_at = identity.sent_at
@@ -107,12 +108,14 @@ def encode(
         timeline, rare = _entries(record.timeline, sent_at, value_ids)
         head, own = _head(identity, value_ids)
     else:
-        held, raw, rare = before.record, before.raw, before.rare
+        previous, raw, rare = before.record, before.raw, before.rare
         timeline = raw[3]
-        if record.timeline != held.timeline:
-            timeline, found = _merged(record.timeline, held.timeline, timeline, sent_at, value_ids)
-            rare = rare or found
-        if identity is held.identity or identity == held.identity:
+        if record.timeline != previous.timeline:
+            timeline, added_rare = _merged(
+                record.timeline, previous.timeline, timeline, sent_at, value_ids
+            )
+            rare = rare or added_rare
+        if identity is previous.identity or identity == previous.identity:
             head = raw[2]
             if len(raw) > _REST:
                 own = raw[_REST][0]
@@ -122,20 +125,20 @@ def encode(
     tally = record.tally
     counted: list[Any] | int = 0
     if tally is not None:
-        place = tally.dimensions
+        dimensions = tally.dimensions
         if (
             before is not None
             and before.record.tally is not None
-            and before.record.tally.dimensions == place
+            and before.record.tally.dimensions == dimensions
         ):
             number = before.raw[4][1]
         else:
-            number = value_ids[place]
+            number = value_ids[dimensions]
         counted = [tally.rules, number, tally.hour, tally.outcome, tally.facts]
         if tally.links:
             links = [
-                (value_ids[held.link], held.human, held.clicks, held.machine_clicks)
-                for held in tally.links
+                (value_ids[link.link], link.human, link.clicks, link.machine_clicks)
+                for link in tally.links
             ]
             counted += (tally.events, tally.ages, links)
         elif tally.ages:
@@ -158,67 +161,70 @@ def encode(
 
 
 def _head(identity: Identity, value_ids: ValueIds) -> tuple[int, list[Any]]:
-    """Return the number of what an identity shares with others, and the tags it does not share."""
+    """Return the number of the values that an identity shares with others, and the tags it does not."""
     _, sender, subject, template, _, isp, tags, provider = astuple(identity)
     head = value_ids.get((sender, subject, template, isp, provider, tags))
     if head is not None:
         return head, []
     own = [pair for pair in tags if _is_own(*pair)]
     if own and tuple(sorted(tags)) != tags:
-        own = []  # only sorted ones are put together again in their order
+        own = []  # `decode` sorts the tags, so only sorted ones come back in their order
     common = tuple([pair for pair in tags if pair not in own]) if own else tags
     return value_ids[(sender, subject, template, isp, provider, common)], own
 
 
 def _merged(
     timeline: tuple[AnyOccurrence, ...],
-    held: tuple[AnyOccurrence, ...],
+    previous: tuple[AnyOccurrence, ...],
     entries: list[Any],
     sent_at: int,
     value_ids: ValueIds,
 ) -> tuple[list[Any], bool]:
-    """Return the entries of a timeline, those it held before as they were."""
-    found: list[Any] = []
+    """Return the entries of a timeline, reusing those of occurrences that it had before."""
+    merged: list[Any] = []
     rare = False
-    at, many = 0, len(held)
+    index, length = 0, len(previous)
     new: list[AnyOccurrence] = []
     for occurrence in timeline:
-        if at < many and held[at] is occurrence:
+        if index < length and previous[index] is occurrence:
             if new:
-                added, odd = _entries(new, sent_at, value_ids)
-                rare = rare or odd
-                found += added
+                added, added_rare = _entries(new, sent_at, value_ids)
+                rare = rare or added_rare
+                merged += added
                 new = []
-            found.append(entries[at])
-            at += 1
+            merged.append(entries[index])
+            index += 1
         else:
             new.append(occurrence)
     if new:
-        added, odd = _entries(new, sent_at, value_ids)
-        rare = rare or odd
-        found += added
-    return found, rare
+        added, added_rare = _entries(new, sent_at, value_ids)
+        rare = rare or added_rare
+        merged += added
+    return merged, rare
 
 
 def _entries(
     timeline: Iterable[AnyOccurrence], sent_at: int, value_ids: ValueIds
 ) -> tuple[list[Any], bool]:
-    """Return the entries of occurrences, and whether one is of a rare type."""
+    """Return the entries of occurrences, and whether one is of a rare type.
+
+    The usual types are written out here, since calls and loops over fields would take most of the time.
+    """
     entries: list[Any] = []
     rare = False
-    for held in timeline:
-        kind = type(held)
-        at = held.at - sent_at
-        if held.clock is None:
+    for occurrence in timeline:
+        kind = type(occurrence)
+        at = occurrence.at - sent_at
+        if occurrence.clock is None:
             if kind is Send and at == 0:
                 entries.append(_SEND)
                 continue
             if kind is Open:
-                _, _, agent, ip, bot = astuple(held)
+                _, _, agent, ip, bot = astuple(occurrence)
                 entries.append((_OPEN, at, value_ids[agent], NETWORKS[ip], _BOTS.get(bot, bot)))
                 continue
             if kind is Delivery:
-                _, _, reply, mta, millis = astuple(held)
+                _, _, reply, mta, millis = astuple(occurrence)
                 if reply is not None and not _TOKEN.search(reply):
                     reply = value_ids[reply]
                 if millis is not None:
@@ -226,7 +232,7 @@ def _entries(
                 entries.append((_DELIVERY, at, reply, value_ids[mta], millis))
                 continue
             if kind is Click:
-                _, _, agent, ip, bot, link = astuple(held)
+                _, _, agent, ip, bot, link = astuple(occurrence)
                 entries.append(
                     (
                         _CLICK,
@@ -240,20 +246,22 @@ def _entries(
                 continue
         tag = _TAG[kind]
         rare = rare or tag in _RARE
-        entries.append(_entry(held, tag, at, sent_at, value_ids))
+        entries.append(_entry(occurrence, tag, at, sent_at, value_ids))
     return entries, rare
 
 
 def _is_own(name: str, text: str) -> bool:
-    """Say whether a tag looks like one recipient's, so that it is not worth sharing."""
+    """Return whether a tag looks like one recipient's, so that it is not worth sharing."""
     return not name.startswith("campaign") and bool(_OWN.search(text))
 
 
-def _entry(held: AnyOccurrence, tag: int, at: int, sent_at: int, value_ids: ValueIds) -> list[Any]:
+def _entry(
+    occurrence: AnyOccurrence, tag: int, at: int, sent_at: int, value_ids: ValueIds
+) -> list[Any]:
     """Return the entry of an occurrence of any type."""
-    _, clock, *fields = astuple(held)
+    _, clock, *fields = astuple(occurrence)
     entry = [tag, at] if clock is None else [tag + _CLOCKED, at, value_ids[clock]]
-    for how, value in zip(_FIELDS[type(held)], fields, strict=True):
+    for how, value in zip(_FIELDS[type(occurrence)], fields, strict=True):
         if how == "S":
             entry.append(value_ids[value])
         elif how == "T" and value is not None:
@@ -271,18 +279,18 @@ def _occurrence(entry: Any, sent_at: int, values: SharedValues) -> AnyOccurrence
         tag -= _CLOCKED
         clock = values[fields.pop(0)]
     kind = _CLASSES[tag]
-    found: list[Any] = [at + sent_at, clock]
-    # an entry that an earlier version wrote may lack the last fields
+    decoded: list[Any] = [at + sent_at, clock]
+    # an entry written by an earlier version may lack the last fields
     for how, value in zip(_FIELDS[kind], fields, strict=False):
         if how == "S":
-            found.append(values[value])
+            decoded.append(values[value])
         elif how == "T" and value is not None:
-            found.append(value + sent_at)
+            decoded.append(value + sent_at)
         elif how == "C" and value is not None:
-            found.append(tuple(value))
+            decoded.append(tuple(value))
         else:
-            found.append(value)
-    return kind(*found)  # type: ignore[no-any-return]
+            decoded.append(value)
+    return kind(*decoded)  # type: ignore[no-any-return]
 
 
 def decode(
@@ -295,17 +303,17 @@ def decode(
 ) -> DecodedRecord:
     """Return the record of a row.
 
-    `key` is the row's message key, `sent_at` and `stream` are from its id. `known` is a message
-    id and what `message_id.pack` keeps of it, which saves making it again.
+    `key` is the row's message key; `sent_at` and `stream` come from its id. `known` is a message id and
+    the part of it that `message_id.pack` keeps, which saves unpacking the id.
     """
     raw = _decode(body)
     own: Any = None
     send_id = None
     capped, spelling = 0, None
-    many = len(raw)
-    if many == _REST:
+    length = len(raw)
+    if length == _REST:
         message, address, head, entries, counted, send_id = raw
-    elif many < _REST:
+    elif length < _REST:
         message, address, head, entries, counted = raw
     else:
         message, address, head, entries, counted, send_id, rest = raw
@@ -356,15 +364,17 @@ def decode(
     tally = None
     if counted:
         if len(counted) == _PLAIN:
-            rules, place, hour, outcome, flags = counted
-            tally = Tally(rules, values[place], hour, outcome, flags)
+            rules, dimensions, hour, outcome, flags = counted
+            tally = Tally(rules, values[dimensions], hour, outcome, flags)
         else:
-            rules, place, hour, outcome, flags, events, *more = counted
+            rules, dimensions, hour, outcome, flags, events, *more = counted
             ages = tuple(more[0]) if more else ()
             links: tuple[LinkTally, ...] = ()
             if len(more) > 1:
                 links = tuple([LinkTally(values[link], *counts) for link, *counts in more[1]])
-            tally = Tally(rules, values[place], hour, outcome, flags, tuple(events), ages, links)
+            tally = Tally(
+                rules, values[dimensions], hour, outcome, flags, tuple(events), ages, links
+            )
     return DecodedRecord(
         Record(
             known[0] if known is not None and known[1] == message else unpack(key, message),

@@ -1,6 +1,6 @@
 """Row ids of records: a stream's records in order of their send, as 63-bit integers.
 
-`id = stream number << 57 | send time in ms << 15 | tie`. Below the stream lies the *place* of a
+`id = stream number << 57 | send time in ms << 15 | tie`. The bits below the stream are the *place* of a
 record, by which the records of all streams merge into one order.
 """
 
@@ -14,7 +14,7 @@ SENT_SHIFT = 15
 PLACE = (1 << STREAM_SHIFT) - 1
 TIES = 1 << SENT_SHIFT
 LATEST = (1 << (STREAM_SHIFT - SENT_SHIFT)) - 1
-"""The latest send time an id can say (ms; the year 2109); a record keeps a later one in its body."""
+"""The latest send time that an id can hold (ms; the year 2109); a record keeps a later one in its body."""
 
 STREAMS = 63
 """Streams a store can number, from 1."""
@@ -41,13 +41,13 @@ def stream_of(rowid: int) -> int:
 
 
 def address_key(address: str) -> int:
-    """Return the 32 bits an address is indexed by: a filter, the address is compared afterwards.
+    """Return the 32 bits by which an address is indexed. Several may share them: readers compare addresses.
 
-    A checksum is ten times as fast as a hash, and SQLite keeps 32 signed bits in 4 bytes.
+    A checksum is ten times as fast as a hash, and SQLite stores 32 signed bits in 4 bytes.
     """
     return crc32(address.encode()) - (1 << 31)
 
 
 def value_key(value: bytes) -> int:
-    """Return the 47 bits a shared value is found by."""
+    """Return the 47 bits by which a shared value is indexed."""
     return int.from_bytes(blake2b(value, digest_size=6).digest()) >> 1

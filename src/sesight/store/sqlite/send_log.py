@@ -98,14 +98,6 @@ class SqliteSendLog:
         with self._pool.reading() as (connection, _):
             return _batch(connection, id_)
 
-    def batches(self, stream: str, limit: int) -> list[SendBatch]:
-        """Return the batches of a stream, newest first."""
-        rows = self._rows(
-            f"SELECT {_BATCH} FROM batch WHERE stream = ? ORDER BY at DESC, id DESC LIMIT ?",
-            (stream, limit),
-        )
-        return [_read_batch(row) for row in rows]
-
     # Intents
 
     def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:

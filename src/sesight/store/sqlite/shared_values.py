@@ -1,4 +1,4 @@
-"""Values that many records share, by number, and short codes for networks."""
+"""Values that many records share, stored once and referred to by number; short codes for IP networks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _CACHED = 65_536
 _SPAN_DAYS = 16
 SPAN = _SPAN_DAYS * DAY
-"""Milliseconds of a span of send days, in which shared values are numbered together."""
+"""Milliseconds of a span of send days: the numbers that one `ValueIds` remembers are good for a span."""
 
 
 class ValueIds(dict[Any, int]):
-    """Numbers of shared values, for records of some send days; a miss is looked up or added."""
+    """The numbers of shared values, for records of one span. A missing value is looked up, or stored."""
 
     def __init__(self, number: Callable[[Any, int], int], last_day: int) -> None:
-        """Take how a value is numbered, and the last send day these are good for."""
+        """`number` returns the number of a value that is to be kept to a day, here to `last_day`."""
         super().__init__({None: 0})
         self._number = number
         self._last_day = last_day
@@ -41,7 +41,7 @@ class Networks(dict[Any, Any]):
             packed = inet_aton(ip)
         except (OSError, ValueError):
             packed = b""
-        if packed[3:] == b"\0" and inet_ntoa(packed) == ip:  # the one way to write it
+        if packed[3:] == b"\0" and inet_ntoa(packed) == ip:  # as it is written back
             code = int.from_bytes(packed[:3])
         if len(self) >= _CACHED:
             self.clear()
@@ -51,7 +51,7 @@ class Networks(dict[Any, Any]):
 
 
 class NetworkNames(dict[Any, Any]):
-    """The networks back from their numbers."""
+    """The networks by number: the inverse of `Networks`."""
 
     def __missing__(self, code: int | str) -> str:
         if type(code) is str:
@@ -68,7 +68,7 @@ NETWORK_NAMES = NetworkNames({-1: None})
 
 
 def pack_value(value: Any) -> bytes:
-    """Return the bytes of a shared value: a text, a head (a tuple) or a tally's place."""
+    """Return the bytes of a shared value: a text, a head (a tuple) or the dimensions of a tally."""
     if type(value) is tuple:
         return _encode((0, *value))
     if type(value) is TallyDimensions:
@@ -77,7 +77,7 @@ def pack_value(value: Any) -> bytes:
 
 
 def unpack_value(data: bytes) -> Any:
-    """Return the shared value of some bytes."""
+    """Return the shared value in some bytes."""
     value = msgspec.msgpack.decode(data)
     if type(value) is not list:
         return value
@@ -88,10 +88,10 @@ def unpack_value(data: bytes) -> Any:
 
 
 class SharedValues(dict[int, Any]):
-    """ValueIds values by number, read when missing; what a number means never changes."""
+    """Shared values by number. A missing one is read; a number never gets another value."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
-        """Take how the bytes of a number are read."""
+        """`read` returns the stored bytes of a number."""
         super().__init__({0: None})
         self._read = read
 

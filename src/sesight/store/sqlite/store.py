@@ -22,7 +22,7 @@ from sesight.store.sqlite import (
     suppressions,
 )
 from sesight.store.sqlite.connection_pool import ConnectionPool
-from sesight.store.sqlite.metadata import Metadata
+from sesight.store.sqlite.metadata import SqliteMetadata
 from sesight.store.sqlite.send_log import SqliteSendLog
 from sesight.store.suppressions import SuppressionSearch
 
@@ -62,15 +62,14 @@ class SqliteStore:
         by `retention.shorten`. Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self._clock = clock
+        self._policy = SuppressionPolicy() if policy is None else policy
         self._pool = ConnectionPool(path, busy_timeout_ms, durability)
-        self._metadata = Metadata(self._pool)
+        self._metadata = SqliteMetadata(self._pool)
         try:
             self.retention = Retention(self._metadata, clock, retention_days)
         except BaseException:
             self.close()
             raise
-        policy = SuppressionPolicy() if policy is None else policy
-        self._commits = commit.CommitContext(self._pool, clock, policy, self.retention)
         self.sending = SqliteSendLog(self._pool)
 
     # The file
@@ -110,7 +109,7 @@ class SqliteStore:
 
     def transact(self, fold: Callable[[View], Changes]) -> set[RecordKey]:
         """Run `fold` over a view and commit what it returns, whole; durable when this returns."""
-        commit.transact(self._commits, fold)
+        commit.transact(fold, self._pool, self.retention, self._policy, self._clock())
         return set()
 
     def bounded(self, rollups: Rollups) -> Rollups:
@@ -215,7 +214,7 @@ class SqliteStore:
         """Return how many bodies are quarantined, by reason."""
         return self._pool.read(quarantine.counts)
 
-    # Metadata
+    # SqliteMetadata
 
     def live_from(self, now: int) -> int:
         """Return the first UTC send day (number) that is not expired at `now` (epoch ms)."""
