@@ -1,6 +1,6 @@
-"""What every store must do about the time: how long it keeps, by whose word, and by which clock.
+"""What every store must do about the time: how long it keeps records, by which settings and which clock.
 
-Bound as `contract.py` is; `reopen(clock=…)` opens the same data with another clock.
+`reopen(clock=…)` opens the same data with another clock.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sesight.domain.sending import INTENTS_KEPT, SendState
 from sesight.domain.timestamps import DAY, HOUR
 from tests.store.anything import ses_id
 from tests.store.contract import BOTH, NOW, TODAY, apply, changes, put, record
-from tests.store.contract_sending import all_of, batch_of, blocks, intent_of
+from tests.store.contract_send_log import all_of, batch_of, blocks, intent_of
 
 
 class Clock:
@@ -218,96 +218,3 @@ class Clocks:
         store.sweep(clock.now, 9)
         assert store.live_from(clock.now) == TODAY + 1
         store.close()
-
-
-def backfill(store: Store, now: int, *batches: list[tuple[str, Event]]) -> None:
-    """Take events in as a backfill does."""
-    for batch in batches:
-        places = {(stream, event.identity.sent_at // DAY) for stream, event in batch}
-        assert not any(is_frozen(store, day, now, stream) for stream, day in places)
-        apply(store, batch, backfilled=places)
-
-
-class Backfills:
-    """Send days that a backfill opened are held as if sent on the day it began."""
-
-    def test_held(self, reopen: Callable[..., Store]) -> None:
-        """Records of a backfilled day are held for as long as those of the day it began, whatever is
-        swept meanwhile; no page shows them; then the day is frozen and its totals stay.
-        """
-        clock = Clock(NOW)
-        store = reopen(clock=clock)
-        at = NOW - 400 * DAY
-        backfill(store, NOW, sent_at(at, 1), sent_at(at - 30 * DAY, 2))
-        store.settle()
-        for days in (0, 1, 45, 90):
-            clock.now = NOW + days * DAY
-            store.transact(lambda _: changes(event_at=clock.now))
-            assert store.sweep(clock.now, 99).records == 0
-            assert store.live_from(clock.now) == TODAY - 90 + days
-            assert list(store.held_days("outreach", clock.now)) == [TODAY - 430, TODAY - 400]
-            assert (seen(store, clock.now), store.message(ses_id(at, 1), clock.now)) == ([], [])
-        backfill(store, clock.now, sent_at(at, 1, Delivery(at + HOUR)), sent_at(at, 3))
-        store.settle()
-        before = [store.rollups("day", "outreach"), store.rollups("age", "outreach", "spring")]
-        assert before[0][0].counts[0] == 1
-        clock.now = NOW + 91 * DAY
-        assert store.sweep(clock.now, 99).records == 3
-        store.settle()
-        assert list(store.held_days("outreach", clock.now)) == []
-        assert before == [
-            store.rollups("day", "outreach"),
-            store.rollups("age", "outreach", "spring"),
-        ]
-        assert is_frozen(store, TODAY - 400, clock.now)
-        assert not is_frozen(store, TODAY - 399, clock.now)
-        store.close()
-
-    def test_frozen(self, reopen: Callable[..., Store]) -> None:
-        """A day that the store held itself is frozen once it is past, in its stream alone."""
-        clock = Clock(NOW)
-        store = reopen(clock=clock)
-        apply(store, sent_at(NOW - 90 * DAY, 1))
-        store.settle()
-        assert store.sweep(NOW + DAY, 9).records == 1
-        clock.now = NOW + DAY
-        assert is_frozen(store, TODAY - 90, clock.now)
-        assert not is_frozen(store, TODAY - 90, clock.now, "finance")
-        assert not is_frozen(store, TODAY - 91, clock.now)
-        store.close()
-
-    def test_day_that_ends_meanwhile(self, reopen: Callable[..., Store]) -> None:
-        """A day that is over between two runs of a backfill goes on to be taken."""
-        clock = Clock(NOW)
-        store = reopen(clock=clock)
-        at = NOW - 90 * DAY
-        backfill(store, NOW, sent_at(at, 1))
-        store.settle()
-        clock.now = NOW + DAY
-        assert store.sweep(clock.now, 9).records == 0
-        backfill(store, clock.now, sent_at(at, 1, Delivery(at + HOUR)))
-        store.settle()
-        assert [
-            sum(row.counts[:1]) for row in store.rollups("day", "outreach", "", dimension="")
-        ] == [1]
-        store.close()
-
-    def test_shared_values(self, reopen: Callable[..., Store]) -> None:
-        """What held records share with swept ones stays readable."""
-        clock = Clock(NOW)
-        store = reopen(clock=clock)
-        put(store, record(NOW - 200 * DAY, 9))
-        backfill(store, NOW, sent_at(NOW - 400 * DAY, 1))
-        assert store.sweep(NOW, 99).records == 1
-        assert [one.message_id for one in store.records_of_day("outreach", TODAY - 400)] == [
-            ses_id(NOW - 400 * DAY, 1)
-        ]
-        store.close()
-
-
-def is_frozen(store: Store, day: int, now: int, stream: str = "outreach") -> bool:
-    """Return whether a batch would be told that a send day is frozen."""
-    found = []
-    live_from = store.live_from(now)
-    store.transact(lambda view: found.append(view.is_frozen(stream, day, live_from)) or changes())
-    return found[0]

@@ -29,6 +29,11 @@ def make_faulty(store: DynamoStore, **instead: Callable) -> None:
     store.client.botocore = Faulty(store.client.botocore, **instead)
 
 
+def never(**_: object) -> None:
+    """Fail the test: the store must not make this call."""
+    raise AssertionError("this call must not be made")
+
+
 def refusal(code: str, **more: object) -> ClientError:
     """Return an error as DynamoDB answers one."""
     return ClientError({"Error": {"Code": code, "Message": "no"}, **more}, "Some")

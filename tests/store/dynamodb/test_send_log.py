@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -11,23 +11,35 @@ from msgspec.structs import replace
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.sending import INTENTS_KEPT, Intent, Pause, Resumption, SendState
 from sesight.domain.timestamps import DAY
-from sesight.store import open_store
 from sesight.store.dynamodb.send_log import STORE_UNAVAILABLE
 from sesight.store.dynamodb.send_log_codec import SHARDS
 from sesight.store.dynamodb.store import DynamoStore
-from tests.store import capacity
+from tests.store import capacity, contract_send_log
 from tests.store.contract import NOW
-from tests.store.contract_sending import all_of, batch_of, blocks, intent_of, sent, suppress
-from tests.store.engine import url_of
+from tests.store.contract_send_log import all_of, batch_of, blocks, intent_of, sent, suppress
 from tests.store.faulty import LostAnswers, make_faulty, refusal
 
 
-@pytest.fixture
-def store(dynamodb: str) -> Iterator[DynamoStore]:
-    """A new store."""
-    opened = open_store(url_of(dynamodb), clock=lambda: NOW)
-    yield opened
-    opened.close()
+class TestBatches(contract_send_log.Batches):
+    """The contract."""
+
+
+class TestClaims(contract_send_log.Claims):
+    """The contract."""
+
+
+class TestResults(contract_send_log.Results):
+    """The contract."""
+
+    EXAMPLES = 50
+
+
+class TestPauses(contract_send_log.Pauses):
+    """The contract."""
+
+
+class TestKeeping(contract_send_log.Keeping):
+    """The contract."""
 
 
 def people(number: int, batch: str = "b") -> list[Intent]:

@@ -8,6 +8,19 @@ from sesight.domain.ports import Changes
 from sesight.domain.quarantine import Quarantined
 from sesight.store import open_store
 from sesight.store.sqlite.store import SqliteStore
+from tests.store.contract import BOTH, NOW, everything, put, record
+
+
+def test_backup(store: SqliteStore, tmp_path: Path) -> None:
+    """A backup is a whole store, and its progress is told."""
+    many = [record(NOW - n, n) for n in range(300)]
+    put(store, *many)
+    told = []
+    store.backup(tmp_path / "copy.db", lambda left, of: told.append((left, of)))
+    copy = open_store(f"sqlite:///{tmp_path / 'copy.db'}", clock=lambda: NOW)
+    assert (everything(copy, BOTH, 500), told[-1][0]) == (many, 0)
+    copy.close()
+
 
 _ids = count()
 

@@ -1,0 +1,7 @@
+"""Backfills in DynamoDB: the contract."""
+
+from tests.store import contract_backfill
+
+
+class TestBackfills(contract_backfill.Backfills):
+    """The contract."""

@@ -1,0 +1,7 @@
+"""Rollup rows in DynamoDB: the contract."""
+
+from tests.store import contract_rollups
+
+
+class TestRollupRows(contract_rollups.RollupRows):
+    """The contract."""
