@@ -1,6 +1,6 @@
 """What the two record codecs cost: bytes a record, and microseconds to encode and decode one.
 
-Run it with `python -m bench.record_codecs`; decision 0035 has the result.
+Run it with `python -m bench.record_codecs`; decision 33 has the result.
 """
 
 from __future__ import annotations
