@@ -272,7 +272,9 @@ def test_another_writes(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     store = reopen(busy_timeout_ms=1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match=r"/sesight\.db for longer than store\.busy_timeout_ms"):
+    with pytest.raises(
+        StoreUnavailable, match=r"/sesight\.db for longer than store\.busy_timeout_ms"
+    ):
         put(store, record(NOW - 1, 1))
     other.close()
 
