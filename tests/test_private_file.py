@@ -120,7 +120,7 @@ def test_a_key_on_a_full_disk(tmp_path: Path) -> None:
         check=True,
     )
     file = tmp_path / "sesight.db.key"
-    assert ended.stdout == f"The recipient key {file} cannot be read or made: File too large.\n"
+    assert ended.stdout == f"The recipient key {file} cannot be read or created: File too large.\n"
     assert names(tmp_path) == []
     assert len(recipient_key(settings_in(tmp_path), str)) == 32
     assert mode(file) == 0o600
@@ -136,7 +136,7 @@ def test_a_damaged_key(tmp_path: Path, held: bytes) -> None:
     said = str(refused.value)
     assert said.startswith(f"The recipient key is damaged: {file} does not hold 64 hex digits.")
     assert "sesight backup" in said
-    assert "remove the file" in said
+    assert "delete the file" in said
     assert file.read_bytes() == held
 
 

@@ -127,12 +127,12 @@ def test_right(tmp_path: Path) -> None:
         (
             "[store]\n",
             'counting.tags = ["a", "b", "c", "d"]\n[store]\n',
-            "line 1: `tags` names more than three tags: choose three.",
+            "line 1: `tags` has more than three tags: choose three.",
         ),
         (
             "[store]\n",
             '[[streams]]\nid = "a b"\nlabel = "A"\nkind = "marketing"\nconfiguration_set = "c"\n[store]\n',
-            "line 2: the stream id 'a b' has other than letters, digits, - or _.",
+            "line 2: the stream id 'a b' may contain only letters, digits, - and _.",
         ),
         (
             "port = 8025",
@@ -194,21 +194,21 @@ def test_no_file(tmp_path: Path) -> None:
             "SESIGHT_TOPICS: there is no `arm` in [[topics]]. Did you mean `arn`?",
         ),
         ("SESIGHT_TOPICS", "{}", "SESIGHT_TOPICS must be a list."),
-        ("SESIGHT_SENDING_SENDERS", '[{"secret', "SESIGHT_SENDING_SENDERS holds no JSON."),
+        ("SESIGHT_SENDING_SENDERS", '[{"secret', "SESIGHT_SENDING_SENDERS is not valid JSON."),
         (
             "SESIGHT_STORE_ULR",
             "x",
-            "SESIGHT_STORE_ULR: no setting has such a name; did you mean SESIGHT_STORE_URL?",
+            "SESIGHT_STORE_ULR: there is no such setting; did you mean SESIGHT_STORE_URL?",
         ),
         (
             "SESIGHT_XYZZY",
             "x",
-            "SESIGHT_XYZZY: no setting has such a name; docs/reference/settings.md has them all.",
+            "SESIGHT_XYZZY: there is no such setting; see docs/reference/settings.md.",
         ),
         (
             "SESIGHT_COUNTING_TAGS",
             '["a", "b", "c", "d"]',
-            "SESIGHT_COUNTING_TAGS: `tags` names more",
+            "SESIGHT_COUNTING_TAGS: `tags` has more",
         ),
     ],
 )

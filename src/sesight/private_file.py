@@ -1,4 +1,4 @@
-"""Files with people or keys in them: for their owner alone, and whole or not at all."""
+"""Files that hold personal data or keys: readable by their owner only, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from pathlib import Path
 from typing import IO
 
 MODE = 0o600
-"""What a file may be to others: nothing."""
+"""Read and write for the owner, nothing for others."""
 
 FOLDER_MODE = 0o700
 
 PARTIAL = ".partial"
-"""Ending of a file that is not whole yet."""
+"""The suffix of a file that is still being written."""
 
 
 def opener(path: str, flags: int) -> int:
-    """Open a file as `open` asks for it; a new one, and one that is emptied, is its owner's alone."""
-    held = os.open(path, flags, MODE)
-    if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(held).st_mode):
-        with suppress(PermissionError):  # another's file that one may write to
-            os.fchmod(held, MODE)
-    return held
+    """Open a file for `open(opener=…)`. A file that is created or truncated is made private."""
+    descriptor = os.open(path, flags, MODE)
+    if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with suppress(PermissionError):  # a file of another owner that this user may write to
+            os.fchmod(descriptor, MODE)
+    return descriptor
 
 
 def make(path: Path) -> None:
-    """Make an empty file where there is none, for what others open by its name. Raises OSError."""
+    """Create an empty file unless it exists, for a library that opens it by name. Raises OSError."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, MODE))
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for its owner alone, if it is not there. Raises OSError."""
+    """Create a private folder unless it exists. Raises OSError."""
     path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
 
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes its name, in place of what had it, once it is whole and on
-    disk; after an error all is as it was. What is no file (a pipe, a terminal) is written to at once.
+    """Open a file for writing that replaces `path` once it is complete and flushed to disk. After an error
+    the old file is unchanged. A path that is not a regular file (a pipe, a terminal) is written directly.
     Raises OSError.
     """
-    # before links are followed: what /dev/stdout leads to may be a pipe, which has no path
+    # check before resolving links: /dev/stdout may lead to a pipe, which has no path
     if path.exists() and not path.is_file():
         with path.open("wb") as out:
             yield out
@@ -58,13 +58,13 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a small file whole, or leave what is there. Raises OSError."""
+    """Replace a file by these bytes, or leave it unchanged. Raises OSError."""
     with written(path) as out:
         out.write(data)
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a small file whole, unless there is one: also one that another process has just made.
+    """Create a file with these bytes unless it exists, even if another process creates it at the same time.
     Raises OSError.
     """
     path = path.resolve()
@@ -84,10 +84,10 @@ def write_new(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    held, name = tempfile.mkstemp(PARTIAL, f"{path.name}.", path.parent)
+    descriptor, name = tempfile.mkstemp(PARTIAL, f"{path.name}.", path.parent)
     part = Path(name)
     try:
-        with os.fdopen(held, "wb") as out:
+        with os.fdopen(descriptor, "wb") as out:
             yield out, part
     finally:
         part.unlink(missing_ok=True)
@@ -99,9 +99,9 @@ def _flush(out: IO[bytes]) -> None:
 
 
 def flush_folder(path: Path) -> None:
-    """Have the name of a file on disk, which was given or taken. Raises OSError."""
-    held = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    """Flush the folder of a file, so that its new name, or its removal, survives a crash. Raises OSError."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(held)
+        os.fsync(descriptor)
     finally:
-        os.close(held)
+        os.close(descriptor)

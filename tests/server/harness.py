@@ -366,7 +366,7 @@ def running(folder: Path, signer: Signer, settings: str = "", store: str = "", b
 
 # -- what is in the store ----------------------------------------------------------------------------
 
-COUNTING: Counting = Settings().rules_of_counting
+COUNTING: Counting = Settings().counting_rules
 
 
 @dataclass

@@ -98,7 +98,7 @@ class App:
         self.settings = settings
         self.lasting = lasting
         self.clock = clock
-        self.counting = settings.rules_of_counting
+        self.counting = settings.counting_rules
         self.topics = topics(settings)
         self.store = open_store(
             settings.store.url,

@@ -272,7 +272,7 @@ def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
     from sesight.app.aws import region_of
     from sesight.send.message_defaults import MessageDefaults
 
-    stream = settings.rules_of_counting.streams[secrets.stream]
+    stream = settings.counting_rules.streams[secrets.stream]
     url = secrets.public_url
     link = None if not (url and secrets.unsubscribe_keys) else lambda *_: ""
     wrong = []

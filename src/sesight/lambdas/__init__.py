@@ -151,7 +151,7 @@ def _processor(queue: str) -> Processor:
 @cache
 def _aggregator() -> Aggregator:
     settings = load()
-    return open_aggregator(settings.store.url, settings.rules_of_counting.streams, now_ms)
+    return open_aggregator(settings.store.url, settings.counting_rules.streams, now_ms)
 
 
 @cache
