@@ -1,13 +1,14 @@
-"""The walk of docs/ses-analytics-pipeline.md: one real notification through the true code.
+"""The walk of docs/ses-analytics-pipeline.md: one real notification through the product's own code.
 
-The steps are called here as `Pipeline.process` calls them, so that what lies between two of them can
-be shown. tests/test_docs.py holds the order to that of the code.
+The notification takes the path of the server: `parse` and `verify`, then `Committer.commit`, which calls
+`Pipeline.process`, then `Metrics.count`. `WatchedBatch` records the state between the pipeline's steps.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from sesight.domain.errors import Untrusted
 from sesight.domain.outcome import Outcome, derive_facts
 from sesight.domain.ports import Changes, RecordKey
 from sesight.domain.suppression.policy import active_suppression
-from sesight.domain.tally import COUNTERS, FACTS, Tally
+from sesight.domain.tally import COUNTERS, FACTS
 from sesight.domain.timestamps import iso
 from sesight.ingest.event_batch import EventBatch
-from sesight.ingest.http.commit_process import ORIGIN
+from sesight.ingest.http.commit_process import ORIGIN, Committer
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.processed import Processed
-from sesight.ingest.reader import read, read_envelopes
+from sesight.ingest.reader import read
+from sesight.ingest.reading import Reading
 from sesight.ingest.transport.envelope import open_notification
 from sesight.ingest.transport.sns import parse, parse_topic, string_to_sign, verify
 from sesight.services import messages
@@ -49,21 +51,17 @@ _TIMES = frozenset({"at", "sent_at", "until", "since", "positive_at"})
 
 
 def shown(value: Any, indent: int = 0, name: str = "") -> str:
-    """Return a value as Python would write it, without what is at its default; times are told."""
+    """Return a value as Python code, without fields at their default; times get a comment."""
     pad = "    " * (indent + 1)
     if isinstance(value, Struct):
-        given = [
-            (field.name, held)
-            for field in fields(value)
-            if (held := getattr(value, field.name)) != field.default or field.default is NODEFAULT
-        ]
         lines = [
-            f"{pad}{each}={shown(held, indent + 1, each)},{_told(each, held)}"
-            for each, held in given
+            f"{pad}{field.name}={shown(member, indent + 1, field.name)},{_time(field.name, member)}"
+            for field in fields(value)
+            if (member := getattr(value, field.name)) != field.default or field.default is NODEFAULT
         ]
         return "\n".join([f"{type(value).__name__}(", *lines, "    " * indent + ")"])
-    if isinstance(value, tuple) and value and any(isinstance(each, Struct) for each in value):
-        lines = [f"{pad}{shown(each, indent + 1)}," for each in value]
+    if isinstance(value, tuple) and value and any(isinstance(item, Struct) for item in value):
+        lines = [f"{pad}{shown(item, indent + 1)}," for item in value]
         return "\n".join(["(", *lines, "    " * indent + ")"])
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
@@ -74,7 +72,7 @@ def shown(value: Any, indent: int = 0, name: str = "") -> str:
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
-def _told(name: str, value: Any) -> str:
+def _time(name: str, value: Any) -> str:
     return f"  # {iso(value)}" if name in _TIMES and isinstance(value, int) else ""
 
 
@@ -97,10 +95,10 @@ def _as_json(answer: Struct) -> dict[str, Any]:
 
 
 class Walk:
-    """Everything the page shows, made by one run."""
+    """The values that the page shows, from one run."""
 
     def __init__(self, folder: Path) -> None:
-        """Run it in a folder of its own."""
+        """Run the walk with a new store in the folder."""
         pem = x509.load_pem_x509_certificate((PAYLOADS / "sns_test_cert.pem").read_bytes())
         self.topics = {TOPIC: parse_topic(TOPIC, pem.public_key())}
         settings = msgspec.convert(
@@ -116,22 +114,20 @@ class Walk:
         self.raw = (PAYLOADS / BOUNCE).read_bytes()
         self.notification = parse(self.raw, {})
         self.topic = verify(self.notification, self.topics, _no_certificates())
-        opened = list(open_notification("Notification", self.notification.message, ORIGIN))
-        self.envelope = opened[0]
-        [self.reading] = read_envelopes(opened, self.app.known_sets)
-        self._take()
+        [self.envelope] = open_notification("Notification", self.notification.message, ORIGIN)
+        self._commit()
+        self.metrics = self.app.metrics.text().decode()
         self.again = self.app.pipeline.process(
             read((PAYLOADS / "lambda_sqs_event_eventbridge.json").read_bytes(), "lambda")
         )
         services = self.app.services()
         self.figures = _as_json(campaign_figures(services, "outreach", "digest-2026-11"))
         self.message = _as_json(messages.message(services, self.reading.event.message_id))
-        self.metrics = self.app.metrics.text().decode()
         self.waiting = self._unrouted()
         self.app.close()
 
-    def _take(self) -> None:
-        """Process the bounce, and keep what lies between the steps of the pipeline."""
+    def _commit(self) -> None:
+        """Commit the bounce as the server's commit process does, and record each step of the pipeline."""
         walk = self
 
         class WatchedBatch(EventBatch):
@@ -153,10 +149,20 @@ class Walk:
 
         app = self.app
         pipeline = Pipeline(app.store, app.rules, lambda: NOW, app.pipeline._observe, WatchedBatch)  # noqa: SLF001
-        self.processed = pipeline.process([self.reading])
+
+        def process(readings: Sequence[Reading]) -> list[Processed]:
+            [self.reading] = readings
+            self.processed = pipeline.process(readings)
+            return self.processed
+
+        committed = Committer(process, lambda: None).commit(
+            [(self.notification.type, self.notification.message)]
+        )
+        for counts in committed.counts:
+            app.metrics.count(counts)
 
     def _unrouted(self) -> list[tuple[str, list[Processed]]]:
-        """Take in a feedback notification before and after its message is known."""
+        """Process a feedback notification before and after its message is known."""
         feedback = (PAYLOADS / "feedback_bounce.json").read_bytes()
         send = json.loads((PAYLOADS / "send.json").read_bytes())
         mail = json.loads(feedback)["mail"]
@@ -178,13 +184,13 @@ class Walk:
 
 
 def _no_certificates() -> Any:
-    """Return certificates that are never asked: the topic's is pinned."""
+    """Return nothing: the topic's certificate is pinned, so none is fetched."""
     return None
 
 
 @cache
 def walk() -> Walk:
-    """Return the walk, run once."""
+    """Run the walk once and return it."""
     with tempfile.TemporaryDirectory() as folder:
         return Walk(Path(folder))
 
@@ -193,7 +199,7 @@ def walk() -> Walk:
 
 
 def request() -> str:
-    """Return the HTTP request as it comes."""
+    """Return the HTTP request of SNS."""
     headers = json.loads((PAYLOADS / "sns_http_request_headers.json").read_bytes())
     body = json.loads(walk().raw)
     body["Message"] = body["Message"][:96] + "…"
@@ -212,20 +218,20 @@ def inner() -> str:
 
 
 def proof() -> str:
-    """Return what is signed, and what becomes of an altered byte."""
+    """Return the lines that SNS signed."""
     signed = string_to_sign(walk().notification).decode()
     lines = [line if len(line) < 80 else line[:80] + "…" for line in signed.splitlines()]
     return block("\n".join(line for line in lines if line), "text")
 
 
 def forged() -> str:
-    """Return what an altered notification is answered with."""
+    """Return the error for a notification whose body was changed."""
     body = walk().raw.replace(b"gone@example.org", b"ana@example.org")
     try:
         verify(parse(body, {}), walk().topics, _no_certificates())
     except Untrusted as error:
         return block(f"Untrusted: {error}  reason={error.reason!r} status={error.status}", "text")
-    raise AssertionError("an altered notification was believed")
+    raise AssertionError("A forged notification was accepted.")
 
 
 def envelope() -> str:
@@ -249,13 +255,13 @@ def folded() -> str:
 
 
 def derived() -> str:
-    """Return what the record says, derived."""
-    said = derive_facts(walk().folded[walk().key].timeline)
+    """Return facts derived from the record."""
+    facts = derive_facts(walk().folded[walk().key].timeline)
     lines = [
-        f"outcome={said.outcome.word!r}",
-        f"sent={said.sent}",
-        f"reached={said.reached}",
-        f"decisive=Bounce(kind={said.decisive.kind!r}, status={said.decisive.status!r}, …)",
+        f"outcome={facts.outcome.word!r}",
+        f"sent={facts.sent}",
+        f"reached={facts.reached}",
+        f"decisive=Bounce(kind={facts.decisive.kind!r}, status={facts.decisive.status!r}, …)",
     ]
     return block("\n".join(lines))
 
@@ -263,20 +269,16 @@ def derived() -> str:
 def tallied() -> str:
     """Return the tally."""
     tally = walk().tallied[walk().key].tally
-    bits = [name for n, name in enumerate(FACTS) if tally.facts >> n & 1]
-    return block(_tally(tally) + f"\n# facts: {', '.join(bits)}")
-
-
-def _tally(tally: Tally) -> str:
-    return shown(tally)
+    names = [name for n, name in enumerate(FACTS) if tally.facts >> n & 1]
+    return block(shown(tally) + f"\n# facts: {', '.join(names)}")
 
 
 def suppressed() -> str:
     """Return the suppression items."""
     rows = []
     for (stream, address), item in sorted(walk().changes.suppressions.items()):
-        found = active_suppression(item, NOW, walk().app.rules.suppression)
-        rows.append(f"{stream:9} {address}  {found.cause.reason}, scope {found.cause.scope}")
+        cause = active_suppression(item, NOW, walk().app.rules.suppression).cause
+        rows.append(f"{stream:9} {address}  {cause.reason}, scope {cause.scope}")
     first = walk().changes.suppressions["outreach", "gone@example.org"]
     return block("\n".join(rows), "text") + "\n" + block(shown(first))
 
@@ -290,16 +292,17 @@ def rollups() -> str:
             for name, value in zip(key._fields, key, strict=True)
             if value != ""
         )
-        said = ", ".join(f"{name} {n:+}" for name, n in zip(COUNTERS, counts, strict=True) if n)
-        lines.append(f"{head.replace('family=', '', 1)}\n    {said}")
+        changes = ", ".join(f"{name} {n:+}" for name, n in zip(COUNTERS, counts, strict=True) if n)
+        lines.append(f"{head.replace('family=', '', 1)}\n    {changes}")
     return block("\n".join(lines), "text")
 
 
-def answers() -> str:
-    """Return the dispositions."""
-    [done] = walk().processed
+def dispositions() -> str:
+    """Return the disposition of the bounce."""
+    [bounce] = walk().processed
     return block(
-        f"disposition={done.disposition.value!r}, stream={done.stream!r}, campaign={done.campaign!r}"
+        f"disposition={bounce.disposition.value!r}, stream={bounce.stream!r}, "
+        f"campaign={bounce.campaign!r}"
     )
 
 
@@ -309,50 +312,51 @@ def journal() -> str:
 
 
 def metrics() -> str:
-    """Return the metrics that moved."""
-    wanted = ("sesight_events_total{", "sesight_batch_events_count", "sesight_batch_events_sum")
-    lines = [line for line in walk().metrics.splitlines() if line.startswith(wanted)]
+    """Return the samples of the event and batch metrics."""
+    names = ("sesight_events_total{", "sesight_batch_events_count", "sesight_batch_events_sum")
+    lines = [line for line in walk().metrics.splitlines() if line.startswith(names)]
     return block("\n".join(lines), "text")
 
 
 def again() -> str:
-    """Return what became of the same bounce by another transport."""
-    [done] = walk().again
-    return block(f"origin={done.reading.origin!r}, disposition={done.disposition.value!r}")
+    """Return the disposition of the same bounce by another transport."""
+    [bounce] = walk().again
+    return block(f"origin={bounce.reading.origin!r}, disposition={bounce.disposition.value!r}")
 
 
 def figures() -> str:
     """Return the campaign's figures as the API answers them, shortened."""
-    found = walk().figures
-    found = {
-        **{name: found[name] for name in ("stream", "campaign", "subject", "state")},
-        "totals": {name: n for name, n in found["totals"].items() if n},
-        "rates": {name: found["rates"][name] for name in ("delivery", "bounce", "open")},
-        "breakdowns": {"reason": found["breakdowns"]["reason"]},
-    }
-    return _json(found)
+    answer = walk().figures
+    return _json(
+        {
+            **{name: answer[name] for name in ("stream", "campaign", "subject", "state")},
+            "totals": {name: n for name, n in answer["totals"].items() if n},
+            "rates": {name: answer["rates"][name] for name in ("delivery", "bounce", "open")},
+            "breakdowns": {"reason": answer["breakdowns"]["reason"]},
+        }
+    )
 
 
 def message() -> str:
-    """Return the record as the API answers it, without what is null."""
-    [found] = walk().message["data"]
+    """Return the record as the API answers it, without null members."""
+    [record] = walk().message["data"]
     shortened = {
         name: value
-        for name, value in found.items()
+        for name, value in record.items()
         if value not in (None, [], 0) and name != "timeline"
     }
     shortened["timeline"] = [
-        {name: value for name, value in each.items() if value is not None}
-        for each in found["timeline"]
+        {name: value for name, value in occurrence.items() if value is not None}
+        for occurrence in record["timeline"]
     ]
     return _json(shortened)
 
 
 def waiting() -> str:
-    """Return what becomes of an event that names no configuration set."""
+    """Return the dispositions of an event without a configuration set, and of its message's."""
     lines = [
-        f"{name:32} {done.disposition.value}{f' ({done.reason})' if done.reason else ''}"
+        f"{name:32} {event.disposition.value}{f' ({event.reason})' if event.reason else ''}"
         for name, processed in walk().waiting
-        for done in processed
+        for event in processed
     ]
     return block("\n".join(lines), "text")

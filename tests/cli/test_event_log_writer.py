@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sesight.cli.event_log_writer import Lines
+from sesight.cli.event_log_writer import EventLogWriter
 
 LINE = b'{"message":"SES_EVENT_PROCESSED"}\n'
 
@@ -58,9 +58,9 @@ def dropped() -> Dropped:
     return Dropped()
 
 
-def begun(pipe: Pipe, dropped: Dropped, **more: int) -> Lines:
+def begun(pipe: Pipe, dropped: Dropped, **more: int) -> EventLogWriter:
     """Return lines into a pipe, started."""
-    lines = Lines(pipe.end.fileno(), **more)
+    lines = EventLogWriter(pipe.end.fileno(), **more)
     lines.start(dropped)
     return lines
 
@@ -105,7 +105,7 @@ def test_nobody_reads(pipe: Pipe, dropped: Dropped) -> None:
 def test_failure_is_not_the_end(
     pipe: Pipe, dropped: Dropped, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines that meet an error are counted and told of once; later ones are written again."""
+    """EventLogWriter that meet an error are counted and told of once; later ones are written again."""
     pipe.output.close()
     lines = begun(pipe, dropped)
     lines(LINE * 3)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sesight import cli
-from sesight.cli.output import Column, counted, fitted
+from sesight.cli.output import Column, plural, table
 from sesight.cli.program import program
 from tests.cli.conftest import COMMAND, DEADLINE, Sesight, Traffic, environment
 
@@ -27,7 +27,7 @@ def printed(width: int, rows: list[list[str]] = ROWS) -> list[str]:
     """Return the lines of a table of some width."""
     console = Console(width=width, no_color=True)
     with console.capture() as capture:
-        console.print(fitted(COLUMNS, rows, width))
+        console.print(table(COLUMNS, rows, width))
     return capture.get().splitlines()
 
 
@@ -67,9 +67,9 @@ def test_nothing_to_show() -> None:
     assert len(lines) == 5
 
 
-def test_counted() -> None:
+def test_plural() -> None:
     """One is singular, none and many are plural."""
-    told = [counted(n, noun) for noun in ("topic", "body", "send day") for n in (0, 1, 2_000)]
+    told = [plural(n, noun) for noun in ("topic", "body", "send day") for n in (0, 1, 2_000)]
     assert told == [
         *("0 topics", "1 topic", "2,000 topics", "0 bodies", "1 body", "2,000 bodies"),
         *("0 send days", "1 send day", "2,000 send days"),

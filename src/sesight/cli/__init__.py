@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from typer.exceptions import TyperException
 
     from sesight.cli.program import program
-    from sesight.cli.usage_errors import told
+    from sesight.cli.usage_errors import usage_message
     from sesight.domain.errors import InvalidRequest, SesightError
 
     for stream in (sys.stdout, sys.stderr):
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = end.code
     except TyperException as error:
         if str(error):  # else the help was printed
-            print(told(error), file=sys.stderr)
+            print(usage_message(error), file=sys.stderr)
         code = 2
     except InvalidRequest as error:
         print(error, file=sys.stderr)

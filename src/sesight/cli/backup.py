@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sesight import private_file
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import SesightError, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ KEY = ".key"
 def backup(
     path: Annotated[Path, typer.Argument(help="The new file.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the store to a file, while a server uses it; its recipient key goes to PATH.key."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put, store_file
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app, print_json, store_file
     from sesight.store.sqlite.store import SqliteStore
 
     if path.exists() and not force:
@@ -48,7 +48,7 @@ def backup(
     if not path.absolute().parent.is_dir():
         raise SettingsError(f"There is no folder {path.parent}: make it first.")
     part = path.with_name(path.name + PART)
-    with interruptible("Stopped. No backup was made."), opened(config, store) as app:
+    with interruptible("Stopped. No backup was made."), open_app(config, store) as app:
         source = store_file(app.settings)
         if not isinstance(app.store, SqliteStore):
             raise SettingsError(
@@ -58,8 +58,8 @@ def backup(
         try:
             _remove(part)
             private_file.make(part)
-            with screen.bar("Copying", shown=not as_json) as bar:
-                app.store.backup(part, lambda left, of: bar.at(of - left, of))
+            with output.progress_bar("Copying", shown=not as_json) as bar:
+                app.store.backup(part, lambda left, of: bar.update(of - left, of))
             flush(part)
             part.replace(path)
             private_file.flush_folder(path)
@@ -71,9 +71,9 @@ def backup(
             _copy_key(source, path)
     size = path.stat().st_size
     if as_json:
-        put(msgspec.json.encode({"path": str(path), "bytes": size}))
+        print_json(msgspec.json.encode({"path": str(path), "bytes": size}))
     else:
-        print(f"{path} holds the whole store, {screen.size(size)}.")
+        print(f"{path} holds the whole store, {output.format_size(size)}.")
 
 
 def restore(
@@ -81,17 +81,17 @@ def restore(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a store that holds something.")
     ] = False,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a backup in the store's place, after a check that it is whole and of a known version."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, put, settings_of, store_file
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, load_settings, print_json, store_file
 
-    settings = settings_of(config, store)
+    settings = load_settings(config, store)
     target = store_file(settings)
     if target is None:
         raise SettingsError(f"{settings.store.url} is no SQLite store: restore writes only those.")
@@ -104,7 +104,7 @@ def restore(
     part = target.with_name(target.name + PART)
     with interruptible("Stopped. The store is as it was."), _alone(target):
         try:
-            with screen.bar("Checking", shown=not as_json):
+            with output.progress_bar("Checking", shown=not as_json):
                 _remove(part)
                 _copy(path, part)
                 _check(part, path, settings)
@@ -119,7 +119,7 @@ def restore(
         finally:
             _remove(part)
     if as_json:
-        put(msgspec.json.encode({"path": str(target), "bytes": target.stat().st_size}))
+        print_json(msgspec.json.encode({"path": str(target), "bytes": target.stat().st_size}))
     else:
         print(f"{target} is the store of {path} now.")
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sesight.cli.options import Config, Cursor, Json, Limit, Since, StoreUrl, StreamId, Until
+from sesight.cli.options import (
+    ConfigOption,
+    CursorOption,
+    FromOption,
+    JsonOption,
+    LimitOption,
+    StoreOption,
+    StreamOption,
+    ToOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,27 +56,27 @@ SPANS = (("first hour", 0, 1), ("2 to 6 h", 1, 6), ("7 to 24 h", 6, 24), ("2 to 
 
 
 def campaigns(
-    stream: StreamId = None,
+    stream: StreamOption = None,
     q: Annotated[
         str | None, typer.Option("--q", metavar="TEXT", help="In the name, subject or id.")
     ] = None,
     state: Annotated[
         str | None, typer.Option(help="sending, settled, final, expired; or several: a,b.")
     ] = None,
-    since: Since = None,
-    until: Until = None,
+    since: FromOption = None,
+    until: ToOption = None,
     sort: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Any column, total or rate; - before it: descending."),
     ] = None,
-    limit: Limit = None,
-    cursor: Cursor = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    limit: LimitOption = None,
+    cursor: CursorOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List campaigns with their totals, the last sent first."""
-    from sesight.cli.session import answer, opened
+    from sesight.cli.session import open_app, run_query
     from sesight.services.campaigns import CampaignList, campaign_query, list_campaigns
 
     def read(services: Services) -> CampaignList:
@@ -82,47 +91,47 @@ def campaigns(
         )
         return list_campaigns(services, query, limit, cursor)
 
-    with opened(config, store) as app:
-        found = answer(app, read, as_json=as_json)
+    with open_app(config, store) as app:
+        found = run_query(app, read, as_json=as_json)
     if found is not None:
         show_campaigns(found)
 
 
 def show_campaigns(found: dict[str, Any]) -> None:
     """Print a page of campaigns."""
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    out = screen.screen()
+    out = output.console()
     if not found["data"]:
         out.print("No campaign fits.")
         return
     between = " · " if out.width >= ONE_LINE else "\n"
     rows = [
         [
-            screen.plain(each["stream"]),
-            screen.plain(each["campaign"]),
-            screen.moment(each["lastSentAt"]),
+            output.plain_text(each["stream"]),
+            output.plain_text(each["campaign"]),
+            output.format_time(each["lastSentAt"]),
             each["state"],
-            screen.number(each["totals"]["sent"]),
-            *[screen.rate(each["rates"].get(name), between) for name in SHARES],
+            output.format_count(each["totals"]["sent"]),
+            *[output.format_rate(each["rates"].get(name), between) for name in SHARES],
         ]
         for each in found["data"]
     ]
     columns = [
-        screen.Column("Stream"),
-        screen.Column("Campaign", wraps=20),
-        screen.Column("Last sent (UTC)", 5),
-        screen.Column("State", 8),
-        screen.Column("Sent", number=True),
+        output.Column("Stream"),
+        output.Column("Campaign", wraps=20),
+        output.Column("Last sent (UTC)", 5),
+        output.Column("State", 8),
+        output.Column("Sent", number=True),
         *[
-            screen.Column(head, _IMPORTANCE.index(name), number=True)
+            output.Column(head, _IMPORTANCE.index(name), number=True)
             for name, head in SHARES.items()
         ],
     ]
-    out.print(screen.fitted(columns, rows, out.width))
+    out.print(output.table(columns, rows))
     shown, total = len(found["data"]), found["total"]["value"]
     if shown < total:
-        out.print(f"{shown:,} of {screen.counted(total, 'campaign')}.", end="")
+        out.print(f"{shown:,} of {output.plural(total, 'campaign')}.", end="")
         more = found["nextCursor"]
         out.print(f" The next: --cursor {more}" if more else "", soft_wrap=True)
 
@@ -135,16 +144,16 @@ def stats(
     step: Annotated[
         Literal["age", "day"], typer.Option(help="Series by age since the send, or by send day.")
     ] = "age",
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show one campaign's figures. They stay when its records have expired."""
-    from sesight.cli.session import answer, opened
+    from sesight.cli.session import open_app, run_query
     from sesight.services.campaigns import campaign_figures
 
-    with opened(config, store) as app:
-        found = answer(
+    with open_app(config, store) as app:
+        found = run_query(
             app,
             lambda services: campaign_figures(services, stream, campaign, step),
             as_json=as_json,
@@ -154,10 +163,10 @@ def stats(
 
 
 def _show_stats(found: dict[str, Any]) -> None:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    out = screen.screen()
-    out.print(screen.plain(found["name"] or found["campaign"]), style="bold")
+    out = output.console()
+    out.print(output.plain_text(found["name"] or found["campaign"]), style="bold")
     for label, value in (
         ("Campaign", f"{found['stream']} {found['campaign']}"),
         ("Subject", found["subject"]),
@@ -168,7 +177,7 @@ def _show_stats(found: dict[str, Any]) -> None:
         ("Withheld", _withheld(found["withheld"])),
     ):
         if value is not None:
-            out.print(f"{label:<9}", screen.plain(value))
+            out.print(f"{label:<9}", output.plain_text(value))
     out.print(_totals(found["totals"]))
     out.print(_rates(found["rates"]))
     for name, slices in found["breakdowns"].items():
@@ -184,9 +193,9 @@ def _withheld(withheld: dict[str, int]) -> str | None:
 
 
 def _span(found: dict[str, Any]) -> str:
-    from sesight.cli.output import moment
+    from sesight.cli.output import format_time
 
-    return f"{moment(found['firstSentAt'])} to {moment(found['lastSentAt'])} UTC"
+    return f"{format_time(found['firstSentAt'])} to {format_time(found['lastSentAt'])} UTC"
 
 
 def detail_in_words(detail: dict[str, Any]) -> str:
@@ -204,34 +213,35 @@ def detail_in_words(detail: dict[str, Any]) -> str:
 
 
 def _totals(totals: dict[str, Any]) -> Table:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
     at_least = set(totals["atLeast"])
     names = [name for name in totals if name != "atLeast"]
-    rows = screen.table("Total", "Recipients or events", numbers=("Recipients or events",))
-    for name in names:
-        if totals[name]:
-            rows.add_row(in_words(name), screen.number(totals[name], at_least=name in at_least))
-    return rows
+    columns = [output.Column("Total"), output.Column("Recipients or events", number=True)]
+    rows = [
+        [in_words(name), output.format_count(totals[name], at_least=name in at_least)]
+        for name in names
+        if totals[name]
+    ]
+    return output.table(columns, rows)
 
 
 def _rates(rates: dict[str, Any]) -> Table:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    rows = screen.table("Rate", "n of m", numbers=("n of m",))
-    for name, found in rates.items():
-        rows.add_row(in_words(name), screen.rate(found))
-    return rows
+    columns = [output.Column("Rate"), output.Column("n of m", number=True)]
+    rows = [[in_words(name), output.format_rate(rate)] for name, rate in rates.items()]
+    return output.table(columns, rows)
 
 
 def _breakdown(name: str, slices: list[dict[str, Any]]) -> Table:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
     counters = [key for key in slices[0]["totals"] if any(s["totals"][key] for s in slices)]
     rows = [
         [
-            screen.plain(each["label"]),
-            *[screen.number(each["totals"][counter]) for counter in counters],
+            output.plain_text(each["label"]),
+            *[output.format_count(each["totals"][counter]) for counter in counters],
         ]
         for each in slices[:TOP]
     ]
@@ -244,19 +254,19 @@ def _breakdown(name: str, slices: list[dict[str, Any]]) -> Table:
 
 def _counters(first: str, counters: Iterable[str], rows: list[list[Any]]) -> Table:
     """Return a table of counters; where there is little room, of the more important ones."""
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    columns = [screen.Column(in_words(each), LESSER.get(each, 1), number=True) for each in counters]
-    return screen.fitted([screen.Column(first, wraps=16), *columns], rows, screen.screen().width)
+    columns = [output.Column(in_words(each), LESSER.get(each, 1), number=True) for each in counters]
+    return output.table([output.Column(first, wraps=16), *columns], rows, output.console().width)
 
 
 def _series(series: dict[str, Any]) -> Table:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
     counts = {name: values for name, values in series["counts"].items() if any(values)}
     if series["by"] != "age":
         by_day: list[list[Any]] = [
-            [bucket, *[screen.number(values[at]) for values in counts.values()]]
+            [bucket, *[output.format_count(values[at]) for values in counts.values()]]
             for at, bucket in enumerate(series["buckets"])
             if any(values[at] for values in counts.values())
         ]
@@ -267,7 +277,7 @@ def _series(series: dict[str, Any]) -> Table:
         within = [at for at, age in enumerate(ages) if first <= age < end]
         if within:
             sums = (sum(values[at] for at in within) for values in counts.values())
-            rows.append([label, *[screen.number(each) for each in sums]])
+            rows.append([label, *[output.format_count(each) for each in sums]])
     return _counters("After the send", counts, rows)
 
 

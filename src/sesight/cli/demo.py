@@ -19,7 +19,7 @@ from msgspec import Struct
 from sesight import private_file
 from sesight.cli.backup import flush
 from sesight.cli.demo_ses import postbox, section, stock, words
-from sesight.cli.options import Json
+from sesight.cli.options import JsonOption
 from sesight.cli.serve import stop_on_sigterm
 from sesight.domain.errors import SettingsError, StoreUnavailable
 
@@ -59,12 +59,14 @@ def demo(
         int, typer.Option(min=1, help="Messages of its history, 2.6 events each.")
     ] = 100_000,
     seed: Annotated[int, typer.Option(help="Another seed makes another history.")] = 1,
-    rate: Annotated[float, typer.Option(min=0, max=200, help="Live messages a second.")] = 2.0,
+    rate: Annotated[
+        float, typer.Option(min=0, max=200, help="LiveRequest messages a second.")
+    ] = 2.0,
     host: Annotated[
         str, typer.Option(help="Address of this machine alone to listen on.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; if busy, a free one.")] = 8024,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show Sesight at work: 90 days of made-up outreach and finance mail, then live events.
 
@@ -191,7 +193,7 @@ def _fill(
 ) -> None:
     """Take the history in. Generating and reading run beside committing, on two cores."""
     from sesight.app import App
-    from sesight.cli import output as screen
+    from sesight.cli import output
     from sesight.cli.demo_traffic import decode
     from sesight.cli.session import interruptible
 
@@ -201,7 +203,9 @@ def _fill(
         began = time.monotonic()
         gc.disable()  # as in a replay: nothing of a batch is cyclic
         try:
-            with screen.bar(f"Making {wanted.days} days of mail", 1.0, shown=not as_json) as bar:
+            with output.progress_bar(
+                f"Making {wanted.days} days of mail", 1.0, shown=not as_json
+            ) as bar:
                 done = 0.0
                 while done < 1.0:
                     portion = decode(line.recv_bytes())
@@ -209,7 +213,7 @@ def _fill(
                         app.pipeline.process(portion.readings)
                     events += len(portion.readings)
                     done = portion.done
-                    bar.at(done, told=f"{events:,} events")
+                    bar.update(done, status=f"{events:,} events")
         except EOFError:
             raise StoreUnavailable(
                 "The process that makes the traffic ended early: start the demo again."
@@ -248,7 +252,7 @@ def _serve(
     as_json: bool,
 ) -> None:
     from sesight.app import App
-    from sesight.cli.demo_traffic import Live
+    from sesight.cli.demo_traffic import LiveRequest
     from sesight.cli.serve import tell
     from sesight.server import address_of, serve
 
@@ -262,7 +266,7 @@ def _serve(
                 tell(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
             else:
                 _show(app, folder, address)
-            live = Live(intake, str(folder), rate)
+            live = LiveRequest(intake, str(folder), rate)
             line.send_bytes(msgspec.msgpack.encode(live))
             serve(app, listener)
         except KeyboardInterrupt:
@@ -271,16 +275,16 @@ def _serve(
             app.close()
     if not as_json:
         taken = sum(app.metrics.dispositions.values())
-        print(f"Stopped. Live events taken in: {taken:,}. The history is kept in {folder}.")
+        print(f"Stopped. LiveRequest events taken in: {taken:,}. The history is kept in {folder}.")
 
 
 def _show(app: App, folder: Path, address: str) -> None:
     from sesight.cli.campaigns import show_campaigns
     from sesight.cli.serve import tell
-    from sesight.cli.session import answer
+    from sesight.cli.session import run_query
     from sesight.services.campaigns import campaign_query, list_campaigns
 
-    found = answer(
+    found = run_query(
         app,
         lambda services: list_campaigns(services, campaign_query(services), SHOWN),
         as_json=False,

@@ -31,14 +31,14 @@ PAUSE = 0.2
 """Seconds between looks for events that are due."""
 
 
-class Portion(Struct, array_like=True):
+class HistoryBatch(Struct, array_like=True):
     """What is handed over: readings, and the share of the history that is done by then."""
 
     readings: list[Reading]
     done: float
 
 
-class Live(Struct, frozen=True):
+class LiveRequest(Struct, frozen=True):
     """Where to post live events, signed by which key, and how many messages a second."""
 
     url: str
@@ -47,11 +47,11 @@ class Live(Struct, frozen=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Portion).decode
+decode = msgspec.msgpack.Decoder(HistoryBatch).decode
 
 
 def run(line: Connection, plan: Plan, known_sets: frozenset[str], *, filled: bool) -> None:
-    """Hand the history over, unless it is there; wait for `Live`, then post until the end."""
+    """Hand the history over, unless it is there; wait for `LiveRequest`, then post until the end."""
     from sesight_simulator.traffic.campaigns import CampaignCalendar
     from sesight_simulator.traffic.plan import now_ms
     from sesight_simulator.traffic.traffic import Traffic
@@ -68,23 +68,23 @@ def run(line: Connection, plan: Plan, known_sets: frozenset[str], *, filled: boo
             for portion in _portions(traffic, known_sets):
                 line.send_bytes(encode(portion))
             gc.enable()
-        live = msgspec.msgpack.decode(line.recv_bytes(), type=Live)
+        live = msgspec.msgpack.decode(line.recv_bytes(), type=LiveRequest)
     except (EOFError, BrokenPipeError):
         return  # the demo has ended
     asyncio.run(_post(traffic, live))
 
 
-def _portions(traffic: Traffic, known_sets: frozenset[str]) -> Iterator[Portion]:
+def _portions(traffic: Traffic, known_sets: frozenset[str]) -> Iterator[HistoryBatch]:
     plan, readings = traffic.plan, []
     for event in traffic.history():
         readings += read(event.body, "simulation", known_sets=known_sets)
         if len(readings) >= BATCH:
-            yield Portion(readings, (event.at - plan.begin) / (plan.end - plan.begin))
+            yield HistoryBatch(readings, (event.at - plan.begin) / (plan.end - plan.begin))
             readings = []
-    yield Portion(readings, 1.0)
+    yield HistoryBatch(readings, 1.0)
 
 
-async def _post(traffic: Traffic, live: Live) -> None:
+async def _post(traffic: Traffic, live: LiveRequest) -> None:
     from pathlib import Path
 
     from sesight.cli.simulate import signer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import SesightError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ AHEAD_MS = 5 * 60_000
 """How far the newest event may lie ahead of the clock."""
 
 
-class Finding(NamedTuple):
+class DoctorCheck(NamedTuple):
     """One line: what was looked at, whether it is well, and what is so or what to do."""
 
     what: str
@@ -32,7 +32,9 @@ class Finding(NamedTuple):
     said: str
 
 
-def doctor(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
+def doctor(
+    config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Check what serving and sending need, and ask a server that runs how intake is.
 
     Settings, store, keys, disk, clock, topics, streams, listener; senders, templates, credentials.
@@ -40,11 +42,11 @@ def doctor(config: Config = None, store: StoreUrl = None, as_json: Json = False)
     """
     import msgspec
 
-    from sesight.cli.session import put
+    from sesight.cli.session import print_json
 
     found = list(_findings(config, store))
     if as_json:
-        put(msgspec.json.encode([finding._asdict() for finding in found]))
+        print_json(msgspec.json.encode([finding._asdict() for finding in found]))
     else:
         for what, ok, said in found:
             print(f"{'ok' if ok else 'attention':<10} {what:<11} {said}")
@@ -52,15 +54,15 @@ def doctor(config: Config = None, store: StoreUrl = None, as_json: Json = False)
         raise typer.Exit(1)
 
 
-def _findings(config: str | None, store: str | None) -> Iterator[Finding]:
-    from sesight.cli.session import settings_of
+def _findings(config: str | None, store: str | None) -> Iterator[DoctorCheck]:
+    from sesight.cli.session import load_settings
 
     try:
-        settings = settings_of(config, store)
+        settings = load_settings(config, store)
     except SesightError as error:
-        yield Finding("settings", False, str(error))
+        yield DoctorCheck("settings", False, str(error))
         return
-    yield Finding("settings", True, "readable")
+    yield DoctorCheck("settings", True, "readable")
     yield _streams(settings)
     yield from _store(settings)
     yield _topics(settings)
@@ -70,7 +72,7 @@ def _findings(config: str | None, store: str | None) -> Iterator[Finding]:
         yield _credentials()
 
 
-def _streams(settings: Settings) -> Finding:
+def _streams(settings: Settings) -> DoctorCheck:
     ignored = [
         stream.id
         for stream in settings.streams
@@ -78,66 +80,66 @@ def _streams(settings: Settings) -> Finding:
     ]
     if ignored:
         said = f"intake.ignore_sets has the configuration set of {', '.join(ignored)}: take it out"
-        return Finding("streams", False, said)
+        return DoctorCheck("streams", False, said)
     told = (f"{stream.id} (set {stream.configuration_set})" for stream in settings.streams)
-    return Finding("streams", True, ", ".join(told))
+    return DoctorCheck("streams", True, ", ".join(told))
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
+def _store(settings: Settings) -> Iterator[DoctorCheck]:
     import shutil
 
     from sesight.app import App
-    from sesight.cli.output import size
+    from sesight.cli.output import format_size
     from sesight.cli.session import store_file
 
     file = store_file(settings)
     if file is not None and not file.exists():
-        yield Finding("store", True, f"{file} is not there yet: the first event makes it")
+        yield DoctorCheck("store", True, f"{file} is not there yet: the first event makes it")
         folder = file.absolute().parent
         if not folder.is_dir():
-            yield Finding("disk", False, f"there is no folder {folder}: make it")
+            yield DoctorCheck("disk", False, f"there is no folder {folder}: make it")
             return
     else:
         try:
             app = App(settings)
         except SesightError as error:
-            yield Finding("store", False, str(error))
+            yield DoctorCheck("store", False, str(error))
             return
         try:
             yield from _open_store(app, file)
             yield _key(app)
         except SesightError as error:
-            yield Finding("store", False, str(error))
+            yield DoctorCheck("store", False, str(error))
         finally:
             app.close()
     if file is not None:
         free = shutil.disk_usage(file.absolute().parent).free
-        said = f"{size(free)} free"
-        yield Finding("disk", free >= FREE, said if free >= FREE else f"{said}: make room")
+        said = f"{format_size(free)} free"
+        yield DoctorCheck("disk", free >= FREE, said if free >= FREE else f"{said}: make room")
 
 
-def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
-    from sesight.cli.output import counted
+def _open_store(app: App, file: Path | None) -> Iterator[DoctorCheck]:
+    from sesight.cli.output import plural
 
     damage = app.store.find_damage()
     if damage is not None:
         said = f"{file} is damaged: {damage}. Stop what uses it and restore a backup: sesight restore FILE --force"
-        yield Finding("store", False, said)
+        yield DoctorCheck("store", False, said)
         return
     newest, waiting = app.store.newest_at(), sum(app.store.quarantine_counts().values())
     said = f"{file or app.settings.store.url} opens, its schema is current"
     if waiting:
-        yield Finding(
+        yield DoctorCheck(
             "store",
             False,
-            f"{said}; {counted(waiting, 'body')} in quarantine: sesight quarantine list",
+            f"{said}; {plural(waiting, 'body')} in quarantine: sesight quarantine list",
         )
     else:
-        yield Finding("store", True, said)
+        yield DoctorCheck("store", True, said)
     now = app.clock()
     ahead = newest is not None and newest - now > AHEAD_MS
     doubted = app.store.retention.trusted_time(now) != now
-    yield Finding(
+    yield DoctorCheck(
         "clock",
         not ahead and not doubted,
         "the newest event was taken in later than now: set this machine's clock"
@@ -148,7 +150,7 @@ def _open_store(app: App, file: Path | None) -> Iterator[Finding]:
         else "goes on from the newest event",
     )
     differs = app.retention_differs
-    yield Finding("retention", differs is None, differs or _kept(app))
+    yield DoctorCheck("retention", differs is None, differs or _kept(app))
 
 
 def _kept(app: App) -> str:
@@ -163,42 +165,44 @@ def _kept(app: App) -> str:
     return f"{said}, from {day_name(day)} on for {in_words(days)}"
 
 
-def _key(app: App) -> Finding:
+def _key(app: App) -> DoctorCheck:
     """Look for the key of recipient ids, which opening a store would make anew if it were lost."""
     from sesight.settings import key_file
 
     kept = key_file(app.settings)
     if kept is not None and not kept.exists() and app.store.first_day() is not None:
         said = f"{kept} is missing: bring it back from a backup, or recipients get other ids"
-        return Finding("key", False, said)
+        return DoctorCheck("key", False, said)
     if kept is not None and not kept.exists():
-        return Finding("key", True, f"{kept} is made when it is first needed")
+        return DoctorCheck("key", True, f"{kept} is made when it is first needed")
     try:
         _ = app.recipient_key
     except SesightError as error:
-        return Finding("key", False, str(error))
-    return Finding("key", True, f"of recipient ids: {kept or 'as the settings say'}")
+        return DoctorCheck("key", False, str(error))
+    return DoctorCheck("key", True, f"of recipient ids: {kept or 'as the settings say'}")
 
 
-def _topics(settings: Settings) -> Finding:
-    from sesight.cli.output import counted
+def _topics(settings: Settings) -> DoctorCheck:
+    from sesight.cli.output import plural
     from sesight.settings import topics
 
     try:
         found = topics(settings)
     except SesightError as error:
-        return Finding("topics", False, str(error))
+        return DoctorCheck("topics", False, str(error))
     if not found:
-        return Finding("topics", False, "none: add [[topics]] with arn to take events over HTTP")
+        return DoctorCheck(
+            "topics", False, "none: add [[topics]] with arn to take events over HTTP"
+        )
     simulated = sum(topic.pinned is not None for topic in found.values())
-    said = f"{counted(len(found), 'topic')} allowed"
-    return Finding("topics", True, said + (f", {simulated:,} simulated" if simulated else ""))
+    said = f"{plural(len(found), 'topic')} allowed"
+    return DoctorCheck("topics", True, said + (f", {simulated:,} simulated" if simulated else ""))
 
 
 # -- a server that runs --------------------------------------------------------------------------
 
 
-def _serving(settings: Settings) -> Iterator[Finding]:
+def _serving(settings: Settings) -> Iterator[DoctorCheck]:
     from sesight.server import listen, place
 
     host, port = settings.server.host, settings.server.port
@@ -208,23 +212,23 @@ def _serving(settings: Settings) -> Iterator[Finding]:
     except SesightError as error:
         health = _asked(host, port)
         if health is None:
-            yield Finding("listener", False, str(error))
+            yield DoctorCheck("listener", False, str(error))
             return
         yield _served(settings, health, f"{host}:{port}")
         refused = [each for each in health["sentences"] if each.startswith("Refused")]
-        yield Finding("intake", not refused, " ".join(refused or health["sentences"][:1]))
+        yield DoctorCheck("intake", not refused, " ".join(refused or health["sentences"][:1]))
         return
-    yield Finding("listener", True, f"{host}:{port} is free")
+    yield DoctorCheck("listener", True, f"{host}:{port} is free")
 
 
-def _served(settings: Settings, health: dict[str, Any], where: str) -> Finding:
+def _served(settings: Settings, health: dict[str, Any], where: str) -> DoctorCheck:
     from sesight.app import store_url
 
     ours, theirs = store_url(settings), health["store"]
     said = f"a Sesight serves {theirs} on {where}"
     if ours != theirs:
         said += f", and these settings say {ours}: stop it, or use its settings (--config)"
-    return Finding("listener", ours == theirs, said)
+    return DoctorCheck("listener", ours == theirs, said)
 
 
 def _asked(host: str, port: int) -> dict[str, Any] | None:
@@ -247,28 +251,28 @@ def _asked(host: str, port: int) -> dict[str, Any] | None:
 # -- sending -------------------------------------------------------------------------------------
 
 
-def _sending(settings: Settings) -> Iterator[Finding]:
+def _sending(settings: Settings) -> Iterator[DoctorCheck]:
     sending = settings.sending
     if sending.secret is None and not sending.senders:
-        yield Finding("sending", True, "no stream sends: there is no [[sending.senders]]")
+        yield DoctorCheck("sending", True, "no stream sends: there is no [[sending.senders]]")
         return
     if sending.secret is not None:
         said = f"streams send with the secret {sending.secret}, which is read when they do"
-        yield Finding("senders", True, said)
+        yield DoctorCheck("senders", True, said)
     known = {stream.id for stream in settings.streams}
     seen: set[str] = set()
     for secrets in sending.senders if sending.secret is None else ():
         if secrets.stream not in known:
-            yield Finding("senders", False, f"{secrets.stream} is no stream: see [[streams]]")
+            yield DoctorCheck("senders", False, f"{secrets.stream} is no stream: see [[streams]]")
         elif secrets.stream in seen:
-            yield Finding("senders", False, f"{secrets.stream} has two senders: leave one")
+            yield DoctorCheck("senders", False, f"{secrets.stream} has two senders: leave one")
         else:
             yield _sender(settings, secrets)
         seen.add(secrets.stream)
     yield _templates(settings)
 
 
-def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
+def _sender(settings: Settings, secrets: SesSecrets) -> DoctorCheck:
     from sesight.app.aws import region_of
     from sesight.send.message_defaults import MessageDefaults
 
@@ -285,7 +289,7 @@ def _sender(settings: Settings, secrets: SesSecrets) -> Finding:
     if not (secrets.region or region_of(settings) or settings.sending.endpoint):
         wrong.append("There is no AWS region to send in: set `region`.")
     said = " ".join(wrong) or f"sends from {secrets.from_address}"
-    return Finding("senders", not wrong, f"{secrets.stream}: {said}")
+    return DoctorCheck("senders", not wrong, f"{secrets.stream}: {said}")
 
 
 def _is_reachable(url: str) -> bool:
@@ -297,23 +301,23 @@ def _is_reachable(url: str) -> bool:
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
 
 
-def _templates(settings: Settings) -> Finding:
+def _templates(settings: Settings) -> DoctorCheck:
     from sesight.app import templates_of
-    from sesight.cli.output import counted
+    from sesight.cli.output import plural
 
     found = templates_of(settings)
     try:
         about = found.about()
     except SesightError as error:
-        return Finding("templates", False, str(error))
+        return DoctorCheck("templates", False, str(error))
     if not about:
         said = f"there is none in {found.folder}: sesight templates init brings two"
-        return Finding("templates", False, said)
+        return DoctorCheck("templates", False, said)
     wrong = [each.name for each in about if any(f.level == "error" for f in each.findings)]
     if wrong:
         said = f"{', '.join(wrong)} cannot be sent: sesight templates check"
-        return Finding("templates", False, said)
-    return Finding("templates", True, f"{counted(len(about), 'template')} in {found.folder}")
+        return DoctorCheck("templates", False, said)
+    return DoctorCheck("templates", True, f"{plural(len(about), 'template')} in {found.folder}")
 
 
 def _needs_aws(settings: Settings) -> bool:
@@ -323,10 +327,10 @@ def _needs_aws(settings: Settings) -> bool:
     return sends or stored or sending.secret is not None or bool(settings.recipient_key_secret)
 
 
-def _credentials() -> Finding:
+def _credentials() -> DoctorCheck:
     from sesight.app.aws import credentials
 
     try:
-        return Finding("credentials", True, f"of AWS, by {credentials()}")
+        return DoctorCheck("credentials", True, f"of AWS, by {credentials()}")
     except SesightError as error:
-        return Finding("credentials", False, str(error))
+        return DoctorCheck("credentials", False, str(error))

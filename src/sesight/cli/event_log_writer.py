@@ -1,4 +1,4 @@
-"""Lines of processed events on standard output, whether somebody reads them or not."""
+"""EventLogWriter of processed events on standard output, whether somebody reads them or not."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ END_SECONDS = 2.0
 """Time for the last lines to be written at the end."""
 
 
-class Lines:
+class EventLogWriter:
     """Writes lines to a file descriptor in a thread of its own: a reader that stalls, a full disk or a
-    closed pipe holds nobody up. Lines that cannot be kept waiting or written are dropped and counted;
+    closed pipe holds nobody up. EventLogWriter that cannot be kept waiting or written are dropped and counted;
     writing goes on as soon as it can.
     """
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sesight.cli.options import Config, Cursor, Json, Limit, Since, StoreUrl, StreamId, Until
+from sesight.cli.options import (
+    ConfigOption,
+    CursorOption,
+    FromOption,
+    JsonOption,
+    LimitOption,
+    StoreOption,
+    StreamOption,
+    ToOption,
+)
 from sesight.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -14,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def tracking(
-    stream: StreamId = None,
+    stream: StreamOption = None,
     campaign: Annotated[str | None, typer.Option(help="Campaign id, ~untagged for none.")] = None,
     email: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The recipient.")] = None,
     event: Annotated[
@@ -25,16 +34,16 @@ def tracking(
         typer.Option(help="delivered, bounced, soft_bounced, not_delivered …; or several: a,b."),
     ] = None,
     month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Statement month.")] = None,
-    since: Since = None,
-    until: Until = None,
-    limit: Limit = None,
-    cursor: Cursor = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    since: FromOption = None,
+    until: ToOption = None,
+    limit: LimitOption = None,
+    cursor: CursorOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List records, the last sent first. One stream's are its tracking data, as the API answers."""
-    from sesight.cli.session import answer, opened
+    from sesight.cli.session import open_app, run_query
     from sesight.services.messages import MessageList, list_messages, message_query
     from sesight.services.query import read_streams
 
@@ -56,26 +65,26 @@ def tracking(
         )
         return list_messages(services, query, limit, cursor, provider=provider)
 
-    with opened(config, store) as app:
-        found = answer(app, read, as_json=as_json)
+    with open_app(config, store) as app:
+        found = run_query(app, read, as_json=as_json)
     if found is not None:
         _show_page(found)
 
 
 def recipient(
     address: Annotated[str, typer.Argument(help="The address, as people write it.")],
-    stream: StreamId = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    stream: StreamOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show one person: may we mail them, and what happened so far."""
-    from sesight.cli.session import answer, opened
+    from sesight.cli.session import open_app, run_query
     from sesight.services.recipients import person_by_address
 
     mailbox = _address(address)
-    with opened(config, store) as app:
-        found = answer(
+    with open_app(config, store) as app:
+        found = run_query(
             app, lambda services: person_by_address(services, mailbox, stream), as_json=as_json
         )
     if found is not None:
@@ -92,9 +101,9 @@ def _address(text: str) -> str:
 
 
 def _show_page(found: dict[str, Any]) -> None:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    out = screen.screen()
+    out = output.console()
     if found["data"]:
         _show_records(found["data"])
     else:
@@ -109,17 +118,17 @@ def _show_page(found: dict[str, Any]) -> None:
             out.print(f"{told}.")
     total = found["total"]
     if total is not None:
-        shown = screen.number(total["value"], at_least=not total["exact"])
+        shown = output.format_count(total["value"], at_least=not total["exact"])
         out.print(f"{len(found['data']):,} of {shown} record{'s' * (total['value'] != 1)}.")
     if found["searchedTo"] is not None:
-        out.print(f"Searched back to {screen.moment(found['searchedTo'])} UTC so far.")
+        out.print(f"Searched back to {output.format_time(found['searchedTo'])} UTC so far.")
     if found["nextCursor"] is not None:
         out.print(f"More: --cursor {found['nextCursor']}", soft_wrap=True)
 
 
 def _show_records(records: list[dict[str, Any]], *, of_one: bool = False) -> None:
     """Print records, perhaps `of_one` person, whose address is said already."""
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
     rows = []
     for each in records:
@@ -132,69 +141,69 @@ def _show_records(records: list[dict[str, Any]], *, of_one: bool = False) -> Non
                 outcome += f", {word}"
         rows.append(
             [
-                screen.moment(each["sentAt"]),
-                screen.plain(each["recipient"]),
-                screen.plain(each["stream"]),
-                screen.plain(each["campaign"]),
-                screen.plain(outcome),
-                f"{each['lastEvent']} {screen.moment(each['lastEventAt'])}",
+                output.format_time(each["sentAt"]),
+                output.plain_text(each["recipient"]),
+                output.plain_text(each["stream"]),
+                output.plain_text(each["campaign"]),
+                output.plain_text(outcome),
+                f"{each['lastEvent']} {output.format_time(each['lastEventAt'])}",
                 _counted(each["opens"], each["machineOpens"], capped="Open" in capped),
                 _counted(each["clicks"], each["machineClicks"], capped="Click" in capped),
-                screen.plain(each["messageId"]),
+                output.plain_text(each["messageId"]),
             ]
         )
     columns = [
-        screen.Column("Sent (UTC)"),
-        screen.Column("Recipient", wraps=24),
-        screen.Column("Stream", 4),
-        screen.Column("Campaign", 1, wraps=14),
-        screen.Column("Outcome", wraps=14),
-        screen.Column("Last event (UTC)", 5),
-        screen.Column("Opens", 2, number=True, wraps=12),
-        screen.Column("Clicks", 3, number=True, wraps=12),
-        screen.Column("Message", 6),
+        output.Column("Sent (UTC)"),
+        output.Column("Recipient", wraps=24),
+        output.Column("Stream", 4),
+        output.Column("Campaign", 1, wraps=14),
+        output.Column("Outcome", wraps=14),
+        output.Column("Last event (UTC)", 5),
+        output.Column("Opens", 2, number=True, wraps=12),
+        output.Column("Clicks", 3, number=True, wraps=12),
+        output.Column("Message", 6),
     ]
     if of_one:
         columns = [each for each in columns if each.head != "Recipient"]
         rows = [[*row[:1], *row[2:]] for row in rows]
-    out = screen.screen()
-    out.print(screen.fitted(columns, rows, out.width))
+    out = output.console()
+    out.print(output.table(columns, rows))
 
 
 def _counted(every: int, machine: int, *, capped: bool) -> str:
-    from sesight.cli.output import number
+    from sesight.cli.output import format_count
 
-    told = number(every, at_least=capped)
+    told = format_count(every, at_least=capped)
     return f"{told}, {machine:,} by machines" if machine else told
 
 
 def _show_person(found: dict[str, Any]) -> None:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    out = screen.screen()
-    out.print(screen.plain(found["address"]), style="bold")
+    out = output.console()
+    out.print(output.plain_text(found["address"]), style="bold")
     if not found["known"]:
         out.print("Nothing is known of this address.")
     rows = [
         [
-            screen.plain(each["stream"]),
+            output.plain_text(each["stream"]),
             "yes" if each["allowed"] else "no",
-            screen.plain(each["reason"]),
-            screen.moment(each["since"]),
-            screen.moment(each["until"]),
+            output.plain_text(each["reason"]),
+            output.format_time(each["since"]),
+            output.format_time(each["until"]),
         ]
         for each in found["mailable"]
     ]
-    out.print(screen.fitted(screen.MAILABLE, rows, out.width))
+    out.print(output.table(output.MAILABLE_COLUMNS, rows))
     if not found["data"]:
         out.print("No record of theirs is held one by one.")
         return
     counts = found["counts"]
     at_least = set(counts["atLeast"])
     names = ("delivered", "bounced", "softBounced", "suppressed", "complained", "opens", "clicks")
-    told = [screen.counted(counts["recipients"], "message")]
+    told = [output.plural(counts["recipients"], "message")]
     told += [
-        f"{screen.number(counts[name], at_least=name in at_least)} {_word(name, counts[name])}"
+        f"{output.format_count(counts[name], at_least=name in at_least)} {_word(name, counts[name])}"
         for name in names
         if counts[name]
     ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[
+ConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config",
@@ -15,7 +15,7 @@ Config = Annotated[
         rich_help_panel="Everywhere",
     ),
 ]
-StoreUrl = Annotated[
+StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
@@ -24,26 +24,26 @@ StoreUrl = Annotated[
         rich_help_panel="Everywhere",
     ),
 ]
-Json = Annotated[
+JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print JSON, for programs.", rich_help_panel="Everywhere"),
 ]
-StreamId = Annotated[
+StreamOption = Annotated[
     str | None,
     typer.Option("--stream", metavar="ID", help="Only this stream, or several: a,b."),
 ]
-Limit = Annotated[
+LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, max=500, help="Rows on a page.", show_default=False)
 ]
-Cursor = Annotated[
+CursorOption = Annotated[
     str | None,
     typer.Option("--cursor", metavar="CURSOR", help="Continue where an earlier answer ended."),
 ]
-Since = Annotated[
+FromOption = Annotated[
     str | None,
     typer.Option("--from", metavar="TIME", help="Sent from this UTC day or instant on."),
 ]
-Until = Annotated[
+ToOption = Annotated[
     str | None,
     typer.Option("--to", metavar="TIME", help="Sent up to this UTC day, or before this instant."),
 ]

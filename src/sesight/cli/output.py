@@ -1,4 +1,4 @@
-"""What people see: tables, progress bars, and numbers as people write them."""
+"""Terminal output: tables that fit the window, progress bars, and formatted numbers, rates and times."""
 
 from __future__ import annotations
 
@@ -25,71 +25,64 @@ from sesight.domain.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-NOTHING = "—"
-"""What stands where there is no value."""
+NO_VALUE = "—"
+"""Shown in place of an absent value."""
 
 PIPE_WIDTH = 240
-"""Columns of a table that no terminal shows, unless COLUMNS says otherwise."""
+"""Width of a table in columns where standard output is not a terminal and COLUMNS is not set."""
 
 
-def screen() -> Console:
-    """Return where tables are printed."""
+def console() -> Console:
+    """Return a console for standard output, as wide as the terminal."""
     return Console(width=shutil.get_terminal_size((PIPE_WIDTH, 50)).columns, highlight=False)
 
 
-def aside() -> Console:
-    """Return where progress is shown: beside what is printed."""
-    return Console(stderr=True, highlight=False)
+# -- progress ------------------------------------------------------------------------------------
 
 
-class Bar:
-    """One progress bar. Without a total it only shows that something goes on."""
+class ProgressBar:
+    """A progress bar on standard error. Without a total it only shows activity."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
-        """Keep the bar's place."""
         self._progress = progress
         self._task = task
 
-    def at(self, done: float, total: float | None = None, told: str = "") -> None:
-        """Show how far it is, and a few words."""
-        self._progress.update(self._task, completed=done, told=told)
+    def update(self, completed: float, total: float | None = None, status: str = "") -> None:
+        """Set the completed amount, the total if given, and the text beside the bar."""
+        self._progress.update(self._task, completed=completed, status=status)
         if total is not None:
             self._progress.update(self._task, total=total)
 
 
 @contextmanager
-def bar(what: str, total: float | None = None, *, shown: bool = True) -> Iterator[Bar]:
-    """Show a progress bar while something is done, if anybody looks."""
-    console = aside()
+def progress_bar(
+    description: str, total: float | None = None, *, shown: bool = True
+) -> Iterator[ProgressBar]:
+    """Show a progress bar while the block runs, if it is `shown` and standard error is a terminal."""
+    stderr = Console(stderr=True, highlight=False)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(),
-        console=console,
+        console=stderr,
         transient=True,
-        disable=not (shown and console.is_terminal),
+        disable=not (shown and stderr.is_terminal),
     )
     with progress:
-        yield Bar(progress, progress.add_task(what, total=total, told=""))
+        yield ProgressBar(progress, progress.add_task(description, total=total, status=""))
 
 
-def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
-    """Return a table; the columns in `numbers` are set to the right. Nothing is ever cut off."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    return made
+# -- tables --------------------------------------------------------------------------------------
 
-
-FRAME = 3
-"""Columns of a terminal that a table's column takes beside its text."""
+CELL_FRAME = 3
+"""Width that the border and padding of a table add to each column."""
 
 
 class Column(NamedTuple):
-    """A column of a table that must fit. The one of the highest `rank` is left out first, one of 0
-    never; text may be wrapped down to the width `wraps`.
+    """A table column. In a narrow window, columns with the highest `rank` are dropped first; rank 0 is
+    never dropped. A column with `wraps` may be wrapped down to that width.
     """
 
     head: str
@@ -98,100 +91,109 @@ class Column(NamedTuple):
     wraps: int | None = None
 
 
-def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Any]], width: int) -> Table:
-    """Return a table of the columns that there is room for, and a caption with the names of the others.
-    Columns that are empty in every row go first.
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[Any]], width: int | None = None
+) -> Table:
+    """Return a table that fits the width (by default the terminal's).
+
+    Columns that are empty in every row are dropped first. The caption names the dropped columns.
+    Text is wrapped, never cut off.
     """
-    natural = [
-        max(cell_len(line) for text in (head.head, *cells) for line in str(text).split("\n"))
-        for head, cells in zip(columns, _by_column(columns, rows), strict=True)
+    if width is None:
+        width = console().width
+    cells_by_column = [[row[n] for row in rows] for n in range(len(columns))]
+    natural_widths = [
+        max(cell_len(line) for text in (column.head, *cells) for line in str(text).split("\n"))
+        for column, cells in zip(columns, cells_by_column, strict=True)
     ]
-    least = [min(own, each.wraps or own) for own, each in zip(natural, columns, strict=True)]
+    least_widths = [
+        min(natural, column.wraps or natural)
+        for natural, column in zip(natural_widths, columns, strict=True)
+    ]
     kept = [
-        at
-        for at, each in enumerate(columns)
-        if not each.rank or any(str(row[at]) not in {"", NOTHING} for row in rows)
+        n
+        for n, column in enumerate(columns)
+        if not column.rank or any(str(cell) not in {"", NO_VALUE} for cell in cells_by_column[n])
     ]
-    left_out: list[int] = []
-    while sum(least[at] + FRAME for at in kept) >= width:
-        worst = max(kept, key=lambda at: columns[at].rank)
-        if not columns[worst].rank:
+    dropped: list[int] = []
+    while sum(least_widths[n] + CELL_FRAME for n in kept) >= width:
+        last = max(kept, key=lambda n: columns[n].rank)
+        if not columns[last].rank:
             break
-        kept.remove(worst)
-        left_out.append(worst)
-    widths = dict(zip(kept, (natural[at] for at in kept), strict=True))
-    for _ in range(sum(widths.values()) + FRAME * len(kept) + 1 - width):
-        # what is still too wide is wrapped, the widest first; what may not be, when nothing else is left
-        narrower = [at for at in kept if widths[at] > least[at]] or kept
-        widths[max(narrower, key=lambda at: widths[at])] -= 1
+        kept.remove(last)
+        dropped.append(last)
+    widths = {n: natural_widths[n] for n in kept}
+    excess = sum(widths.values()) + CELL_FRAME * len(kept) + 1 - width
+    for _ in range(excess):
+        # the widest column that may be wrapped gives way first; if none may, the widest column does
+        wrappable = [n for n in kept if widths[n] > least_widths[n]] or kept
+        widths[max(wrappable, key=lambda n: widths[n])] -= 1
     made = Table(header_style="bold")
-    for at in kept:
+    for n in kept:
         made.add_column(
-            columns[at].head,
-            justify="right" if columns[at].number else "left",
+            columns[n].head,
+            justify="right" if columns[n].number else "left",
             overflow="fold",
-            width=max(widths[at], 1),
+            width=max(widths[n], 1),
         )
     for row in rows:
-        made.add_row(*[row[at] for at in kept])
-    if left_out:
-        heads = [columns[at].head for at in sorted(left_out)]
+        made.add_row(*[row[n] for n in kept])
+    if dropped:
+        heads = [columns[n].head for n in sorted(dropped)]
         names = ", ".join(f"{head[0].lower()}{head[1:]}" for head in heads)
         made.caption = f"A wider window shows {names} too; --json has everything."
     return made
 
 
-MAILABLE = (
+MAILABLE_COLUMNS = (
     Column("Stream"),
     Column("May be sent to"),
     Column("Why not", wraps=14),
     Column("Since (UTC)", 2),
     Column("Until (UTC)", 1),
 )
-"""The columns that say whether streams may send to an address."""
+"""Columns that show whether streams may send to an address."""
 
 
-def _by_column(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [[row[at] for row in rows] for at in range(len(columns))]
+# -- values --------------------------------------------------------------------------------------
 
 
-def plain(text: object) -> Text:
-    """Return text from outside, in which no markup is read; control characters are shown."""
-    written = NOTHING if text is None else str(text)
-    return Text(printable(written))
+def plain_text(value: object) -> Text:
+    """Return text from outside as it is: markup is not interpreted, control characters are escaped."""
+    return Text(printable(NO_VALUE if value is None else str(value)))
 
 
-def number(value: int | None, *, at_least: bool = False) -> str:
-    """Write a count: thousands apart, `≥` before what is a lower bound."""
+def format_count(value: int | None, *, at_least: bool = False) -> str:
+    """Return a count with thousands separators, after `≥` if it is a lower bound."""
     if value is None:
-        return NOTHING
+        return NO_VALUE
     return f"{'≥ ' if at_least else ''}{value:,}"
 
 
-def rate(found: Mapping[str, Any] | None, between: str = " · ") -> str:
-    """Write a rate as a share and as n of m; a dash where nothing can be said."""
-    if found is None or found["value"] is None:
-        return NOTHING
-    share = found["value"] * 100
-    digits = 2 if 0 < share < 1 else 1
-    return f"{found['numerator']:,} of {found['denominator']:,}{between}{share:.{digits}f} %"
+def format_rate(rate: Mapping[str, Any] | None, separator: str = " · ") -> str:
+    """Return a rate as "n of m" and a percentage, or `NO_VALUE` if its value is null."""
+    if rate is None or rate["value"] is None:
+        return NO_VALUE
+    percent = rate["value"] * 100
+    digits = 2 if 0 < percent < 1 else 1
+    return f"{rate['numerator']:,} of {rate['denominator']:,}{separator}{percent:.{digits}f} %"
 
 
-def moment(text: str | None) -> str:
-    """Write a time of an answer to the minute."""
-    return NOTHING if text is None else f"{text[:10]} {text[11:16]}"
+def format_time(timestamp: str | None) -> str:
+    """Return an ISO 8601 timestamp of the API as YYYY-MM-DD HH:MM."""
+    return NO_VALUE if timestamp is None else f"{timestamp[:10]} {timestamp[11:16]}"
 
 
-def counted(n: int, noun: str) -> str:
-    """Write how many there are of something: 1 topic, 2 topics, 2 bodies."""
+def plural(n: int, noun: str) -> str:
+    """Return a count with its noun: "1 topic", "2 topics", "2 bodies"."""
     many = f"{noun[:-1]}ies" if noun == "body" else f"{noun}s"
     return f"{n:,} {noun if n == 1 else many}"
 
 
-def size(count: float) -> str:
-    """Write bytes."""
+def format_size(size: float) -> str:
+    """Return a number of bytes in decimal units."""
     for unit in ("bytes", "KB", "MB"):
-        if count < 1_000:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1_000
-    return f"{count:,.1f} GB"
+        if size < 1_000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} GB"

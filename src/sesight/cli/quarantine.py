@@ -7,85 +7,85 @@ from typing import Annotated, Any
 
 import typer
 
-from sesight.cli.options import Config, Json, Limit, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, LimitOption, StoreOption
 from sesight.domain.errors import NotFound
 
 quarantine = typer.Typer(
     help="See what was trusted but not understood, and try it again.", no_args_is_help=True
 )
 
-Reason = Annotated[
+QuarantineReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="CODE", help="Only bodies of this reason.")
 ]
 
 
 @quarantine.command("list")
 def list_bodies(
-    reason: Reason = None,
-    limit: Limit = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    reason: QuarantineReasonOption = None,
+    limit: LimitOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List quarantined bodies, the newest first."""
-    from sesight.cli import output as screen
-    from sesight.cli.session import answer, opened
+    from sesight.cli import output
+    from sesight.cli.session import open_app, run_query
     from sesight.services.quarantine_list import list_quarantine
 
-    with opened(config, store) as app:
-        found = answer(
+    with open_app(config, store) as app:
+        found = run_query(
             app, lambda services: list_quarantine(services, reason, limit), as_json=as_json
         )
     if found is None:
         return
-    out = screen.screen()
+    out = output.console()
     if not found["data"]:
         out.print(
             "The quarantine is empty."
             if reason is None
-            else f"Nothing is quarantined as {screen.plain(reason)}."
+            else f"Nothing is quarantined as {output.plain_text(reason)}."
         )
         return
     rows = [
         [
             each["id"][:12],
-            screen.moment(each["at"]),
-            screen.plain(each["reason"]),
-            screen.plain(each["name"]),
+            output.format_time(each["at"]),
+            output.plain_text(each["reason"]),
+            output.plain_text(each["name"]),
             f"{each['bytes']:,}",
-            screen.plain(each["detail"]),
+            output.plain_text(each["detail"]),
         ]
         for each in found["data"]
     ]
     columns = [
-        screen.Column("Id"),
-        screen.Column("At (UTC)", 2),
-        screen.Column("Reason"),
-        screen.Column("Configuration set", 3),
-        screen.Column("Bytes", 4, number=True),
-        screen.Column("Why", 1, wraps=24),
+        output.Column("Id"),
+        output.Column("At (UTC)", 2),
+        output.Column("Reason"),
+        output.Column("Configuration set", 3),
+        output.Column("Bytes", 4, number=True),
+        output.Column("Why", 1, wraps=24),
     ]
-    out.print(screen.fitted(columns, rows, out.width))
-    bodies = screen.counted(found["total"]["value"], "body")
+    out.print(output.table(columns, rows))
+    bodies = output.plural(found["total"]["value"], "body")
     out.print(f"{len(found['data']):,} of {bodies}.")
 
 
 @quarantine.command()
 def show(
     of: Annotated[str, typer.Argument(metavar="ID", help="The body's id, or how it begins.")],
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show one body with all that is known of it. It may hold addresses."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import opened, put
+    from sesight.cli import output
+    from sesight.cli.session import open_app, print_json
     from sesight.domain.timestamps import iso
     from sesight.services.quarantine import every
 
-    with opened(config, store) as app:
+    with open_app(config, store) as app:
         found = [held for held in every(app.store) if held.id.startswith(of)]
     if len(found) != 1:
         raise NotFound(
@@ -104,10 +104,10 @@ def show(
     }
     text = held.body.decode("utf-8", "replace")
     if as_json:
-        put(msgspec.json.encode({**known, "body": text}))
+        print_json(msgspec.json.encode({**known, "body": text}))
         return
     for name, value in known.items():
-        screen.screen().print(f"{name:<10}", screen.plain(value))
+        output.console().print(f"{name:<10}", output.plain_text(value))
     print()
     sys.stdout.buffer.write(held.body if not sys.stdout.isatty() else _printable(text).encode())
     print()
@@ -120,42 +120,42 @@ def _printable(text: str) -> str:
 
 @quarantine.command()
 def retry(
-    reason: Reason = None,
+    reason: QuarantineReasonOption = None,
     backfill: Annotated[
         bool,
         typer.Option(
             "--backfill", help="Take events past retention too, as `replay --backfill` does."
         ),
     ] = False,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Feed quarantined bodies in again, and let those go that are taken now."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app, print_json
     from sesight.services.quarantine import retry as again
 
     with (
         interruptible("Stopped. What was taken is kept: retry again for the rest."),
-        opened(config, store, backfill=backfill) as app,
-        screen.bar("Trying again", shown=not as_json) as bar,
+        open_app(config, store, backfill=backfill) as app,
+        output.progress_bar("Trying again", shown=not as_json) as bar,
     ):
         found = again(
             app.store,
             app.pipeline,
             app.known_sets,
             reason,
-            progress=bar.at,
+            progress=bar.update,
         )
     if as_json:
-        put(msgspec.json.encode(found))
+        print_json(msgspec.json.encode(found))
         return
-    out = screen.screen()
+    out = output.console()
     out.print(
-        f"Tried again: {screen.counted(found.bodies, 'body')}. Taken now: {found.released:,}; left in the "
+        f"Tried again: {output.plural(found.bodies, 'body')}. Taken now: {found.released:,}; left in the "
         f"quarantine: {found.bodies - found.released:,}."
     )
     for name, n in found.reasons.items():

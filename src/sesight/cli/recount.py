@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sesight.cli.options import Config, Json, StoreUrl, StreamId
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption, StreamOption
 
 if TYPE_CHECKING:
     from sesight.services.recount import Difference, Recount
@@ -19,13 +19,13 @@ AT_ONCE = 2_000
 
 
 def recount(
-    stream: StreamId = None,
+    stream: StreamOption = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend the totals to what the records say.")
     ] = False,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the totals of every send day still held with the sum of its records, and counts of
     suppressed addresses with the items.
@@ -34,24 +34,24 @@ def recount(
     """
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put, streams_of
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app, print_json, select_streams
     from sesight.services.recount import recount as compare
 
-    with interruptible("Stopped. Nothing was changed."), opened(config, store) as app:
-        with screen.bar("Recounting", shown=not as_json) as bar:
+    with interruptible("Stopped. Nothing was changed."), open_app(config, store) as app:
+        with output.progress_bar("Recounting", shown=not as_json) as bar:
             found = compare(
                 app.store,
                 app.counting,
                 app.clock(),
-                streams_of(app, stream),
-                progress=lambda done, of, records: bar.at(done, of, f"{records:,} records"),
+                select_streams(app, stream),
+                progress=lambda done, of, records: bar.update(done, of, f"{records:,} records"),
             )
         repaired = bool(repair and found.increments)
         if repaired:
             app.store.repair(found.increments)
     if as_json:
-        put(msgspec.json.encode(_document(found, repaired=repaired)))
+        print_json(msgspec.json.encode(_document(found, repaired=repaired)))
     else:
         _show(found, repaired=repaired)
     if found.differences and not repaired:
@@ -77,18 +77,18 @@ def _document(found: Recount, *, repaired: bool) -> dict[str, Any]:
 
 
 def _show(found: Recount, *, repaired: bool) -> None:
-    from sesight.cli import output as screen
+    from sesight.cli import output
     from sesight.domain.timestamps import day_name
 
-    out = screen.screen()
-    days = screen.counted(found.days, "send day")
-    out.print(f"{screen.counted(found.records, 'record')} of {days} (a stream's day each).")
+    out = output.console()
+    days = output.plural(found.days, "send day")
+    out.print(f"{output.plural(found.records, 'record')} of {days} (a stream's day each).")
     if found.differences:
         rows = [
             [
-                screen.plain(each.stream),
-                screen.plain(each.campaign or "(all)"),
-                screen.plain(_row(each)),
+                output.plain_text(each.stream),
+                output.plain_text(each.campaign or "(all)"),
+                output.plain_text(_row(each)),
                 each.counter,
                 f"{each.stored:,}",
                 f"{each.recounted:,}",
@@ -97,20 +97,20 @@ def _show(found: Recount, *, repaired: bool) -> None:
             for each in found.differences[:SHOWN]
         ]
         columns = [
-            screen.Column("Stream", 3),
-            screen.Column("Campaign", wraps=12),
-            screen.Column("Row", wraps=12),
-            screen.Column("Counter"),
-            screen.Column("Stored", 2, number=True),
-            screen.Column("Recounted", 1, number=True),
-            screen.Column("Difference", number=True),
+            output.Column("Stream", 3),
+            output.Column("Campaign", wraps=12),
+            output.Column("Row", wraps=12),
+            output.Column("Counter"),
+            output.Column("Stored", 2, number=True),
+            output.Column("Recounted", 1, number=True),
+            output.Column("Difference", number=True),
         ]
-        out.print(screen.fitted(columns, rows, out.width))
+        out.print(output.table(columns, rows))
         left = len(found.differences) - SHOWN
         if left > 0:
             out.print(f"… and {left:,} more: all of them with --json.")
         out.print(
-            f"{screen.counted(len(found.differences), 'difference')}, "
+            f"{output.plural(len(found.differences), 'difference')}, "
             + ("all mended." if repaired else "not mended: sesight recount --repair")
         )
     else:
@@ -127,7 +127,7 @@ def _show(found: Recount, *, repaired: bool) -> None:
         out.print(f"Not checked: {what}.", markup=False)
     if found.outdated:
         out.print(
-            f"{screen.counted(found.outdated, 'record')} would count otherwise by today's rules and settings: "
+            f"{output.plural(found.outdated, 'record')} would count otherwise by today's rules and settings: "
             "sesight reclassify"
         )
 
@@ -146,30 +146,30 @@ def _row(each: Difference) -> str:
 
 
 def reclassify(
-    stream: StreamId = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    stream: StreamOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Count all records still held by today's rules and settings; totals move with them."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put, streams_of
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app, print_json, select_streams
 
     moved = records = 0
     with (
         interruptible("Stopped. What is done is kept: reclassify again for the rest."),
-        opened(config, store) as app,
-        screen.bar("Reclassifying", shown=not as_json) as bar,
+        open_app(config, store) as app,
+        output.progress_bar("Reclassifying", shown=not as_json) as bar,
     ):
         days = [
             (name, day)
-            for name in streams_of(app, stream)
+            for name in select_streams(app, stream)
             for day in app.store.held_days(name, app.clock())
         ]
         for n, (name, day) in enumerate(days):
-            bar.at(n, len(days), f"{records:,} records")
+            bar.update(n, len(days), f"{records:,} records")
             ids: dict[str, None] = {}
             for record in app.store.records_of_day(name, day):
                 records += 1
@@ -180,6 +180,6 @@ def reclassify(
             if ids:
                 moved += app.pipeline.reclassify(ids)
     if as_json:
-        put(msgspec.json.encode({"records": records, "moved": moved}))
+        print_json(msgspec.json.encode({"records": records, "moved": moved}))
         return
-    print(f"Of {screen.counted(records, 'record')}, {moved:,} now count otherwise.")
+    print(f"Of {output.plural(records, 'record')}, {moved:,} now count otherwise.")

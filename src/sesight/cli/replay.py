@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from sesight.app import App
-    from sesight.cli import output as screen
+    from sesight.cli import output
     from sesight.ingest.replay.replay import FrozenDay, Summary
     from sesight.ingest.transport.files import InputFile
     from sesight.ingest.transport.sqs import Queue, QueueSummary
@@ -61,9 +61,9 @@ def replay(
     log_events: Annotated[
         bool, typer.Option("--log-events", help="Write a SES_EVENT_PROCESSED line for each event.")
     ] = False,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Feed stored events in, of any supported envelope. Doing it twice changes nothing.
 
@@ -73,17 +73,23 @@ def replay(
     import msgspec
 
     from sesight.app.aws import open_queue, region_of
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put, settings_of, streams_of
+    from sesight.cli import output
+    from sesight.cli.session import (
+        interruptible,
+        load_settings,
+        open_app,
+        print_json,
+        select_streams,
+    )
 
     if bool(files) == (from_queue is not None):
         raise InvalidRequest("Name files to replay, or a queue with --from-queue.")
-    region = region_of(settings_of(config, store))
+    region = region_of(load_settings(config, store))
     found = _sources(files or [], region)
     again = "replay the same files" if files else "replay the queue in five minutes"
     with (
         interruptible(f"Stopped. What was committed is kept: {again} to go on."),
-        opened(
+        open_app(
             config,
             store,
             new=True,
@@ -93,16 +99,16 @@ def replay(
         ) as app,
     ):
         if stream is not None:
-            streams_of(app, stream)
+            select_streams(app, stream)
         app.suppressions.inherit()  # before events reach lists of other streams than the last ones did
-        with screen.bar("Replaying", shown=not as_json) as bar:
+        with output.progress_bar("Replaying", shown=not as_json) as bar:
             summary = (
                 _feed(app, found, stream, bar)
                 if from_queue is None
                 else _drain(app, open_queue(from_queue, region), stream, bar)
             )
     if as_json:
-        put(msgspec.json.encode(summary))
+        print_json(msgspec.json.encode(summary))
     else:
         _show(summary)
     if files and not summary.has_events:
@@ -111,15 +117,13 @@ def replay(
     left = getattr(summary, "left", 0)
     if left:
         print(
-            f"{screen.counted(left, 'message')} could not be stored, and left in the queue.",
+            f"{output.plural(left, 'message')} could not be stored, and left in the queue.",
             file=sys.stderr,
         )
         raise typer.Exit(1)
     refused = summary.dispositions.get("refused")
     if refused:
-        print(
-            f"{screen.counted(refused, 'event')} refused: {MEANINGS['refused']}.", file=sys.stderr
-        )
+        print(f"{output.plural(refused, 'event')} refused: {MEANINGS['refused']}.", file=sys.stderr)
     if summary.frozen:
         _say_frozen(summary.frozen)
     if refused or summary.frozen:
@@ -162,7 +166,7 @@ def _sources(paths: list[str], region: str | None) -> list[InputFile]:
     ]
 
 
-def _feed(app: App, found: list[InputFile], stream: str | None, bar: screen.Bar) -> Summary:
+def _feed(app: App, found: list[InputFile], stream: str | None, bar: output.ProgressBar) -> Summary:
     from sesight.ingest.replay.replay import replay as feed
 
     sizes = [source.size for source in found]
@@ -172,11 +176,11 @@ def _feed(app: App, found: list[InputFile], stream: str | None, bar: screen.Bar)
         found,
         app.known_sets,
         stream=stream,
-        progress=lambda done, read: bar.at(done, total, f"{read:,} events"),
+        progress=lambda done, read: bar.update(done, total, f"{read:,} events"),
     )
 
 
-def _drain(app: App, queue: Queue, stream: str | None, bar: screen.Bar) -> QueueSummary:
+def _drain(app: App, queue: Queue, stream: str | None, bar: output.ProgressBar) -> QueueSummary:
     from sesight.ingest.transport.sqs import drain
 
     total = queue.size()
@@ -185,7 +189,7 @@ def _drain(app: App, queue: Queue, stream: str | None, bar: screen.Bar) -> Queue
         app.pipeline,
         app.known_sets,
         stream=stream,
-        progress=lambda done, read: bar.at(done, max(done, total), f"{read:,} events"),
+        progress=lambda done, read: bar.update(done, max(done, total), f"{read:,} events"),
     )
 
 
@@ -196,19 +200,21 @@ def _put_lines(lines: bytes) -> None:
 
 
 def _show(summary: Summary) -> None:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    out = screen.screen()
-    rows = screen.table("Disposition", "Events", "What it means", numbers=("Events",))
-    for name, n in summary.dispositions.items():
-        rows.add_row(name, f"{n:,}", MEANINGS.get(name, ""))
-    out.print(rows)
+    out = output.console()
+    columns = [
+        output.Column("Disposition"),
+        output.Column("Events", number=True),
+        output.Column("What it means", wraps=20),
+    ]
+    rows = [[name, f"{n:,}", MEANINGS.get(name, "")] for name, n in summary.dispositions.items()]
+    out.print(output.table(columns, rows))
     if summary.reasons:
-        reasons = screen.table("Reason", "Events", numbers=("Events",))
-        for name, n in summary.reasons.items():
-            reasons.add_row(screen.plain(name), f"{n:,}")
-        out.print(reasons)
+        columns = [output.Column("Reason", wraps=20), output.Column("Events", number=True)]
+        reasons = [[output.plain_text(name), f"{n:,}"] for name, n in summary.reasons.items()]
+        out.print(output.table(columns, reasons))
     out.print(
-        f"{screen.counted(summary.read, 'event')} in {summary.seconds:,.1f} s: "
+        f"{output.plural(summary.read, 'event')} in {summary.seconds:,.1f} s: "
         f"{summary.events_per_second:,.0f} a second."
     )

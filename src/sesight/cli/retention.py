@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,23 +18,27 @@ retention = typer.Typer(
 
 
 @retention.command()
-def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
+def show(
+    config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Show how long the store keeps records, what is to change, and what the settings say."""
-    from sesight.cli.session import opened
+    from sesight.cli.session import open_app
 
-    with opened(config, store) as app:
+    with open_app(config, store) as app:
         _tell(app, as_json=as_json)
 
 
 @retention.command()
-def shorten(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
+def shorten(
+    config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Have records kept only as long as `store.retention_days` in the settings says.
 
     It takes at least 24 hours to come into force; until then `sesight retention keep` takes it back.
     """
-    from sesight.cli.session import opened
+    from sesight.cli.session import open_app
 
-    with opened(config, store) as app:
+    with open_app(config, store) as app:
         days = app.settings.store.retention_days
         if days is None:
             raise SettingsError(
@@ -45,11 +49,13 @@ def shorten(config: Config = None, store: StoreUrl = None, as_json: Json = False
 
 
 @retention.command()
-def keep(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
+def keep(
+    config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Take back a shorter time that is not in force yet."""
-    from sesight.cli.session import opened
+    from sesight.cli.session import open_app
 
-    with opened(config, store) as app:
+    with open_app(config, store) as app:
         if not app.store.retention.cancel_planned() and not as_json:
             print("There was nothing to take back.")
         _tell(app, as_json=as_json)
@@ -58,7 +64,7 @@ def keep(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
 def _tell(app: App, *, as_json: bool) -> None:
     import msgspec
 
-    from sesight.cli.session import put
+    from sesight.cli.session import print_json
     from sesight.domain.timestamps import DAY, iso
 
     held, said = app.store.retention, app.settings.store.retention_days
@@ -70,7 +76,7 @@ def _tell(app: App, *, as_json: bool) -> None:
             "planned": None if planned is None else {"days": planned.days, "from": from_at},
             "settings": said,
         }
-        put(msgspec.json.encode(document))
+        print_json(msgspec.json.encode(document))
         return
     print(f"Records are kept for {_words(held.days)} after their send day.")
     if planned is not None and from_at is not None:

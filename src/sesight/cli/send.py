@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sesight import private_file
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import InvalidRequest, SettingsError
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ MEANINGS = {
 }
 """What each state says, to people."""
 
-DryRun = Annotated[
+DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Send nothing: show what would become of each recipient.")
 ]
-Results = Annotated[
+ResultsOption = Annotated[
     str | None,
     typer.Option("--results", metavar="FILE", help="Write each recipient's result as CSV."),
 ]
-Key = Annotated[
+KeyOption = Annotated[
     str | None,
     typer.Option(
         "--key",
@@ -58,7 +58,7 @@ Key = Annotated[
     ),
 ]
 
-RetryUnknown = Annotated[
+RetryUnknownOption = Annotated[
     bool,
     typer.Option(
         "--retry-unknown",
@@ -95,13 +95,13 @@ def outreach(
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="VARIANT", help="Tag campaign_variant.")
     ] = None,
-    key: Key = None,
-    retry_unknown: RetryUnknown = False,
-    dry_run: DryRun = False,
-    results: Results = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    key: KeyOption = None,
+    retry_unknown: RetryUnknownOption = False,
+    dry_run: DryRunOption = False,
+    results: ResultsOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send a template to the people of a file.
 
@@ -109,7 +109,7 @@ def outreach(
     does one with a longer file. Campaign, template, step and variant (or --key) tell one sending from
     another.
     """
-    from sesight.cli.session import opened
+    from sesight.cli.session import open_app
     from sesight.domain.sending import CampaignDetails, TemplateMail
     from sesight.send.recipient_file import read_context, read_recipients
 
@@ -119,7 +119,7 @@ def outreach(
         read_recipients(read_file(to)),
         read_context(read_file(context)) if context is not None else {},
     )
-    with opened(config, store, new=True) as app:
+    with open_app(config, store, new=True) as app:
         mailing = app.sending.service.mail_command(
             "outreach", asked, key, retry_unknown=retry_unknown
         )
@@ -156,27 +156,27 @@ def finance(
         str | None,
         typer.Option("--locale", metavar="LOCALE", help="Of statements that name none: de-DE."),
     ] = None,
-    key: Key = None,
-    retry_unknown: RetryUnknown = False,
-    dry_run: DryRun = False,
-    results: Results = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    key: KeyOption = None,
+    retry_unknown: RetryUnknownOption = False,
+    dry_run: DryRunOption = False,
+    results: ResultsOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send the statements of a file, each to its recipient, with its papers attached.
 
     Stopped by Ctrl-C or a crash, the same command goes on with those that were not sent. To send a
     statement again, give a --key: it is then an attempt of the same statement.
     """
-    from sesight.cli.session import opened
+    from sesight.cli.session import open_app
     from sesight.send.statements.files import StatementDefaults, from_csv, from_json
 
     defaults = StatementDefaults(month=month, currency=currency, locale=locale)
     content = read_file(statements)
     read = from_json if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"} else from_csv
     entries = read(content, defaults).entries
-    with opened(config, store, new=True) as app:
+    with open_app(config, store, new=True) as app:
         mailing = app.sending.service.statement_command(
             "finance", entries, month, template, campaign, key, retry_unknown=retry_unknown
         )
@@ -193,7 +193,7 @@ def read_file(path: str) -> bytes:
         raise InvalidRequest(f"The file {path} cannot be read: {error.strerror}.") from None
 
 
-class Tally:
+class SendProgress:
     """What is told of recipients while an order is carried out. Any thread may tell."""
 
     def __init__(self) -> None:
@@ -228,7 +228,7 @@ def carry_out(
         raise SettingsError(f"There is no folder for the result file {results}.")
     if mailing.retry_unknown:
         warn_of_second_messages(app, mailing)
-    tally = Tally()
+    tally = SendProgress()
     obstacles: list[str] = []
     if dry_run:
         found, obstacles = service.dry_run(
@@ -247,7 +247,7 @@ def carry_out(
         raise typer.Exit(1)
 
 
-def _changed(tally: Tally) -> list[str]:
+def _changed(tally: SendProgress) -> list[str]:
     """Return a warning for those whose message would be another one now, if there are any."""
     sentence = (
         f"The template, or what it is told, has changed for {tally.changed:,} of those who had their "
@@ -269,16 +269,16 @@ def warn_of_second_messages(app: App, mailing: Mailing) -> None:
         )
 
 
-def _sent(app: App, mailing: Mailing, tally: Tally, *, as_json: bool) -> list[SendResult]:
+def _sent(app: App, mailing: Mailing, tally: SendProgress, *, as_json: bool) -> list[SendResult]:
     """Send, with a progress bar; Ctrl-C lets what is under way be told to the log, and ends."""
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
     total = len(mailing.drafts)
-    with screen.bar("Sending", total, shown=not as_json) as bar:
+    with output.progress_bar("Sending", total, shown=not as_json) as bar:
 
         def told(_: int, result: SendResult, past: PriorSend) -> None:
             tally.told(result, past)
-            bar.at(tally.states.total(), total, tally.words)
+            bar.update(tally.states.total(), total, tally.words)
 
         try:
             return app.sending.service.send(mailing, told)
@@ -308,7 +308,7 @@ def write_results(path: Path, found: Sequence[SendResult]) -> None:
 
 def show(
     found: Sequence[SendResult],
-    tally: Tally,
+    tally: SendProgress,
     warnings: Sequence[str],
     results: str | None,
     *,
@@ -319,8 +319,8 @@ def show(
     """
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import put
+    from sesight.cli import output
+    from sesight.cli.session import print_json
 
     counts = Counter(each.state.value for each in found)
     if as_json:
@@ -330,26 +330,36 @@ def show(
             "warnings": warnings,
             "results": found,
         }
-        put(msgspec.json.encode(answer))
+        print_json(msgspec.json.encode(answer))
         return
-    out = screen.screen()
+    out = output.console()
     if tally.had_before and tally.had_before == counts["sent"] and not counts["intended"]:
         out.print(f"Nothing was sent: {tally.had_before:,} had it before.")
-    rows = screen.table("State", "Recipients", "What it means", numbers=("Recipients",))
-    for state, n in tally.states.most_common():
-        rows.add_row(state, f"{n:,}", MEANINGS[state])
-    out.print(rows)
+    columns = [
+        output.Column("State"),
+        output.Column("Recipients", number=True),
+        output.Column("What it means", wraps=20),
+    ]
+    rows = [[state, f"{n:,}", MEANINGS[state]] for state, n in tally.states.most_common()]
+    out.print(output.table(columns, rows))
     without = [each for each in found if each.state.value not in {"sent", "intended"}]
     if without:
-        some = screen.table("Recipient", "State", "Code", "Why")
-        for each in without[:SHOWN]:
-            some.add_row(
-                screen.plain(each.recipient),
+        columns = [
+            output.Column("Recipient", wraps=20),
+            output.Column("State"),
+            output.Column("Code", 1),
+            output.Column("Why", wraps=20),
+        ]
+        details = [
+            [
+                output.plain_text(each.recipient),
                 each.state.value,
-                screen.plain(each.code),
-                screen.plain(each.detail),
-            )
-        out.print(some)
+                output.plain_text(each.code),
+                output.plain_text(each.detail),
+            ]
+            for each in without[:SHOWN]
+        ]
+        out.print(output.table(columns, details))
         if len(without) > SHOWN:
             where = f"all are in {results}" if results else "--results FILE has all"
             out.print(f"… and {len(without) - SHOWN:,} more: {where}.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sesight.cli.event_log_writer import Lines
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.event_log_writer import EventLogWriter
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -53,21 +53,21 @@ def serve(
         str | None,
         typer.Option(metavar="HOST:PORT", help="A public listener: events in, unsubscribe links."),
     ] = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Answer the API and take events in, until Ctrl-C.
 
     Each event writes a SES_EVENT_PROCESSED line, unless intake.log_events is false.
     """
     from sesight.app import App
-    from sesight.cli.session import settings_of
+    from sesight.cli.session import load_settings
     from sesight.server import address_of, listen
     from sesight.server import serve as run
 
     stop_on_sigterm()
-    settings = settings_of(config, store)
+    settings = load_settings(config, store)
     public: socket.socket | None = None
     wanted = intake or settings.server.intake
     listener = listen(
@@ -77,7 +77,7 @@ def serve(
     try:
         if wanted is not None:
             public = listen(*place(wanted), public=True)
-        lines = Lines(sys.stdout.fileno()) if settings.intake.log_events else None
+        lines = EventLogWriter(sys.stdout.fileno()) if settings.intake.log_events else None
         app = App(settings, journal=lines)
     except BaseException:
         listener.close()
@@ -102,7 +102,7 @@ def serve(
 def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
     from sesight import __version__
     from sesight.app import store_url
-    from sesight.cli.output import counted
+    from sesight.cli.output import plural
 
     store, streams, topics = store_url(app.settings), list(app.counting.streams), len(app.topics)
     if as_json:
@@ -120,7 +120,7 @@ def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
         return
     tell(
         f"Sesight {__version__} listens on {address} (store {store}; streams {', '.join(streams)}; "
-        f"{counted(topics, 'topic')})"
+        f"{plural(topics, 'topic')})"
     )
     if intake is not None:
         tell(f"Events are taken in on {intake}/api/ses/events")

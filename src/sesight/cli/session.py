@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sesight.settings import Settings
 
 
-def settings_of(config: str | None, store: str | None) -> Settings:
+def load_settings(config: str | None, store: str | None) -> Settings:
     """Read the settings that a command is given. Raises SettingsError."""
     from sesight.settings import load
 
@@ -35,7 +35,7 @@ def store_file(settings: Settings) -> Path | None:
 
 
 @contextmanager
-def opened(
+def open_app(
     config: str | None,
     store: str | None,
     *,
@@ -47,7 +47,7 @@ def opened(
     """Open the app and close it at the end; the store must be there, unless it may be `new`."""
     from sesight.app import App
 
-    settings = settings_of(config, store)
+    settings = load_settings(config, store)
     file = store_file(settings)
     if not new and file is not None and not file.exists():
         raise SettingsError(
@@ -61,7 +61,7 @@ def opened(
         app.close()
 
 
-def streams_of(app: App, stream: str | None) -> tuple[str, ...]:
+def select_streams(app: App, stream: str | None) -> tuple[str, ...]:
     """Return the streams named, all if none is. Raises InvalidRequest for an unknown one."""
     known = tuple(app.counting.streams)
     if stream is None:
@@ -75,14 +75,16 @@ def streams_of(app: App, stream: str | None) -> tuple[str, ...]:
     return wanted
 
 
-def put(body: bytes) -> None:
+def print_json(body: bytes) -> None:
     """Print an answer as it is, and end its line."""
     sys.stdout.flush()
     sys.stdout.buffer.write(body + b"\n")
     sys.stdout.buffer.flush()
 
 
-def answer(app: App, read: Callable[[Services], Struct], *, as_json: bool) -> dict[str, Any] | None:
+def run_query(
+    app: App, read: Callable[[Services], Struct], *, as_json: bool
+) -> dict[str, Any] | None:
     """Print the answer of a service as JSON and return None, or return it as the API's JSON, decoded.
 
     Ends the command if the service raises an error: with the API's problem as JSON, else with its sentence.
@@ -99,12 +101,12 @@ def answer(app: App, read: Callable[[Services], Struct], *, as_json: bool) -> di
         problem = problem_of(error, services.new_request_id(), "on the command line")
     else:
         if as_json:
-            put(body)
+            print_json(body)
             return None
         decoded: dict[str, Any] = msgspec.json.decode(body)
         return decoded
     if as_json:
-        put(msgspec.json.encode(problem))
+        print_json(msgspec.json.encode(problem))
     else:
         # over HTTP the store's place is not disclosed; whoever runs a command may see it
         store = f" The store is {store_url(app.settings)}." if problem.status == 503 else ""

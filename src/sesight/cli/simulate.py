@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sesight import private_file
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def simulate(
         bool, typer.Option("--sns", help="Wrap each event of a file in an SNS notification.")
     ] = False,
     connections: Annotated[int, typer.Option(min=1, max=256, help="Connections to post on.")] = 8,
-    config: Config = None,  # noqa: ARG001 - every command takes it
-    store: StoreUrl = None,  # noqa: ARG001 - every command takes it
-    as_json: Json = False,
+    config: ConfigOption = None,  # noqa: ARG001 - every command takes it
+    store: StoreOption = None,  # noqa: ARG001 - every command takes it
+    as_json: JsonOption = False,
 ) -> None:
     """Make up traffic whose true totals are known: write it to a file, or post it to a server."""
     from sesight_simulator.traffic.plan import Plan, now_ms
@@ -125,23 +125,25 @@ def signer(folder: Path, *, told: bool = False) -> Signer:
 def _write(plan: Plan, file: Path, *, as_json: bool) -> None:
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, put
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, print_json
     from sesight_simulator.traffic.recording import write
 
     span = plan.end - plan.begin
     try:
         with (
             interruptible(f"Stopped. {file} is not whole."),
-            screen.bar("Simulating", span, shown=not as_json) as bar,
+            output.progress_bar("Simulating", span, shown=not as_json) as bar,
         ):
             written = write(
-                plan, file, lambda events, at: bar.at(at - plan.begin, told=f"{events:,} events")
+                plan,
+                file,
+                lambda events, at: bar.update(at - plan.begin, status=f"{events:,} events"),
             )
     except OSError as error:
         raise SettingsError(f"{file} cannot be written: {error}.") from None
     if as_json:
-        put(
+        print_json(
             msgspec.json.encode(
                 {
                     "path": str(file),
@@ -154,7 +156,7 @@ def _write(plan: Plan, file: Path, *, as_json: bool) -> None:
         )
         return
     print(
-        f"{screen.counted(written.events, 'event')} in {file}, their true totals in {file}.truth.json."
+        f"{output.plural(written.events, 'event')} in {file}, their true totals in {file}.truth.json."
     )
 
 
@@ -163,8 +165,8 @@ def _post(
 ) -> None:
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, put
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, print_json
     from sesight_simulator.sns_client import SnsClient
     from sesight_simulator.traffic.truth import Truth
 
@@ -177,18 +179,18 @@ def _post(
         interruptible(
             "Stopped. What was answered is taken; posting it again counts nothing twice."
         ),
-        screen.bar("Posting", plan.end - plan.begin, shown=not as_json) as bar,
+        output.progress_bar("Posting", plan.end - plan.begin, shown=not as_json) as bar,
     ):
         posted = client.run(
             _notifications(
-                plan, by, truth, lambda n, at: bar.at(at - plan.begin, told=f"{n:,} events")
+                plan, by, truth, lambda n, at: bar.update(at - plan.begin, status=f"{n:,} events")
             )
         )
     if truth_file is not None:
         private_file.write(truth_file, msgspec.json.encode(truth.document()))
     if as_json:
         shares = {name: posted.quantile(share) for name, share in (("p50", 0.5), ("p99", 0.99))}
-        put(
+        print_json(
             msgspec.json.encode(
                 {
                     "accepted": posted.accepted,
@@ -204,7 +206,7 @@ def _post(
     else:
         rate = posted.accepted / posted.seconds if posted.seconds else 0.0
         print(
-            f"{screen.counted(posted.accepted, 'notification')} taken in {posted.seconds:,.1f} s, {rate:,.0f} a "
+            f"{output.plural(posted.accepted, 'notification')} taken in {posted.seconds:,.1f} s, {rate:,.0f} a "
             f"second; {posted.refused:,} refused, {posted.lost:,} lost, {posted.retries:,} retries."
         )
     if posted.lost and not posted.accepted:

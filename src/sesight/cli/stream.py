@@ -6,25 +6,27 @@ from typing import Annotated, Any
 
 import typer
 
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 
 stream = typer.Typer(
     name="stream", help="Stop a stream from sending, and let it go on.", no_args_is_help=True
 )
 
-Named = Annotated[str, typer.Argument(metavar="STREAM", show_default=False)]
+StreamArgument = Annotated[str, typer.Argument(metavar="STREAM", show_default=False)]
 
 
 @stream.command()
-def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -> None:
+def show(
+    config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Show which streams send, why others do not, and which the reputation guard watches."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import opened, put
+    from sesight.cli import output
+    from sesight.cli.session import open_app, print_json
     from sesight.domain.timestamps import iso
 
-    with opened(config, store) as app:
+    with open_app(config, store) as app:
         pauses, guard = app.log.pauses(), app.sending.guard
         found: list[dict[str, Any]] = [
             {
@@ -38,50 +40,62 @@ def show(config: Config = None, store: StoreUrl = None, as_json: Json = False) -
             for name in app.counting.streams
         ]
     if as_json:
-        put(msgspec.json.encode(found))
+        print_json(msgspec.json.encode(found))
         return
-    rows = screen.table("Stream", "State", "By", "Since (UTC)", "Guard", "Why")
-    for each in found:
-        rows.add_row(
+    columns = [
+        output.Column("Stream"),
+        output.Column("State"),
+        output.Column("By", 2),
+        output.Column("Since (UTC)", 1),
+        output.Column("Guard", 3, wraps=16),
+        output.Column("Why", wraps=20),
+    ]
+    rows = [
+        [
             each["stream"],
             each["state"],
-            each["by"] or screen.NOTHING,
-            screen.moment(each["since"]),
+            each["by"] or output.NO_VALUE,
+            output.format_time(each["since"]),
             _watched(each["pausesAt"]),
-            screen.plain(each["detail"]),
-        )
-    screen.screen().print(rows)
+            output.plain_text(each["detail"]),
+        ]
+        for each in found
+    ]
+    output.console().print(output.table(columns, rows))
 
 
 @stream.command()
 def pause(
-    name: Named,
+    name: StreamArgument,
     why: Annotated[
         str, typer.Option("--why", metavar="WORDS", help="What the next person should know.")
     ] = "somebody stopped it.",
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop a stream: what is being sent ends within seconds, nothing more goes out."""
-    from sesight.cli.session import opened, streams_of
+    from sesight.cli.session import open_app, select_streams
     from sesight.domain.sending import Pause
 
-    with opened(config, store, new=True) as app:
-        streams_of(app, name)
+    with open_app(config, store, new=True) as app:
+        select_streams(app, name)
         app.log.pause(Pause(stream=name, at=app.clock(), by="operator", detail=why))
     _say(name, "paused", f"The stream {name} is paused.", as_json=as_json)
 
 
 @stream.command()
 def resume(
-    name: Named, config: Config = None, store: StoreUrl = None, as_json: Json = False
+    name: StreamArgument,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a stream send again."""
-    from sesight.cli.session import opened, streams_of
+    from sesight.cli.session import open_app, select_streams
 
-    with opened(config, store) as app:
-        streams_of(app, name)
+    with open_app(config, store) as app:
+        select_streams(app, name)
         before = app.sending.guard.resume(name)
         watched = name in app.sending.guard.streams
     said = (
@@ -104,9 +118,9 @@ def _watched(limits: dict[str, float] | None) -> str:
 def _say(name: str, state: str, said: str, *, as_json: bool) -> None:
     import msgspec
 
-    from sesight.cli.session import put
+    from sesight.cli.session import print_json
 
     if as_json:
-        put(msgspec.json.encode({"stream": name, "state": state}))
+        print_json(msgspec.json.encode({"stream": name, "state": state}))
     else:
         print(said)

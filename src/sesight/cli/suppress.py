@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from sesight import private_file
-from sesight.cli.options import Config, Cursor, Json, Limit, StoreUrl, StreamId
+from sesight.cli.options import (
+    ConfigOption,
+    CursorOption,
+    JsonOption,
+    LimitOption,
+    StoreOption,
+    StreamOption,
+)
 from sesight.cli.suppress_sync import sync
 from sesight.domain.errors import InvalidRequest, SettingsError, StoreUnavailable
 from sesight.domain.suppression.item import SuppressionReason, SuppressionScope
@@ -32,15 +39,17 @@ REST = "-"
 
 suppress = typer.Typer(name="suppress", help="Whom streams must not send to.", no_args_is_help=True)
 
-Addresses = Annotated[
+AddressesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="ADDRESS...", help="Addresses, or whole domains as @example.com."),
+    typer.Argument(
+        metavar="ADDRESS...", help="AddressesArgument, or whole domains as @example.com."
+    ),
 ]
-OneStream = Annotated[
+OneStreamOption = Annotated[
     str | None, typer.Option("--stream", metavar="ID", help="The stream it is about.")
 ]
-ReasonWord = Annotated[SuppressionReason, typer.Option("--reason", help="Why.")]
-ScopeWord = Annotated[
+ReasonOption = Annotated[SuppressionReason, typer.Option("--reason", help="Why.")]
+ScopeOption = Annotated[
     SuppressionScope | None,
     typer.Option(
         "--scope",
@@ -52,20 +61,20 @@ ScopeWord = Annotated[
 
 @suppress.command()
 def add(
-    addresses: Addresses,
-    stream: OneStream = None,
-    scope: ScopeWord = None,
-    reason: ReasonWord = SuppressionReason.MANUAL,
+    addresses: AddressesArgument,
+    stream: OneStreamOption = None,
+    scope: ScopeOption = None,
+    reason: ReasonOption = SuppressionReason.MANUAL,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="A UTC day, or an instant.")
     ] = None,
     note: Annotated[str | None, typer.Option("--note", help="A few words on it.")] = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Suppress addresses, or whole domains. Exits with 1 if one of them is no address."""
-    from sesight.cli.session import opened
+    from sesight.cli.session import open_app
     from sesight.domain.suppression.csv import parse_time
     from sesight.domain.suppression.manual import SuppressionRequest
     from sesight.domain.timestamps import DAY
@@ -74,7 +83,7 @@ def add(
     if until is not None and at is None:
         raise InvalidRequest(f"--until {until!r} is no time: write a date, or an instant.")
     change = secrets.token_hex(8)
-    with opened(config, store, new=True) as app:
+    with open_app(config, store, new=True) as app:
         _known(stream, app.counting.streams)
         wishes = [
             SuppressionRequest(
@@ -88,11 +97,11 @@ def add(
 
 @suppress.command()
 def remove(
-    addresses: Addresses,
+    addresses: AddressesArgument,
     note: Annotated[
         str | None, typer.Option("--note", help="Why: it stays in the address's history.")
     ] = None,
-    stream: StreamId = None,
+    stream: StreamOption = None,
     cause: Annotated[
         list[str] | None,
         typer.Option("--cause", metavar="ID", help="Lift only this cause, or several."),
@@ -101,20 +110,20 @@ def remove(
         str | None,
         typer.Option("--restore", metavar="CHANGE", help="Take the removal of a change back."),
     ] = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Lift what stands against addresses, or take such a removal back.
 
     What was lifted never returns by itself; a new complaint or unsubscribe suppresses again, and a
     bounce of a message sent after the removal.
     """
-    from sesight.cli.session import opened, streams_of
+    from sesight.cli.session import open_app, select_streams
 
     change = restore or secrets.token_hex(8)
-    with opened(config, store) as app:
-        streams = streams_of(app, stream)
+    with open_app(config, store) as app:
+        streams = select_streams(app, stream)
         if restore is not None:
             told = app.suppressions.restore(addresses, restore, streams)
         else:
@@ -129,52 +138,52 @@ def remove(
 
 @suppress.command()
 def check(
-    addresses: Addresses,
-    stream: StreamId = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    addresses: AddressesArgument,
+    stream: StreamOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """May the streams send to these addresses? Exits with 1 if there is one that one must not."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import opened, put, streams_of
+    from sesight.cli import output
+    from sesight.cli.session import open_app, print_json, select_streams
     from sesight.services.suppression_list import checked
 
-    with opened(config, store) as app:
+    with open_app(config, store) as app:
         found = [
-            checked(each) for each in app.suppressions.check(addresses, streams_of(app, stream))
+            checked(each) for each in app.suppressions.check(addresses, select_streams(app, stream))
         ]
     if as_json:
-        put(msgspec.json.encode({"data": found}))
+        print_json(msgspec.json.encode({"data": found}))
     else:
         rows: list[list[Any]] = []
         for each in found:
-            address = screen.plain(each.address)
+            address = output.plain_text(each.address)
             if each.detail is not None:
-                rows.append([address, "", "no", screen.plain(each.detail), "", ""])
+                rows.append([address, "", "no", output.plain_text(each.detail), "", ""])
             rows += [
                 [
                     address,
                     one.stream,
                     "yes" if one.allowed else "no",
-                    screen.plain(one.reason),
-                    screen.moment(one.since),
-                    screen.moment(one.until),
+                    output.plain_text(one.reason),
+                    output.format_time(one.since),
+                    output.format_time(one.until),
                 ]
                 for one in each.mailable
             ]
-        out = screen.screen()
-        columns = [screen.Column("Address", wraps=20), *screen.MAILABLE]
-        out.print(screen.fitted(columns, rows, out.width))
+        out = output.console()
+        columns = [output.Column("Address", wraps=20), *output.MAILABLE_COLUMNS]
+        out.print(output.table(columns, rows))
     if not all(each.allowed for each in found):
         raise typer.Exit(1)
 
 
 @suppress.command("list")
 def list_addresses(
-    stream: StreamId = None,
+    stream: StreamOption = None,
     prefix: Annotated[
         str | None,
         typer.Option("--prefix", help="How addresses begin, without the @; @exam for domains."),
@@ -185,15 +194,15 @@ def list_addresses(
     ended: Annotated[
         bool, typer.Option("--ended", help="Those that no longer are suppressed.")
     ] = False,
-    limit: Limit = None,
-    cursor: Cursor = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    limit: LimitOption = None,
+    cursor: CursorOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List suppressed addresses and whole domains, in order, with why and since when."""
-    from sesight.cli import output as screen
-    from sesight.cli.session import answer, opened
+    from sesight.cli import output
+    from sesight.cli.session import open_app, run_query
     from sesight.services.suppression_list import (
         SuppressedAddresses,
         list_suppressions,
@@ -210,37 +219,37 @@ def list_addresses(
         )
         return list_suppressions(services, query, limit, cursor)
 
-    with opened(config, store) as app:
-        found = answer(app, read, as_json=as_json)
+    with open_app(config, store) as app:
+        found = run_query(app, read, as_json=as_json)
     if found is None:
         return
-    out = screen.screen()
+    out = output.console()
     if not found["data"]:
         out.print("No address fits.")
     else:
         rows = [
             [
-                screen.plain(each["address"]),
+                output.plain_text(each["address"]),
                 ", ".join(each["streams"]),
-                screen.plain(each["reason"]),
-                screen.moment(each["since"]),
-                screen.moment(each["until"]),
-                screen.plain(each["note"]),
+                output.plain_text(each["reason"]),
+                output.format_time(each["since"]),
+                output.format_time(each["until"]),
+                output.plain_text(each["note"]),
             ]
             for each in found["data"]
         ]
         columns = [
-            screen.Column("Address", wraps=24),
-            screen.Column("Streams", 1, wraps=8),
-            screen.Column("Reason"),
-            screen.Column("Since (UTC)"),
-            screen.Column("Until (UTC)", 2),
-            screen.Column("Note", 3, wraps=20),
+            output.Column("Address", wraps=24),
+            output.Column("Streams", 1, wraps=8),
+            output.Column("Reason"),
+            output.Column("Since (UTC)"),
+            output.Column("Until (UTC)", 2),
+            output.Column("Note", 3, wraps=20),
         ]
-        out.print(screen.fitted(columns, rows, out.width))
+        out.print(output.table(columns, rows))
     total = found["total"]
     if total is not None:
-        shown = screen.number(total["value"], at_least=not total["exact"])
+        shown = output.format_count(total["value"], at_least=not total["exact"])
         plural = "" if total == {"value": 1, "exact": True} else "es"
         out.print(f"{len(found['data']):,} of {shown} address{plural}.")
     if found["nextCursor"] is not None:
@@ -278,9 +287,9 @@ def import_file(
         Path | None,
         typer.Option("--bad", metavar="FILE", help="Write every bad row's line and reason there."),
     ] = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Suppress what a file lists. Exits with 1 if it has bad rows; the good ones are taken.
 
@@ -291,8 +300,8 @@ def import_file(
     """
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app, print_json
     from sesight.domain.suppression.csv import (
         SuppressionDefaults,
         SuppressionFile,
@@ -303,10 +312,10 @@ def import_file(
     change = secrets.token_hex(8)
     with (
         interruptible("Stopped. What was read is kept; the same command goes on."),
-        opened(config, store, new=True) as app,
-        screen.bar("Reading", _size(file), shown=not as_json) as bar,
+        open_app(config, store, new=True) as app,
+        output.progress_bar("Reading", _size(file), shown=not as_json) as bar,
         _reported(bad) as report,
-        _read(file, bar.at) as text,
+        _read(file, bar.update) as text,
     ):
         _known(stream, app.counting.streams)
         defaults = SuppressionDefaults(reason=reason, scope=scope, stream=stream, note=note)
@@ -315,7 +324,7 @@ def import_file(
         rows = SuppressionFile(text(), defaults)
         done = import_rows(app.suppressions, rows, change, dry_run=dry_run, report=report)
     if as_json:
-        put(msgspec.json.encode(done))
+        print_json(msgspec.json.encode(done))
     else:
         _show_import(done)
     if done.bad:
@@ -378,23 +387,21 @@ def _reported(path: Path | None) -> Iterator[Callable[[int, str], None]]:
 
 
 def _show_import(done: Any) -> None:
-    from sesight.cli import output as screen
+    from sesight.cli import output
 
-    out = screen.screen()
-    rows = screen.table("Rows", "What became of them", numbers=("Rows",))
-    for fate, n in sorted(done.counts.items()):
-        rows.add_row(f"{n:,}", _FATES[fate])
-    out.print(rows if done.counts else "The file has no rows.")
+    out = output.console()
+    columns = [output.Column("Rows", number=True), output.Column("What became of them", wraps=20)]
+    rows = [[f"{n:,}", _FATES[fate]] for fate, n in sorted(done.counts.items())]
+    out.print(output.table(columns, rows) if done.counts else "The file has no rows.")
     if done.bad:
-        some = screen.table("Line", "What is wrong", numbers=("Line",))
-        for each in done.bad[:SHOWN]:
-            some.add_row(f"{each.line:,}", screen.plain(each.reason))
-        out.print(some)
+        columns = [output.Column("Line", number=True), output.Column("What is wrong", wraps=20)]
+        bad_rows = [[f"{row.line:,}", output.plain_text(row.reason)] for row in done.bad[:SHOWN]]
+        out.print(output.table(columns, bad_rows))
         if done.counts["invalid"] > SHOWN:
             out.print(f"… and {done.counts['invalid'] - SHOWN:,} more: --bad FILE has all.")
     if done.ignored_columns:
         named = ", ".join(done.ignored_columns)
-        out.print(screen.plain(f"Not read: {named}."))
+        out.print(output.plain_text(f"Not read: {named}."))
     if done.dry_run:
         out.print("Nothing was changed: without --dry-run it is.")
 
@@ -415,7 +422,7 @@ def export(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="The new file; else it is printed.")
     ] = None,
-    stream: StreamId = None,
+    stream: StreamOption = None,
     reason: Annotated[
         SuppressionReason | None, typer.Option("--reason", help="Only those shown with it.")
     ] = None,
@@ -423,15 +430,15 @@ def export(
         str | None, typer.Option("--prefix", help="Only those that begin so.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write all suppressed addresses and domains as CSV, which `sesight suppress import` reads."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened, put, streams_of
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app, print_json, select_streams
     from sesight.domain.suppression.csv import file_lines
 
     if file is not None and file.exists() and not force:
@@ -441,22 +448,22 @@ def export(
     rows = -1
     with (
         interruptible("Stopped. The file is not whole."),
-        opened(config, store) as app,
-        screen.bar("Writing", shown=file is not None and not as_json) as bar,
+        open_app(config, store) as app,
+        output.progress_bar("Writing", shown=file is not None and not as_json) as bar,
         _written(file) as write,
     ):
         found = app.suppressions.exported(
-            streams_of(app, stream), prefix=prefix or "", reason=reason
+            select_streams(app, stream), prefix=prefix or "", reason=reason
         )
         for line in file_lines(found):
             write(line.encode())
             rows += 1
             if rows % 1_000 == 0:
-                bar.at(rows, told=f"{rows:,} rows")
+                bar.update(rows, status=f"{rows:,} rows")
     if as_json:
-        put(msgspec.json.encode({"path": str(file), "rows": rows}))
+        print_json(msgspec.json.encode({"path": str(file), "rows": rows}))
     elif file is not None:
-        print(f"{file} has {screen.counted(rows, 'row')}.")
+        print(f"{file} has {output.plural(rows, 'row')}.")
 
 
 @contextmanager
@@ -486,25 +493,32 @@ def _known(stream: str | None, streams: dict[str, Any]) -> None:
         )
 
 
-def _show(told: list[SuppressionResult], change: str, *, as_json: bool) -> None:
-    """Tell what became of each address; end with 1 if one was none."""
+def _show(results: list[SuppressionResult], change: str, *, as_json: bool) -> None:
+    """Print the result of each address. Exits with 1 if an address was invalid."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import put
+    from sesight.cli import output
+    from sesight.cli.session import print_json
     from sesight.services.suppression_list import changed
 
     if as_json:
-        put(msgspec.json.encode(changed(change, told)))
+        print_json(msgspec.json.encode(changed(change, results)))
     else:
-        rows = screen.table("Address", "What became of it", "Streams", "More")
-        for each in told:
-            rows.add_row(
-                screen.plain(each.address),
-                each.status,
-                ", ".join(each.streams),
-                screen.plain(each.detail),
-            )
-        screen.screen().print(rows)
-    if any(each.status == "invalid" for each in told):
+        columns = [
+            output.Column("Address", wraps=20),
+            output.Column("What became of it"),
+            output.Column("Streams", 1, wraps=10),
+            output.Column("More", wraps=20),
+        ]
+        rows = [
+            [
+                output.plain_text(result.address),
+                result.status,
+                ", ".join(result.streams),
+                output.plain_text(result.detail),
+            ]
+            for result in results
+        ]
+        output.console().print(output.table(columns, rows))
+    if any(result.status == "invalid" for result in results):
         raise typer.Exit(1)

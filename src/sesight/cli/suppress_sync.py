@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sesight.cli.options import Config, Json, StoreUrl
+from sesight.cli.options import ConfigOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
     from sesight.send.suppression_sync import SyncDifference, SyncResult
@@ -32,9 +32,9 @@ def sync(
         str | None,
         typer.Option("--region", metavar="REGION", help="The AWS region, if not the settings'."),
     ] = None,
-    config: Config = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring SES's suppression list of the account and ours together: add to each what the other has.
 
@@ -42,20 +42,20 @@ def sync(
     suppressed in all streams. One call a second, as AWS allows: a long list takes its time. Stopped, it
     may simply be started again.
     """
-    from sesight.cli import output as screen
-    from sesight.cli.session import interruptible, opened
+    from sesight.cli import output
+    from sesight.cli.session import interruptible, open_app
 
     rows: list[SyncDifference] = []
     stopped = "Stopped. What was done is kept; the same command goes on."
     with (
-        opened(config, store, new=True) as app,
+        open_app(config, store, new=True) as app,
         interruptible(stopped),
-        screen.bar("Comparing", shown=not as_json) as bar,
+        output.progress_bar("Comparing", shown=not as_json) as bar,
     ):
 
         def told(row: SyncDifference) -> None:
             rows.append(row)
-            bar.at(len(rows), told=f"{len(rows):,} differences")
+            bar.update(len(rows), status=f"{len(rows):,} differences")
 
         done = app.sending.sync(told, apply=apply, region=region)
     _show(done, rows, applied=apply, as_json=as_json)
@@ -66,11 +66,11 @@ def sync(
 def _show(done: SyncResult, rows: list[SyncDifference], *, applied: bool, as_json: bool) -> None:
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import put
+    from sesight.cli import output
+    from sesight.cli.session import print_json
 
     if as_json:
-        put(
+        print_json(
             msgspec.json.encode(
                 {
                     "applied": applied,
@@ -81,23 +81,32 @@ def _show(done: SyncResult, rows: list[SyncDifference], *, applied: bool, as_jso
             )
         )
         return
-    out = screen.screen()
+    out = output.console()
     if not rows:
         print(f"SES lists {done.listed:,}: both lists say the same.")
         return
-    counts = screen.table("Addresses", "What about them", numbers=("Addresses",))
-    for difference, n in done.differences.items():
-        counts.add_row(f"{n:,}", MEANINGS[difference][applied])
-    out.print(counts)
-    some = screen.table("Address", "SES's reason", "What about it", "Code")
-    for row in rows[:SHOWN]:
-        some.add_row(
-            screen.plain(row.address),
+    columns = [
+        output.Column("Addresses", number=True),
+        output.Column("What about them", wraps=16),
+    ]
+    counts = [[f"{n:,}", MEANINGS[name][applied]] for name, n in done.differences.items()]
+    out.print(output.table(columns, counts))
+    columns = [
+        output.Column("Address", wraps=20),
+        output.Column("SES's reason", 2),
+        output.Column("What about it", wraps=16),
+        output.Column("Code", 1),
+    ]
+    addresses = [
+        [
+            output.plain_text(row.address),
             row.reason,
             MEANINGS[row.difference][applied],
-            screen.plain(row.code),
-        )
-    out.print(some)
+            output.plain_text(row.code),
+        ]
+        for row in rows[:SHOWN]
+    ]
+    out.print(output.table(columns, addresses))
     if len(rows) > SHOWN:
         out.print(f"… and {len(rows) - SHOWN:,} more: --json has all.")
     if not applied:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sesight import private_file
-from sesight.cli.options import Config, Json
+from sesight.cli.options import ConfigOption, JsonOption
 from sesight.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -20,17 +20,17 @@ templates = typer.Typer(
     help="Check and look at templates, and push them to SES.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The template's name.")]
-Names = Annotated[
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The template's name.")]
+NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]…", help="Only these; all of them if absent.")
 ]
 
 
 def _found(config: str | None) -> TemplateFolder:
     from sesight.app import templates_of
-    from sesight.cli.session import settings_of
+    from sesight.cli.session import load_settings
 
-    return templates_of(settings_of(config, None))
+    return templates_of(load_settings(config, None))
 
 
 def _named(found: TemplateFolder, names: list[str] | None) -> list[str]:
@@ -44,29 +44,37 @@ def _named(found: TemplateFolder, names: list[str] | None) -> list[str]:
 
 
 @templates.command("list")
-def list_templates(config: Config = None, as_json: Json = False) -> None:
+def list_templates(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List templates."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import put
+    from sesight.cli import output
+    from sesight.cli.session import print_json
 
     found = _found(config)
     about = found.about()
     if as_json:
-        put(msgspec.json.encode({"data": about}))
+        print_json(msgspec.json.encode({"data": about}))
         return
     _ = _named(found, None)
-    rows = screen.table("Name", "Label", "Stream", "Language", "Findings")
-    for each in about:
-        rows.add_row(
-            screen.plain(each.name),
-            screen.plain(each.label),
-            screen.plain(each.stream),
-            screen.plain(each.language),
+    columns = [
+        output.Column("Name", wraps=16),
+        output.Column("Label", 1, wraps=16),
+        output.Column("Stream", 2),
+        output.Column("Language", 3),
+        output.Column("Findings", wraps=12),
+    ]
+    rows = [
+        [
+            output.plain_text(each.name),
+            output.plain_text(each.label),
+            output.plain_text(each.stream),
+            output.plain_text(each.language),
             _counted(each.findings),
-        )
-    screen.screen().print(rows)
+        ]
+        for each in about
+    ]
+    output.console().print(output.table(columns, rows))
 
 
 def _counted(findings: tuple[TemplateIssue, ...]) -> str:
@@ -76,24 +84,32 @@ def _counted(findings: tuple[TemplateIssue, ...]) -> str:
 
 
 @templates.command()
-def check(names: Names = None, config: Config = None, as_json: Json = False) -> None:
+def check(
+    names: NamesArgument = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Check templates with their samples. Ends with 1 if one could not be sent."""
     import msgspec
 
-    from sesight.cli import output as screen
-    from sesight.cli.session import put
+    from sesight.cli import output
+    from sesight.cli.session import print_json
 
     found = _found(config)
     findings = {name: found.check(name) for name in _named(found, names)}
     wrong = any(each.level == "error" for told in findings.values() for each in told)
     if as_json:
-        put(msgspec.json.encode({"ok": not wrong, "findings": findings}))
+        print_json(msgspec.json.encode({"ok": not wrong, "findings": findings}))
     elif any(findings.values()):
-        rows = screen.table("Template", "Level", "Finding")
-        for name, told in findings.items():
-            for each in told:
-                rows.add_row(screen.plain(name), each.level, screen.plain(each.text))
-        screen.screen().print(rows)
+        columns = [
+            output.Column("Template", wraps=16),
+            output.Column("Level"),
+            output.Column("Finding", wraps=24),
+        ]
+        rows = [
+            [output.plain_text(name), each.level, output.plain_text(each.text)]
+            for name, told in findings.items()
+            for each in told
+        ]
+        output.console().print(output.table(columns, rows))
     else:
         print(f"Nothing is wrong with {', '.join(findings)}.")
     if wrong:
@@ -102,7 +118,7 @@ def check(names: Names = None, config: Config = None, as_json: Json = False) -> 
 
 @templates.command()
 def preview(
-    name: Name,
+    name: NameArgument,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where the page goes; else NAME.html here."),
@@ -111,19 +127,19 @@ def preview(
         Path | None,
         typer.Option("--context", metavar="FILE", help="JSON to use instead of the sample."),
     ] = None,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a page that shows what a template makes; it loads and runs nothing."""
     import msgspec
 
-    from sesight.cli.session import put
+    from sesight.cli.session import print_json
     from sesight.send.templates.preview import preview as page
 
     found = _found(config)
     made = found.rendered(name, None if context is None else _context(context))
     if as_json:
-        put(msgspec.json.encode(made))
+        print_json(msgspec.json.encode(made))
         return
     file = out or Path(f"{name}.html")
     text = page(name, found.load(name).files.label, made, found.check(name))
@@ -147,22 +163,22 @@ def _context(file: Path) -> dict[str, object]:
 
 @templates.command()
 def push(
-    names: Names = None,
+    names: NamesArgument = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
-    config: Config = None,
-    as_json: Json = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Create or update SES's copies of the templates that SES renders."""
     import msgspec
 
     from sesight.app import templates_of
     from sesight.app.aws import ses_templates
-    from sesight.cli import output as screen
-    from sesight.cli.session import put, settings_of
+    from sesight.cli import output
+    from sesight.cli.session import load_settings, print_json
 
-    settings = settings_of(config, None)
+    settings = load_settings(config, None)
     folder = templates_of(settings)
     # all are checked before the first is pushed, so that a mistake leaves SES as it was
     _ = _named(folder, names)
@@ -172,26 +188,28 @@ def push(
         account = ses_templates(settings, template.files.settings.stream)
         results[template.name] = account.push(template, dry_run=dry_run)
     if as_json:
-        put(msgspec.json.encode({"dryRun": dry_run, "templates": results}))
+        print_json(msgspec.json.encode({"dryRun": dry_run, "templates": results}))
         return
-    rows = screen.table("Template", "Would be" if dry_run else "Was")
-    for name, result in results.items():
-        rows.add_row(screen.plain(name), result)
-    screen.screen().print(rows)
+    columns = [
+        output.Column("Template", wraps=16),
+        output.Column("Would be" if dry_run else "Was"),
+    ]
+    rows = [[output.plain_text(name), result] for name, result in results.items()]
+    output.console().print(output.table(columns, rows))
 
 
 @templates.command()
-def init(config: Config = None, as_json: Json = False) -> None:
+def init(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Bring two templates to begin with into the folder; what is there already stays."""
     import msgspec
 
-    from sesight.cli.session import put
+    from sesight.cli.session import print_json
     from sesight.send.templates.folder import copy_examples
 
     found = _found(config)
     brought = copy_examples(found)
     if as_json:
-        put(msgspec.json.encode({"folder": str(found.folder), "templates": brought}))
+        print_json(msgspec.json.encode({"folder": str(found.folder), "templates": brought}))
         return
     if not brought:
         print(f"Both are in {found.folder} already.", file=sys.stderr)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typer.exceptions import TyperException
 
 
-def told(error: TyperException) -> str:
+def usage_message(error: TyperException) -> str:
     """Return what is wrong with the arguments of a command, in one line."""
     command = getattr(getattr(error, "ctx", None), "command_path", "sesight")
     return f"{_sentence(error)} See {command} --help."

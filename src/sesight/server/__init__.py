@@ -22,11 +22,11 @@ from sesight.ingest.http.intake import TAKEN, Answer, Intake
 from sesight.server.connection import Connection, written
 from sesight.server.log import lay_out
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiScope = MutableMapping[str, Any]
+AsgiMessage = MutableMapping[str, Any]
+AsgiReceive = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend = Callable[[AsgiMessage], Awaitable[None]]
+AsgiApp = Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]
 
 REQUEST_SECONDS = 20.0
 """Time for a whole request to arrive, or for the first byte of a connection; then it is closed.
@@ -44,12 +44,12 @@ HELD_BYTES = 256_000_000
 """Bytes of requests on their way that a listener keeps at most: ten thousand times SNS's usual ones."""
 
 
-def public(links: Asgi) -> Asgi:
+def public(links: AsgiApp) -> AsgiApp:
     """Return what answers on the public listener beside events: GET /health, and `links` below
     /unsubscribe/; nothing else.
     """
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         path = scope["path"].removeprefix("/api")
         reads = scope["method"] in {"GET", "HEAD"}
         if path.startswith(UNSUBSCRIBE_PREFIX) and (reads or scope["method"] == "POST"):
