@@ -34,7 +34,7 @@ def verify(signer, notification, keys):
 
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_signed(signer, version):
-    """A notification verifies against the certificate, and not once a byte is changed."""
+    """A notification verifies against the certificate, and fails to if a byte is changed."""
     signed = signer.sign(BODY, version=version, at=END)
     fields = verify(signer, signed, NOTIFICATION)
     assert fields["Message"] == BODY.decode() + "\n"

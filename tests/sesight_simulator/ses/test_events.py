@@ -1,4 +1,4 @@
-"""The events that the simulated SES publishes: their order and words, and what Sesight makes of them."""
+"""The events that the simulated SES publishes, and the outcomes that Sesight derives from them."""
 
 import json
 
@@ -32,9 +32,9 @@ def client(ses):
 
 @pytest.fixture
 def reception(tmp_path):
-    made = Reception(tmp_path, now=NOW + 1_000)
-    yield made
-    made.store.close()
+    reception = Reception(tmp_path, now=NOW + 1_000)
+    yield reception
+    reception.store.close()
 
 
 def events_sent(ses, sent):
@@ -67,7 +67,7 @@ SIMULATED = {
 
 @pytest.mark.parametrize(("name", "expected"), SIMULATED.items())
 def test_mailbox_simulator(ses, client, name, expected):
-    """Each address of the mailbox simulator gives the events AWS documents for it."""
+    """Each mailbox simulator address has the events that AWS documents for it."""
     address = f"{name}@simulator.amazonses.com"
     sent = client.send_email(**simple(address, EmailTags=TAGS))
     assert types(ses, sent) == expected
@@ -80,7 +80,7 @@ def test_mailbox_simulator(ses, client, name, expected):
 
 
 def test_bodies_of_the_simulator(ses, client):
-    """Its bounce has a report, its auto-reply has none, its complaint names the simulator."""
+    """The simulator's bounce has a delivery report, its auto-reply has none, its complaint names it."""
 
     def last(name):
         return events_sent(ses, client.send_email(**simple(f"{name}@simulator.amazonses.com")))[-1][
@@ -117,8 +117,8 @@ def test_results(ses, client, reception, result):
     sent = client.send_email(**simple("Ana <ana@example.net>", **html(), EmailTags=TAGS))
     expected, meant = RESULTS[result]
     assert types(ses, sent) == expected
-    taken = reception.take(*(each.body for each in ses.events(sent["MessageId"])))
-    assert taken == ["created"] + ["updated"] * (len(expected) - 1)
+    dispositions = reception.take(*(event.body for event in ses.events(sent["MessageId"])))
+    assert dispositions == ["created"] + ["updated"] * (len(expected) - 1)
     record = reception.record(sent["MessageId"], "ana@example.net")
     assert outcome(record) == meant
     assert (record.stream, record.campaign) == ("outreach", "digest-2026-11")
@@ -128,13 +128,13 @@ def test_results(ses, client, reception, result):
     ("result", "reason"),
     [(DeliveryResult.BOUNCED, "BOUNCE"), (DeliveryResult.COMPLAINED, "COMPLAINT")],
 )
-def test_learnt(ses, client, result, reason):
-    """SES puts who bounced or complained on the account's list, and does not try them again."""
+def test_automatic_suppression(ses, client, result, reason):
+    """SES lists an address that bounced or complained, and does not try it again."""
     ses.choose_result = lambda _: result
     first = client.send_email(**simple("ana@example.net"))
-    found = client.get_suppressed_destination(EmailAddress="ana@example.net")
-    assert found["SuppressedDestination"]["Reason"] == reason
-    assert found["SuppressedDestination"]["Attributes"] == {"MessageId": first["MessageId"]}
+    answer = client.get_suppressed_destination(EmailAddress="ana@example.net")
+    assert answer["SuppressedDestination"]["Reason"] == reason
+    assert answer["SuppressedDestination"]["Attributes"] == {"MessageId": first["MessageId"]}
     again = client.send_email(**simple("ANA@example.net"))
     event_type, body = events_sent(ses, again)[-1]
     assert event_type == ("Bounce" if reason == "BOUNCE" else "Complaint")
@@ -144,10 +144,10 @@ def test_learnt(ses, client, result, reason):
 
 @pytest.mark.parametrize("reason", ["BOUNCE", "COMPLAINT"])
 def test_suppressed(ses, client, reception, reason):
-    """Mail to an address on the account's list is told as not tried, and Sesight says suppressed."""
+    """Mail to an address on the account's list is not tried, and Sesight's outcome is suppressed."""
     client.put_suppressed_destination(EmailAddress="ana@example.net", Reason=reason)
     sent = client.send_email(**simple("ana@example.net"))
-    reception.take(*(each.body for each in ses.events(sent["MessageId"])))
+    reception.take(*(event.body for event in ses.events(sent["MessageId"])))
     record = reception.record(sent["MessageId"], "ana@example.net")
     assert outcome(record) == "suppressed"
 
@@ -156,7 +156,7 @@ def test_virus(ses, client, reception):
     """An attachment with the test virus is accepted, then rejected."""
     sent = client.send_email(**simple("ana@example.net", **html(Attachments=VIRUS)))
     assert types(ses, sent) == ["Send", "Reject"]
-    reception.take(*(each.body for each in ses.events(sent["MessageId"])))
+    reception.take(*(event.body for event in ses.events(sent["MessageId"])))
     assert outcome(reception.record(sent["MessageId"], "ana@example.net")) == "rejected"
 
 
@@ -175,12 +175,12 @@ def test_rendering_failure(ses, client, reception):
     }
     assert list(body["mail"]["tags"]) == ["ses:configuration-set"]
     assert ses.message(sent["MessageId"]).raw == b""
-    reception.take(*(each.body for each in ses.events(sent["MessageId"])))
+    reception.take(*(event.body for event in ses.events(sent["MessageId"])))
     assert outcome(reception.record(sent["MessageId"], "ana@example.net")) == "failed"
 
 
 def test_subject_of_a_template(ses, client):
-    """The Send of a template has no subject yet, the Delivery has."""
+    """The Send event of a template has no subject yet; its Delivery has one."""
     client.create_email_template(
         TemplateName="t", TemplateContent={"Subject": "Hi {{name}}", "Text": "a"}
     )
@@ -191,7 +191,7 @@ def test_subject_of_a_template(ses, client):
 
 
 def test_several_recipients(ses, client):
-    """A message to several has one Send, and its other events name those they are about."""
+    """A message to several recipients has one Send; its other events name their recipients."""
     ses.choose_result = lambda address: (
         DeliveryResult.BOUNCED if address.startswith("gone") else DeliveryResult.DELIVERED
     )
@@ -206,13 +206,13 @@ def test_several_recipients(ses, client):
     assert len(send["mail"]["destination"]) == 5
     assert delivery["delivery"]["recipients"] == ["ana@b.com", "bo@b.com"]
     assert sorted(
-        [each["emailAddress"] for each in body["bounce"]["bouncedRecipients"]]
+        [recipient["emailAddress"] for recipient in body["bounce"]["bouncedRecipients"]]
         for _, body in bounces
     ) == [["gone1@b.com", "gone2@b.com"], ["old@b.com"]]
 
 
 def test_no_configuration_set(ses, client):
-    """Without a configuration set there are no events."""
+    """A message without a configuration set has no events."""
     parameters = simple()
     del parameters["ConfigurationSetName"]
     sent = client.send_email(**parameters)
@@ -220,7 +220,7 @@ def test_no_configuration_set(ses, client):
 
 
 def test_long_headers(ses, client):
-    """Events repeat at most 10 KB of the header and say that it was cut."""
+    """Events repeat at most 10 KB of the header and report that it was cut."""
     long = [{"Name": f"X-{n}", "Value": "x" * 990} for n in range(12)]
     sent = client.send_email(**simple(**html(Headers=long)))
     mail = events_sent(ses, sent)[0][1]["mail"]
@@ -242,17 +242,17 @@ def test_kept():
         client = ses_client(ses)
         for name in "abc":
             client.send_email(**simple(f"{name}@b.com"))
-        assert [each.recipients for each in ses.messages()] == [["b@b.com"], ["c@b.com"]]
+        assert [message.recipients for message in ses.messages()] == [["b@b.com"], ["c@b.com"]]
 
 
 def test_realistic(ses_signer):
     """A realistic SES gives each result to some addresses, always the same, and orders events truly."""
     addresses = [f"a{n}@example.org" for n in range(500)]
-    assert {varied_results(each) for each in addresses} == set(DeliveryResult) - {
+    assert {varied_results(address) for address in addresses} == set(DeliveryResult) - {
         DeliveryResult.SUPPRESSED
     }
-    assert [varied_results(each) for each in addresses] == [
-        varied_results(each) for each in addresses
+    assert [varied_results(address) for address in addresses] == [
+        varied_results(address) for address in addresses
     ]
     with realistic_ses(NOWHERE, ses_signer, choose_result=lambda _: DeliveryResult.CLICKED) as ses:
         sent = ses_client(ses).send_email(**simple(**html()))
@@ -263,7 +263,7 @@ def test_realistic(ses_signer):
 
 
 def test_published(tmp_path, ses_signer):
-    """Every message sent is in the store of a real server, by its signed events, with its outcome."""
+    """The signed events put every message into the store of a real server, with its campaign."""
     with (
         running(tmp_path, ses_signer) as server,
         simulated_ses(
@@ -282,14 +282,14 @@ def test_published(tmp_path, ses_signer):
         }
         ses.settle()
         assert dict(ses.statuses) == {200: len(ses.events())}
-        held = server.holds()
-        assert {recipient: message_id for message_id, recipient in held.records} == sent
-        assert all(held.has(each.body) for each in ses.events())
-        assert {each.campaign for each in held.records.values()} == {"digest-2026-11"}
+        contents = server.holds()
+        assert {recipient: message_id for message_id, recipient in contents.records} == sent
+        assert all(contents.has(event.body) for event in ses.events())
+        assert {record.campaign for record in contents.records.values()} == {"digest-2026-11"}
 
 
 def test_server_blinks(tmp_path, ses_signer):
-    """A server that is killed and comes back on its port has every event in the end."""
+    """A server that is killed and restarted on its port receives every event in the end."""
     with (
         running(tmp_path, ses_signer) as server,
         simulated_ses(
@@ -306,11 +306,11 @@ def test_server_blinks(tmp_path, ses_signer):
         server.settings.write_text(text.replace("port = 0", f"port = {server.port}"))
         server.start()
         ses.settle()
-        held = server.holds()
-        assert sorted(held.records) == sorted(
-            (each.message_id, each.recipients[0]) for each in ses.messages()
+        contents = server.holds()
+        assert sorted(contents.records) == sorted(
+            (message.message_id, message.recipients[0]) for message in ses.messages()
         )
-        assert all(held.has(each.body) for each in ses.events())
+        assert all(contents.has(event.body) for event in ses.events())
 
 
 def test_untracked(ses, client):

@@ -25,12 +25,12 @@ def client(running):
 
 @pytest.fixture
 def put(ses, client):
-    """Give a function that makes or changes the template `t`."""
+    """Return a function that creates or updates the template `t`."""
 
     def make(**content):
-        given = {"TemplateName": "t", "TemplateContent": {"Subject": "s", **content}}
+        template = {"TemplateName": "t", "TemplateContent": {"Subject": "s", **content}}
         exists = "t" in ses.account.templates.by_name
-        (client.update_email_template if exists else client.create_email_template)(**given)
+        (client.update_email_template if exists else client.create_email_template)(**template)
 
     return make
 
@@ -81,8 +81,8 @@ def test_rendered(ses, client, put, source, data, text):
 )
 def test_unknown(client, source):
     """A template with syntax that is not simulated is refused when it is created."""
-    given = {"TemplateName": "other", "TemplateContent": {"Subject": "s", "Text": source}}
-    assert refusal(client.create_email_template, **given)[:2] == (400, "BadRequestException")
+    template = {"TemplateName": "other", "TemplateContent": {"Subject": "s", "Text": source}}
+    assert refusal(client.create_email_template, **template)[:2] == (400, "BadRequestException")
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,12 @@ def test_unknown(client, source):
 )
 def test_refused(client, content, sentence):
     """A template has a subject and a body, and is at most 500 KB."""
-    given = {"TemplateName": "other", "TemplateContent": content}
-    assert refusal(client.create_email_template, **given) == (400, "BadRequestException", sentence)
+    template = {"TemplateName": "other", "TemplateContent": content}
+    assert refusal(client.create_email_template, **template) == (
+        400,
+        "BadRequestException",
+        sentence,
+    )
 
 
 def test_missing(ses, client, put):

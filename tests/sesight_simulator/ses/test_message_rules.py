@@ -1,4 +1,4 @@
-"""What the simulated SES refuses, as SES does: one row a rule, told to a real client."""
+"""What the simulated SES refuses, as SES does: one row a rule, through a real client."""
 
 import pytest
 from botocore.exceptions import ParamValidationError
@@ -35,7 +35,7 @@ def tags(*pairs):
 
 
 def content(**more):
-    """Return Simple content with more in it."""
+    """Return Simple content with more members."""
     return {"Content": {"Simple": {"Subject": HELLO, "Body": {"Text": HELLO}, **more}}}
 
 
@@ -52,12 +52,12 @@ def to(*addresses, **more):
 
 
 def letters(part, text):
-    """Return what SES says of a tag's name or value."""
+    """Return SES's message about the characters of a tag's name or value."""
     return f"Invalid tag {part} <{text}>: only alphanumeric ASCII characters, '_', and '-' are allowed."
 
 
 def shape(path, constraint):
-    """Return what SES says of a member of the content that its model does not allow."""
+    """Return SES's message about a member of the content that violates the model."""
     return (
         f"1 validation error detected: Value '...' at 'Content.{path}' failed to satisfy constraint: "
         f"Member must {constraint}"
@@ -95,13 +95,13 @@ REFUSED = {
         tags(("ses:feedback-id-a", "a b")),
         letters("value", "a b"),
     ),
-    "tag given twice": (tags(("a", "1"), ("a", "2")), "Duplicate tag name <a>."),
+    "repeated tag": (tags(("a", "1"), ("a", "2")), "Duplicate tag name <a>."),
     "header SES writes itself": (
         headers(("Message-ID", "<a@b>")),
         "Duplicate header 'Message-ID'.",
     ),
     "header that names another sender": (headers(("from", "a@b.com")), "Duplicate header 'from'."),
-    "header given twice": (headers(("X-A", "1"), ("x-a", "2")), "Duplicate header 'X-A'."),
+    "repeated header": (headers(("X-A", "1"), ("x-a", "2")), "Duplicate header 'X-A'."),
     "header with a colon": (
         headers(("X:A", "1")),
         shape("Simple.Headers.1.member.Name", "satisfy regular expression pattern: ^[!-9;-@A-~]+$"),
@@ -228,7 +228,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("parameters", "sentence"), REFUSED.values(), ids=REFUSED.keys())
 def test_refused(ses, client, parameters, sentence):
-    """Each of these is refused with 400 and a sentence, and nothing is accepted."""
+    """Each of these is refused with 400 and a message, and nothing is accepted."""
     if "known" not in ses.account.templates.by_name:
         client.create_email_template(
             TemplateName="known", TemplateContent={"Subject": "a", "Text": "b"}
@@ -238,7 +238,7 @@ def test_refused(ses, client, parameters, sentence):
     assert ses.messages() == before
 
 
-TAKEN = {
+ACCEPTED = {
     "tags at their limit": tags(("a_-Z9" * 51 + "x", "b" * 256)),
     "tags of feedback": tags(("ses:feedback-id-a", "x"), ("ses:feedback-id-b", "y")),
     "50 recipients": to(*(f"a{n}@example.org" for n in range(50))),
@@ -258,15 +258,15 @@ TAKEN = {
 }
 
 
-@pytest.mark.parametrize("parameters", TAKEN.values(), ids=TAKEN.keys())
-def test_taken(ses, client, parameters):
-    """Each of these is at the limit of its rule, and accepted."""
+@pytest.mark.parametrize("parameters", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_accepted(ses, client, parameters):
+    """Each of these is just within its rule, and accepted."""
     sent = client.send_email(**simple(**parameters))
     assert isinstance(ses.message(sent["MessageId"]), SentMessage)
 
 
 def test_unverified(client):
-    """Mail from an address whose domain is not verified is rejected, with its name."""
+    """A sender whose domain is not verified is rejected; the message names the address."""
     parameters = simple(FromEmailAddress="Eve <eve@elsewhere.example>")
     assert refusal(client.send_email, **parameters) == (
         400,
@@ -293,7 +293,7 @@ def test_unverified(client):
     ],
 )
 def test_not_found(client, parameters, sentence):
-    """What does not exist is answered 404, with its name."""
+    """A resource that does not exist is answered with 404 and its name."""
     assert refusal(client.send_email, **simple(**parameters)) == (
         404,
         "NotFoundException",
@@ -302,19 +302,19 @@ def test_not_found(client, parameters, sentence):
 
 
 def test_subdomain(ses, client):
-    """A verified domain speaks for its subdomains."""
+    """A verified domain covers its subdomains."""
     client.send_email(**simple(FromEmailAddress="a@news.example.com"))
     assert ses.messages()[-1].source == "a@news.example.com"
 
 
 def test_lost_characters(ses, client):
-    """Without a charset SES takes 7 bits: other characters are lost, not refused."""
+    """Without a charset SES takes 7-bit ASCII: other characters become question marks."""
     sent = client.send_email(**simple(**content(Subject={"Data": "Grüße"})))
     assert ses.message(sent["MessageId"]).subject == "Gr??e"
 
 
 def test_no_credentials(ses):
-    """A call that is not signed is answered 403, as by AWS's front."""
+    """A call that is not signed is answered with 403, as by AWS's front end."""
     import httpx
 
     answer = httpx.get(f"{ses.url}/v2/email/account")
@@ -325,12 +325,12 @@ def test_no_credentials(ses):
 
 
 def test_unknown_operation(client):
-    """An operation this simulation does not know is answered 404, not with silence."""
+    """An operation that is not simulated is answered with 404."""
     assert refusal(client.get_dedicated_ips)[:2] == (404, "UnknownOperationException")
 
 
 def test_shapes(ses):
-    """A client that does not check its own parameters is told what is missing and what is wrong."""
+    """A request that violates the model is refused with the member and its constraint."""
     import httpx
 
     def ask(body):
@@ -358,6 +358,6 @@ def test_shapes(ses):
 
 
 def test_clients_check_too(client):
-    """Botocore itself refuses what is not in the model: a misspelt parameter never arrives."""
+    """Botocore refuses a parameter that is not in the model before it sends anything."""
     with pytest.raises(ParamValidationError):
         client.send_email(**simple(EmailTag=[]))

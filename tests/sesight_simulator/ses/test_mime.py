@@ -24,7 +24,7 @@ def running():
 
 @pytest.fixture
 def send(running):
-    """Give a function that sends and returns the message kept."""
+    """Return a function that sends a message and returns it as it was kept."""
     ses, client = running
     return lambda **parameters: ses.message(client.send_email(**simple(**parameters))["MessageId"])
 
@@ -35,18 +35,18 @@ def content(text=None, html=None, subject="Hi", **more):
         for name, data in {"Text": text, "Html": html}.items()
         if data is not None
     }
-    given = {"Subject": {"Data": subject, "Charset": "UTF-8"}, "Body": body, **more}
-    return {"Content": {"Simple": given}}
+    simple_content = {"Subject": {"Data": subject, "Charset": "UTF-8"}, "Body": body, **more}
+    return {"Content": {"Simple": simple_content}}
 
 
 def shape(part):
     """Return the media types of a message, nested."""
-    inner = [shape(each) for each in part.iter_parts()] if part.is_multipart() else []
+    inner = [shape(subpart) for subpart in part.iter_parts()] if part.is_multipart() else []
     return (part.get_content_type(), *inner)
 
 
 def test_characters(send):
-    """Characters of any script arrive whole, in subject and bodies."""
+    """Characters of any script are preserved in subject and bodies."""
     mail = parsed(send(**content("Grüße, 世界\n" * 50, "<p>Grüße, 世界</p>", SUBJECT)))
     assert mail["Subject"] == SUBJECT
     text, html = (part.get_content().strip() for part in mail.iter_parts())
@@ -62,12 +62,12 @@ def test_characters(send):
     ],
 )
 def test_bodies(send, text, html, expected):
-    """Text and HTML are alternatives; one alone stands alone."""
+    """Text and HTML are alternatives; a single body is not multipart."""
     assert shape(parsed(send(**content(text, html)))) == expected
 
 
 def test_attachments(send):
-    """Attachments keep names, types and bytes; one shown inline belongs to the bodies."""
+    """Attachments keep names, types and bytes; an inline attachment belongs to the HTML."""
     files = [
         {
             "FileName": "Auszug März.pdf",
@@ -116,7 +116,7 @@ def test_attachments(send):
 
 
 def test_own_headers(send):
-    """The sender's headers are sent as they are: a long link stays in one piece."""
+    """The sender's headers are sent unchanged: a long link is not folded."""
     headers = [
         {"Name": "List-Unsubscribe", "Value": LONG},
         {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
@@ -127,8 +127,8 @@ def test_own_headers(send):
 
 
 def test_list_management(send):
-    """With list management SES's unsubscribe headers stand instead of the sender's, and its URL is
-    put into the bodies twice at most.
+    """With list management, SES's unsubscribe headers replace the sender's, and its URL is inserted into
+    a body at most twice.
     """
     headers = [{"Name": "List-Unsubscribe", "Value": LONG}]
     options = {"ContactListName": "readers", "TopicName": "digest"}
@@ -143,7 +143,7 @@ def test_list_management(send):
 
 
 def test_feedback_id(send):
-    """The tags of feedback stand in Feedback-ID, before SES's own part."""
+    """The feedback tags are in Feedback-ID, before SES's own part."""
     tags = [{"Name": f"ses:feedback-id-{x}", "Value": x.upper()} for x in "ab"]
     assert send(EmailTags=tags).header("Feedback-ID").startswith("A:B:1.eu-west-1.")
     assert send().header("Feedback-ID").startswith("1.eu-west-1.")

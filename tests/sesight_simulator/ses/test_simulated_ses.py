@@ -1,4 +1,4 @@
-"""The simulated SES, called by real clients over HTTP: what it accepts, keeps and goes wrong with."""
+"""The simulated SES, called by real clients over HTTP: accepted messages and planned faults."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def client(running):
 
 
 def test_simple(ses, client):
-    """A Simple message is kept with all it was sent with, and its MIME says the same."""
+    """A Simple message is kept with all its parameters, and its MIME message agrees."""
     sent = client.send_email(
         **simple(
             "Ana <ana@example.org>",
@@ -63,14 +63,14 @@ def test_simple(ses, client):
 
 
 def test_account(client):
-    """GetAccount answers the quota, the rate and what is left to do."""
+    """GetAccount reports the quota and the sending rate."""
     account = client.get_account()
     assert (account["SendingEnabled"], account["EnforcementStatus"]) == (True, "HEALTHY")
     assert account["SendQuota"]["MaxSendRate"] == 1_000.0
 
 
 def test_configuration_set(client):
-    """A configuration set that does not exist is refused with 404."""
+    """An unknown configuration set is answered with 404."""
     assert refusal(client.send_email, **simple(ConfigurationSetName="nobodys")) == (
         404,
         "NotFoundException",
@@ -105,7 +105,7 @@ def test_template(ses, client):
     ],
 )
 def test_faults(ses, fault, accepted, failure):
-    """Each fault fails the call in its way, before or after the message is accepted."""
+    """Each fault fails the call in its own way, before or after the message is accepted."""
     impatient = ses_client(ses, read_timeout=0.5)
     before = len(ses.messages())
     ses.fail(fault, seconds=2)
@@ -116,38 +116,42 @@ def test_faults(ses, fault, accepted, failure):
 
 
 def test_fault_meant(ses, client):
-    """A fault may be meant for one recipient; calls for others go well and do not use it up."""
-    ses.fail(Fault.ERROR, matches=lambda given: given["Destination"]["ToAddresses"] == ["b@c.com"])
+    """A fault can match one recipient; calls for others succeed and do not use it up."""
+    ses.fail(
+        Fault.ERROR,
+        matches=lambda parameters: parameters["Destination"]["ToAddresses"] == ["b@c.com"],
+    )
     client.send_email(**simple("a@c.com"))
     assert refusal(client.send_email, **simple("b@c.com"))[:2] == (500, "InternalFailure")
 
 
 def test_retries(ses):
-    """A client that tries again after a lost answer has sent twice: SES knows no idempotency."""
+    """A client that retries after a lost answer sends twice: SES has no idempotency."""
     ses.fail(
-        Fault.DROPPED, matches=lambda given: given["Destination"]["ToAddresses"] == ["d@c.com"]
+        Fault.DROPPED,
+        matches=lambda parameters: parameters["Destination"]["ToAddresses"] == ["d@c.com"],
     )
     ses_client(ses, attempts=2).send_email(**simple("d@c.com"))
     assert len(ses.messages("d@c.com")) == 2
 
 
 def test_many_callers(ses):
-    """Calls from many threads at once are each one message with an id of its own."""
+    """Concurrent calls each make one message with its own id."""
     before = len(ses.messages())
     client = ses_client(ses)
     with ThreadPoolExecutor(16) as pool:
         addresses = [f"many{n}@example.org" for n in range(160)]
         ids = [
-            each["MessageId"]
-            for each in pool.map(lambda to: client.send_email(**simple(to)), addresses)
+            answer["MessageId"]
+            for answer in pool.map(lambda to: client.send_email(**simple(to)), addresses)
         ]
     assert len(set(ids)) == 160
     assert len(ses.messages()) - before == 160
-    assert [ses.message(each).recipients for each in ids] == [[each] for each in addresses]
+    assert [ses.message(id_).recipients for id_ in ids] == [[address] for address in addresses]
 
 
 def test_port():
-    """A port may be asked for; one that is taken is an error at once."""
+    """A port can be chosen; one that is in use raises OSError."""
     with simulated_ses() as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
@@ -157,7 +161,7 @@ def test_port():
 
 
 def test_no_http(ses, client):
-    """What is no HTTP, or too large, ends its own connection and nothing else."""
+    """Bytes that are not HTTP, or a request that is too large, end their own connection only."""
     for data, answer in (
         (b"\x16\x03\x01\r\n\r\n", b"HTTP/1.1 413"),
         (b"POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", b"HTTP/1.1 413"),
@@ -174,7 +178,7 @@ def test_no_http(ses, client):
 
 
 def test_stopped_while_it_hangs():
-    """A simulated SES that leaves a caller hanging can be stopped all the same."""
+    """A simulated SES can be stopped while a client waits for an answer."""
     with simulated_ses() as ses, ThreadPoolExecutor(1) as pool:
         ses.fail(Fault.HUNG)
         call = pool.submit(ses_client(ses).send_email, **simple())
@@ -186,14 +190,14 @@ def test_stopped_while_it_hangs():
 
 
 def test_calls_are_counted(ses, client):
-    """How often each operation was called is known, so that a test can say it was not."""
+    """Calls are counted by operation."""
     before = ses.calls["GetAccount"]
     client.get_account()
     assert ses.calls["GetAccount"] - before == 1
 
 
 def test_recover(ses, client):
-    """Faults that were planned can be taken back."""
+    """Planned faults can be cancelled."""
     ses.fail(Fault.ERROR, times=10)
     assert refusal(client.send_email, **simple())[0] == 500
     ses.recover()

@@ -32,7 +32,7 @@ def ms(timestamp):
 
 
 def who(body, delivered_at):
-    """Judge one open or click: its agent first, then how soon after the delivery it came."""
+    """Classify an open or click: by its user agent, then by the time since the delivery."""
     agent = body["userAgent"]
     if agent in {"Mozilla/5.0", GMAIL_PREFETCH} or any(name in agent for name in MACHINE_AGENTS):
         return "machine"
@@ -46,7 +46,7 @@ def who(body, delivered_at):
 
 
 def occurrence(event):
-    """Key an event as law 2 does: type, time and what else tells two of them apart."""
+    """Return the identity of an event as law 2 defines it: type, time and key."""
     kind = event["eventType"]
     body = event.get(kind.lower() if kind not in {"Rendering Failure", "DeliveryDelay"} else "", {})
     body = event.get("deliveryDelay", body) if kind == "DeliveryDelay" else body
@@ -60,7 +60,7 @@ def occurrence(event):
 
 
 def named(event):
-    """Name the recipients an event belongs to; `*` is no recipient."""
+    """Return the recipients of an event; `*` is not a recipient."""
     everybody = event["mail"]["destination"]
     kind = event["eventType"]
     if kind == "Delivery":
@@ -221,7 +221,7 @@ PLANS = {
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_recount(plan):
-    """The truth is what a recount of the events' own words gives, for every row."""
+    """The truth equals a recount from the bodies of the events, in every row."""
     truth = Truth()
     bodies = [event.body for event in generate(plan, truth)]
     document = truth.document()
@@ -231,7 +231,7 @@ def test_recount(plan):
 
 
 def test_outcomes_sum_to_recipients():
-    """Outcomes are exclusive, verdicts too, and rarer things do happen in ordinary traffic."""
+    """Outcomes and classes are exclusive, and rare events occur in ordinary traffic."""
     truth = Truth()
     for _ in generate(Plan(seed=1, end=END, messages=30_000), truth):
         pass
@@ -247,7 +247,7 @@ def test_outcomes_sum_to_recipients():
 
 
 def test_ambiguous_is_reported_apart():
-    """Those whose class is unknown are the plan's ambiguous ones and nobody else."""
+    """Only the plan's ambiguous opens and clicks have the class unknown."""
     for share in (0.0, 0.2):
         truth = Truth()
         for _ in generate(Plan(seed=2, end=END, messages=5_000, ambiguous=share), truth):
@@ -259,5 +259,5 @@ def test_ambiguous_is_reported_apart():
 
 
 def test_counted_is_plain():
-    """Nothing but a send is pending, and counts as sent and attempted."""
+    """A recipient with a Send only is pending, and counts as sent and attempted."""
     assert counters_of(1) == ("recipients", "pending", "sent", "attempted")
