@@ -15,7 +15,7 @@ REASONS = ("BOUNCE", "COMPLAINT")
 
 
 @dataclass(slots=True)
-class SuppressionEntry:
+class ListedAddress:
     """An address on the account's suppression list."""
 
     address: str
@@ -30,7 +30,7 @@ class SimulatedSuppressionList:
     def __init__(self, clock: Callable[[], int], *, production: bool) -> None:
         self.clock = clock
         self.production = production
-        self.suppressed: dict[str, SuppressionEntry] = {}
+        self.suppressed: dict[str, ListedAddress] = {}
         """Entries by lower-case address."""
 
     def reason(self, address: str) -> str | None:
@@ -40,9 +40,7 @@ class SimulatedSuppressionList:
 
     def suppress(self, address: str, reason: str, message_id: str | None = None) -> None:
         """Put an address on the list."""
-        self.suppressed[address.lower()] = SuppressionEntry(
-            address, reason, self.clock(), message_id
-        )
+        self.suppressed[address.lower()] = ListedAddress(address, reason, self.clock(), message_id)
 
     def put_suppressed_destination(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """PutSuppressedDestination. It needs production access."""
@@ -82,7 +80,7 @@ class SimulatedSuppressionList:
         return page(parameters, summaries, "SuppressedDestinationSummaries")
 
 
-def _summary(entry: SuppressionEntry) -> dict[str, Any]:
+def _summary(entry: ListedAddress) -> dict[str, Any]:
     return {
         "EmailAddress": entry.address,
         "Reason": entry.reason,
