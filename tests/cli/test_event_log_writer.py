@@ -79,7 +79,7 @@ def test_stalled_reader(pipe: Pipe, dropped: Dropped) -> None:
     """Whoever gives lines is never held up; beyond the bound they are dropped and counted, and when
     the reader goes on so do the lines.
     """
-    lines = begun(pipe, dropped, waiting=10 * len(LINE))
+    lines = begun(pipe, dropped, queue_bytes=10 * len(LINE))
     given = 4_000  # twice what a pipe holds
     for _ in range(given):
         lines(LINE)
@@ -105,7 +105,7 @@ def test_nobody_reads(pipe: Pipe, dropped: Dropped) -> None:
 def test_failure_is_not_the_end(
     pipe: Pipe, dropped: Dropped, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """EventLogWriter that meet an error are counted and told of once; later ones are written again."""
+    """Lines that meet an error are counted and reported once; later ones are written again."""
     pipe.output.close()
     lines = begun(pipe, dropped)
     lines(LINE * 3)
@@ -120,7 +120,7 @@ def test_failure_is_not_the_end(
     assert (other.rest(), dropped.n) == (LINE, 5)
     other.output.close()
     assert capfd.readouterr().err == (
-        "Event lines cannot be written (Broken pipe); events are taken all the same.\n"
+        "Event lines cannot be written (Broken pipe). Events are still processed.\n"
     )
 
 

@@ -59,9 +59,7 @@ def demo(
         int, typer.Option(min=1, help="Messages of its history, 2.6 events each.")
     ] = 100_000,
     seed: Annotated[int, typer.Option(help="Another seed makes another history.")] = 1,
-    rate: Annotated[
-        float, typer.Option(min=0, max=200, help="LiveRequest messages a second.")
-    ] = 2.0,
+    rate: Annotated[float, typer.Option(min=0, max=200, help="Live messages per second.")] = 2.0,
     host: Annotated[
         str, typer.Option(help="Address of this machine alone to listen on.")
     ] = "127.0.0.1",
@@ -275,7 +273,7 @@ def _serve(
             app.close()
     if not as_json:
         taken = sum(app.metrics.dispositions.values())
-        print(f"Stopped. LiveRequest events taken in: {taken:,}. The history is kept in {folder}.")
+        print(f"Stopped. Live events taken in: {taken:,}. The history is kept in {folder}.")
 
 
 def _show(app: App, folder: Path, address: str) -> None:

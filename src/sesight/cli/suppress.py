@@ -41,9 +41,7 @@ suppress = typer.Typer(name="suppress", help="Whom streams must not send to.", n
 
 AddressesArgument = Annotated[
     list[str],
-    typer.Argument(
-        metavar="ADDRESS...", help="AddressesArgument, or whole domains as @example.com."
-    ),
+    typer.Argument(metavar="ADDRESS...", help="Addresses, or whole domains as @example.com."),
 ]
 OneStreamOption = Annotated[
     str | None, typer.Option("--stream", metavar="ID", help="The stream it is about.")
