@@ -175,7 +175,7 @@ def finance(
     defaults = StatementDefaults(month=month, currency=currency, locale=locale)
     content = read_file(statements)
     read = from_json if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"} else from_csv
-    entries = read(content, defaults).entries
+    entries = read(content, defaults)
     with open_app(config, store, new=True) as app:
         mailing = app.sending.service.statement_command(
             "finance", entries, month, template, campaign, key, retry_unknown=retry_unknown

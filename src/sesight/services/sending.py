@@ -236,7 +236,7 @@ class SendService:
         defaults = StatementDefaults(month=mail.month, currency=mail.currency, locale=mail.locale)
         return self._statement_mailing(
             stream,
-            from_objects(mail.statements, defaults).entries,
+            from_objects(mail.statements, defaults),
             mail.month,
             mail.template,
             mail.campaign,

@@ -243,7 +243,7 @@ def test_no_letterhead(own: Path) -> None:
 def test_the_example() -> None:
     """The template that Sesight ships is tried with what its figures give, and has its paper."""
     folder = EXAMPLES / "payout-statement"
-    [found] = from_json((folder / "statements.json").read_bytes()).entries
+    [found] = from_json((folder / "statements.json").read_bytes())
     assert isinstance(found, Statement)
     sample = msgspec.json.decode((folder / "sample.json").read_bytes())
     assert {"statement": sample["statement"]} == found.context()

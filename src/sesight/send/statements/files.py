@@ -1,4 +1,4 @@
-"""Statements out of CSV and JSON files, and out of requests: what is wrong is told line by line."""
+"""Reads statements from CSV and JSON files and from requests. Invalid ones are kept with their problems."""
 
 from __future__ import annotations
 
@@ -16,152 +16,143 @@ from sesight.send.statements.model import (
     Statement,
     StatementInput,
     StatementProblem,
-    statement,
+    read_statement,
 )
 from sesight.send.statements.money import Number
 
-BYTES = 50_000_000
-"""Bytes of a file at most."""
+FILE_LIMIT = 50_000_000
+"""The largest number of bytes of a file."""
 
 ROWS = 200_000
-"""Rows of a CSV file, or lines of all statements together, at most."""
+"""The largest number of rows of a CSV file, or of lines of all statements together."""
 
 COLUMNS = ("statement", "recipient", "label", "amount", "total")
-"""Columns that a CSV file has."""
+"""Columns that a CSV file must have."""
 
-MORE = (
+OPTIONAL_COLUMNS = (
     *("name", "month", "currency", "locale"),
     *("quantity", "unit_price", "section", "subtotal"),
 )
 """Columns that it may have."""
 
-_OF_STATEMENT = ("recipient", "name", "month", "currency", "locale", "total")
-_MEMBERS = frozenset({"id", *_OF_STATEMENT, "lines", "subtotals"})
+_STATEMENT_COLUMNS = ("recipient", "name", "month", "currency", "locale", "total")
+_MEMBERS = frozenset({"id", *_STATEMENT_COLUMNS, "lines", "subtotals"})
 _LINE_MEMBERS = frozenset({"label", "amount", "quantity", "unit_price", "section"})
+
+NumberedRow = tuple[int, Mapping[str, str]]
+"""The first line of a CSV row in its file, and the cells by column."""
 
 
 class RefusedStatement(Struct, frozen=True, kw_only=True):
-    """A statement that is not sent: its id and recipient as far as they are known, and its faults."""
+    """A statement that is not sent: its id and recipient as far as they are known, and its problems."""
 
     id: str | None
     recipient: str
-    faults: tuple[StatementProblem, ...]
+    problems: tuple[StatementProblem, ...]
 
     @property
     def code(self) -> str:
-        """Return the first fault's code."""
-        return self.faults[0].code
+        """Return the code of the first problem."""
+        return self.problems[0].code
 
     @property
     def sentence(self) -> str:
-        """Return the first fault in a sentence without figures, and how many more there are."""
-        more = len(self.faults) - 1
-        return self.faults[0].sentence + (f" ({more} more)" if more else "")
+        """Return the first problem, with its line in the file, and the number of further ones."""
+        problem, more = self.problems[0], len(self.problems) - 1
+        line = "" if problem.line is None else f"Line {problem.line}: "
+        return f"{line}{problem.sentence}{f' ({more} more)' if more else ''}"
 
 
 class StatementDefaults(Struct, frozen=True, kw_only=True):
-    """What statements that do not say it themselves are taken to say."""
+    """The values of statements that do not have their own."""
 
     month: str | None = None
     currency: str | None = None
     locale: str | None = None
 
 
-class Statements(Struct, frozen=True, kw_only=True):
-    """What a file or a request holds, in its order."""
-
-    entries: tuple[Statement | RefusedStatement, ...]
-
-    @property
-    def refused(self) -> tuple[RefusedStatement, ...]:
-        """Return what is not sent."""
-        return tuple(each for each in self.entries if isinstance(each, RefusedStatement))
+Statements = tuple[Statement | RefusedStatement, ...]
+"""The statements of a file or a request, in its order."""
 
 
 def from_csv(content: bytes, defaults: StatementDefaults | None = None) -> Statements:
-    """Read CSV: one row for each line of a statement, rows of one statement told by their `statement`.
+    """Read CSV: one row for each line of a statement; rows with the same `statement` are one statement.
 
-    What a statement has once (recipient, total …) stands in its first row, and may be repeated.
-    Raises InvalidRequest for a file that is not CSV or in which a quote is not closed properly: rows
-    that such a quote swallowed could belong to any statement.
+    What a statement has once (recipient, total …) is in its first row and may be repeated. Raises
+    InvalidRequest for a file that is not CSV or in which a quote is not closed properly: rows that such
+    a quote swallowed could belong to any statement.
     """
-    rows = _rows(_text(content))
-    groups: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    loose: dict[str, RefusedStatement] = {}
-    for n, (line, row) in enumerate(rows):
+    groups: dict[str, list[NumberedRow]] = {}
+    refused: dict[str, RefusedStatement] = {}
+    for n, (line, row) in enumerate(_rows(_text(content))):
         if n >= ROWS:
             raise InvalidRequest(f"The file has more than {ROWS:,} rows: split it.")
         if isinstance(row, StatementProblem):
-            key = f"\0{line}"  # no cell has a NUL
-            loose[key] = RefusedStatement(id=None, recipient="", faults=(row,))
+            key = f"\0{line}"  # no cell has a NUL, so no statement has this id
+            refused[key] = RefusedStatement(id=None, recipient="", problems=(row,))
             groups[key] = []
         else:
             groups.setdefault(row["statement"], []).append((line, row))
-    return Statements(
-        entries=tuple(
-            loose[key] if key in loose else _of_rows(key, held, defaults or StatementDefaults())
-            for key, held in groups.items()
-        )
+    return tuple(
+        refused[id_] if id_ in refused else _from_rows(id_, rows, defaults or StatementDefaults())
+        for id_, rows in groups.items()
     )
 
 
 def from_json(content: bytes, defaults: StatementDefaults | None = None) -> Statements:
-    """Read JSON: a statement or an array of them. Numbers are taken digit by digit, as decimals.
+    """Read JSON: a statement or an array of them. Numbers are read digit by digit, as decimals.
 
-    Raises InvalidRequest for what is no such file.
+    Raises InvalidRequest for a file that is not JSON.
     """
     try:
         value = json.loads(
             _text(content),
             parse_float=Number,
             parse_int=Number,
-            parse_constant=_no_constant,
+            parse_constant=_refuse_constant,
             object_pairs_hook=_object,
         )
     except (ValueError, RecursionError) as error:
-        why = (
-            str(error) if isinstance(error, json.JSONDecodeError | _Twice) else "it cannot be read"
-        )
-        raise InvalidRequest(f"The file is not JSON: {why}.") from None
+        is_readable = isinstance(error, json.JSONDecodeError | _InvalidJson)
+        reason = str(error) if is_readable else "it cannot be read"
+        raise InvalidRequest(f"The file is not JSON: {reason}.") from None
     return from_objects(value if isinstance(value, list) else [value], defaults)
 
 
 def from_objects(values: Sequence[Any], defaults: StatementDefaults | None = None) -> Statements:
-    """Read statements out of decoded JSON, where figures are text or whole numbers.
+    """Read statements from decoded JSON, in which figures are strings or integers.
 
-    Raises InvalidRequest for too many of them.
+    Raises InvalidRequest for too many lines.
     """
-    size = sum(
-        len(each["lines"]) if isinstance(each, dict) and isinstance(each.get("lines"), list) else 1
-        for each in values
+    lines = sum(
+        len(value["lines"])
+        if isinstance(value, dict) and isinstance(value.get("lines"), list)
+        else 1
+        for value in values
     )
-    if size > ROWS:
+    if lines > ROWS:
         raise InvalidRequest(f"The statements have more than {ROWS:,} lines: split them.")
     seen: set[str] = set()
-    return Statements(
-        entries=tuple(_of_object(each, defaults or StatementDefaults(), seen) for each in values)
-    )
+    return tuple(_from_object(value, defaults or StatementDefaults(), seen) for value in values)
 
 
 # CSV
 
 
 def _text(content: bytes) -> str:
-    if len(content) > BYTES:
-        raise InvalidRequest(f"The file is over {BYTES // 1_000_000} MB: split it.")
+    if len(content) > FILE_LIMIT:
+        raise InvalidRequest(f"The file is over {FILE_LIMIT // 1_000_000} MB: split it.")
     return decode_csv(content)
 
 
 def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | StatementProblem]]:
     rows = valid_rows(text)
-    last, names = next(rows, CsvRow(0, []))
+    last_line, names = next(rows, CsvRow(0, []))
     header = [cell.strip() for cell in names]
     _check_header(header)
     for row_end, cells in rows:
-        line, last = (
-            last + 1,
-            row_end,
-        )  # a row with a line break in a cell is named by its first line
+        # a row with a line break in a cell is reported with its first line
+        line, last_line = last_line + 1, row_end
         if not any(cell.strip() for cell in cells):
             continue
         row = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
@@ -176,10 +167,10 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str] | StatementProblem]]:
 
 
 def _check_header(header: Sequence[str]) -> None:
-    known = (*COLUMNS, *MORE)
+    known = (*COLUMNS, *OPTIONAL_COLUMNS)
     missing = [name for name in COLUMNS if name not in header]
     unknown = [name for name in header if name not in known]
-    twice = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted({name for name in header if header.count(name) > 1})
     if missing:
         raise InvalidRequest(
             f"The first row must name the columns; {', '.join(missing)} is missing."
@@ -188,39 +179,28 @@ def _check_header(header: Sequence[str]) -> None:
         raise InvalidRequest(
             f"There is no column {unknown[0][:50]!r}; there are {', '.join(known)}."
         )
-    if twice:
-        raise InvalidRequest(f"The column {twice[0]} is there twice.")
+    if repeated:
+        raise InvalidRequest(f"The file has the column {repeated[0]} twice.")
 
 
-def _of_rows(
-    key: str, rows: Sequence[tuple[int, Mapping[str, str]]], defaults: StatementDefaults
+def _from_rows(
+    id_: str, rows: Sequence[NumberedRow], defaults: StatementDefaults
 ) -> Statement | RefusedStatement:
-    first = rows[0][0]
-    faults: list[StatementProblem] = []
+    problems: list[StatementProblem] = []
     once: dict[str, str] = {}
     subtotals: dict[str, object] = {}
     for line, row in rows:
-        for name in _OF_STATEMENT:
-            held = row.get(name, "")
-            if held and once.setdefault(name, held) != held:
-                faults.append(
-                    StatementProblem(
-                        code=name,
-                        sentence=f"The {name} is another than in a row above of the same statement.",
-                        line=line,
-                    )
-                )
-        held, section = row.get("subtotal", ""), row.get("section", "")
-        if held and subtotals.setdefault(section, held) != held:
-            faults.append(
-                StatementProblem(
-                    code="subtotal",
-                    sentence="The subtotal is another than in a row above of the same section.",
-                    line=line,
-                )
-            )
-    given = StatementInput(
-        id=key,
+        for name in _STATEMENT_COLUMNS:
+            value = row.get(name, "")
+            if value and once.setdefault(name, value) != value:
+                sentence = f"The {name} differs from a row above of the same statement."
+                problems.append(StatementProblem(code=name, sentence=sentence, line=line))
+        value, section = row.get("subtotal", ""), row.get("section", "")
+        if value and subtotals.setdefault(section, value) != value:
+            sentence = "The subtotal differs from a row above of the same section."
+            problems.append(StatementProblem(code="subtotal", sentence=sentence, line=line))
+    values = StatementInput(
+        id=id_,
         recipient=once.get("recipient"),
         name=once.get("name"),
         month=once.get("month") or defaults.month,
@@ -239,106 +219,104 @@ def _of_rows(
             )
             for line, row in rows
         ],
-        line=first,
+        line=rows[0][0],
     )
-    return _made(given, faults)
+    return _checked(values, problems)
 
 
-def _made(
-    given: StatementInput, faults: Sequence[StatementProblem]
+def _checked(
+    values: StatementInput, problems: Sequence[StatementProblem]
 ) -> Statement | RefusedStatement:
-    found: Statement | None = None
+    """Return a statement, refused if it has problems of its own or those found so far."""
     try:
-        found = statement(given)
+        statement = read_statement(values)
     except InvalidStatement as error:
-        faults = [*faults, *error.faults]
-    return found if found is not None and not faults else _refused(given, faults)
+        return _refused(values, [*problems, *error.problems])
+    return _refused(values, problems) if problems else statement
 
 
-def _refused(given: StatementInput, faults: Sequence[StatementProblem]) -> RefusedStatement:
+def _refused(values: StatementInput, problems: Sequence[StatementProblem]) -> RefusedStatement:
     return RefusedStatement(
-        id=given.id if isinstance(given.id, str) else None,
-        recipient=given.recipient if isinstance(given.recipient, str) else "",
-        faults=tuple(faults),
+        id=values.id if isinstance(values.id, str) else None,
+        recipient=values.recipient if isinstance(values.recipient, str) else "",
+        problems=tuple(problems),
     )
 
 
 # JSON
 
 
-class _Twice(ValueError):
-    """An object that has a name twice."""
+class _InvalidJson(ValueError):
+    """JSON that the standard library would read, and lose something."""
 
 
-def _no_constant(name: str) -> object:
-    raise _Twice(f"{name} is no figure")
+def _refuse_constant(name: str) -> object:
+    raise _InvalidJson(f"{name} is no number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice("an object has a name twice")
-    return found
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _InvalidJson("an object has a name twice")
+    return members
 
 
-def _of_object(
+def _from_object(
     value: Any, defaults: StatementDefaults, seen: set[str]
 ) -> Statement | RefusedStatement:
     if not isinstance(value, dict):
-        fault = StatementProblem(code="statement", sentence="A statement is an object.")
-        return RefusedStatement(id=None, recipient="", faults=(fault,))
-    faults = [_unknown(name) for name in value if name not in _MEMBERS]
+        problem = StatementProblem(code="statement", sentence="A statement must be an object.")
+        return RefusedStatement(id=None, recipient="", problems=(problem,))
+    problems = [_unknown_member(name) for name in value if name not in _MEMBERS]
     lines, subtotals = value.get("lines"), value.get("subtotals", {})
-    if not isinstance(lines, list) or not all(isinstance(each, dict) for each in lines):
-        faults.append(
-            StatementProblem(code="lines", sentence="The lines are not an array of objects.")
-        )
+    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+        sentence = "The lines are not an array of objects."
+        problems.append(StatementProblem(code="lines", sentence=sentence))
         lines = None
     if not isinstance(subtotals, dict):
-        faults.append(
-            StatementProblem(code="subtotal", sentence="The subtotals are not an object.")
-        )
+        sentence = "The subtotals are not an object."
+        problems.append(StatementProblem(code="subtotal", sentence=sentence))
         subtotals = {}
-    for each in lines or ():
-        faults += [_unknown(name) for name in each if name not in _LINE_MEMBERS]
-    key = value.get("id")
-    if isinstance(key, str):
-        if key in seen:
-            faults.append(
-                StatementProblem(code="id", sentence="There is another statement of this id above.")
-            )
-        seen.add(key)
-    given = StatementInput(
-        id=_words(key),
-        recipient=_words(value.get("recipient")),
-        name=_words(value.get("name")),
-        month=_words(value.get("month") or defaults.month),
-        currency=_words(value.get("currency") or defaults.currency),
-        locale=_words(value.get("locale") or defaults.locale),
+    for line in lines or ():
+        problems += [_unknown_member(name) for name in line if name not in _LINE_MEMBERS]
+    id_ = value.get("id")
+    if isinstance(id_, str):
+        if id_ in seen:
+            sentence = "A statement above has the same id."
+            problems.append(StatementProblem(code="id", sentence=sentence))
+        seen.add(id_)
+    values = StatementInput(
+        id=_not_number(id_),
+        recipient=_not_number(value.get("recipient")),
+        name=_not_number(value.get("name")),
+        month=_not_number(value.get("month") or defaults.month),
+        currency=_not_number(value.get("currency") or defaults.currency),
+        locale=_not_number(value.get("locale") or defaults.locale),
         total=value.get("total", ""),
         subtotals=subtotals,
         lines=[
-            LineInput(**{"label": None, "amount": None, **_known(each)}) for each in lines or ()
+            LineInput(**{"label": None, "amount": None, **_line_members(line)})
+            for line in lines or ()
         ],
     )
-    return _made(given, faults) if lines is not None else _refused(given, faults)
+    return _checked(values, problems) if lines is not None else _refused(values, problems)
 
 
-def _known(line: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: value for name, value in line.items() if name in _LINE_MEMBERS}
+def _line_members(line: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **found,
-        **{name: _words(found[name]) for name in ("label", "section") if name in found},
+        name: _not_number(value) if name in {"label", "section"} else value
+        for name, value in line.items()
+        if name in _LINE_MEMBERS
     }
 
 
-def _words(value: Any) -> Any:
-    """Return a value of which a number is no text."""
+def _not_number(value: Any) -> Any:
+    """Return the value of a text member: `Number` is a subclass of str, but no text."""
     return None if isinstance(value, Number) else value
 
 
-def _unknown(name: str) -> StatementProblem:
+def _unknown_member(name: str) -> StatementProblem:
     shown = name[:50] if name.isprintable() else "?"
     return StatementProblem(
-        code="member", sentence=f"There is no {shown!r} in a statement or its lines."
+        code="member", sentence=f"Statements and their lines have no member {shown!r}."
     )

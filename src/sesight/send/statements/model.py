@@ -1,4 +1,4 @@
-"""Statements: the figures one recipient is told of one month. They add up, or they are not sent."""
+"""Statements: one recipient's figures of one month. They add up, or they are not sent."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sesight.send.statements import money
 from sesight.send.statements.money import InvalidValue
 
 LINES = 1_000
-"""Lines of a statement at most."""
+"""The largest number of lines of a statement."""
 
-LONG = 200
-"""Characters of a label or a name at most."""
+TEXT_LIMIT = 200
+"""The largest number of characters of a label or a name."""
 
-ADDRESS_LONG = 1_000
-"""Characters of a recipient at most: whether it is an address is seen when it is sent to."""
+RECIPIENT_LIMIT = 1_000
+"""The largest number of characters of a recipient. Whether it is an address is checked on sending."""
 
-ID_LONG = 64
-"""Characters of a statement's id at most."""
+ID_LIMIT = 64
+"""The largest number of characters of a statement's id."""
 
 
 class StatementLine(Struct, frozen=True, kw_only=True):
-    """One item. Where there are quantity and unit price, the amount is their product, rounded."""
+    """One item. If it has a quantity and a unit price, the amount is their product, rounded."""
 
     label: str
     amount: Decimal
@@ -35,13 +35,13 @@ class StatementLine(Struct, frozen=True, kw_only=True):
     section: str = ""
 
     def __repr__(self) -> str:
-        """Return no figure: what is shown of an object may end in a log."""
+        """Return no figure: the text of an object may end up in a log."""
         return "Line(…)"
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """What one recipient is told of one month (YYYY-MM), in one currency (ISO 4217) and as people of
-    `locale` write it. It is made by `statement`, which sees that it adds up.
+    """One recipient's figures of one month (YYYY-MM), in one currency (ISO 4217), to be written as in
+    `locale`. `read_statement` makes it and checks that it adds up.
     """
 
     id: str
@@ -59,22 +59,22 @@ class Statement(Struct, frozen=True, kw_only=True):
 
     @property
     def sections(self) -> dict[str, tuple[StatementLine, ...]]:
-        """Return the lines by section, in the order in which sections begin."""
-        found: dict[str, list[StatementLine]] = {}
+        """Return the lines by section, in the order in which the sections begin."""
+        sections: dict[str, list[StatementLine]] = {}
         for line in self.lines:
-            found.setdefault(line.section, []).append(line)
-        return {name: tuple(lines) for name, lines in found.items()}
+            sections.setdefault(line.section, []).append(line)
+        return {name: tuple(lines) for name, lines in sections.items()}
 
     def shown(self, value: Decimal) -> str:
-        """Return an amount as the recipient writes it."""
+        """Return an amount as the recipient's locale writes it."""
         return money.money(value, self.currency, self.locale)
 
     def month_name(self, language: str | None) -> str:
-        """Return the month in words of the language around it, or of the recipient's locale."""
+        """Return the month in words, in a language or, by default, in that of the recipient's locale."""
         return money.month_name(self.month, language or self.locale)
 
     def context(self, language: str | None = None) -> dict[str, Any]:
-        """Return what a template in a language is told: `statement`, in which every figure is text."""
+        """Return the variables of a template in a language: `statement`, with every figure as text."""
         return {
             "statement": {
                 "id": self.id,
@@ -88,14 +88,14 @@ class Statement(Struct, frozen=True, kw_only=True):
                     {
                         "label": name,
                         "subtotal": self.shown(subtotal(lines)),
-                        "lines": [self._told(line) for line in lines],
+                        "lines": [self._line(line) for line in lines],
                     }
                     for name, lines in self.sections.items()
                 ],
             }
         }
 
-    def _told(self, line: StatementLine) -> dict[str, str]:
+    def _line(self, line: StatementLine) -> dict[str, str]:
         price, quantity = line.unit_price, line.quantity
         return {
             "label": line.label,
@@ -106,35 +106,25 @@ class Statement(Struct, frozen=True, kw_only=True):
 
 
 class StatementProblem(Struct, frozen=True, kw_only=True):
-    """What is wrong with a statement. `sentence` may be stored: it has no figure in it; `by` is the
-    difference where figures do not add up, for whoever asked and for nobody else. `line` is the line
-    of a file, from 1.
+    """What is wrong with a statement. The sentence has no figure and no address, so it may be stored.
+    `line` is the line of a file, from 1.
     """
 
     code: str
     sentence: str
-    by: str | None = None
     line: int | None = None
-
-    @property
-    def told(self) -> str:
-        """Return all that is wrong, for whoever asked."""
-        where = f"Line {self.line}: " if self.line is not None else ""
-        by = f" The difference is {self.by}." if self.by is not None else ""
-        return f"{where}{self.sentence}{by}"
 
 
 class InvalidStatement(Exception):
-    """A statement that is refused, with everything that is wrong with it."""
+    """A statement with problems: all of them, at least one."""
 
-    def __init__(self, faults: Sequence[StatementProblem]) -> None:
-        """Keep the faults, at least one."""
-        super().__init__(faults[0].sentence)
-        self.faults = tuple(faults)
+    def __init__(self, problems: Sequence[StatementProblem]) -> None:
+        super().__init__(problems[0].sentence)
+        self.problems = tuple(problems)
 
 
 class LineInput(Struct, frozen=True, kw_only=True):
-    """A line as it was given. `line` is its line in a file."""
+    """A line before it is checked. `line` is its line in a file."""
 
     label: object
     amount: object
@@ -145,7 +135,7 @@ class LineInput(Struct, frozen=True, kw_only=True):
 
 
 class StatementInput(Struct, frozen=True, kw_only=True):
-    """A statement as it was given; `subtotals` are by section."""
+    """A statement before it is checked. `subtotals` are by section; `line` is its first line in a file."""
 
     id: object
     recipient: object
@@ -159,34 +149,34 @@ class StatementInput(Struct, frozen=True, kw_only=True):
     line: int | None = None
 
 
-def statement(given: StatementInput) -> Statement:
-    """Return a statement of which everything is right. Raises InvalidStatement with everything that is not."""
-    reader = _FieldReader(given.line)
+def read_statement(values: StatementInput) -> Statement:
+    """Return a statement that is valid and adds up. Raises InvalidStatement with all its problems."""
+    reader = _FieldReader(values.line)
     read = reader.read
-    key = read("id", lambda value: words(value, ID_LONG), given.id)
-    recipient = read("recipient", lambda value: words(value, ADDRESS_LONG), given.recipient)
-    name = read("name", _optional, given.name)
-    month = read("month", money.month_of, given.month)
-    locale = read("locale", money.locale_of, given.locale)
-    currency = read("currency", money.currency_of, given.currency)
-    if not given.lines:
-        reader.fault("lines", "The statement has no lines.")
-    if len(given.lines) > LINES:
-        reader.fault("lines", f"The statement has more than {LINES:,} lines.")
-    if currency is None or reader.faults:
-        raise InvalidStatement(reader.faults)
-    lines = [_line(reader, each, currency) for each in given.lines]
-    total = read("total", lambda value: money.amount(value, currency), given.total)
+    id_ = read("id", lambda value: words(value, ID_LIMIT), values.id)
+    recipient = read("recipient", lambda value: words(value, RECIPIENT_LIMIT), values.recipient)
+    name = read("name", _optional, values.name)
+    month = read("month", money.month_of, values.month)
+    locale = read("locale", money.locale_of, values.locale)
+    currency = read("currency", money.currency_of, values.currency)
+    if not values.lines:
+        reader.report("lines", "The statement has no lines.")
+    if len(values.lines) > LINES:
+        reader.report("lines", f"The statement has more than {LINES:,} lines.")
+    if currency is None or reader.problems:
+        raise InvalidStatement(reader.problems)
+    lines = [_read_line(reader, line, currency) for line in values.lines]
+    total = read("total", lambda value: money.amount(value, currency), values.total)
     subtotals = {
         unicodedata.normalize("NFC", section.strip()): read(
             "subtotal", lambda value: money.amount(value, currency), value
         )
-        for section, value in given.subtotals.items()
+        for section, value in values.subtotals.items()
     }
-    if reader.faults or not (key and recipient and month and locale) or total is None:
-        raise InvalidStatement(reader.faults)
-    whole = Statement(
-        id=key,
+    if reader.problems or not (id_ and recipient and month and locale) or total is None:
+        raise InvalidStatement(reader.problems)
+    statement = Statement(
+        id=id_,
         recipient=recipient,
         name=name,
         month=month,
@@ -195,30 +185,35 @@ def statement(given: StatementInput) -> Statement:
         lines=tuple(line for line in lines if line is not None),
         total=total,
     )
-    _add_up(reader, whole, {key: held for key, held in subtotals.items() if held is not None})
-    if reader.faults:
-        raise InvalidStatement(reader.faults)
-    return whole
+    _add_up(
+        reader,
+        statement,
+        {section: value for section, value in subtotals.items() if value is not None},
+    )
+    if reader.problems:
+        raise InvalidStatement(reader.problems)
+    return statement
 
 
 def subtotal(lines: Sequence[StatementLine]) -> Decimal:
-    """Return what lines come to."""
+    """Return the sum of the amounts of lines."""
     return sum((line.amount for line in lines), Decimal())
 
 
-def words(value: object, most: int = LONG) -> str:
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories: control characters, lone surrogates, line and paragraph separators."""
+
+
+def words(value: object, limit: int = TEXT_LIMIT) -> str:
     """Read a short text on one line. Raises InvalidValue."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidValue("is empty.")
     text = unicodedata.normalize("NFC", value.strip())
-    if len(text) > most:
-        raise InvalidValue(f"is longer than {most} characters.")
-    if any(unicodedata.category(each) in _CONTROLS for each in text):
+    if len(text) > limit:
+        raise InvalidValue(f"is longer than {limit} characters.")
+    if any(unicodedata.category(letter) in _CONTROLS for letter in text):
         raise InvalidValue("has a line break or another control character in it.")
     return text
-
-
-_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def _optional(value: object) -> str | None:
@@ -229,74 +224,61 @@ Read = TypeVar("Read")
 
 
 class _FieldReader:
-    """Reads field by field and collects what is wrong."""
+    """Reads one statement field by field and collects its problems."""
 
     def __init__(self, line: int | None) -> None:
-        self.faults: list[StatementProblem] = []
+        self.problems: list[StatementProblem] = []
         self._line = line
 
-    def fault(
-        self, code: str, sentence: str, *, by: str | None = None, line: int | None = None
-    ) -> None:
+    def report(self, code: str, sentence: str, line: int | None = None) -> None:
         line = self._line if line is None else line
-        self.faults.append(StatementProblem(code=code, sentence=sentence, by=by, line=line))
+        self.problems.append(StatementProblem(code=code, sentence=sentence, line=line))
 
     def read(
-        self, name: str, how: Callable[[object], Read], value: object, line: int | None = None
+        self, name: str, parse: Callable[[object], Read], value: object, line: int | None = None
     ) -> Read | None:
-        """Return what is read, None for what is wrong."""
+        """Return a parsed field; report an invalid one and return None."""
         try:
-            return how(value)
+            return parse(value)
         except InvalidValue as error:
-            self.fault(name.replace(" ", "-"), f"The {name} {error}", line=line)
+            self.report(name.replace(" ", "-"), f"The {name} {error}", line)
             return None
 
 
-def _line(reader: _FieldReader, given: LineInput, currency: str) -> StatementLine | None:
-    at = given.line
-
-    def read(name: str, how: Callable[[object], Read], value: object) -> Read | None:
-        return reader.read(name, how, value, at)
+def _read_line(reader: _FieldReader, values: LineInput, currency: str) -> StatementLine | None:
+    def read(name: str, parse: Callable[[object], Read], value: object) -> Read | None:
+        return reader.read(name, parse, value, values.line)
 
     def fine(value: object) -> Decimal | None:
         return None if value is None or value == "" else money.figure(value, money.FINE)
 
-    label = read("label", words, given.label)
-    amount = read("amount", lambda value: money.amount(value, currency), given.amount)
-    section = read("section", _optional, given.section)
-    quantity = read("quantity", fine, given.quantity)
-    price = read("unit price", fine, given.unit_price)
+    label = read("label", words, values.label)
+    amount = read("amount", lambda value: money.amount(value, currency), values.amount)
+    section = read("section", _optional, values.section)
+    quantity = read("quantity", fine, values.quantity)
+    price = read("unit price", fine, values.unit_price)
     if label is None or amount is None:
         return None
     if quantity is not None and price is not None:
-        by = amount - quantity * price
-        if abs(by) * 2 > money.cent(currency):  # any rounding to the nearest cent is right
-            reader.fault(
+        difference = amount - quantity * price
+        if abs(difference) * 2 > money.cent(currency):  # any rounding to the nearest cent is right
+            reader.report(
                 "figures",
                 "The amount of a line is not its quantity times its unit price.",
-                by=f"{by.normalize():f} {currency}",
-                line=at,
+                values.line,
             )
     return StatementLine(
         label=label, amount=amount, quantity=quantity, unit_price=price, section=section or ""
     )
 
 
-def _add_up(reader: _FieldReader, whole: Statement, subtotals: Mapping[str, Decimal]) -> None:
-    sections = whole.sections
+def _add_up(reader: _FieldReader, statement: Statement, subtotals: Mapping[str, Decimal]) -> None:
+    """Report each subtotal, and the total, that is not the sum of its lines."""
+    sections = statement.sections
     for n, (section, claimed) in enumerate(subtotals.items(), 1):
         if section not in sections:
-            reader.fault("figures", f"Subtotal {n} is of a section that has no lines.")
-            continue
-        by = claimed - subtotal(sections[section])
-        if by:
-            reader.fault(
-                "figures",
-                f"Subtotal {n} is not the sum of its section's lines.",
-                by=f"{by} {whole.currency}",
-            )
-    by = whole.total - subtotal(whole.lines)
-    if by:
-        reader.fault(
-            "figures", "The total is not the sum of the lines.", by=f"{by} {whole.currency}"
-        )
+            reader.report("figures", f"Subtotal {n} is of a section that has no lines.")
+        elif claimed != subtotal(sections[section]):
+            reader.report("figures", f"Subtotal {n} is not the sum of its section's lines.")
+    if statement.total != subtotal(statement.lines):
+        reader.report("figures", "The total is not the sum of the lines.")

@@ -1,4 +1,4 @@
-"""Amounts of money: read as decimals and never as floats, written as people of a locale write them."""
+"""Amounts of money: read as decimals, never as floats; written as in the recipient's locale."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from babel.numbers import (
 )
 
 DIGITS = 15
-"""Digits before the decimal point at most."""
+"""The largest number of digits before the decimal point."""
 
 FINE = 6
-"""Decimals of a quantity or a unit price at most."""
+"""The largest number of decimals of a quantity or a unit price."""
 
 _NUMBER = re.compile(rf"-?[0-9]{{1,{DIGITS}}}(?:\.([0-9]+))?")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
@@ -28,48 +28,48 @@ _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 class InvalidValue(ValueError):
-    """Something that cannot be read; the text says why after "The amount …" and does not repeat it."""
+    """A value that cannot be read. The text continues "The amount …" and does not repeat the value."""
 
 
 class Number(str):
-    """A number as a JSON file has it: its digits, before anything rounds them."""
+    """A number as written in a JSON file: its digits, before anything rounds them."""
 
     __slots__ = ()
 
 
 def figure(value: object, decimals: int) -> Decimal:
-    """Read a figure: text, a whole number, or a number as written in a file.
+    """Read a decimal number from a text, an integer, or a `Number`.
 
     Raises InvalidValue for floats, exponents, thousands separators, NaN and too many decimals.
     """
     if isinstance(value, float):
         raise InvalidValue('is a float, which cannot hold cents: write it as text, "12.50".')
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidValue('is no figure: write it as text, "12.50".')
+        raise InvalidValue('is no number: write it as text, "12.50".')
     if isinstance(value, int) and abs(value) >= 10**DIGITS:
         raise InvalidValue(f"has more than {DIGITS} digits.")
     text = str(value).strip()
-    found = _NUMBER.fullmatch(text)
-    if found is None:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         if not text:
             raise InvalidValue("is empty.")
         raise InvalidValue(
-            f"is no figure such as 1234.50: digits ({DIGITS} at most), a point and digits, with - "
-            "before it where it is negative; nothing between thousands, no exponent."
+            f"is no number such as 1234.50: at most {DIGITS} digits, a point and digits, with - before a "
+            "negative one; no thousands separators, no exponent."
         )
-    if len(found[1] or "") > decimals:
+    if len(match[1] or "") > decimals:
         raise InvalidValue(f"has more than {decimals} decimals.")
     number = Decimal(text)
     return number or abs(number)
 
 
 def amount(value: object, currency: str) -> Decimal:
-    """Read an amount of a currency, with all of that one's decimals. Raises InvalidValue as `figure`."""
+    """Read an amount with all decimals of its currency. Raises InvalidValue as `figure` does."""
     return figure(value, decimals_of(currency)).quantize(cent(currency))
 
 
 def cent(currency: str) -> Decimal:
-    """Return the smallest amount of a currency."""
+    """Return the smallest unit of a currency: 0.01 for EUR."""
     return Decimal(1).scaleb(-decimals_of(currency))
 
 
@@ -79,27 +79,27 @@ def _currencies() -> frozenset[str]:
 
 
 def currency_of(value: object) -> str:
-    """Read a currency's code (ISO 4217). Raises InvalidValue."""
+    """Read a currency code (ISO 4217). Raises InvalidValue."""
     if not isinstance(value, str) or value not in _currencies():
-        raise InvalidValue("is no currency of ISO 4217, such as EUR.")
+        raise InvalidValue("is no currency code of ISO 4217, such as EUR.")
     return value
 
 
 @cache
 def decimals_of(currency: str) -> int:
-    """Return how many decimals amounts of a currency have (CLDR)."""
+    """Return the number of decimals of a currency's amounts (CLDR)."""
     return get_currency_precision(currency)
 
 
 def locale_of(value: object) -> str:
-    """Read a locale, `de-DE` or `de_DE`; return it with hyphens. Raises InvalidValue."""
+    """Read a locale, `de-DE` or `de_DE`; return it with a hyphen. Raises InvalidValue."""
     if isinstance(value, str) and _LOCALE.fullmatch(value):
         try:
-            found = _locale(value.replace("_", "-"))
+            locale = _locale(value.replace("_", "-"))
         except (UnknownLocaleError, ValueError):
             pass
         else:
-            return str(found).replace("_", "-")
+            return str(locale).replace("_", "-")
     raise InvalidValue("is no locale, such as en-GB or de-DE.")
 
 
@@ -121,15 +121,15 @@ def first_of(month: str) -> date:
 
 
 def month_name(month: str, locale: str) -> str:
-    """Return a month as people write it: October 2026."""
+    """Return a month in words: October 2026."""
     return str(format_skeleton("yMMMM", first_of(month), locale=_locale(locale)))
 
 
 def money(value: Decimal, currency: str, locale: str) -> str:
-    """Return an amount as people write it. No digit is rounded away."""
+    """Return an amount as a locale writes it, with all its digits."""
     return format_currency(value, currency, locale=_locale(locale), decimal_quantization=False)
 
 
 def plain(value: Decimal, locale: str) -> str:
-    """Return a number as people write it. No digit is rounded away."""
+    """Return a number as a locale writes it, with all its digits."""
     return format_decimal(value, locale=_locale(locale), decimal_quantization=False)
