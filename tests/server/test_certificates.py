@@ -15,9 +15,9 @@ from cryptography.x509.oid import NameOID
 
 from sesight.domain.errors import Untrusted
 from sesight.ingest.transport.certificates import (
+    CACHE_SIZE,
     FAILURE_SECONDS,
     MAX_BYTES,
-    MAX_KEPT,
     CertificateNeeded,
     Certificates,
     CertificateUnavailable,
@@ -193,7 +193,7 @@ def test_no_more_than_so_many_certificates_and_failures_are_remembered(pem) -> N
     """Addresses are the sender's to write: what they cost is bounded, the oldest goes first."""
     fetch = Fetch(pem)
     certificates = Certificates(fetch, lambda: NOW)
-    urls = [URL.replace("ab12", f"n{n}") for n in range(MAX_KEPT + 5)]
+    urls = [URL.replace("ab12", f"n{n}") for n in range(CACHE_SIZE + 5)]
     for url in urls:
         certificates.fetch(url)
     needed = 0
@@ -205,7 +205,7 @@ def test_no_more_than_so_many_certificates_and_failures_are_remembered(pem) -> N
     assert needed == 5
 
     fetch.answer = OSError()
-    failing = [URL.replace("ab12", f"f{n}") for n in range(MAX_KEPT + 5)]
+    failing = [URL.replace("ab12", f"f{n}") for n in range(CACHE_SIZE + 5)]
     for url in failing:
         with pytest.raises(CertificateUnavailable):
             certificates.fetch(url)

@@ -1,4 +1,4 @@
-"""What intake counts, for Prometheus, and the health of it in words."""
+"""What intake counts, for Prometheus and for intake health."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 UNSUBSCRIBED = "unsubscribed-topic"
-"""The code of a reading in which SNS says that a subscription has ended."""
+"""The reason of an empty reading: SNS reports that a topic subscription has ended."""
 
 _MINUTE = 60_000
 _MINUTES_KEPT = 60
 
 
 class BatchCounts(Struct, array_like=True):
-    """What is counted of one batch: (disposition, type, stream, how many), bodies by reason of their
-    quarantine, events without a campaign tag by stream, its size, the seconds it took, and whether
-    a subscription was confirmed or ended last, None if neither.
+    """The counts of one batch: (disposition, event type, stream, number), quarantined bodies by reason,
+    events without a campaign tag by stream, readings, seconds to the commit, and whether a topic
+    subscription was confirmed (True) or ended (False) last.
     """
 
     dispositions: list[tuple[str, str, str, int]]
@@ -42,34 +42,34 @@ class BatchCounts(Struct, array_like=True):
 
     @classmethod
     def of(cls, processed: list[Processed], seconds: float) -> BatchCounts:
-        """Count what became of a batch."""
-        seen = Count(
+        """Count a batch."""
+        dispositions = Count(
             [
                 (
-                    each.disposition,
-                    None if (event := each.event) is None else event.reports[0].occurrence.type,
-                    each.stream,
+                    result.disposition,
+                    None if (event := result.event) is None else event.reports[0].occurrence.type,
+                    result.stream,
                 )
-                for each in processed
+                for result in processed
             ]
         )
         quarantined = Count(
             [
-                each.reason or "unknown"
-                for each in processed
-                if each.disposition is Disposition.QUARANTINED
+                result.reason or "unknown"
+                for result in processed
+                if result.disposition is Disposition.QUARANTINED
             ]
         )
         untagged = Count(
             [
-                each.stream or "none"
-                for each in processed
-                if (record := each.record) is not None
+                result.stream or "none"
+                for result in processed
+                if (record := result.record) is not None
                 and campaign_of(record.identity.tags) == UNTAGGED
             ]
         )
         subscribed = None
-        for reading in [each.reading for each in processed]:
+        for reading in [result.reading for result in processed]:
             if type(reading) is EmptyReading and (
                 reading.confirmed or reading.reason == UNSUBSCRIBED
             ):
@@ -77,7 +77,7 @@ class BatchCounts(Struct, array_like=True):
         return cls(
             [
                 (disposition.value, kind or "none", stream or "none", n)
-                for (disposition, kind, stream), n in seen.items()
+                for (disposition, kind, stream), n in dispositions.items()
             ],
             quarantined,
             untagged,
@@ -91,20 +91,19 @@ class Metrics:
     """The metrics of one process. Names are contract: docs/how-to/monitor.md is generated from them."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start every metric at nothing, in a registry of its own."""
         self._clock = clock
-        self._refusing = threading.Lock()
+        self._lock = threading.Lock()
         self.registry = registry = CollectorRegistry()
         self.dispositions: Count[str] = Count()
         self.refused: Count[str] = Count()
         self.refused_at: int | None = None
-        """When a request was last refused that its sender tries again (5xx)."""
+        """When a request was last refused in a way that its sender retries (5xx)."""
         self.unsubscribed_at: int | None = None
-        """When SNS said that a subscription has ended, none having been confirmed since."""
+        """When SNS reported the end of a topic subscription, unless one was confirmed since."""
         self._minutes: dict[int, Count[str]] = {}
         self.events = Counter(
             "sesight_events",
-            "Events and envelopes taken in, by what became of them.",
+            "Events and envelopes processed, by disposition, event type and stream.",
             ["disposition", "type", "stream"],
             registry=registry,
         )
@@ -128,31 +127,31 @@ class Metrics:
         )
         self.lines_dropped = Counter(
             "sesight_journal_lines_dropped",
-            "Lines of processed events that were not written: nobody read them, or it failed.",
+            "Lines of processed events that were dropped: nothing reads the output, or writing failed.",
             registry=registry,
         )
         self.secret_failures = Counter(
             "sesight_secret_failures",
-            "Secrets of senders that could not be read, by stream; one read before goes on being used.",
+            "Failed reads of senders' secrets, by stream. The secret that was read before stays in use.",
             ["stream"],
             registry=registry,
         )
         self.sweeps = Counter(
-            "sesight_sweeps", "Times that what expired was looked for.", registry=registry
+            "sesight_sweeps", "Sweeps that looked for expired data.", registry=registry
         )
         self.swept = Counter(
             "sesight_swept",
-            "Records, intents, quarantined bodies and hour rows removed when their time was over.",
+            "Records, intents, quarantined bodies and hour rows that were removed when they expired.",
             ["what"],
             registry=registry,
         )
         self.clock_doubted = Gauge(
             "sesight_clock_doubted",
-            "1 while nothing expires, since the clock is far ahead of what is known of the time.",
+            "1 while nothing expires because the clock is far ahead of the newest events.",
             registry=registry,
         )
         self.depth = Gauge(
-            "sesight_queue_depth", "Requests under way in intake.", registry=registry
+            "sesight_queue_depth", "Requests in progress in intake.", registry=registry
         )
         self.commit_seconds = Histogram(
             "sesight_commit_seconds",
@@ -162,13 +161,13 @@ class Metrics:
         )
         self.batch_size = Histogram(
             "sesight_batch_events",
-            "Events of one batch.",
+            "Events in one batch.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
             registry=registry,
         )
         self.newest_age = Gauge(
             "sesight_newest_event_age_seconds",
-            "Time since the newest event was taken in.",
+            "Time since the newest event was processed.",
             registry=registry,
         )
 
@@ -194,10 +193,10 @@ class Metrics:
         self.clock_doubted.set(swept.doubted)
 
     def refuse(self, reason: str, status: int) -> None:
-        """Count one refused request. Any thread may call it."""
+        """Count a refused request. Any thread may call this."""
         self.refusals.labels(reason, str(status)).inc()
         now = self._clock()
-        with self._refusing:
+        with self._lock:
             self.refused[reason] += 1
             if status >= 500:
                 self.refused_at = now
@@ -210,25 +209,25 @@ class Metrics:
             self._minutes[minute][reason] += 1
 
     def refused_within(self, minutes: int, now: int) -> Count[str]:
-        """Return how many requests were refused, by reason, in the last `minutes` (at most 60)."""
-        with self._refusing:
+        """Return the number of requests refused in the last `minutes` (at most 60), by reason."""
+        with self._lock:
             return sum(
                 (n for at, n in self._minutes.items() if now // _MINUTE - at < minutes), Count()
             )
 
     def watch(self, depth: Callable[[], int], newest_at: Callable[[], int | None]) -> None:
-        """Read these two when somebody asks."""
+        """Read these two values at result scrape."""
         self.depth.set_function(depth)
 
         def age() -> float:
             try:
                 at = newest_at()
-            except StoreUnavailable:  # the other metrics are wanted then most of all
+            except StoreUnavailable:  # the other metrics matter most at such a time
                 at = None
             return float("nan") if at is None else (self._clock() - at) / 1000
 
         self.newest_age.set_function(age)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

@@ -59,7 +59,7 @@ class TidyUp(Struct, array_like=True, tag=1):
     """A request to do what can wait: the checkpoint of the store and the sweep of expired data."""
 
 
-class Committed(Struct, array_like=True, tag=0):
+class CommitResult(Struct, array_like=True, tag=0):
     """The reply to a batch: (position, reason, HTTP status) of each notification that is refused, the
     counts for the metrics, and the journal's lines.
     """
@@ -69,14 +69,14 @@ class Committed(Struct, array_like=True, tag=0):
     lines: bytes = b""
 
 
-class TidiedUp(Struct, array_like=True, tag=1):
+class TidyUpResult(Struct, array_like=True, tag=1):
     """The reply to a tidy-up: what the sweep removed, None if there was none or it failed."""
 
     swept: SweepResult | None
 
 
 CommitRequest = CommitBatch | TidyUp
-CommitReply = Committed | TidiedUp
+CommitReply = CommitResult | TidyUpResult
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_request = msgspec.msgpack.Decoder(CommitRequest).decode
@@ -180,13 +180,13 @@ class Committer:
 
     def _reply(self, request: CommitRequest) -> CommitReply:
         if isinstance(request, TidyUp):
-            return TidiedUp(self._try_to_tidy_up())
+            return TidyUpResult(self._try_to_tidy_up())
         committed = self.commit(request.notifications)
         committed.lines = b"".join(self._lines)
         self._lines.clear()
         return committed
 
-    def commit(self, notifications: Sequence[Verified]) -> Committed:
+    def commit(self, notifications: Sequence[Verified]) -> CommitResult:
         """Commit notifications as one batch; return what became of them, without the lines."""
         started = monotonic()
         try:
@@ -198,15 +198,15 @@ class Committer:
             if isinstance(error, StoreDamaged) and not self._is_damage_logged:
                 self._is_damage_logged = True  # the damage stays: one line is enough
                 _log.error("%s", error)
-            return Committed([(n, "store", 503) for n in range(len(notifications))], [])
+            return CommitResult([(n, "store", 503) for n in range(len(notifications))], [])
         except Exception:  # noqa: BLE001 - refused and logged below
             # a bug must stop neither the other notifications of the batch nor this process
             if len(notifications) > 1:
                 return _joined([self.commit([notification]) for notification in notifications])
             _log.exception("An event could not be processed; its sender will retry it.")
-            return Committed([(0, "internal", 500)], [])
+            return CommitResult([(0, "internal", 500)], [])
         refused = [(n, reason, 503) for n, reason in enumerate(reasons) if reason is not None]
-        return Committed(refused, [BatchCounts.of(processed, monotonic() - started)])
+        return CommitResult(refused, [BatchCounts.of(processed, monotonic() - started)])
 
     def _read(self, kind: str, message: str) -> list[Reading]:
         if kind == "Notification":
@@ -228,12 +228,12 @@ class Committer:
         return None
 
 
-def _joined(parts: list[Committed]) -> Committed:
+def _joined(parts: list[CommitResult]) -> CommitResult:
     """Return the reply to a batch whose notifications were committed one by one."""
     refused = [
         (n, reason, status) for n, part in enumerate(parts) for _, reason, status in part.refused
     ]
-    return Committed(refused, [counts for part in parts for counts in part.counts])
+    return CommitResult(refused, [counts for part in parts for counts in part.counts])
 
 
 def _refusal(processed: list[Processed]) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from sesight.domain.errors import Untrusted
-from sesight.ingest.http.commit_process import CommitBatch, TidiedUp, TidyUp, own_event
+from sesight.ingest.http.commit_process import CommitBatch, TidyUp, TidyUpResult, own_event
 from sesight.ingest.http.refusal_log import RefusalLog
 from sesight.ingest.journal import sweep_line
 from sesight.ingest.transport.certificates import CertificateNeeded, CertificateUnavailable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sesight.ingest.http.commit_process import (
         CommitReply,
         CommitRequest,
-        Committed,
+        CommitResult,
         Verified,
     )
     from sesight.ingest.metrics import Metrics
@@ -272,7 +272,7 @@ class Intake:
 
     def receive(self, reply: CommitReply) -> None:
         """Accept the reply to the last request."""
-        if isinstance(reply, TidiedUp):
+        if isinstance(reply, TidyUpResult):
             self._continue()
             if reply.swept is not None:
                 self._metrics.sweep(reply.swept)
@@ -282,7 +282,7 @@ class Intake:
         self._continue()  # first, so that the process does not wait for the answers below
         self._answer(requests, reply)
 
-    def _answer(self, requests: list[_Request], committed: Committed) -> None:
+    def _answer(self, requests: list[_Request], committed: CommitResult) -> None:
         if self._journal is not None and committed.lines:
             self._journal(committed.lines)
         for counts in committed.counts:

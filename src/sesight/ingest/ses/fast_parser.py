@@ -1,8 +1,8 @@
-"""The usual shape of the four commonest SES events, read in one go.
+"""A fast parser of the common shapes of SES events.
 
-Nineteen of twenty bodies are a Send, Delivery, Open or Click to one recipient with every field of
-its documented type. Typed decoding checks all that in C, so that little is left to do. Whatever
-differs in anything is left to `ses.py`, which reads every shape; both give the same event
+Nineteen of twenty bodies are a Send, Delivery, Open or Click of one recipient in which every field has its
+documented type. msgspec checks that in C while decoding, so little is left to do in Python. All other
+bodies are left to `parser.py`, which accepts every shape. Both return the same event for the same body
 (tests/ingest/ses/test_fast_parser.py).
 """
 
@@ -101,18 +101,18 @@ _NOT_OWN = frozenset(
         "send_id",
     }
 )
-"""The tags SES adds as far as they are known: one set difference is quicker than looking at each."""
+"""Tags that SES adds, as far as known: one set difference is faster than a test of each name."""
 _SUBJECT = re.compile(rb'"subject"', re.IGNORECASE)
 _BOTS = {"Likely": "Likely", "Unlikely": "Unlikely"}
 
 
 def parse_common_event(body: bytes | str) -> Event | None:
-    """Return the event of a body of the usual shape, None for any other."""
+    """Return the event of a body of a common shape, None for any other body."""
     try:
-        found = _decode(body)
+        decoded = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
-    mail = found.mail
+    mail = decoded.mail
     sent_at = parse_usual_timestamp(mail.timestamp)
     message_id = clean(mail.message_id)
     if sent_at is None or not message_id:
@@ -121,44 +121,44 @@ def parse_common_event(body: bytes | str) -> Event | None:
     if (subject is None and _in_headers(body)) or (subject is not None and "=?" in subject):
         return None
     to, spelling, mailable = normalize_address(mail.destination[0])
-    if not mailable:  # nobody, or several in one text
+    if not mailable:  # no address, or several in one string
         return None
     latest = sent_at + LAST_EVENT
     occurrence: Send | Delivery | Open | Click
-    if type(found) is _SendBody:
+    if type(decoded) is _SendBody:
         occurrence = Send(sent_at)
-    elif type(found) is _DeliveryBody:
-        said = found.delivery
-        at = parse_usual_timestamp(said.timestamp)
-        if at is None or at > latest or said.recipients != mail.destination:
+    elif type(decoded) is _DeliveryBody:
+        delivery = decoded.delivery
+        at = parse_usual_timestamp(delivery.timestamp)
+        if at is None or at > latest or delivery.recipients != mail.destination:
             return None
-        millis = said.processing_time_millis
+        millis = delivery.processing_time_millis
         if millis is not None and not 0 <= millis <= LONGEST_DELIVERY:
             millis = None
-        occurrence = Delivery(at, None, clean(said.smtp_response, LONG), clean(said.mta), millis)
+        occurrence = Delivery(
+            at, None, clean(delivery.smtp_response, LONG), clean(delivery.mta), millis
+        )
     else:
-        seen = found.open if type(found) is _OpenBody else found.click
-        at = parse_usual_timestamp(seen.timestamp)
+        engagement = decoded.open if type(decoded) is _OpenBody else decoded.click
+        at = parse_usual_timestamp(engagement.timestamp)
         if at is None or at > latest:
             return None
-        agent = clean(seen.user_agent, LONG)
-        ip = network(seen.ip_address) if seen.ip_address is not None else None
-        bot = _BOTS.get(seen.is_bot_event or "")
-        if isinstance(seen, _Click):
-            tags = {name: list(values) for name, values in (seen.link_tags or {}).items()}
-            occurrence = Click(at, None, agent, ip, bot, link_of(seen.link, tags))
+        agent = clean(engagement.user_agent, LONG)
+        ip = network(engagement.ip_address) if engagement.ip_address is not None else None
+        bot = _BOTS.get(engagement.is_bot_event or "")
+        if isinstance(engagement, _Click):
+            link_tags = {
+                name: list(values) for name, values in (engagement.link_tags or {}).items()
+            }
+            occurrence = Click(at, None, agent, ip, bot, link_of(engagement.link, link_tags))
         else:
             occurrence = Open(at, None, agent, ip, bot)
-    tags_held = mail.tags
-    configuration_set = tags_held.get("ses:configuration-set")
-    isp = tags_held.get("ses:recipient-isp")
-    send_id = tags_held.get("send_id")
+    tags = mail.tags
+    configuration_set = tags.get("ses:configuration-set")
+    isp = tags.get("ses:recipient-isp")
+    send_id = tags.get("send_id")
     pairs = sorted(
-        [
-            own_pair(name, tags_held[name][0])
-            for name in tags_held.keys() - _NOT_OWN
-            if name[:4] != "ses:"
-        ]
+        [own_pair(name, tags[name][0]) for name in tags.keys() - _NOT_OWN if name[:4] != "ses:"]
     )
     identity = Identity(
         sent_at,
@@ -179,7 +179,7 @@ def parse_common_event(body: bytes | str) -> Event | None:
 
 
 def _in_headers(body: bytes | str) -> bool:
-    """Return whether a subject stands anywhere in a body, as a header's name."""
+    """Return whether a body has a Subject anywhere, such as among `mail.headers`."""
     text = body.encode() if isinstance(body, str) else body
     return _SUBJECT.search(text) is not None
 

@@ -1,4 +1,4 @@
-"""The `mail` object of an SES body: who the message is, whom it went to, and whom an event concerns.
+"""The `mail` object of an SES body: the message, its recipients, and those that an event concerns.
 
 Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 MAX_RECIPIENTS = 100
-"""Recipients read from one event; SES allows 50 a message."""
+"""Recipients read from one event at most; SES allows 50 in a message."""
 
 HEADER = 4_096
-"""Characters of a header that are decoded."""
+"""Characters of an encoded header that are decoded."""
 
 _NONE: dict[str, Any] = {}
 
@@ -54,15 +54,15 @@ def event_of(
     reports: tuple[Report, ...],
     template: str | None = None,
 ) -> Event:
-    """Return the event of a message, told to its recipients. Raises Unreadable without an id."""
+    """Return the event of a message with the given reports. Raises Unreadable without a messageId."""
     tags: tuple[tuple[str, str], ...] = ()
     configuration_set = isp = send_id = None
-    held = mail.tags
-    if type(held) is dict:
-        configuration_set = first(held.get("ses:configuration-set"))
-        isp = first(held.get("ses:recipient-isp"))
-        send_id = first(held.get("send_id"))
-        tags = _tags(held)
+    values = mail.tags
+    if type(values) is dict:
+        configuration_set = first(values.get("ses:configuration-set"))
+        isp = first(values.get("ses:recipient-isp"))
+        send_id = first(values.get("send_id"))
+        tags = _own_tags(values)
     source = mail.source
     identity = Identity(
         sent_at,
@@ -85,14 +85,14 @@ def event_of(
 
 @lru_cache(1_024)
 def sender_of(source: str) -> str:
-    """Return the bare address of a From line; of several, the first."""
+    """Return the bare address of a From header, the first of several."""
     return normalize_addresses(source)[0][0]
 
 
-def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the sender's own tags as sorted pairs; SES's own are kept apart, send_id has a field."""
+def _own_tags(tags: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the sender's own tags as sorted pairs, without those of SES and `send_id`."""
     pairs: list[tuple[str, str]] = []
-    for name, values in held.items():
+    for name, values in tags.items():
         if name[:4] == "ses:" or name == "send_id":
             continue
         if type(values) is list and len(values) == 1 and type(values[0]) is str:
@@ -104,43 +104,45 @@ def _tags(held: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 @lru_cache(8_192)
 def own_pair(name: str, value: str) -> tuple[str, str]:
-    """Return one of the sender's own tags, cleaned; the same pair each time."""
+    """Return one of the sender's own tags, cleaned. The cache shares equal pairs."""
     return clean(name) or "", clean(value) or ""
 
 
 def _message_id(mail: Mail) -> str:
-    found = clean(mail.message_id)
-    if not found:
-        raise Unreadable("no-message-id", "The event's `mail` names no messageId.")
-    return found
+    message_id = clean(mail.message_id)
+    if not message_id:
+        raise Unreadable("no-message-id", "The event's `mail` has no messageId.")
+    return message_id
 
 
 def sent_at_of(mail: Mail) -> int:
-    """Return the send time: `mail.timestamp`, else the one that SES writes into its message ids."""
-    found = parse_timestamp(mail.timestamp)
-    if found is not None:
-        return found[0]
-    named = mail.message_id
-    if isinstance(named, str) and len(named) > 16 and named[16] == "-":
+    """Return the send time: `mail.timestamp`, else the time in the message id, where SES encodes it as
+    12 hexadecimal digits of milliseconds.
+    """
+    timestamp = parse_timestamp(mail.timestamp)
+    if timestamp is not None:
+        return timestamp[0]
+    message_id = mail.message_id
+    if isinstance(message_id, str) and len(message_id) > 16 and message_id[16] == "-":
         try:
-            at = int(named[4:16], 16)
+            at = int(message_id[4:16], 16)
         except ValueError:
             at = 0
         if 946_684_800_000 < at < 4_102_444_800_000:
             return at
-    raise Unreadable("no-send-time", "`mail.timestamp` is missing or no time.")
+    raise Unreadable("no-send-time", "`mail.timestamp` is missing or not a time.")
 
 
 def first(values: object) -> str | None:
-    """Return the least of a tag's values, None if it has none."""
+    """Return the least of a tag's values, None if there are none."""
     if type(values) is list and len(values) == 1:
         return clean(values[0])
-    found = _strings(values)
-    return min(found) if found else None
+    texts = _strings(values)
+    return min(texts) if texts else None
 
 
 def _strings(values: object) -> list[str]:
-    """Read a tag's values: SES sends a list; a bare text is a list of one, an empty list is absent."""
+    """Return the values of a tag. SES sends a list; a bare string counts as a list of one."""
     if isinstance(values, list):
         return [text for text in map(clean, values) if text is not None]
     text = clean(values)
@@ -164,7 +166,7 @@ def _decoded(part: Raw) -> Any:
 
 
 def decoded_words(text: str | None) -> str | None:
-    """Return a text whose encoded words (RFC 2047) are decoded; as it is where that cannot be done."""
+    """Return a text with its encoded words (RFC 2047) decoded, unchanged if that fails."""
     if text is None or "=?" not in text:
         return text
     try:
@@ -173,17 +175,17 @@ def decoded_words(text: str | None) -> str | None:
         return text
 
 
-def _header(headers: object, wanted: str) -> str | None:
-    """Return the first header of a name, whatever its case; names repeat."""
+def _header(headers: object, lower_name: str) -> str | None:
+    """Return the first header of a name in any case."""
     for header in items(headers):
         name = header.get("name")
-        if isinstance(name, str) and name.lower() == wanted:
-            return clean(header.get("value"), HEADER)  # it is still encoded, which is longer
+        if isinstance(name, str) and name.lower() == lower_name:
+            return clean(header.get("value"), HEADER)  # encoded, so longer than the text
     return None
 
 
 def items(value: object) -> list[dict[str, Any]]:
-    """Return the objects in a list; none where it is no list."""
+    """Return the objects in a list, none if it is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
@@ -194,34 +196,34 @@ def _too_many() -> Unreadable:
 
 
 def destinations(mail: Mail) -> list[NormalizedAddress]:
-    """Return whom the message went to, each once. Raises Unreadable for too many."""
+    """Return the recipients of the message, each once. Raises Unreadable for too many."""
     raw = mail.destination
     if type(raw) is list and len(raw) == 1:
-        found: Iterable[NormalizedAddress] = normalize_addresses(raw[0])
+        mailboxes: Iterable[NormalizedAddress] = normalize_addresses(raw[0])
     else:
-        given = [raw] if isinstance(raw, str) else raw if isinstance(raw, list) else []
-        if len(given) > MAX_RECIPIENTS:
+        texts = [raw] if isinstance(raw, str) else raw if isinstance(raw, list) else []
+        if len(texts) > MAX_RECIPIENTS:
             raise _too_many()
-        found = chain.from_iterable(map(normalize_addresses, given))
-    each_once = list({mailbox[0]: mailbox for mailbox in found}.values())
-    if len(each_once) > MAX_RECIPIENTS:
+        mailboxes = chain.from_iterable(map(normalize_addresses, texts))
+    distinct = list({mailbox[0]: mailbox for mailbox in mailboxes}.values())
+    if len(distinct) > MAX_RECIPIENTS:
         raise _too_many()
-    return each_once
+    return distinct
 
 
 def to_all(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
-    """Report to every recipient of the message; to `*` where none is named."""
-    found = destinations(mail)
-    if not found:
+    """Return a report for every recipient of the message, one for `*` if it names none."""
+    recipients = destinations(mail)
+    if not recipients:
         return (Report(UNATTRIBUTED, occurrence, None, False),)
-    return tuple([Report(to, occurrence, spelling) for to, spelling, _ in found])
+    return tuple([Report(to, occurrence, spelling) for to, spelling, _ in recipients])
 
 
 def to_the_one(mail: Mail, occurrence: AnyOccurrence) -> tuple[Report, ...]:
-    """Report to the message's only recipient; with several nobody knows whose it is."""
-    found = destinations(mail)
-    if len(found) == 1:
-        to, spelling, _ = found[0]
+    """Return a report for the message's only recipient, else for `*`: SES does not say which one it was."""
+    recipients = destinations(mail)
+    if len(recipients) == 1:
+        to, spelling, _ = recipients[0]
         return (Report(to, occurrence, spelling),)
     return (Report(UNATTRIBUTED, occurrence, None, False),)
 
@@ -233,19 +235,24 @@ def to_named(
     *,
     unnamed_is_mailable: bool = True,
 ) -> tuple[Report, ...]:
-    """Report to the recipients an event names.
+    """Return reports for the recipients that an event names.
 
-    A name that the message did not go to stands for its only recipient (forwarded mail), or for
-    nobody known where there are several; an event that names nobody likewise. But where a recipient
-    of the message does not parse, the name may be that one, whatever it looks like: it is mailable.
+    An address the message did not go to stands for its only recipient (forwarded mail) or, if it has
+    several, for `*`; so does an event that names nobody. If a recipient of the message does not parse,
+    an unknown address may be that one, so it is mailable.
+
+    `named` are the addresses with their objects; `make` gets an object, and the address if the message
+    did not go to it.
     """
     if len(named) == 1 and mail.destination == [named[0][0]]:
         to, spelling, mailable = normalize_address(named[0][0])
         if mailable:
             return (Report(to, make(named[0][1], None), spelling),)
-    sent_to = {found[0]: found for found in destinations(mail)}
+    sent_to = {mailbox[0]: mailbox for mailbox in destinations(mail)}
     only = next(iter(sent_to.values())) if len(sent_to) == 1 else None
-    mailboxes = [(found, details) for raw, details in named for found in normalize_addresses(raw)]
+    mailboxes = [
+        (mailbox, details) for raw, details in named for mailbox in normalize_addresses(raw)
+    ]
     if len(mailboxes) > MAX_RECIPIENTS:
         raise _too_many()
     if not mailboxes:
@@ -254,24 +261,24 @@ def to_named(
         return (Report(to, make(_NONE, None), spelling, mailable),)
     unread = has_unread(sent_to.values())
     reports = []
-    for found, details in mailboxes:
-        match = sent_to.get(found[0]) or (found if not sent_to else None)
+    for mailbox, details in mailboxes:
+        match = sent_to.get(mailbox[0]) or (mailbox if not sent_to else None)
         if match is not None:
             reports.append(Report(match[0], make(details, None), match[1]))
         elif only is not None:
-            reports.append(Report(only[0], make(details, found[0]), only[1]))
+            reports.append(Report(only[0], make(details, mailbox[0]), only[1]))
         else:
-            reports.append(Report(UNATTRIBUTED, make(details, found[0]), None, unread))
+            reports.append(Report(UNATTRIBUTED, make(details, mailbox[0]), None, unread))
     return tuple(reports)
 
 
 def has_unread(sent_to: Iterable[NormalizedAddress]) -> bool:
-    """Return whether one of a message's recipients does not parse."""
+    """Return whether any of a message's recipients does not parse."""
     return not all(mailable for _, _, mailable in sent_to)
 
 
 def addressed(value: object) -> list[tuple[object, dict[str, Any]]]:
-    """Read a list of recipients: texts, or objects with an emailAddress."""
+    """Return the items of a list of recipients, which are strings or objects with an emailAddress."""
     if not isinstance(value, list):
         return []
     return [

@@ -1,7 +1,10 @@
-"""SES JSON -> events. With ses_mail.py, the only reader of SES's field names.
+"""The lenient parser of SES events and feedback notifications: SES JSON to events.
 
-AWS adds fields and values without notice, so everything is read leniently: null is absent, odd
-types are coerced or dropped, unknown fields are skipped. Only what leaves no event is refused.
+AWS adds fields and values without notice, so everything is read leniently: null counts as absent, values
+of unexpected types are coerced or dropped, unknown fields are skipped. A body is refused only if nothing
+that is left of it makes an event. With mail.py and fast_parser.py, this is the only reader of SES's field
+names.
+
 Shapes: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
 
@@ -55,9 +58,10 @@ if TYPE_CHECKING:
 _STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 
 LONGEST_DELIVERY = 14 * DAY
+"""Milliseconds that a delivery may have taken; SES gives up much earlier."""
 
 LAST_EVENT = 3_653 * DAY
-"""Milliseconds from the send beyond which an event's own time (ten years later) is no time."""
+"""Milliseconds after the send (ten years) beyond which an event's own time counts as unusable."""
 
 
 class _Body(Struct, rename="camel", gc=False):
@@ -99,18 +103,18 @@ def parse_event(body: bytes | str) -> Event | str:
 
 
 def _event_of(decoded: _Body) -> Event | str:
-    named = decoded.event_type if decoded.event_type is not None else decoded.notification_type
-    if decoded.event_type is None and _fold_name(str(named)) == "received":
+    type_name = decoded.event_type if decoded.event_type is not None else decoded.notification_type
+    if decoded.event_type is None and _fold_name(str(type_name)) == "received":
         return INBOUND
     if decoded.mail is None:
         if decoded.notification_type == "AmazonSnsSubscriptionSucceeded":
             return SETUP
         raise Unreadable("not-an-event", "The body has no `mail` object, so it is no SES event.")
-    if type(named) is not str:
+    if type(type_name) is not str:
         raise Unreadable("not-an-event", "Neither eventType nor notificationType names an event.")
-    reader = _READERS.get(named) or _READERS.get(_fold_name(named))
+    reader = _READERS.get(type_name) or _READERS.get(_fold_name(type_name))
     if reader is None:
-        raise Unreadable("unknown-type", f"SES event type {clean(named, 64)!r} is not known.")
+        raise Unreadable("unknown-type", f"SES event type {clean(type_name, 64)!r} is not known.")
     return reader(decoded, decoded.mail)
 
 
@@ -130,20 +134,20 @@ _WORDS = {
         *("abuse", "auth-failure", "fraud", "not-spam", "other", "virus"),
     )
 }
-"""What SES calls bounces, complaints and delays, by the letters alone."""
+"""SES's words for bounces, complaints and delays, by their letters in lower case."""
 
 
 def _word(value: object, limit: int = SHORT) -> str | None:
-    """Return one of SES's words as SES writes it, however it is written; any other as it is."""
+    """Return a word in SES's own spelling, whatever its case and separators; unknown words unchanged."""
     text = clean(value, limit)
     return None if text is None else _WORDS.get(_fold_name(text), text)
 
 
 def _status(value: object) -> str | None:
-    """Return an enhanced status code (RFC 3463), whatever stands around it."""
+    """Return the enhanced status code (RFC 3463) in a text; the text itself if there is none."""
     text = clean(value, 32)
-    found = None if text is None else _STATUS.search(text)
-    return text if found is None else found[0]
+    match = None if text is None else _STATUS.search(text)
+    return text if match is None else match[0]
 
 
 def _object(value: object, name: str) -> dict[str, Any]:
@@ -153,20 +157,20 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _when(value: object, sent_at: int) -> tuple[int, str | None]:
-    found = parse_timestamp(value)
-    if found is None or found[0] > sent_at + LAST_EVENT:
+    timestamp = parse_timestamp(value)
+    if timestamp is None or timestamp[0] > sent_at + LAST_EVENT:
         return sent_at, "sent"
-    return found
+    return timestamp
 
 
 def _millis(value: object) -> int | None:
     if isinstance(value, (int, float, str)):
         try:
-            found = int(float(value))
+            millis = int(float(value))
         except (ValueError, OverflowError):
             return None
-        if 0 <= found <= LONGEST_DELIVERY:
-            return found
+        if 0 <= millis <= LONGEST_DELIVERY:
+            return millis
     return None
 
 
@@ -176,73 +180,81 @@ def _send(_: _Body, mail: Mail) -> Event:
 
 
 def _delivery(body: _Body, mail: Mail) -> Event:
-    said = _object(body.delivery, "delivery")
+    details = _object(body.delivery, "delivery")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
+    at, clock = _when(details.get("timestamp"), sent_at)
     occurrence = Delivery(
         at,
         clock,
-        clean(said.get("smtpResponse"), LONG),
-        clean(said.get("reportingMTA")),
-        _millis(said.get("processingTimeMillis")),
+        clean(details.get("smtpResponse"), LONG),
+        clean(details.get("reportingMTA")),
+        _millis(details.get("processingTimeMillis")),
     )
-    named = addressed(said.get("recipients"))
-    return event_of(mail, sent_at, to_named(mail, named, lambda _details, _final: occurrence))
+    recipients = addressed(details.get("recipients"))
+    return event_of(
+        mail, sent_at, to_named(mail, recipients, lambda _recipient, _final: occurrence)
+    )
 
 
 def _bounce(body: _Body, mail: Mail) -> Event:
-    said = _object(body.bounce, "bounce")
+    details = _object(body.bounce, "bounce")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
-    kind, sub_type = _word(said.get("bounceType")), _word(said.get("bounceSubType"))
-    mta = clean(said.get("reportingMTA"))
+    at, clock = _when(details.get("timestamp"), sent_at)
+    kind, sub_type = _word(details.get("bounceType")), _word(details.get("bounceSubType"))
+    mta = clean(details.get("reportingMTA"))
 
-    def make(details: dict[str, Any], final: str | None) -> Bounce:
+    def make(recipient: dict[str, Any], final: str | None) -> Bounce:
         return Bounce(
             at,
             clock,
             kind,
             sub_type,
-            clean(details.get("diagnosticCode"), LONG),
-            _status(details.get("status")),
-            clean(details.get("action"), 32),
+            clean(recipient.get("diagnosticCode"), LONG),
+            _status(recipient.get("status")),
+            clean(recipient.get("action"), 32),
             mta,
             final,
         )
 
-    named = addressed(said.get("bouncedRecipients"))
-    return event_of(mail, sent_at, to_named(mail, named, make, unnamed_is_mailable=False))
+    recipients = addressed(details.get("bouncedRecipients"))
+    return event_of(mail, sent_at, to_named(mail, recipients, make, unnamed_is_mailable=False))
 
 
 def _complaint(body: _Body, mail: Mail) -> Event:
-    said = _object(body.complaint, "complaint")
+    details = _object(body.complaint, "complaint")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
-    kind = _word(said.get("complaintFeedbackType"), 64)
-    sub_type = _word(said.get("complaintSubType"), 64)
-    agent = clean(said.get("userAgent"), LONG)
-    sent_to = {found[0]: found for found in destinations(mail)}
-    # whom the message did not go to may be a recipient of it that does not parse
+    at, clock = _when(details.get("timestamp"), sent_at)
+    kind = _word(details.get("complaintFeedbackType"), 64)
+    sub_type = _word(details.get("complaintSubType"), 64)
+    agent = clean(details.get("userAgent"), LONG)
+    sent_to = {mailbox[0]: mailbox for mailbox in destinations(mail)}
+    # an address the message did not go to may be a recipient of it that does not parse
     unread = not sent_to or has_unread(sent_to.values())
-    named = addressed(said.get("complainedRecipients"))
-    found = [(each, details) for raw, details in named for each in normalize_addresses(raw)]
-    candidates = {each[0] for each, _ in found if unread or each[0] in sent_to}
+    recipients = addressed(details.get("complainedRecipients"))
+    mailboxes = [
+        (mailbox, recipient)
+        for raw, recipient in recipients
+        for mailbox in normalize_addresses(raw)
+    ]
+    candidates = {mailbox[0] for mailbox, _ in mailboxes if unread or mailbox[0] in sent_to}
     if len(candidates) > 1 and sub_type not in SUPPRESSION_SUB_TYPES:
         occurrence = Complaint(at, clock, kind, sub_type, agent, tuple(sorted(candidates)))
         return event_of(mail, sent_at, (Report(UNATTRIBUTED, occurrence),))
 
-    def make(_details: dict[str, Any], final: str | None) -> Complaint:
+    def make(_recipient: dict[str, Any], final: str | None) -> Complaint:
         stranger = (final,) if unread and final is not None else None
         return Complaint(at, clock, kind, sub_type, agent, stranger)
 
     likely: list[tuple[object, dict[str, Any]]] = [
-        (spelling or to, details) for (to, spelling, _), details in found if to in candidates
+        (spelling or to, recipient)
+        for (to, spelling, _), recipient in mailboxes
+        if to in candidates
     ]
-    return event_of(mail, sent_at, to_named(mail, likely or named, make))
+    return event_of(mail, sent_at, to_named(mail, likely or recipients, make))
 
 
 def _bot(value: object) -> str | None:
-    """Read isBotEvent, three-valued: exactly Likely or Unlikely; booleans are taken defensively."""
+    """Return isBotEvent: Likely, Unlikely or None. SES documents strings; booleans are accepted, too."""
     if value in ("Likely", "Unlikely"):
         return str(value)
     if value is True:
@@ -255,36 +267,36 @@ def _network(value: object) -> str | None:
 
 
 def _open(body: _Body, mail: Mail) -> Event:
-    said = _object(body.open, "open")
+    details = _object(body.open, "open")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
+    at, clock = _when(details.get("timestamp"), sent_at)
     occurrence = Open(
         at,
         clock,
-        clean(said.get("userAgent"), LONG),
-        _network(said.get("ipAddress")),
-        _bot(said.get("isBotEvent")),
+        clean(details.get("userAgent"), LONG),
+        _network(details.get("ipAddress")),
+        _bot(details.get("isBotEvent")),
     )
     return event_of(mail, sent_at, to_the_one(mail, occurrence))
 
 
 def _click(body: _Body, mail: Mail) -> Event:
-    said = _object(body.click, "click")
+    details = _object(body.click, "click")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
+    at, clock = _when(details.get("timestamp"), sent_at)
     occurrence = Click(
         at,
         clock,
-        clean(said.get("userAgent"), LONG),
-        _network(said.get("ipAddress")),
-        _bot(said.get("isBotEvent")),
-        link_of(said.get("link"), said.get("linkTags")),
+        clean(details.get("userAgent"), LONG),
+        _network(details.get("ipAddress")),
+        _bot(details.get("isBotEvent")),
+        link_of(details.get("link"), details.get("linkTags")),
     )
     return event_of(mail, sent_at, to_the_one(mail, occurrence))
 
 
 def link_of(link: object, tags: object) -> str:
-    """Return the key of a link: its SES link tags, else its address without what is personal."""
+    """Return the key of a link: its SES link tags, else its URL without personal parts."""
     if isinstance(tags, dict) and tags:
         pairs = [(clean(name) or "", first(values) or "") for name, values in tags.items()]
         return tag_key(tuple(sorted(pairs)))
@@ -292,82 +304,85 @@ def link_of(link: object, tags: object) -> str:
 
 
 def _reject(body: _Body, mail: Mail) -> Event:
-    said = _object(body.reject, "reject")
+    details = _object(body.reject, "reject")
     sent_at = sent_at_of(mail)
     return event_of(
-        mail, sent_at, to_all(mail, Reject(sent_at, "sent", clean(said.get("reason"), LONG)))
+        mail, sent_at, to_all(mail, Reject(sent_at, "sent", clean(details.get("reason"), LONG)))
     )
 
 
 def _rendering_failure(body: _Body, mail: Mail) -> Event:
-    said = _object(body.failure, "failure")
+    details = _object(body.failure, "failure")
     sent_at = sent_at_of(mail)
-    template = clean(said.get("templateName"))
-    occurrence = RenderingFailure(sent_at, "sent", clean(said.get("errorMessage"), LONG), template)
+    template = clean(details.get("templateName"))
+    occurrence = RenderingFailure(
+        sent_at, "sent", clean(details.get("errorMessage"), LONG), template
+    )
     return event_of(mail, sent_at, to_all(mail, occurrence), template)
 
 
 def _delivery_delay(body: _Body, mail: Mail) -> Event:
-    said = _object(body.delivery_delay, "deliveryDelay")
+    details = _object(body.delivery_delay, "deliveryDelay")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
-    kind, mta = _word(said.get("delayType"), 64), clean(said.get("reportingMTA"))
-    until = parse_timestamp(said.get("expirationTime"))
+    at, clock = _when(details.get("timestamp"), sent_at)
+    kind, mta = _word(details.get("delayType"), 64), clean(details.get("reportingMTA"))
+    until = parse_timestamp(details.get("expirationTime"))
 
-    def make(details: dict[str, Any], _final: str | None) -> DeliveryDelay:
+    def make(recipient: dict[str, Any], _final: str | None) -> DeliveryDelay:
         return DeliveryDelay(
             at,
             clock,
             kind,
-            clean(details.get("diagnosticCode"), LONG),
-            _status(details.get("status")),
+            clean(recipient.get("diagnosticCode"), LONG),
+            _status(recipient.get("status")),
             mta,
             until[0] if until else None,
         )
 
-    return event_of(mail, sent_at, to_named(mail, addressed(said.get("delayedRecipients")), make))
+    return event_of(
+        mail, sent_at, to_named(mail, addressed(details.get("delayedRecipients")), make)
+    )
 
 
 def _subscription(body: _Body, mail: Mail) -> Event:
-    said = _object(body.subscription, "subscription")
+    details = _object(body.subscription, "subscription")
     sent_at = sent_at_of(mail)
-    at, clock = _when(said.get("timestamp"), sent_at)
-    before = _Preferences(said.get("oldTopicPreferences"))
-    now = _Preferences(said.get("newTopicPreferences"))
+    at, clock = _when(details.get("timestamp"), sent_at)
+    before = _Preferences(details.get("oldTopicPreferences"))
+    now = _Preferences(details.get("newTopicPreferences"))
     occurrence = Subscription(
         at,
         clock,
-        clean(said.get("contactList")),
+        clean(details.get("contactList")),
         _left(before, now),
-        clean(said.get("source"), 64),
+        clean(details.get("source"), 64),
         _joined(before, now),
     )
     return event_of(mail, sent_at, to_the_one(mail, occurrence))
 
 
 class _Preferences:
-    """What a contact wants of a list at one time. Preferences that are missing opt out of nothing."""
+    """A contact's preferences for a list at one time. Missing preferences opt out of nothing."""
 
-    def __init__(self, said: object) -> None:
-        """Read the preferences as SES writes them."""
-        self.known = isinstance(said, dict)
-        given = said if isinstance(said, dict) else {}
-        self.out_of_all = given.get("unsubscribeAll") in (True, "true")
-        self.chosen = _statuses(given.get("topicSubscriptionStatus"))
-        self._default = _statuses(given.get("topicDefaultSubscriptionStatus"))
+    def __init__(self, preferences: object) -> None:
+        self.known = isinstance(preferences, dict)
+        values = preferences if isinstance(preferences, dict) else {}
+        self.out_of_all = values.get("unsubscribeAll") in (True, "true")
+        self.chosen = _statuses(values.get("topicSubscriptionStatus"))
+        self._default = _statuses(values.get("topicDefaultSubscriptionStatus"))
 
     @property
     def topics(self) -> set[str]:
-        """Return the topics that have a status."""
+        """Return the topics that have a status, chosen or by default."""
         return {*self.chosen, *self._default}
 
     def is_out_of(self, topic: str) -> bool:
-        """Return whether mail of the topic is not wanted: by choice, else by the topic's default."""
+        """Return whether the contact opted out of a topic, by choice or else by the topic's default."""
         return self.out_of_all or self.chosen.get(topic, self._default.get(topic)) == _OPTED_OUT
 
     @property
     def is_out_of_any(self) -> bool:
-        """Return whether the contact chose to be out of anything."""
+        """Return whether the contact chose to opt out of anything."""
         return self.out_of_all or _OPTED_OUT in self.chosen.values()
 
 
@@ -384,9 +399,7 @@ def _statuses(value: object) -> dict[str, str]:
 
 
 def _left(before: _Preferences, now: _Preferences) -> tuple[str, ...]:
-    """Return what the contact left: `*` for everything, else the topics it opted out of; not what it
-    was out of before.
-    """
+    """Return what the contact opted out of with this change: `*` for everything, else topics."""
     if now.out_of_all:
         return () if before.out_of_all else ("*",)
     chosen = [topic for topic, status in now.chosen.items() if status == _OPTED_OUT]
@@ -394,7 +407,7 @@ def _left(before: _Preferences, now: _Preferences) -> tuple[str, ...]:
 
 
 def _joined(before: _Preferences, now: _Preferences) -> tuple[str, ...]:
-    """Return what the contact was out of before and is back in now."""
+    """Return what the contact had opted out of before and joined again with this change."""
     if not now.known:
         return ()
     joined = {topic for topic in now.topics if before.is_out_of(topic) and not now.is_out_of(topic)}

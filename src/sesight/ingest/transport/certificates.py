@@ -1,4 +1,4 @@
-"""Signing certificates: fetched from SNS's own host, one at a time, kept by address."""
+"""SNS signing certificates: fetched one at a time and cached by URL."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_BYTES = 16_384
-"""Bytes of a certificate or of a confirmation's answer; SNS's are about 2 KB."""
+"""Bytes of a certificate or of the answer to a confirmation. SNS's are about 2 KB."""
 
 TIMEOUT = 5.0
-"""Seconds for a connection, and for the whole answer on it."""
+"""Seconds to connect, and for the whole answer."""
 
-MAX_KEPT = 32
-"""Certificates and failures remembered; SNS uses about one a region."""
+CACHE_SIZE = 32
+"""Certificates and failures that are cached. SNS uses about one certificate in each region."""
 
 FAILURE_SECONDS = 30.0
-"""How long a failure is remembered, so that a flood of forgeries costs one fetch."""
+"""How long a failure is cached, so that a flood of forgeries causes one fetch."""
 
 
 class CertificateUnavailable(SesightError):
-    """The certificate cannot be had now: the sender must try again."""
+    """The certificate cannot be fetched now: the sender must retry."""
 
 
 class CertificateNeeded(SesightError):
-    """The certificate is not here yet: call `fetch` from where waiting hurts nobody."""
+    """The certificate is not cached: call `fetch`, from a thread that may block."""
 
 
 def _connection(host: str, seconds: float) -> HTTPConnection:
@@ -54,23 +54,23 @@ def get(
     seconds: float = TIMEOUT,
     connection_to: Callable[[str, float], HTTPConnection] = _connection,
 ) -> bytes:
-    """Fetch a URL over verified TLS without following redirects.
+    """Fetch a URL over verified TLS, without following redirects.
 
-    Raises OSError if it cannot be had now; ValueError for another status than 200, too long an
-    answer or one that took too long in all.
+    Raises OSError if the host cannot be reached or answers too slowly, ValueError for a status other
+    than 200 and for too long an answer.
     """
     parts = urlsplit(url)
     connection = connection_to(parts.netloc, seconds)
     try:
         connection.connect()
-        with _watched(connection.sock, seconds) as late:
+        with _deadline(connection.sock, seconds) as passed:
             path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
             connection.request("GET", path)
             with connection.getresponse() as answer:
                 if answer.status != 200:
                     raise ValueError(f"{parts.netloc} answered {answer.status}")
                 body = answer.read(MAX_BYTES + 1)
-            if late.is_set():
+            if passed.is_set():
                 raise TimeoutError(f"{parts.netloc} answered too slowly")
         if len(body) > MAX_BYTES:
             raise ValueError(f"{parts.netloc} answered too much")
@@ -82,29 +82,29 @@ def get(
 
 
 @contextmanager
-def _watched(sock: socket, seconds: float) -> Iterator[threading.Event]:
-    """Cut a socket off after so long; its own timeout starts anew with every byte that comes."""
-    late = threading.Event()
+def _deadline(sock: socket, seconds: float) -> Iterator[threading.Event]:
+    """Shut a socket down after a time. Its own timeout starts again with every byte received."""
+    passed = threading.Event()
 
-    def cut() -> None:
-        late.set()
+    def shut_down() -> None:
+        passed.set()
         with suppress(OSError):
             sock.shutdown(SHUT_RDWR)
 
-    watch = threading.Timer(seconds, cut)
-    watch.daemon = True
-    watch.start()
+    timer = threading.Timer(seconds, shut_down)
+    timer.daemon = True
+    timer.start()
     try:
-        yield late
+        yield passed
     finally:
-        watch.cancel()
+        timer.cancel()
 
 
 _NEVER: tuple[float, Callable[[], SesightError]] = (-inf, SesightError)
 
 
 class Certificates:
-    """Keys by certificate URL. `key` never waits; `fetch` does, and only one fetch at a time."""
+    """A cache of public keys by certificate URL. `key` never blocks; `fetch` does, one at a time."""
 
     def __init__(
         self,
@@ -112,30 +112,28 @@ class Certificates:
         now: Callable[[], datetime],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Keep how to fetch a URL, how to tell the time (aware, for validity dates) and the seconds
-        that failures are remembered by.
-        """
+        """`now` returns the time for validity dates, `clock` the seconds for cached failures."""
         self._get = fetch
         self._now = now
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[RSAPublicKey, datetime]] = OrderedDict()
+        self._keys: OrderedDict[str, tuple[RSAPublicKey, datetime]] = OrderedDict()
         self._failed: OrderedDict[str, tuple[float, Callable[[], SesightError]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def key(self, url: str) -> RSAPublicKey:
-        """Return the key, if it was fetched. Raises CertificateNeeded; CertificateUnavailable or
-        Untrusted if it was fetched in vain just now.
+        """Return a cached key. Raises CertificateNeeded, or CertificateUnavailable or Untrusted if a fetch
+        has just failed with it.
         """
-        kept = self._kept.get(url)
-        if kept is not None and kept[1] > self._now():
-            return kept[0]
-        until, why = self._failed.get(url, _NEVER)
+        cached = self._keys.get(url)
+        if cached is not None and cached[1] > self._now():
+            return cached[0]
+        until, make_error = self._failed.get(url, _NEVER)
         if until > self._clock():
-            raise why()
-        raise CertificateNeeded("The signing certificate is not here yet.")
+            raise make_error()
+        raise CertificateNeeded("The signing certificate is not cached.")
 
     def fetch(self, url: str) -> None:
-        """Fetch one certificate and keep its key. Raises CertificateUnavailable or Untrusted."""
+        """Fetch a certificate and cache its key. Raises CertificateUnavailable or Untrusted."""
         with self._lock:
             try:
                 self.key(url)
@@ -143,28 +141,30 @@ class Certificates:
                 self._fetch(url)
 
     def _fetch(self, url: str) -> None:
-        why: Callable[[], SesightError]
+        make_error: Callable[[], SesightError]
         try:
-            self._kept[url] = read_certificate(self._get(url), self._now())
+            self._keys[url] = read_certificate(self._get(url), self._now())
         except Untrusted as error:
-            why = partial(Untrusted, error.reason, str(error), error.status)
+            make_error = partial(Untrusted, error.reason, str(error), error.status)
         except (OSError, ValueError) as error:
-            why = partial(CertificateUnavailable, f"The certificate cannot be had: {error}")
+            make_error = partial(
+                CertificateUnavailable, f"The certificate cannot be fetched: {error}"
+            )
         else:
             self._failed.pop(url, None)
-            _trim(self._kept)
+            _trim(self._keys)
             return
         self._failed.pop(url, None)
-        self._failed[url] = self._clock() + FAILURE_SECONDS, why
+        self._failed[url] = self._clock() + FAILURE_SECONDS, make_error
         _trim(self._failed)
-        raise why()
+        raise make_error()
 
 
 def read_certificate(pem: bytes, now: datetime) -> tuple[RSAPublicKey, datetime]:
     """Return a certificate's key and the end of its validity.
 
-    Raises Untrusted for one that is out of date or holds no RSA key of 2,048 bits; ValueError for
-    what is no certificate.
+    Raises Untrusted if the certificate is not valid now or its key is not RSA of 2,048 bits or more, and
+    ValueError if the bytes are not a certificate.
     """
     try:
         certificate = x509.load_pem_x509_certificate(pem)
@@ -172,12 +172,12 @@ def read_certificate(pem: bytes, now: datetime) -> tuple[RSAPublicKey, datetime]
     except (x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise ValueError(str(error)) from None
     if not isinstance(key, RSAPublicKey) or key.key_size < 2048:
-        raise Untrusted("certificate", "The certificate holds no RSA key of 2,048 bits or more.")
+        raise Untrusted("certificate", "The certificate has no RSA key of 2,048 bits or more.")
     if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
         raise Untrusted("certificate", "The certificate is not valid now.")
     return key, certificate.not_valid_after_utc
 
 
-def _trim(kept: OrderedDict[str, Any]) -> None:
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
+def _trim(cache: OrderedDict[str, Any]) -> None:
+    while len(cache) > CACHE_SIZE:
+        cache.popitem(last=False)
