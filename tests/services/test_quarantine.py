@@ -3,14 +3,14 @@
 from sesight.domain.stream import OUTREACH
 from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
-from sesight.services.quarantine import AT_ONCE, Retried, retry
+from sesight.services.quarantine import BATCH_BODIES, RetryResult, retry
 from tests.payload import raw
 from tests.reception import Reception
 
-MANY = AT_ONCE + 5
+MANY = BATCH_BODIES + 5
 
 
-def tried(reception: Reception, reason: str | None = None) -> Retried:
+def tried(reception: Reception, reason: str | None = None) -> RetryResult:
     """Try again by the reception's rules of now."""
     pipeline = Pipeline(reception.store, reception.rules, lambda: reception.now, lambda _: None)
     return retry(reception.store, pipeline, reception.rules.known_sets, reason)
@@ -33,7 +33,7 @@ def test_another_reason(reception: Reception) -> None:
     reception.now += DAY
     reception.change(accounts=frozenset({"222222222222"}))
     quarantined = {"quarantined": MANY}
-    assert tried(reception) == Retried(MANY, 0, quarantined, {"unknown-account": MANY})
+    assert tried(reception) == RetryResult(MANY, 0, quarantined, {"unknown-account": MANY})
     after = reception.store.quarantine(MANY)
     assert {each.id: each.at for each in after} == first
     assert {each.detail for each in after} == {
@@ -42,7 +42,7 @@ def test_another_reason(reception: Reception) -> None:
     assert tried(reception, "unknown-set").bodies == 0
     reception.change(accounts=frozenset())
     assert reception.take(foreign(MANY)) == ["quarantined unknown-set"]
-    assert tried(reception) == Retried(
+    assert tried(reception) == RetryResult(
         MANY + 1, 0, {"quarantined": MANY + 1}, {"unknown-set": MANY + 1}
     )
     assert reception.store.quarantine_counts() == {"unknown-set": MANY + 1}

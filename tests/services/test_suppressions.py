@@ -23,7 +23,7 @@ from sesight.domain.timestamps import DAY
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reading import EventReading
 from sesight.services.recount import recount
-from sesight.services.suppressions import TOGETHER, SuppressionService
+from sesight.services.suppressions import BATCH_ADDRESSES, SuppressionService
 from sesight.store import open_store
 from tests.builders import COUNTING, NOW, POLICY, bounce, complaint
 from tests.reception import RULES
@@ -176,7 +176,7 @@ def test_remove_from_a_suppressed_domain(office: Office) -> None:
     [found] = office.list.remove([ANA], "remove-1", "a mistake", BOTH)
     assert (found.status, found.detail) == (
         ResultStatus.REMOVED,
-        "Its whole domain is suppressed still, in outreach, finance.",
+        "Its whole domain is still suppressed in outreach, finance.",
     )
     assert office.blocked(ANA) == dict.fromkeys(BOTH, "manual")
     assert office.list.remove([DOMAIN], "remove-2", "too", BOTH)[0].detail is None
@@ -253,17 +253,20 @@ def test_import(office: Office) -> None:
 
 def test_large_import(office: Office) -> None:
     """A long file is read some rows at a time, and stopped in the middle what was read stays."""
-    file = (f"{n}@x.example\n" for n in range(2 * TOGETHER + 5))
+    file = (f"{n}@x.example\n" for n in range(2 * BATCH_ADDRESSES + 5))
     rows = office.list.take(SuppressionFile(file, SuppressionDefaults()), "import-1")
-    for _ in range(TOGETHER + 1):
+    for _ in range(BATCH_ADDRESSES + 1):
         row, _ = next(rows)
     rows.close()
     assert isinstance(row, SuppressionRow)
-    assert len(list(office.list.listed(BOTH))) == 2 * TOGETHER
-    file = (f"{n}@x.example\n" for n in range(2 * TOGETHER + 5))
+    assert len(list(office.list.listed(BOTH))) == 2 * BATCH_ADDRESSES
+    file = (f"{n}@x.example\n" for n in range(2 * BATCH_ADDRESSES + 5))
     again = office.list.take(SuppressionFile(file, SuppressionDefaults()), "import-2")
     fates = [done.status for _, done in again if done is not None]
-    assert (fates.count(ResultStatus.KNOWN), fates.count(ResultStatus.ADDED)) == (2 * TOGETHER, 5)
+    assert (fates.count(ResultStatus.KNOWN), fates.count(ResultStatus.ADDED)) == (
+        2 * BATCH_ADDRESSES,
+        5,
+    )
     assert office.agrees()
 
 

@@ -83,10 +83,10 @@ def show(
     from sesight.cli import output
     from sesight.cli.session import open_app, print_json
     from sesight.domain.timestamps import iso
-    from sesight.services.quarantine import every
+    from sesight.services.quarantine import quarantined_bodies
 
     with open_app(config, store) as app:
-        found = [held for held in every(app.store) if held.id.startswith(of)]
+        found = [held for held in quarantined_bodies(app.store) if held.id.startswith(of)]
     if len(found) != 1:
         raise NotFound(
             f"No body's id begins with {of!r}: see sesight quarantine list."

@@ -1,4 +1,4 @@
-"""How many recipients a list of records has, and what of it is past retention."""
+"""How many recipients a list of records has, and which part of it is past retention."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _COUNTED = {
     "not_delivered": ("soft_bounced", "bounced", "suppressed", "rejected", "failed"),
     "pending": ("pending",),
 }
-"""Outcome words that totals count, with the totals' fields."""
+"""Outcome words that totals count, with the fields of the totals."""
 
 
 class Coverage(NamedTuple):
-    """What a list has, and what is missing of what was asked for."""
+    """The total of a list, and the parts of the query that the list lacks."""
 
     total: Total | None
     partial: list[Missing]
@@ -38,90 +38,95 @@ class Coverage(NamedTuple):
 
 def coverage(
     services: Services,
-    wanted: RecordFilter,
+    filter_: RecordFilter,
     cards: Sequence[Card],
     records: Sequence[Record],
     *,
     is_whole: bool,
 ) -> Coverage:
-    """Return how many recipients the list of a filter has, None where only counting its rows would tell,
-    and the part of it that is past retention.
+    """Return how many recipients the list of a filter has, and the part of it that is past retention.
 
-    `cards` are those of the campaign asked for; `records` are some of the list, all if it `is_whole`.
+    The total is None if only counting all rows would tell. `cards` are those of the filter's campaign;
+    `records` are a page of the list, or all of it if `is_whole`.
     """
-    first = (wanted.since or 0) // DAY
-    end = LAST_DAY + 1 if wanted.until is None else -(-wanted.until // DAY)
+    first = (filter_.since or 0) // DAY
+    end = LAST_DAY + 1 if filter_.until is None else -(-filter_.until // DAY)
     live = first_live_day(services)
-    gone = _totals(services, wanted, Days(first, min(end, live)))
-    is_counted = _is_counted(services, wanted, cards)
+    expired_totals = _totals(services, filter_, Days(first, min(end, live)))
+    is_counted = _is_counted(services, filter_, cards)
     covered: int | None = None
     has_uncounted = False
     if is_whole:
         covered = sum(not record.is_unattributed for record in records)
         has_uncounted = covered < len(records)
     elif is_counted:
-        held = _totals(services, wanted, Days(max(first, live), end))
-        covered = _number(held, wanted)
-        nobody = held.unattributed_opens or held.unattributed_clicks
-        tests = [each for each in records if services.counting.is_test(each.recipient)]
-        has_uncounted = bool((nobody and not wanted.outcomes) or tests)
-    partial = _expired(services, wanted, gone, covered, is_counted=is_counted)
+        kept = _totals(services, filter_, Days(max(first, live), end))
+        covered = _number(kept, filter_)
+        unattributed = kept.unattributed_opens or kept.unattributed_clicks
+        has_tests = any(services.counting.is_test(record.recipient) for record in records)
+        has_uncounted = bool(unattributed and not filter_.outcomes) or has_tests
+    partial = _expired(services, filter_, expired_totals, covered, is_counted=is_counted)
     if covered is None or not is_counted:
         return Coverage(None, partial)
     return Coverage(Total(covered, exact=not partial and not has_uncounted), partial)
 
 
-def _totals(services: Services, wanted: RecordFilter, days: Days) -> Totals:
-    return totals_over(services, wanted.streams, days, wanted.campaign or "")
+def _totals(services: Services, filter_: RecordFilter, days: Days) -> Totals:
+    return totals_over(services, filter_.streams, days, filter_.campaign or "")
 
 
-def _is_counted(services: Services, wanted: RecordFilter, cards: Sequence[Card]) -> bool:
-    """Return whether totals count just what the filter lets through: whole days, all or a campaign,
-    every outcome or those that are counted.
+def _is_counted(services: Services, filter_: RecordFilter, cards: Sequence[Card]) -> bool:
+    """Return whether totals count exactly what the filter selects: whole days, of all mail or a campaign, of
+    every outcome or of outcomes that are counted.
     """
-    by_row = (wanted.address, wanted.month, wanted.event)
-    are_whole_days = all(end is None or end % DAY == 0 for end in (wanted.since, wanted.until))
+    by_row = (filter_.address, filter_.month, filter_.event)
+    are_whole_days = all(end is None or end % DAY == 0 for end in (filter_.since, filter_.until))
     return (
-        all(given is None for given in by_row)
+        all(value is None for value in by_row)
         and are_whole_days
-        and (wanted.provider is None or _is_all_from(services, wanted.provider, cards))
-        and set(wanted.outcomes) <= _COUNTED.keys()
+        and (filter_.provider is None or _is_all_from(services, filter_.provider, cards))
+        and set(filter_.outcomes) <= _COUNTED.keys()
     )
 
 
 def _is_all_from(services: Services, provider: str, cards: Sequence[Card]) -> bool:
-    """Return whether asking for the provider leaves nothing out."""
+    """Return whether filtering by the provider excludes nothing."""
     return services.providers == (provider,) or (
         bool(cards) and all(card.provider == provider for card in cards) and provider == "ses"
     )
 
 
-def _number(totals: Totals, wanted: RecordFilter) -> int:
-    if not wanted.outcomes:
+def _number(totals: Totals, filter_: RecordFilter) -> int:
+    if not filter_.outcomes:
         return totals.recipients
-    counted = {name for word in wanted.outcomes for name in _COUNTED[word]}
+    counted = {name for word in filter_.outcomes for name in _COUNTED[word]}
     return sum(getattr(totals, name) for name in counted)
 
 
 def _expired(
-    services: Services, wanted: RecordFilter, gone: Totals, covered: int | None, *, is_counted: bool
+    services: Services,
+    filter_: RecordFilter,
+    expired_totals: Totals,
+    covered: int | None,
+    *,
+    is_counted: bool,
 ) -> list[Missing]:
-    """Return what is past retention, given the totals of the days that are; how many it was is only
-    told where totals count what was asked for.
+    """Return the part past retention, given the totals of the days past retention. The number of its
+    recipients is known only if totals count exactly what the filter selects.
     """
     live = first_live_day(services)
     of: int | None = None
-    if not gone.recipients:
+    if not expired_totals.recipients:
         return []
     if is_counted and covered is not None:
-        missing = _number(gone, wanted)
+        missing = _number(expired_totals, filter_)
         if missing == 0:
             return []
         of = covered + missing
-    elif wanted.month is not None:
-        of = _sent_for_month(services, wanted)
-        began_live = day_number(f"{month_name(wanted.month)}-01") >= live
-        # a statement may be sent in another month than its own: where all are known, they are compared
+    elif filter_.month is not None:
+        of = _sent_for_month(services, filter_)
+        began_live = day_number(f"{month_name(filter_.month)}-01") >= live
+        # a statement may be sent in another month than its own, so the counts decide where both are known
         is_whole = covered is not None and of is not None and covered >= of
         if of == 0 or is_whole or (began_live and (covered is None or of is None)):
             return []
@@ -136,17 +141,17 @@ def _expired(
     ]
 
 
-def _sent_for_month(services: Services, wanted: RecordFilter) -> int | None:
-    """Return the recipients of a statement month, None if the filter asks for a part of them."""
-    others = (wanted.campaign, wanted.address, wanted.provider, wanted.event)
-    times = (wanted.since, wanted.until)
-    if any(given is not None for given in (*others, *times)) or wanted.outcomes:
+def _sent_for_month(services: Services, filter_: RecordFilter) -> int | None:
+    """Return the recipients of a statement month, None if the filter selects a part of them."""
+    others = (filter_.campaign, filter_.address, filter_.provider, filter_.event)
+    times = (filter_.since, filter_.until)
+    if any(value is not None for value in (*others, *times)) or filter_.outcomes:
         return None
     rows = [
         row
-        for stream in wanted.streams
+        for stream in filter_.streams
         for row in services.store.rollups(
-            Family.MONTH, stream, since=wanted.month, until=(wanted.month or 0) + 1, dimension=""
+            Family.MONTH, stream, since=filter_.month, until=(filter_.month or 0) + 1, dimension=""
         )
     ]
     return totals_of(counts_of(rows)).recipients

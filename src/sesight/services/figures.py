@@ -1,4 +1,4 @@
-"""From the store's rollup rows to what `domain.stats` makes figures of, and how much detail is left."""
+"""Rollup rows as the sources of `domain.stats`, and how many single records of a campaign are kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DetailState = Literal["live", "partly-expired", "expired"]
 
 
 class Detail(Struct, frozen=True, rename="camel", kw_only=True):
-    """How much is still held one by one: `covered` `of` all recipients (null: not known), sent from
-    `from` on (null: none), held until `until` (null: for ever; past: when the last ones went).
+    """How many single records are still kept: those of `covered` of `of` recipients (null: unknown), sent from
+    `from` on (null: none), until `until` (null: for ever; in the past: when the last ones expired).
     """
 
     state: DetailState
@@ -36,7 +36,7 @@ class Days(NamedTuple):
 
     @property
     def before(self) -> Days:
-        """Return the span of equal length just before."""
+        """Return the span of the same length just before."""
         return Days(2 * self.first - self.end, self.first)
 
 
@@ -52,14 +52,14 @@ def day_source(
     campaign: str = "",
     dimension: str | None = None,
 ) -> StatsSource:
-    """Return day rows of a stream or campaign; `dimension` None: all, "": without one."""
+    """Return the day rows of a stream or campaign. `dimension` None: all rows; "": those without one."""
     since, until = days or (None, None)
     rows = services.store.rollups(Family.DAY, stream, campaign, since, until, dimension)
     return StatsSource(rows, services.tracked(stream))
 
 
 def hour_source(services: Services, stream: str, hours: Days) -> StatsSource:
-    """Return hour rows of a stream; `hours` are UTC hours (numbers)."""
+    """Return the hour rows of a stream; `hours` are UTC hours (numbers)."""
     rows = services.store.rollups(Family.HOUR, stream, "", hours.first, hours.end, "")
     return StatsSource(rows, services.tracked(stream))
 
@@ -77,12 +77,12 @@ def totals_over(
 
 
 def first_live_day(services: Services) -> int:
-    """Return the first UTC day (number) of which records are held now."""
+    """Return the first UTC day (number) whose records are kept now."""
     return services.store.live_from(services.clock())
 
 
 def detail_of(services: Services, card: Card, recipients: int) -> Detail:
-    """Return how much of a campaign with so many recipients is still held one by one."""
+    """Return how many records of a campaign with so many recipients are still kept."""
     live = first_live_day(services)
     first = (card.first_sent_at or 0) // DAY
     last = (card.last_sent_at or 0) // DAY

@@ -14,14 +14,14 @@ from sesight.services.figures import Detail, DetailState, first_live_day
 from sesight.services.query import read_range
 
 COUNT_LIMIT = 2_000
-"""Records counted to tell how much of a month is left; beyond, it is said that it is not known."""
+"""The most records that are counted to find how much of a month is kept; beyond it is unknown."""
 
 _PAGE = 500
 
 
 class MonthRow(Struct, frozen=True, rename="camel", kw_only=True):
-    """One statement month. `breakdowns.attempt` has `first` and `resend`; `outstanding` is what was
-    sent at first less what was delivered at either attempt; `previous` is the month before.
+    """One statement month. `breakdowns.attempt` has `first` and `resend`; `outstanding` is the number sent at
+    the first attempt less the number delivered at either; `previous` is the month before.
     """
 
     month: str
@@ -36,7 +36,7 @@ class MonthRow(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class MonthList(Struct, frozen=True, rename="camel", kw_only=True):
-    """Statement months, the newest first; never paged."""
+    """All statement months of the range, the newest first; there are no further pages."""
 
     data: list[MonthRow]
     total: Total | None
@@ -110,21 +110,21 @@ def _row(
 
 
 def _outstanding(attempts: list[Slice]) -> int:
-    first = sum(each.totals["sent"] for each in attempts if each.key == "first")
-    return max(first - sum(each.totals["delivered"] for each in attempts), 0)
+    sent = sum(attempt.totals["sent"] for attempt in attempts if attempt.key == "first")
+    return max(sent - sum(attempt.totals["delivered"] for attempt in attempts), 0)
 
 
 def _detail(services: Services, stream: str, month: int, recipients: int) -> Detail:
-    """Return how much of a month is held: all of one that began since; else its records are counted,
-    since a statement may be sent in another month than its own.
+    """Return how many records of a month are kept. All are, if it began within retention; else the records are
+    counted, because a statement may be sent in another month than its own.
     """
-    wanted = RecordFilter(streams=(stream,), month=month)
-    newest = services.store.messages(wanted, 1, None, services.clock()).records
+    filter_ = RecordFilter(streams=(stream,), month=month)
+    newest = services.store.messages(filter_, 1, None, services.clock()).records
     if not newest:
         return Detail(state="expired", covered=0, of=recipients, since=None, until=None)
     live = first_live_day(services)
     began = day_number(f"{month_name(month)}-01")
-    covered = recipients if began >= live else _count(services, wanted)
+    covered = recipients if began >= live else _count(services, filter_)
     state: DetailState = "partly-expired" if covered is None or covered < recipients else "live"
     return Detail(
         state=state,
@@ -135,13 +135,13 @@ def _detail(services: Services, stream: str, month: int, recipients: int) -> Det
     )
 
 
-def _count(services: Services, wanted: RecordFilter) -> int | None:
-    """Return how many recipients' records of a month are held, None if more than are counted."""
-    found, cursor = 0, None
-    while found <= COUNT_LIMIT:
-        page = services.store.messages(wanted, _PAGE, cursor, services.clock())
-        found += sum(not record.is_unattributed for record in page.records)
+def _count(services: Services, filter_: RecordFilter) -> int | None:
+    """Return how many recipients' records of a month are kept, None beyond `COUNT_LIMIT`."""
+    count, cursor = 0, None
+    while count <= COUNT_LIMIT:
+        page = services.store.messages(filter_, _PAGE, cursor, services.clock())
+        count += sum(not record.is_unattributed for record in page.records)
         cursor = page.cursor
         if cursor is None:
-            return found
+            return count
     return None

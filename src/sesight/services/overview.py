@@ -28,21 +28,21 @@ HOURLY_ROWS_DAYS = HOURS_KEPT // 24
 """Days for which rows by hour are kept."""
 
 DEFAULT_DAYS = 30
-"""Days of a range whose beginning is not given."""
+"""Days of a range without a beginning."""
 
 HOURLY_DAYS = 5
 DAILY_DAYS = 120
-"""Longest spans that `auto` shows by hour and by day: at most 120 buckets."""
+"""The longest spans (days) that `auto` shows by hour and by day: at most 120 buckets each."""
 
 MAX_BUCKETS = 3_000
-"""Buckets of a series, at most."""
+"""The most buckets of a series."""
 
 DIMENSIONS = ("mailbox", "senderDomain", "template")
 
 
 class ScopeFigures(Struct, frozen=True):
-    """The figures of all streams together (`all`) or of one. `previous` is null when the store does
-    not go back that far.
+    """The figures of all streams together (`all`) or of one. `previous` is null if the store does not go back
+    that far.
     """
 
     scope: str
@@ -54,8 +54,8 @@ class ScopeFigures(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """The verdict (over the last 7 days and 24 h, whatever the range), and figures by scope over the
-    whole UTC days that the range touches: `from` to before `to`.
+    """The verdict, always over the last 7 days and 24 hours; and the figures by scope, over the whole UTC days
+    that the range touches, from `from` to before `to`.
     """
 
     verdict: Reputation
@@ -76,47 +76,47 @@ def overview(
 ) -> Overview:
     """Return the figures of all streams and of each, and the verdict on the account.
 
-    `step` is auto, hour, day or week; with `compare` prev the figures of the period of equal length just
-    before are beside them. Raises InvalidParameter.
+    `step` is auto, hour, day or week. With `compare` prev each scope also has the figures of the period of
+    the same length just before. Raises InvalidParameter.
     """
     streams = read_streams(services, stream)
     days = whole_days(services, read_range(since, until))
     axis = _axis(services, days, step)
     previous = days.before if compare == "prev" and _goes_back(services, days) else None
-    now = {each: day_source(services, each, days) for each in streams}
-    over_time = {each: _over_time(services, each, axis, now[each]) for each in streams}
-    before = {each: day_source(services, each, previous) for each in streams} if previous else None
-    scopes = [("all", list(streams)), *[(each, [each]) for each in streams]]
+    now = {name: day_source(services, name, days) for name in streams}
+    over_time = {name: _over_time(services, name, axis, now[name]) for name in streams}
+    before = {name: day_source(services, name, previous) for name in streams} if previous else None
+    scopes = [("all", list(streams)), *[(name, [name]) for name in streams]]
     return Overview(
-        verdict=judged(services),
+        verdict=account_reputation(services),
         since=iso(days.first * DAY) or "",
         until=iso(days.end * DAY) or "",
-        scopes=[_scope(name, members, axis, now, before, over_time) for name, members in scopes],
+        scopes=[_scope(scope, members, axis, now, before, over_time) for scope, members in scopes],
         meta=meta_of(services, streams),
     )
 
 
 def _scope(
-    name: str,
+    scope: str,
     members: list[str],
     axis: Axis,
     now: dict[str, StatsSource],
     before: dict[str, StatsSource] | None,
     over_time: dict[str, StatsSource],
 ) -> ScopeFigures:
-    found = stats(
-        [now[each] for each in members],
-        None if before is None else [before[each] for each in members],
-        series([over_time[each] for each in members], axis),
+    figures = stats(
+        [now[name] for name in members],
+        None if before is None else [before[name] for name in members],
+        series([over_time[name] for name in members], axis),
         DIMENSIONS,
     )
     return ScopeFigures(
-        name, found.totals, found.rates, found.previous, found.series, found.breakdowns
+        scope, figures.totals, figures.rates, figures.previous, figures.series, figures.breakdowns
     )
 
 
 def whole_days(services: Services, range_: TimeRange) -> Days:
-    """Return the days of a range; without a beginning its last 30, without an end up to today's."""
+    """Return the days of a range: without a beginning its last 30, without an end up to today."""
     today = services.clock() // DAY
     until = range_.until if range_.until is not None else (today + 1) * DAY
     since = range_.since if range_.since is not None else max(until - DEFAULT_DAYS * DAY, 0)
@@ -128,12 +128,12 @@ def whole_days(services: Services, range_: TimeRange) -> Days:
 def _axis(services: Services, days: Days, step: str) -> Axis:
     now = services.clock()
     length = days.end - days.first
-    hours_held = days.first > now // DAY - HOURLY_ROWS_DAYS
+    has_hours = days.first > now // DAY - HOURLY_ROWS_DAYS
     if step == "auto":
-        by_hour = length <= HOURLY_DAYS and hours_held
+        by_hour = length <= HOURLY_DAYS and has_hours
         step = "hour" if by_hour else "day" if length <= DAILY_DAYS else "week"
     if step == "hour":
-        if not hours_held:
+        if not has_hours:
             raise InvalidParameter("step", f"step: hours are kept for {HOURLY_ROWS_DAYS} days.")
         return Axis("hour", days.first * 24, days.end * 24, now // HOUR)
     if length > MAX_BUCKETS * (7 if step == "week" else 1):
@@ -152,14 +152,14 @@ def _goes_back(services: Services, days: Days) -> bool:
     return first is not None and first <= days.before.first
 
 
-def judged(services: Services) -> Reputation:
-    """Return the verdict over all streams, since SES's limits are the account's."""
+def account_reputation(services: Services) -> Reputation:
+    """Return the verdict over all streams together, because SES's limits are per account."""
     now = services.clock()
     week = Days(now // DAY - 6, now // DAY + 1)
     day = Days(now // HOUR - 23, now // HOUR + 1)
     streams = services.counting.streams
     return assess_reputation(
-        {each: day_source(services, each, week) for each in streams},
-        {each: hour_source(services, each, day) for each in streams},
-        {each: of.label for each, of in streams.items()},
+        {name: day_source(services, name, week) for name in streams},
+        {name: hour_source(services, name, day) for name in streams},
+        {name: stream.label for name, stream in streams.items()},
     )

@@ -1,4 +1,4 @@
-"""The quarantine's second chance: bodies read again, by today's code and settings."""
+"""Retry of the quarantine: its bodies are read again, by today's code and settings."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ ORIGIN = "quarantine"
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 
-AT_ONCE = 200
-"""Bodies tried in one transaction."""
+BATCH_BODIES = 200
+"""Bodies processed in one transaction."""
 
-_KEPT = frozenset({Disposition.QUARANTINED, Disposition.REFUSED})
+_STAYING = frozenset({Disposition.QUARANTINED, Disposition.REFUSED})
+"""Dispositions of events whose body stays in the quarantine."""
 
 
-class Retried(Struct, frozen=True):
-    """What trying again did: how many bodies, how many of them were let go, what became of their
-    events, and the reasons of those that stay.
+class RetryResult(Struct, frozen=True):
+    """The result of a retry: how many bodies were read, how many of them were released, the dispositions of
+    their events, and the reasons of the events that keep a body in the quarantine.
     """
 
     bodies: int
@@ -48,40 +49,44 @@ class Retried(Struct, frozen=True):
 
 
 def take_due(store: Store, pipeline: Pipeline, now: int) -> None:
-    """Take events of messages that were not sent yet when they came, by a clock that was behind, and are
-    now. Raises StoreUnavailable.
+    """Process events that were quarantined because their message was sent in the future, by a clock that was
+    behind, and are due at `now` (ms). Raises StoreUnavailable.
     """
     count = store.quarantine_counts().get(FUTURE, 0)
     waiting = iter(store.quarantine(count, FUTURE) if count else ())
-    while held := list(islice(waiting, AT_ONCE)):
-        events = {each.id: _decode_event(each.event) for each in held if each.event is not None}
-        due = [each for each in held if each.id in events]
-        due = [each for each in due if events[each.id].identity.sent_at <= now + DAY]
-        readings = [EventReading(ORIGIN, events[each.id], body=each.body) for each in due]
-        processed = pipeline.process(readings) if readings else []
-        taken = [
-            each.id
-            for each, one in zip(due, processed, strict=True)
-            if one.disposition not in _KEPT
+    while batch := list(islice(waiting, BATCH_BODIES)):
+        events = {body.id: _decode_event(body.event) for body in batch if body.event is not None}
+        due = [
+            body
+            for body in batch
+            if body.id in events and events[body.id].identity.sent_at <= now + DAY
         ]
-        if taken:
-            store.transact(lambda _, gone=taken: Changes({}, {}, {}, {}, [], gone))  # type: ignore[misc]
+        readings = [EventReading(ORIGIN, events[body.id], body=body.body) for body in due]
+        processed = pipeline.process(readings) if readings else []
+        _release(
+            store,
+            [
+                body.id
+                for body, result in zip(due, processed, strict=True)
+                if result.disposition not in _STAYING
+            ],
+        )
 
 
-def every(
+def quarantined_bodies(
     store: Store, reason: str | None = None, limit: int | None = None
 ) -> Iterator[Quarantined]:
-    """Yield every quarantined body once, of one reason or reason by reason, also if it gets another
-    reason meanwhile; of each reason the newest `limit`.
+    """Yield every quarantined body once, reason by reason, or only those of one reason; of each reason the
+    newest `limit`. A body whose reason changes meanwhile is not yielded again.
     """
     seen: set[str] = set()
     for name in sorted(store.quarantine_counts()):
         if reason is None or name == reason:
             count = store.quarantine_counts().get(name, 0)
-            for held in store.quarantine(count if limit is None else min(count, limit), name):
-                if held.id not in seen:
-                    seen.add(held.id)
-                    yield held
+            for body in store.quarantine(count if limit is None else min(count, limit), name):
+                if body.id not in seen:
+                    seen.add(body.id)
+                    yield body
 
 
 def retry(
@@ -91,46 +96,51 @@ def retry(
     reason: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     limit: int | None = None,
-) -> Retried:
-    """Feed quarantined bodies in again, the newest `limit` of each reason, and let those go of which
-    nothing is quarantined anew.
+) -> RetryResult:
+    """Process quarantined bodies again, the newest `limit` of each reason, and release those of which no
+    event is quarantined again.
 
-    A body is let go only after its events are committed: were the process to end between, trying
-    again finds duplicates. Raises InvalidRequest for a reason that there is not, and StoreUnavailable.
+    A body is released only after its events are committed: if the process ends in between, the next retry
+    finds duplicates. `progress` is called with the bodies read so far and their total. Raises InvalidRequest
+    for an unknown reason, and StoreUnavailable.
     """
     counts = store.quarantine_counts()
     known = sorted({*QUARANTINE_REASONS, *counts})
     if reason is not None and reason not in known:
         raise InvalidRequest(f"There is no reason {reason!r}; the reasons are {', '.join(known)}.")
     total = sum(counts.values()) if reason is None else counts.get(reason, 0)
-    waiting = every(store, reason, limit)
+    waiting = quarantined_bodies(store, reason, limit)
     bodies = released = 0
     dispositions: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    while held := list(islice(waiting, AT_ONCE)):
+    while batch := list(islice(waiting, BATCH_BODIES)):
         readings: list[Reading] = []
         ends = []
-        for each in held:
-            if each.reason == FUTURE and each.event is not None:
-                readings.append(EventReading(ORIGIN, _decode_event(each.event), body=each.body))
+        for body in batch:
+            if body.reason == FUTURE and body.event is not None:
+                readings.append(EventReading(ORIGIN, _decode_event(body.event), body=body.body))
             else:
-                readings += read(each.body, ORIGIN, known_sets=known_sets)
+                readings += read(body.body, ORIGIN, known_sets=known_sets)
             ends.append(len(readings))
         processed = pipeline.process(readings)
-        dispositions.update([one.disposition.value for one in processed])
-        begin, taken = 0, []
-        for each, end in zip(held, ends, strict=True):
-            kept = [one for one in processed[begin:end] if one.disposition in _KEPT]
-            reasons.update([one.reason or one.disposition.value for one in kept])
-            if end > begin and not kept:
-                taken.append(each.id)
+        dispositions.update([result.disposition.value for result in processed])
+        begin, done = 0, []
+        for body, end in zip(batch, ends, strict=True):
+            staying = [result for result in processed[begin:end] if result.disposition in _STAYING]
+            reasons.update([result.reason or result.disposition.value for result in staying])
+            if end > begin and not staying:
+                done.append(body.id)
             begin = end
-        if taken:
-            store.transact(lambda _, gone=taken: Changes({}, {}, {}, {}, [], gone))  # type: ignore[misc]
-        bodies += len(held)
-        released += len(taken)
+        _release(store, done)
+        bodies += len(batch)
+        released += len(done)
         if progress is not None:
             progress(bodies, total)
-    return Retried(
+    return RetryResult(
         bodies, released, dict(sorted(dispositions.items())), dict(sorted(reasons.items()))
     )
+
+
+def _release(store: Store, ids: list[str]) -> None:
+    if ids:
+        store.transact(lambda _: Changes({}, {}, {}, {}, [], ids))

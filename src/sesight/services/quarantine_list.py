@@ -13,8 +13,8 @@ from sesight.services.query import DEFAULT_LIMIT
 
 
 class QuarantineEntry(Struct, frozen=True, rename="camel", kw_only=True):
-    """A trusted body that was not understood or not routed. Its text is on the server only
-    (`sesight quarantine show ID`), since it may hold addresses.
+    """A trusted body that could not be understood or routed. Its text may hold addresses, so only
+    `sesight quarantine show ID` shows it.
     """
 
     id: str
@@ -27,8 +27,8 @@ class QuarantineEntry(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class QuarantineList(Struct, frozen=True, rename="camel", kw_only=True):
-    """Quarantined bodies, newest first, up to `limit`; `total` is of the reason asked for, and
-    `meta.partial` names `older-bodies` that are not listed.
+    """The newest quarantined bodies, up to `limit`. `total` counts all bodies of the reason; `meta.partial` has
+    `older-bodies` if there are more.
     """
 
     data: list[QuarantineEntry]

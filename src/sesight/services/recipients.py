@@ -29,11 +29,11 @@ from sesight.services.recipient_id import encode
 from sesight.services.records import MessageRecord, message_record
 
 RECORDS = 500
-"""Records of one person in an answer; older ones are in the message log (`recipient=`)."""
+"""The most records of a person in an answer; older ones are in the message log (`recipient=`)."""
 
 
 class CauseSource(Struct, frozen=True, rename="camel", kw_only=True):
-    """Where a cause came from."""
+    """The origin of a cause."""
 
     stream: str | None
     campaign: str | None
@@ -42,8 +42,8 @@ class CauseSource(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Mailable(Struct, frozen=True, kw_only=True):
-    """Whether a stream may mail the person; if not, why, how far that reaches, since and until when
-    (null: for good).
+    """Whether a stream may mail the person. If not: the reason, its scope, and from when until when (null: no
+    end).
     """
 
     stream: str
@@ -56,7 +56,7 @@ class Mailable(Struct, frozen=True, kw_only=True):
 
 
 class CauseEntry(Struct, frozen=True, kw_only=True):
-    """One thing that spoke for suppressing the address; `lifted` by a removal, which names it by id."""
+    """One cause of a suppression. A removal that lists its id has `lifted` it."""
 
     id: str
     at: str
@@ -68,8 +68,8 @@ class CauseEntry(Struct, frozen=True, kw_only=True):
 
 
 class RemovalEntry(Struct, frozen=True, rename="camel", kw_only=True):
-    """One lifting of the suppression: the causes it names, and the change that did it. One that was
-    taken back holds no more.
+    """One removal of a suppression: the causes it lifts, and the change it was part of. A removal that was
+    restored has no effect any more.
     """
 
     at: str
@@ -80,7 +80,7 @@ class RemovalEntry(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class SuppressionEntry(Struct, frozen=True, kw_only=True):
-    """All that is known of the address, or its domain, in one stream's list, with its history."""
+    """The item of an address, or of its domain, in one stream's list, with its history."""
 
     stream: str
     address: str
@@ -90,9 +90,9 @@ class SuppressionEntry(Struct, frozen=True, kw_only=True):
 
 
 class Person(Struct, frozen=True, rename="camel", kw_only=True):
-    """One person. `counts`, `firstSentAt` and `lastSentAt` are over `data`, the newest records still
-    held; `nextCursor` continues them in the message log with `recipient`, and `meta.partial` names what
-    the counts miss: `older-records`, and what is past retention.
+    """One person. `counts`, `firstSentAt` and `lastSentAt` are of `data`, the newest records still kept.
+    `nextCursor` continues the records in the message log with `recipient`. `meta.partial` lists what the
+    counts lack: `older-records`, and what is past retention.
     """
 
     recipient_id: str

@@ -1,4 +1,4 @@
-"""One record as the API answers it: the timeline as kept, all else derived."""
+"""A record as the API answers it: its timeline as stored, everything else derived."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _RANK = {kind: n for n, kind in enumerate(TYPES)}
 
 
 class TimelineEntry(Struct, frozen=True, rename="camel", kw_only=True):
-    """One thing that happened. `who` (human, machine, unknown), the `rule` that said so and the
-    `client` are of opens and clicks; `reply` is what the server or SES answered; `type` and `subType`
-    are SES's words. `clock` is null unless the time is not SES's own: `sent` (the send time stands
-    in) or `zoneless` (UTC assumed).
+    """One occurrence. Opens and clicks have `who` (human, machine or unknown), the `rule` that decided it, and
+    the `client`. `reply` is the answer of the receiving server or of SES; `type` and `subType` are SES's
+    terms. `clock` is null if the time is SES's own, else `sent` (the send time, for lack of another) or
+    `zoneless` (SES gave no zone: UTC is assumed).
     """
 
     event: str
@@ -54,19 +54,18 @@ class TimelineEntry(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class LinkClicks(Struct, frozen=True):
-    """A link (scheme, host and path only) and how often it was fetched."""
+    """A link (scheme, host and path only) and the number of its clicks."""
 
     url: str
     clicks: int
 
 
 class MessageRecord(Struct, frozen=True, rename="camel", kw_only=True):
-    """One message to one recipient. The recipient `*` holds what belongs to a message and can be
-    attributed to nobody: it has no outcome, and `attributedTo` and `recipientId` are null.
+    """One message to one recipient. The recipient `*` has the events of a message that cannot be attributed to
+    one of its recipients: it has no outcome, and `attributedTo` and `recipientId` are null.
 
-    Opens and clicks count all, machines' included; `openedAt` and `clickedAt` are of people and of
-    who cannot be told, never of machines. `capped` names the event types of which only the first and
-    last 16 are kept.
+    `opens` and `clicks` include those of machines; `openedAt` and `clickedAt` are never of machines. `capped`
+    lists the event types of which only the first and the last 16 occurrences are kept.
     """
 
     message_id: str
@@ -115,18 +114,20 @@ class MessageRecord(Struct, frozen=True, rename="camel", kw_only=True):
 
 def message_record(record: Record, services: Services) -> MessageRecord:
     """Return a record as the API answers it."""
-    said = derive_facts(record.timeline)
+    facts = derive_facts(record.timeline)
     identity = record.identity
     tally = record.tally or tally_of(record, services.counting)
-    place = tally.dimensions
-    verdicts = {id(held): verdict for held, verdict in said.engagements}
-    opens = _engagements(said, Open)
-    clicks = _engagements(said, Click)
-    bounce = _bounce(record, said)
-    complaint = _first(record, Complaint) if said.complained_at is not None else None
+    dimensions = tally.dimensions
+    classifications = {
+        id(occurrence): classification for occurrence, classification in facts.engagements
+    }
+    opens = _engagements(facts, Open)
+    clicks = _engagements(facts, Click)
+    bounce = _bounce(record, facts)
+    complaint = _first(record, Complaint) if facts.complained_at is not None else None
     first_delivery = _first(record, Delivery)
-    last = max(record.timeline, key=lambda held: (held.at, _RANK[held.type]))
-    reason = None if record.is_unattributed else reason_of(said)
+    last = max(record.timeline, key=lambda occurrence: (occurrence.at, _RANK[occurrence.type]))
+    reason = None if record.is_unattributed else reason_of(facts)
     return MessageRecord(
         message_id=record.message_id,
         recipient=record.recipient,
@@ -138,19 +139,21 @@ def message_record(record: Record, services: Services) -> MessageRecord:
         provider=identity.provider,
         mailbox=None if record.is_unattributed else mailbox_of(record),
         campaign=record.campaign,
-        month=month_name(place.month) if place is not None and place.month is not None else None,
-        attempt=place.attempt if place is not None else None,
+        month=month_name(dimensions.month)
+        if dimensions is not None and dimensions.month is not None
+        else None,
+        attempt=dimensions.attempt if dimensions is not None else None,
         subject=identity.subject,
         sender=identity.sender,
         template=identity.template,
         tags=_tags(identity.tags),
         sent_at=_at(identity.sent_at),
-        outcome=None if record.is_unattributed else said.outcome.word,
+        outcome=None if record.is_unattributed else facts.outcome.word,
         reason=reason,
         reason_text=REASONS.get(reason) if reason is not None else None,
         last_event=last.type.value,
         last_event_at=_at(last.at),
-        delivered_at=iso(said.delivered_at),
+        delivered_at=iso(facts.delivered_at),
         delivery_millis=first_delivery.millis if isinstance(first_delivery, Delivery) else None,
         opened_at=opens.first,
         last_opened_at=opens.last,
@@ -164,16 +167,18 @@ def message_record(record: Record, services: Services) -> MessageRecord:
         bounced_at=iso(bounce.at) if bounce is not None else None,
         bounce_type=bounce.kind if bounce is not None else None,
         bounce_sub_type=bounce.sub_type if bounce is not None else None,
-        diagnostic=_diagnostic(record, said, bounce),
-        complained_at=iso(said.complained_at),
+        diagnostic=_diagnostic(record, facts, bounce),
+        complained_at=iso(facts.complained_at),
         complaint_type=complaint.kind if isinstance(complaint, Complaint) else None,
-        unsubscribed_at=iso(said.unsubscribed_at),
-        delayed_at=iso(said.delayed_at),
+        unsubscribed_at=iso(facts.unsubscribed_at),
+        delayed_at=iso(facts.delayed_at),
         expires_at=iso(services.store.expires_at(identity.sent_at // DAY)),
         capped=[kind.value for kind in TYPES if record.has_cut(kind)],
         timeline=[
-            _entry(held, verdicts.get(id(held)))
-            for held in sorted(record.timeline, key=lambda held: (held.at, _RANK[held.type]))
+            _entry(occurrence, classifications.get(id(occurrence)))
+            for occurrence in sorted(
+                record.timeline, key=lambda occurrence: (occurrence.at, _RANK[occurrence.type])
+            )
         ],
     )
 
@@ -190,7 +195,7 @@ def _tags(pairs: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
 
 
 class _Engagements(Struct):
-    """Opens or clicks of one record, counted: of all, of machines; first and last of the others."""
+    """The opens or clicks of a record: how many, how many by machines, and the first and last of the others."""
 
     count: int
     machine: int
@@ -198,8 +203,12 @@ class _Engagements(Struct):
     last: str | None
 
 
-def _engagements(said: Facts, kind: type[Open | Click]) -> _Engagements:
-    of_kind = [(held.at, verdict.actor) for held, verdict in said.engagements if type(held) is kind]
+def _engagements(facts: Facts, kind: type[Open | Click]) -> _Engagements:
+    of_kind = [
+        (occurrence.at, classification.actor)
+        for occurrence, classification in facts.engagements
+        if type(occurrence) is kind
+    ]
     others = [at for at, who in of_kind if who is not Actor.MACHINE]
     return _Engagements(
         len(of_kind),
@@ -210,32 +219,34 @@ def _engagements(said: Facts, kind: type[Open | Click]) -> _Engagements:
 
 
 def _first(record: Record, kind: type[AnyOccurrence]) -> AnyOccurrence | None:
-    return next((held for held in record.timeline if type(held) is kind), None)
+    return next((occurrence for occurrence in record.timeline if type(occurrence) is kind), None)
 
 
-def _bounce(record: Record, said: Facts) -> Bounce | None:
-    """Return the bounce that decided, else the first that is no auto-reply."""
-    if isinstance(said.decisive, Bounce) and bounce_outcome(said.decisive) is not None:
-        return said.decisive
-    bounces = [held for held in record.timeline if isinstance(held, Bounce)]
-    return next((held for held in bounces if bounce_outcome(held) is not None), None)
+def _bounce(record: Record, facts: Facts) -> Bounce | None:
+    """Return the bounce that decided the outcome, else the first that is not an auto-reply."""
+    if isinstance(facts.decisive, Bounce) and bounce_outcome(facts.decisive) is not None:
+        return facts.decisive
+    bounces = [occurrence for occurrence in record.timeline if isinstance(occurrence, Bounce)]
+    return next(
+        (occurrence for occurrence in bounces if bounce_outcome(occurrence) is not None), None
+    )
 
 
-def _diagnostic(record: Record, said: Facts, bounce: Bounce | None) -> str | None:
-    """Return what the server or SES gave as the cause of what went wrong last."""
-    if isinstance(said.decisive, Reject):
-        return said.decisive.reason
-    if isinstance(said.decisive, RenderingFailure):
-        return said.decisive.error
+def _diagnostic(record: Record, facts: Facts, bounce: Bounce | None) -> str | None:
+    """Return the cause of the last failure, in the words of the receiving server or of SES."""
+    if isinstance(facts.decisive, Reject):
+        return facts.decisive.reason
+    if isinstance(facts.decisive, RenderingFailure):
+        return facts.decisive.error
     if bounce is not None:
         return bounce.reply
-    delays = [held for held in record.timeline if isinstance(held, DeliveryDelay)]
-    return delays[-1].reply if delays and said.delivered_at is None else None
+    delays = [occurrence for occurrence in record.timeline if isinstance(occurrence, DeliveryDelay)]
+    return delays[-1].reply if delays and facts.delivered_at is None else None
 
 
 def safe_link(link: str | None) -> str:
-    """Return a link's key if it is a web address or made of link tags, else no more than its scheme or
-    plain text.
+    """Return a link that is safe to show: web addresses, link tags and plain text as they are, of any other
+    URL only the scheme.
     """
     if link is None:
         return UNREADABLE
@@ -246,36 +257,46 @@ def safe_link(link: str | None) -> str:
 
 def _links(record: Record) -> list[LinkClicks]:
     counts: dict[str, int] = {}
-    for held in record.timeline:
-        if isinstance(held, Click):
-            url = safe_link(held.link)
+    for occurrence in record.timeline:
+        if isinstance(occurrence, Click):
+            url = safe_link(occurrence.link)
             counts[url] = counts.get(url, 0) + 1
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return [LinkClicks(url, clicks) for url, clicks in ordered]
 
 
-def _entry(held: AnyOccurrence, verdict: Classification | None) -> TimelineEntry:
-    about: dict[str, Any] = {}
-    if isinstance(held, (Open, Click)) and verdict is not None:
-        about = {"who": verdict.actor.value, "rule": verdict.rule, "client": verdict.client}
-        if isinstance(held, Click):
-            about["link"] = safe_link(held.link)
-    elif isinstance(held, Bounce):
-        about = {"reply": held.reply, "type": held.kind, "sub_type": held.sub_type}
-    elif isinstance(held, Complaint):
-        about = {"type": held.kind, "sub_type": held.sub_type}
-    elif isinstance(held, DeliveryDelay):
-        about = {"reply": held.reply, "type": held.kind}
-    elif isinstance(held, Delivery):
-        about = {"reply": held.reply}
-    elif isinstance(held, Reject):
-        about = {"reply": held.reason}
-    elif isinstance(held, RenderingFailure):
-        about = {"reply": held.error}
-    elif isinstance(held, Subscription):
-        back = held.joined is None or bool(held.joined)
-        about = {
-            "type": "left" if held.left else "joined" if back else "changed",
-            "sub_type": held.contact_list,
+def _entry(occurrence: AnyOccurrence, classification: Classification | None) -> TimelineEntry:
+    fields: dict[str, Any] = {}
+    if isinstance(occurrence, (Open, Click)) and classification is not None:
+        fields = {
+            "who": classification.actor.value,
+            "rule": classification.rule,
+            "client": classification.client,
         }
-    return TimelineEntry(event=held.type.value, at=_at(held.at), clock=held.clock, **about)
+        if isinstance(occurrence, Click):
+            fields["link"] = safe_link(occurrence.link)
+    elif isinstance(occurrence, Bounce):
+        fields = {
+            "reply": occurrence.reply,
+            "type": occurrence.kind,
+            "sub_type": occurrence.sub_type,
+        }
+    elif isinstance(occurrence, Complaint):
+        fields = {"type": occurrence.kind, "sub_type": occurrence.sub_type}
+    elif isinstance(occurrence, DeliveryDelay):
+        fields = {"reply": occurrence.reply, "type": occurrence.kind}
+    elif isinstance(occurrence, Delivery):
+        fields = {"reply": occurrence.reply}
+    elif isinstance(occurrence, Reject):
+        fields = {"reply": occurrence.reason}
+    elif isinstance(occurrence, RenderingFailure):
+        fields = {"reply": occurrence.error}
+    elif isinstance(occurrence, Subscription):
+        back = occurrence.joined is None or bool(occurrence.joined)
+        fields = {
+            "type": "left" if occurrence.left else "joined" if back else "changed",
+            "sub_type": occurrence.contact_list,
+        }
+    return TimelineEntry(
+        event=occurrence.type.value, at=_at(occurrence.at), clock=occurrence.clock, **fields
+    )

@@ -1,4 +1,4 @@
-"""The recount: whether totals are what the records still held, and the suppressions, add up to."""
+"""The recount: whether totals equal the sums of the records still kept, and of the suppressions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sesight.domain.ports import Store
 
 TRIES = 5
-"""How often a day is read again while events change it."""
+"""How often a day is read while events change it."""
 
 TOTAL = "total"
 """The family under which differences of a campaign's totals are reported."""
@@ -38,8 +38,8 @@ _ZERO = (0,) * len(COUNTERS)
 
 
 class Difference(Struct, frozen=True, rename="camel"):
-    """One counter of one row that is not what the records say. `family` `total`: a campaign's total,
-    whole or of one value of a dimension, is not the sum of its days.
+    """One counter of one row that differs from the sum of the records. With the `family` `total`, a campaign's
+    total (multi_day, or of one value of a dimension) differs from the sum of its days.
     """
 
     family: str
@@ -54,17 +54,15 @@ class Difference(Struct, frozen=True, rename="camel"):
 
 
 class Frozen(Struct, frozen=True):
-    """The first and last of the send days (numbers) past retention whose totals cannot be checked any
-    more: their records are gone.
-    """
+    """The first and last send day (numbers) whose totals cannot be checked, because their records expired."""
 
     first: int
     last: int
 
 
 class Recount(Struct, rename="camel"):
-    """What a recount found. `increments` mend the rows; `outdated` records would count otherwise by
-    today's rules; `moving` days changed all the while; `unchecked` names what else was not looked at.
+    """The result of a recount. `increments` repair the rows; `outdated` records would count differently by
+    today's rules; `moving` days changed during the recount; `unchecked` names what else was not compared.
     """
 
     days: int = 0
@@ -84,78 +82,80 @@ def recount(
     streams: Iterable[str],
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Recount:
-    """Compare every row that records still held can vouch for with the sum of their tallies, and the
-    counts of suppressed addresses with the items.
+    """Compare every row whose records are all kept with the sum of their tallies, and the counts of suppressed
+    addresses with the items.
 
-    Rows are read before and after the records of a day, which count only if nothing changed between,
-    so that a server may go on. Where a store's rollups follow its records later, what is on its way
-    looks like a difference: so where there are any, the store is let settle and looked at twice more, and
-    those count that are the same both times. `progress` is told days done, of all, and records so far.
-    Raises StoreUnavailable.
+    A server may go on meanwhile: rows are read before and after the records of a day, and compared only if
+    they did not change in between. In a store whose rollups lag behind its records, changes on their way look
+    like differences; so if there are any, the store settles, the comparison is made twice more, and
+    only differences result both times count. `progress` is called with the days done, their total, and the
+    records so far. Raises StoreUnavailable.
     """
     streams = tuple(streams)
-    found = _look(store, counting, now, streams, progress)
-    if found.increments:  # perhaps on their way only
+    result = _compare_all(store, counting, now, streams, progress)
+    if result.increments:  # these changes may only be on their way
         store.settle()
-        found = _look(store, counting, now, streams, progress)
-    if found.increments:  # and others may have set out since
+        result = _compare_all(store, counting, now, streams, progress)
+    if result.increments:  # and others may have begun since
         store.settle()
-        found = _stayed(found, _look(store, counting, now, streams, progress))
-    return found
+        result = _in_both(result, _compare_all(store, counting, now, streams, progress))
+    return result
 
 
-def _stayed(first: Recount, again: Recount) -> Recount:
-    """Return what was found again, of differences only those that are the same in both."""
+def _in_both(first: Recount, again: Recount) -> Recount:
+    """Return the second result with only those differences that are the same in both."""
     steady = {key for key, n in again.increments.items() if first.increments.get(key) == n}
     moved = len(again.increments.keys() - steady)
-    before = {_missing(each) for each in first.differences}
-    again.differences = [each for each in again.differences if _missing(each) in before]
+    before = {_missing(difference) for difference in first.differences}
+    again.differences = [
+        difference for difference in again.differences if _missing(difference) in before
+    ]
     again.increments = {key: again.increments[key] for key in steady}
     if moved:
-        again.unchecked.append(f"{moved} rows that changed between two looks: recount again")
+        again.unchecked.append(f"{moved} rows that changed between two comparisons: recount again")
     return again
 
 
-def _missing(each: Difference) -> tuple[str | int, ...]:
-    """Return a difference as what is missing where."""
-    return *astuple(each)[:-2], each.recounted - each.stored
+def _missing(difference: Difference) -> tuple[str | int, ...]:
+    """Return the place of a difference and the number missing there."""
+    return *astuple(difference)[:-2], difference.recounted - difference.stored
 
 
-def _look(
+def _compare_all(
     store: Store,
     counting: Counting,
     now: int,
     streams: Collection[str],
     progress: Callable[[int, int, int], None] | None,
 ) -> Recount:
-    found = Recount(differences=[], moving=[], unchecked=[], increments={})
+    result = Recount(differences=[], moving=[], unchecked=[], increments={})
     for stream in streams:
-        _check_suppressed(store, stream, found)
+        _check_suppressed(store, stream, result)
     first_day = store.first_day()
     if first_day is None:
-        return found
+        return result
     live = store.live_from(now)
-    of = {stream: _days(store, stream, live, now) for stream in streams}
-    gone = {stream: _frozen(store, stream, live, days) for stream, days in of.items()}
+    days_by_stream = {stream: _days(store, stream, live, now) for stream in streams}
+    gone = {stream: _frozen(store, stream, live, days) for stream, days in days_by_stream.items()}
     frozen = [day for days in gone.values() for day in days]
     if frozen:
-        found.frozen = Frozen(min(frozen), max(frozen))
-        found.unchecked.append("statement months: some of their send days may be past retention")
-    total = sum(map(len, of.values()))
-    for stream, days in of.items():
+        result.frozen = Frozen(min(frozen), max(frozen))
+        result.unchecked.append("statement months: some of their send days may be past retention")
+    total = sum(map(len, days_by_stream.values()))
+    for stream, days in days_by_stream.items():
         cards = [card for card, _ in store.cards([stream])]
-        whole = _Whole(store, stream, cards, gone[stream], months=not frozen)
+        multi_day = _MultiDayRows(store, stream, cards, gone[stream], months=not frozen)
         for day in days:
-            _check_day(store, counting, stream, day, now, cards, whole, found)
-            found.days += 1
+            _check_day(store, counting, stream, day, now, cards, multi_day, result)
+            result.days += 1
             if progress is not None:
-                progress(found.days, total, found.records)
-        whole.check(found)
-        _check_totals(store, stream, cards, found)
-    return found
+                progress(result.days, total, result.records)
+        multi_day.check(result)
+        _check_totals(store, stream, cards, result)
+    return result
 
 
-def _check_suppressed(store: Store, stream: str, found: Recount) -> None:
+def _check_suppressed(store: Store, stream: str, result: Recount) -> None:
     """Compare the counts of suppressed addresses with the items that count."""
     for _ in range(TRIES):
         before = _suppressed(store, stream)
@@ -163,9 +163,9 @@ def _check_suppressed(store: Store, stream: str, found: Recount) -> None:
         for item in store.suppressions_counted(stream):
             add_suppressed(counted, None, item)
         if before == _suppressed(store, stream):
-            _compare(before, counted, found)
+            _compare(before, counted, result)
             return
-    found.unchecked.append(f"suppressions of {stream}, which changed all the while")
+    result.unchecked.append(f"suppressions of {stream}, which kept changing")
 
 
 def _suppressed(store: Store, stream: str) -> Rollups:
@@ -178,10 +178,10 @@ def _days(store: Store, stream: str, live: int, now: int) -> list[int]:
     return sorted({*store.held_days(stream, now), *(row.key.bucket for row in counted)})
 
 
-def _frozen(store: Store, stream: str, live: int, held: Collection[int]) -> set[int]:
+def _frozen(store: Store, stream: str, live: int, kept: Collection[int]) -> set[int]:
     """Return the days past retention that have totals and whose records are gone."""
     counted = store.rollups(Family.DAY, stream, "", None, live, "")
-    return {row.key.bucket for row in counted if any(row.counts)}.difference(held)
+    return {row.key.bucket for row in counted if any(row.counts)}.difference(kept)
 
 
 def _check_day(
@@ -191,8 +191,8 @@ def _check_day(
     day: int,
     now: int,
     cards: Collection[Card],
-    whole: _Whole,
-    found: Recount,
+    multi_day: _MultiDayRows,
+    result: Recount,
 ) -> None:
     campaigns = {card.campaign for card in cards if day in _send_days(card)}
     oldest_hour = now // HOUR - HOURS_KEPT
@@ -214,18 +214,18 @@ def _check_day(
         if before == _stored_day(store, stream, campaigns, day, oldest_hour):
             break
     else:
-        found.moving.append(day)
-        whole.unsure |= campaigns
+        result.moving.append(day)
+        multi_day.unsure |= campaigns
         return
-    found.records += records
-    found.outdated += outdated
+    result.records += records
+    result.outdated += outdated
     recounted = {}
     for key, counts in rows.items():
         if key.family == Family.DAY or (key.family == Family.HOUR and key.bucket >= oldest_hour):
             recounted[key] = counts
         elif key.family != Family.HOUR:
-            whole.add(key, counts)
-    _compare(before, recounted, found)
+            multi_day.add(key, counts)
+    _compare(before, recounted, result)
 
 
 def _stored_day(
@@ -242,20 +242,20 @@ def _stored_day(
     return {row.key: list(row.counts) for row in rows}
 
 
-def _compare(stored: Rollups, recounted: Rollups, found: Recount) -> None:
+def _compare(stored: Rollups, recounted: Rollups, result: Recount) -> None:
     for key in {**stored, **recounted}:
         was: Sequence[int] = stored.get(key, _ZERO)
         now: Sequence[int] = recounted.get(key, _ZERO)
         if list(was) == list(now):
             continue
-        found.increments[key] = list(map(sub, now, was))
-        _report(key, was, now, found)
+        result.increments[key] = list(map(sub, now, was))
+        _report(key, was, now, result)
 
 
-def _report(key: RollupKey, was: Sequence[int], now: Sequence[int], found: Recount) -> None:
+def _report(key: RollupKey, was: Sequence[int], now: Sequence[int], result: Recount) -> None:
     for counter, stored, counted in zip(COUNTERS, was, now, strict=True):
         if stored != counted:
-            found.differences.append(Difference(*key, counter, stored, counted))
+            result.differences.append(Difference(*key, counter, stored, counted))
 
 
 def _send_days(card: Card) -> range:
@@ -263,8 +263,8 @@ def _send_days(card: Card) -> range:
     return range((card.first_sent_at or 0) // DAY, (card.last_sent_at or 0) // DAY + 1)
 
 
-class _Whole:
-    """Rows that sum over send days, of which all must be held: ages and links of campaigns, months."""
+class _MultiDayRows:
+    """Rows that sum over several send days, which must all be kept: ages and links of campaigns, and months."""
 
     def __init__(
         self, store: Store, stream: str, cards: Iterable[Card], frozen: set[int], *, months: bool
@@ -275,19 +275,19 @@ class _Whole:
         self._campaigns = [card.campaign for card in cards if frozen.isdisjoint(_send_days(card))]
         self._rows: Rollups = {}
         self.unsure: set[str] = set()
-        """Campaigns of which a day could not be read while nothing changed."""
+        """Campaigns with a day that kept changing while it was read."""
         self._before = self._stored()
 
     def add(self, key: RollupKey, counts: list[int]) -> None:
-        held = self._rows.get(key)
-        if held is None:
+        sums = self._rows.get(key)
+        if sums is None:
             self._rows[key] = counts
         else:
             for at, n in enumerate(counts):
-                held[at] += n
+                sums[at] += n
 
-    def check(self, found: Recount) -> None:
-        """Compare what did not change while the days were read."""
+    def check(self, result: Recount) -> None:
+        """Compare the rows that did not change while the days were read."""
         after = self._stored()
         moved = {
             (key.family, key.campaign)
@@ -305,7 +305,7 @@ class _Whole:
         sure -= moved
         if moved or self.unsure:
             names = {campaign or "months" for _, campaign in moved} | self.unsure
-            found.unchecked.append(
+            result.unchecked.append(
                 f"ages, links and months of {self._stream} that changed meanwhile: "
                 + ", ".join(sorted(names))
             )
@@ -313,7 +313,7 @@ class _Whole:
         def certain(rows: Rollups) -> Rollups:
             return {key: n for key, n in rows.items() if (key.family, key.campaign) in sure}
 
-        _compare(certain(after), certain(self._rows), found)
+        _compare(certain(after), certain(self._rows), result)
 
     def _stored(self) -> Rollups:
         store, stream = self._store, self._stream
@@ -328,25 +328,25 @@ class _Whole:
         return {row.key: list(row.counts) for row in rows if any(row.counts)}
 
 
-def _check_totals(store: Store, stream: str, cards: Iterable[Card], found: Recount) -> None:
-    """Compare each campaign's totals with the sum of its days as mended, expired ones too."""
-    mended: dict[str, list[RollupRow]] = {}
-    for key, change in found.increments.items():
+def _check_totals(store: Store, stream: str, cards: Iterable[Card], result: Recount) -> None:
+    """Compare each campaign's totals with the sum of its repaired days, expired ones too."""
+    repaired: dict[str, list[RollupRow]] = {}
+    for key, change in result.increments.items():
         if key.family == Family.DAY and key.stream == stream:
-            mended.setdefault(key.campaign, []).append(RollupRow(key, change))
+            repaired.setdefault(key.campaign, []).append(RollupRow(key, change))
     for campaign in (card.campaign for card in cards):
         stored = _totals(store.campaign_totals(stream, campaign))
         days = store.rollups(Family.DAY, stream, campaign)
         if stored != _totals(store.campaign_totals(stream, campaign)):
             continue  # it changed meanwhile
-        summed = _totals([*days, *mended.get(campaign, [])])
+        summed = _totals([*days, *repaired.get(campaign, [])])
         for key in {**stored, **summed}:
             was, now = stored.get(key, _ZERO), summed.get(key, _ZERO)
             if list(was) != list(now):
-                _report(key, was, now, found)
-                # nothing to add: the store sums the days of each campaign that a repair names
+                _report(key, was, now, result)
+                # nothing is added: a repair sums the days of every campaign that one of its keys names
                 anew = RollupKey(Family.DAY, stream, campaign, 0, "", "")
-                found.increments.setdefault(anew, list(_ZERO))
+                result.increments.setdefault(anew, list(_ZERO))
 
 
 def _totals(rows: Iterable[RollupRow]) -> Rollups:

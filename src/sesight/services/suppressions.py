@@ -1,4 +1,4 @@
-"""The suppression list, as people and programs work on it: add, remove, take back, check, import, export."""
+"""Suppression lists as people and programs work on them: add, remove, restore, check, import, export."""
 
 from __future__ import annotations
 
@@ -39,17 +39,23 @@ if TYPE_CHECKING:
     from sesight.domain.suppression.item import Suppression
     from sesight.domain.suppression.policy import ActiveSuppression, SuppressionPolicy
 
-TOGETHER = 1_000
-"""Addresses decided on in one transaction, and looked up in one call."""
+BATCH_ADDRESSES = 1_000
+"""Addresses changed in one transaction, and looked up in one call."""
 
 Decide = Callable[[Sequence[SuppressionCommand]], list[list[SuppressionChange]]]
 """`Pipeline.decide`."""
 
+ItemsByStream = dict[str, dict[str, "Suppression"]]
+"""Suppression items by stream, then by address or `@domain`."""
+
+_TEST_RECIPIENT = "It is a test recipient (counting.test_recipients): these are never suppressed."
+_NOT_AN_ADDRESS = "It is not an address, and nothing is recorded under this spelling."
+
 
 class SuppressionService:
-    """The list of every stream. Safe to use from any thread.
+    """The suppression lists of every stream. Safe to use from any thread.
 
-    Every method raises StoreUnavailable; what was done until then stays.
+    Every method raises StoreUnavailable; what was committed before that stays.
     """
 
     def __init__(
@@ -60,42 +66,45 @@ class SuppressionService:
         policy: SuppressionPolicy,
         clock: Clock,
     ) -> None:
-        """Keep the store, what commits decisions, the settings, and the clock."""
+        """Create the service; `decide` commits commands."""
         self._store = store
         self._decide = decide
         self._counting = counting
         self._policy = policy
         self._clock = clock
 
-    # Changing
+    # Changes
 
-    def add(self, wishes: Sequence[SuppressionRequest], change: str) -> list[SuppressionResult]:
-        """Suppress addresses and whole domains; return what became of each, in order.
+    def add(self, requests: Sequence[SuppressionRequest], change: str) -> list[SuppressionResult]:
+        """Suppress addresses and whole domains; return the result of each, in order.
 
-        The same `change` again adds nothing.
+        Requests repeated with the same `change` (an id) add nothing.
         """
         now = self._clock()
-        read = [self._read(wish, change, now) for wish in wishes]
-        done = iter(self._decide([each for each in read if isinstance(each, AddSuppression)]))
+        commands = [self._command(request, change, now) for request in requests]
+        changes = iter(
+            self._decide([command for command in commands if isinstance(command, AddSuppression)])
+        )
         return [
-            addition_result(each, next(done), now, self._policy)
-            if isinstance(each, AddSuppression)
-            else each
-            for each in read
+            addition_result(command, next(changes), now, self._policy)
+            if isinstance(command, AddSuppression)
+            else command
+            for command in commands
         ]
 
-    def _read(
-        self, wish: SuppressionRequest, change: str, now: int
+    def _command(
+        self, request: SuppressionRequest, change: str, now: int
     ) -> AddSuppression | SuppressionResult:
+        """Return the command of a request, or the result of an invalid one."""
         try:
-            found = add_command(wish, change, now, self._counting.streams, self._policy)
-            if self._counting.is_test(found.address):
-                raise InvalidRequest(_TEST)
+            command = add_command(request, change, now, self._counting.streams, self._policy)
+            if self._counting.is_test(command.address):
+                raise InvalidRequest(_TEST_RECIPIENT)
         except InvalidRequest as error:
             return SuppressionResult(
-                address=wish.address, status=ResultStatus.INVALID, detail=str(error)
+                address=request.address, status=ResultStatus.INVALID, detail=str(error)
             )
-        return found
+        return command
 
     def remove(
         self,
@@ -105,156 +114,160 @@ class SuppressionService:
         streams: Sequence[str],
         causes: Collection[str] = (),
     ) -> list[SuppressionResult]:
-        """Lift what stands against addresses or whole domains in streams, all of it or the causes
-        named; return what became of each, in order. Raises InvalidRequest for a note that is none.
+        """Lift the suppressions of addresses or whole domains in streams: all their causes, or the causes
+        named by id. Return the result of each, in order. Raises InvalidRequest for an empty note.
         """
         now = self._clock()
-        kept = normalized_note(note)
-        if kept is None:
+        text = normalized_note(note)
+        if text is None:
             raise InvalidRequest("Say why it is removed: the note stays in the address's history.")
 
-        def lift(item: Suppression) -> SuppressionCommand | None:
-            return remove_command(item, change, now, kept, tuple(causes))
+        def command(item: Suppression) -> SuppressionCommand | None:
+            return remove_command(item, change, now, text, tuple(causes))
 
-        return self._undo(addresses, streams, lift, ResultStatus.REMOVED)
+        return self._change_items(addresses, streams, command, ResultStatus.REMOVED)
 
     def restore(
         self, addresses: Sequence[str], restores: str, streams: Sequence[str]
     ) -> list[SuppressionResult]:
-        """Take the removals of a change back; return what became of each address, in order."""
+        """Undo the removals of a change; return the result of each address, in order."""
         now = self._clock()
 
-        def take_back(item: Suppression) -> RestoreSuppression | None:
+        def command(item: Suppression) -> RestoreSuppression | None:
             return restore_command(item, restores, now)
 
-        return self._undo(addresses, streams, take_back, ResultStatus.RESTORED)
+        return self._change_items(addresses, streams, command, ResultStatus.RESTORED)
 
-    def _undo(
+    def _change_items(
         self,
         addresses: Sequence[str],
         streams: Sequence[str],
-        decide: Callable[[Suppression], SuppressionCommand | None],
+        command_for: Callable[[Suppression], SuppressionCommand | None],
         status: ResultStatus,
     ) -> list[SuppressionResult]:
-        read, held = self._look_up(addresses, streams)
-        keys = list(dict.fromkeys(each for each in read if isinstance(each, str)))
-        told: dict[str, SuppressionResult] = {}
-        decisions: list[SuppressionCommand] = []
+        """Change the items of addresses; `status` is that of the addresses whose items changed."""
+        keys_or_results, items = self._look_up(addresses, streams)
+        keys = list(dict.fromkeys(key for key in keys_or_results if isinstance(key, str)))
+        results: dict[str, SuppressionResult] = {}
+        commands: list[SuppressionCommand] = []
         for key in keys:
             try:
-                decisions += [
-                    decision
-                    for name in streams
-                    if (item := held[name].get(key)) is not None
-                    and (decision := decide(item)) is not None
+                commands += [
+                    command
+                    for stream in streams
+                    if (item := items[stream].get(key)) is not None
+                    and (command := command_for(item)) is not None
                 ]
             except InvalidRequest as error:
-                told[key] = SuppressionResult(
+                results[key] = SuppressionResult(
                     address=key, status=ResultStatus.INVALID, detail=str(error)
                 )
         changed: dict[str, list[str]] = defaultdict(list)
-        for decision, changes in zip(decisions, self._decide(decisions), strict=True):
-            changed[decision.address] += [each.stream for each in changes]
+        for command, changes in zip(commands, self._decide(commands), strict=True):
+            changed[command.address] += [change.stream for change in changes]
         for key in keys:
-            if key not in told:
-                told[key] = SuppressionResult(
+            if key not in results:
+                results[key] = SuppressionResult(
                     address=key,
                     status=status if key in changed else ResultStatus.ABSENT,
                     streams=tuple(changed.get(key, ())),
-                    detail=self._still(key, held, streams),
+                    detail=self._blocking_domain(key, items, streams),
                 )
-        return [told[each] if isinstance(each, str) else each for each in read]
+        return [results[key] if isinstance(key, str) else key for key in keys_or_results]
 
-    def _still(
-        self, key: str, held: dict[str, dict[str, Suppression]], streams: Sequence[str]
+    def _blocking_domain(
+        self, key: str, items: ItemsByStream, streams: Sequence[str]
     ) -> str | None:
-        """Return why the streams cannot send to an address though its own item may be free."""
+        """Return a sentence if the domain of an address is suppressed, whatever its own item says."""
         domain = suppression_keys(key)[-1]
         now = self._clock()
         blocked = [
-            name
-            for name in streams
+            stream
+            for stream in streams
             if domain != key
-            and (item := held[name].get(domain)) is not None
+            and (item := items[stream].get(domain)) is not None
             and active_suppression(item, now, self._policy) is not None
         ]
         if not blocked:
             return None
-        return f"Its whole domain is suppressed still, in {', '.join(blocked)}."
+        return f"Its whole domain is still suppressed in {', '.join(blocked)}."
 
     def _look_up(
         self, addresses: Sequence[str], streams: Sequence[str]
-    ) -> tuple[list[str | SuppressionResult], dict[str, dict[str, Suppression]]]:
-        """Return what each address is known by, in order, or what is wrong with it, and the items of
-        all in the streams. What is no address must be known as it is spelled.
+    ) -> tuple[list[str | SuppressionResult], ItemsByStream]:
+        """Return the key of each address, in order, or the result of an invalid one; and the items of all
+        keys in the streams. Text that is no address is a key only if an item has this spelling.
         """
-        read = [_key(each) for each in addresses]
-        keys = list(
-            dict.fromkeys(each[0] for each in read if not isinstance(each, SuppressionResult))
-        )
-        held = self._items(keys, streams)
-        return [
-            each
-            if isinstance(each, SuppressionResult)
-            else each[0]
-            if each[2] or any(each[0] in items for items in held.values())
-            else SuppressionResult(address=text, status=ResultStatus.INVALID, detail=_NO_ADDRESS)
-            for text, each in zip(addresses, read, strict=True)
-        ], held
+        normalized = [_normalize(text) for text in addresses]
+        keys = [name[0] for name in normalized if not isinstance(name, SuppressionResult)]
+        items = self._items(list(dict.fromkeys(keys)), streams)
+        keys_or_results: list[str | SuppressionResult] = []
+        for text, name in zip(addresses, normalized, strict=True):
+            if isinstance(name, SuppressionResult):
+                keys_or_results.append(name)
+                continue
+            key, _, is_address = name
+            is_known = is_address or any(key in by_key for by_key in items.values())
+            keys_or_results.append(
+                key
+                if is_known
+                else SuppressionResult(
+                    address=text, status=ResultStatus.INVALID, detail=_NOT_AN_ADDRESS
+                )
+            )
+        return keys_or_results, items
 
-    def _items(
-        self, keys: Sequence[str], streams: Iterable[str]
-    ) -> dict[str, dict[str, Suppression]]:
-        return {name: self._store.suppressions_of(name, keys) for name in streams}
+    def _items(self, keys: Sequence[str], streams: Iterable[str]) -> ItemsByStream:
+        return {stream: self._store.suppressions_of(stream, keys) for stream in streams}
 
     # Files
 
     def take(
         self, rows: Iterable[SuppressionRow | InvalidRow], change: str, *, dry_run: bool = False
     ) -> Iterator[tuple[SuppressionRow | InvalidRow, SuppressionResult | None]]:
-        """Suppress what the rows of a file wish for, some at a time; yield each row with what became
-        of it (None for one that could not be read). What is suppressed already is not written again;
-        `dry_run`: nothing is.
-        """
-        left = iter(rows)
-        while some := list(islice(left, TOGETHER)):
-            wishes = [row.request for row in some if not isinstance(row, InvalidRow)]
-            told = iter(self._take(wishes, change, dry_run=dry_run))
-            for row in some:
-                yield row, None if isinstance(row, InvalidRow) else next(told)
+        """Suppress the rows of a file, in batches; yield each row with its result (None for an invalid row).
 
-    def _take(
-        self, wishes: Sequence[SuppressionRequest], change: str, *, dry_run: bool
+        An address that is suppressed already is not written again; with `dry_run` nothing is written.
+        """
+        remaining = iter(rows)
+        while batch := list(islice(remaining, BATCH_ADDRESSES)):
+            requests = [row.request for row in batch if not isinstance(row, InvalidRow)]
+            results = iter(self._take_batch(requests, change, dry_run=dry_run))
+            for row in batch:
+                yield row, None if isinstance(row, InvalidRow) else next(results)
+
+    def _take_batch(
+        self, requests: Sequence[SuppressionRequest], change: str, *, dry_run: bool
     ) -> list[SuppressionResult]:
         now = self._clock()
-        read = [self._read(wish, change, now) for wish in wishes]
+        commands = [self._command(request, change, now) for request in requests]
         streams = self._counting.streams
-        held = self._items(
-            [each.address for each in read if isinstance(each, AddSuppression)], streams
-        )
-        told: list[SuppressionResult] = []
-        decisions: list[SuppressionCommand] = []
-        for wish, each in zip(wishes, read, strict=True):
-            if isinstance(each, SuppressionResult):
-                told.append(each)
+        addresses = [command.address for command in commands if isinstance(command, AddSuppression)]
+        items = self._items(addresses, streams)
+        results: list[SuppressionResult] = []
+        needed: list[SuppressionCommand] = []
+        for request, command in zip(requests, commands, strict=True):
+            if isinstance(command, SuppressionResult):
+                results.append(command)
                 continue
             changes = []
-            for name in affected_streams(each, streams):
-                before = held[name].get(each.address)
-                changes.append(SuppressionChange(name, before, apply_command(before, name, each)))
-            told.append(addition_result(each, changes, now, self._policy))
-            # a row that says since when is one cause, kept so that a removal can name it
+            for stream in affected_streams(command, streams):
+                before = items[stream].get(command.address)
+                after = apply_command(before, stream, command)
+                changes.append(SuppressionChange(stream, before, after))
+            results.append(addition_result(command, changes, now, self._policy))
+            # a row with its own time is a cause of its own, kept so that a removal can name it
             if any(
-                one.after != one.before
-                and (wish.at is not None or not is_covered(one.before, each))
-                for one in changes
+                item.after != item.before
+                and (request.at is not None or not is_covered(item.before, command))
+                for item in changes
             ):
-                decisions.append(each)
-                for one in changes:
-                    held[one.stream][each.address] = one.after
-        if decisions and not dry_run:
-            self._decide(decisions)
-        return told
+                needed.append(command)
+                for item in changes:
+                    items[item.stream][command.address] = item.after
+        if needed and not dry_run:
+            self._decide(needed)
+        return results
 
     def exported(
         self,
@@ -263,13 +276,13 @@ class SuppressionService:
         prefix: str = "",
         reason: str | None = None,
     ) -> Iterator[tuple[str, ...]]:
-        """Yield the rows of a file: what blocks in the streams now, in order of the address."""
+        """Yield the rows of a file of what blocks in the streams now, in order of the address."""
         after = None
         while True:
-            found, after = self.exported_page(
-                streams, TOGETHER, after, prefix=prefix, reason=reason
+            rows, after = self.exported_page(
+                streams, BATCH_ADDRESSES, after, prefix=prefix, reason=reason
             )
-            yield from chain.from_iterable(found)
+            yield from chain.from_iterable(rows)
             if after is None:
                 return
 
@@ -282,69 +295,66 @@ class SuppressionService:
         prefix: str = "",
         reason: str | None = None,
     ) -> tuple[list[list[tuple[str, ...]]], str | None]:
-        """Return the rows of a file by address, of up to `limit` addresses, and after which address to
-        go on (None: it is the end). A page may be short.
+        """Return the rows of a file, by address, of up to `limit` addresses, and the address after which
+        the next page begins (None at the end). A page may be short.
         """
-        known = {name: self._counting.streams[name] for name in streams}
-        found, last = self.page(streams, limit, after, prefix=prefix, reason=reason, active=True)
+        by_id = {stream: self._counting.streams[stream] for stream in streams}
+        page, last = self.page(streams, limit, after, prefix=prefix, reason=reason, active=True)
         now = self._clock()
-        blocked = [
+        blocking = [
             [
-                BlockingItem(item, why)
+                BlockingItem(item, suppression)
                 for item in items
-                if (why := active_suppression(item, now, self._policy)) is not None
+                if (suppression := active_suppression(item, now, self._policy)) is not None
             ]
-            for _, items in found
+            for _, items in page
         ]
-        return [list(address_rows(each, known)) for each in blocked], last
+        return [list(address_rows(items, by_id)) for items in blocking], last
 
     def inherit(self) -> None:
-        """Let streams that are new in the settings start with the suppressions whose scope reaches them,
-        and lists of an earlier version take over what they kept under other keys. Cut off, it may
-        simply be done again. A stream that is not in the settings is new when it is there again.
+        """Copy to the list of each stream that is new in the settings the suppressions whose scope includes
+        it, and bring lists of an earlier version up to date. Safe to repeat if interrupted.
+
+        A stream that was removed from the settings is new when it returns.
         """
         streams = self._counting.streams
         self._store.keep_list_versions(streams)
         new = [name for name in streams if self._store.list_version(name) < LIST_VERSION]
         if not new:
             return
-        listed = self.listed(tuple(streams))
-        while some := list(islice(listed, TOGETHER)):
+        remaining = self.listed(tuple(streams))
+        while batch := list(islice(remaining, BATCH_ADDRESSES)):
             self._decide(
                 [
-                    each
-                    for address, items in some
-                    for each in inherit_commands(address, items, streams, new)
+                    command
+                    for address, items in batch
+                    for command in inherit_commands(address, items, streams, new)
                 ]
             )
         for name in new:
             self._store.note_list_version(name, LIST_VERSION)
 
-    # Asking
+    # Reads
 
     def check(
         self, addresses: Sequence[str], streams: Sequence[str]
     ) -> list[tuple[str, dict[str, ActiveSuppression | None]] | SuppressionResult]:
-        """Return, for each address in order, how it is known and why each stream must not send to it
-        (None: it may); or what is wrong with it.
+        """Return, for each address in order, its key and the suppression that blocks it in each stream
+        (None: it may be sent to); or the result of an invalid address.
         """
         now = self._clock()
-        read, held = self._look_up(addresses, streams)
+        keys_or_results, items = self._look_up(addresses, streams)
+
+        def blocking(key: str, stream: str) -> ActiveSuppression | None:
+            by_key = items[stream]
+            own = [by_key[name] for name in suppression_keys(key) if name in by_key]
+            return highest_priority(own, now, self._policy)
+
         return [
-            (
-                each,
-                {
-                    name: highest_priority(
-                        [held[name][key] for key in suppression_keys(each) if key in held[name]],
-                        now,
-                        self._policy,
-                    )
-                    for name in streams
-                },
-            )
-            if isinstance(each, str)
-            else each
-            for each in read
+            (key, {stream: blocking(key, stream) for stream in streams})
+            if isinstance(key, str)
+            else key
+            for key in keys_or_results
         ]
 
     def listed(
@@ -358,10 +368,10 @@ class SuppressionService:
     ) -> Iterator[tuple[str, list[Suppression]]]:
         """Yield addresses and whole domains in order, each with its items in the streams."""
         while True:
-            found, after = self.page(
-                streams, TOGETHER, after, prefix=prefix, reason=reason, active=active
+            page, after = self.page(
+                streams, BATCH_ADDRESSES, after, prefix=prefix, reason=reason, active=active
             )
-            yield from found
+            yield from page
             if after is None:
                 return
 
@@ -375,8 +385,8 @@ class SuppressionService:
         reason: str | None = None,
         active: bool | None = None,
     ) -> tuple[list[tuple[str, list[Suppression]]], str | None]:
-        """Return a page of addresses with their items in the streams, and after which address to go
-        on (None: it is the end). A page may be short.
+        """Return a page of addresses with their items in the streams, and the address after which the next
+        page begins (None at the end). A page may be short.
         """
         pages = [
             self._store.suppressions(
@@ -384,27 +394,20 @@ class SuppressionService:
             )
             for name in streams
         ]
-        ends = [page.after for page in pages if page.after is not None]
-        # beyond where the shortest look ended, a stream may have more of an address
-        bound = min(ends, default=None)
-        found: dict[str, list[Suppression]] = {}
+        # beyond the end of the shortest page another stream may have items of an address
+        bound = min((page.after for page in pages if page.after is not None), default=None)
+        by_address: dict[str, list[Suppression]] = {}
         for page in pages:
             for item in page.items:
                 if bound is None or item.address <= bound:
-                    found.setdefault(item.address, []).append(item)
-        ordered = sorted(found.items())
+                    by_address.setdefault(item.address, []).append(item)
+        ordered = sorted(by_address.items())
         if len(ordered) > limit:
             return ordered[:limit], ordered[limit - 1][0]
         return ordered, bound
 
 
-_TEST = "It is a test recipient (counting.test_recipients): these are never suppressed."
-
-
-_NO_ADDRESS = "It is not an address, and nothing is recorded under this spelling."
-
-
-def _key(text: str) -> NormalizedAddress | SuppressionResult:
+def _normalize(text: str) -> NormalizedAddress | SuppressionResult:
     try:
         return suppression_key(text)
     except InvalidRequest as error:

@@ -14,7 +14,7 @@ from sesight.domain.suppression.item import SuppressionScope
 from sesight.domain.timestamps import DAY, HOUR
 from sesight.ingest.pipeline import Pipeline
 from sesight.ingest.reader import read
-from sesight.services.quarantine import Retried, retry, take_due
+from sesight.services.quarantine import RetryResult, retry, take_due
 from tests.builders import NOW, POLICY
 from tests.payload import GONE, body, payload, raw
 from tests.reception import Reception, expires_at
@@ -204,7 +204,7 @@ def test_44_a_clock_that_was_behind(reception: Reception) -> None:
     assert reception.store.quarantine_counts() == {"future-send-time": 1}
 
 
-def again(reception: Reception) -> Retried:
+def again(reception: Reception) -> RetryResult:
     """Try the quarantined bodies again."""
     pipeline = Pipeline(reception.store, reception.rules, lambda: reception.now, None)
     return retry(reception.store, pipeline, reception.rules.known_sets)
