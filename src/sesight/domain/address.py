@@ -1,8 +1,8 @@
-"""One reading of an address: the key by which records, suppressions and the sender know a mailbox.
+"""Addresses: the normalized form by which records, suppressions and the sender identify a mailbox.
 
-The key is the bare mailbox, its local part lower-cased in ASCII, its domain in A-labels by UTS 46, as
-the sender's validator has it. Other scripts in a local part stay as they are: SES cannot send to them,
-and to fold them would make one person of two (U+212A KELVIN SIGN is a `k` in lower case).
+The normalized form (the key) is the bare address with its local part lower-cased in ASCII and its domain in
+A-labels by UTS 46, as the sender's validator has it. Non-ASCII characters of a local part stay as they are: SES
+cannot send to such addresses, and folding them could merge two people (U+212A KELVIN SIGN is a `k` in lower case).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NormalizedAddress = tuple[str, str | None, bool]
-"""A key, the spelling where it differs, and whether it is an address that SES can send to."""
+"""The key; the spelling if it differs from the key; whether it is an address that SES can send to."""
 
 EDGES = " \t\u00a0\ufeff"
-"""What comes along when an address is copied from somewhere, and is no part of it."""
+"""Characters that are copied along with an address and do not belong to it."""
 
 _ATEXT = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
 _PLAIN_DOMAIN = re.compile(r"[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
@@ -37,20 +37,20 @@ _CACHED = 8_192
 
 
 def normalize_address(value: object) -> NormalizedAddress:
-    """Read a text that names one mailbox: `ana@example.org`, `Ana <ana@example.org>`.
+    """Normalize a text with one address: `ana@example.org`, `Ana <ana@example.org>`.
 
-    What names none, or several, is known as it is spelled. A key read again is itself.
+    A text with none or several is its own key. Normalizing a key returns the key.
     """
     if type(value) is str and len(value) <= SHORT and _PLAIN.fullmatch(value):
         lowered = value.lower()
         return lowered, (value if lowered != value else None), True
-    found = normalize_addresses(value)
-    return found[0] if len(found) == 1 else _as_spelled(value)
+    addresses = normalize_addresses(value)
+    return addresses[0] if len(addresses) == 1 else _as_spelled(value)
 
 
 def normalize_addresses(value: object) -> tuple[NormalizedAddress, ...]:
-    """Read a text that names any number of mailboxes, each once: lists and groups (RFC 5322), and what
-    people write instead of them. What names none is one, known as it is spelled.
+    """Normalize a text with any number of addresses, each returned once: lists and groups (RFC 5322), and
+    what people write instead of them. A text with none is one address, its own key.
     """
     if type(value) is not str:
         return (_as_spelled(value),)
@@ -60,24 +60,24 @@ def normalize_addresses(value: object) -> tuple[NormalizedAddress, ...]:
 def normalize_address_or_domain(text: str) -> NormalizedAddress:
     """Read an address, or `@` and a whole domain: `@example.org`."""
     bare = text.strip(EDGES)
-    found = normalize_address(bare)
-    if found[2] or not bare.startswith("@"):
-        return found
+    address = normalize_address(bare)
+    if address[2] or not bare.startswith("@"):
+        return address
     key, spelling, mailable = normalize_address(f"x{bare}")
     return (key[1:], spelling and spelling[1:], True) if mailable else _as_spelled(bare)
 
 
 def other_keys(key: str, spelling: str | None) -> set[str]:
-    """Return the keys under which an address is known today that an earlier version kept under `key`,
-    given how it was spelled: that did not map domains by UTS 46.
+    """Return the keys that an address has today, if an earlier version kept it under `key` with a spelling: that
+    version did not map domains by UTS 46.
     """
     texts = {spelling or key, _unicode_domain(key)}
-    found = [normalize_address_or_domain(text) for text in texts]
-    return {other for other, _, mailable in found if mailable and other != key}
+    addresses = [normalize_address_or_domain(text) for text in texts]
+    return {other for other, _, mailable in addresses if mailable and other != key}
 
 
 def _unicode_domain(key: str) -> str:
-    """Return a key with the domain that its Punycode stands for, also where that is no valid one."""
+    """Return a key with its Punycode domain decoded, even if the result is not a valid domain."""
     if "xn--" not in key:
         return key
     local, at, domain = key.rpartition("@")
@@ -92,9 +92,9 @@ def _unicode_domain(key: str) -> str:
 
 
 def domain_of(key: str) -> str | None:
-    """Return the domain of a key, None of one that is no address."""
-    found, _, mailable = normalize_address(key)
-    return found[found.rindex("@") + 1 :] if mailable else None
+    """Return the domain of a key, None if the key is not an address."""
+    address, _, mailable = normalize_address(key)
+    return address[address.rindex("@") + 1 :] if mailable else None
 
 
 def _as_spelled(value: object) -> NormalizedAddress:
@@ -109,63 +109,63 @@ def _bounded(text: str) -> str:
 @lru_cache(_CACHED)
 def _read(value: str) -> tuple[NormalizedAddress, ...]:
     text = without_controls(value).strip().strip(EDGES)
-    found: dict[str, NormalizedAddress] = {}
-    # the key of what was too long is known by its end, and is no text to be read
+    by_key: dict[str, NormalizedAddress] = {}
+    # the key of a text that was cut ends with a hash: do not parse it
     if not _CUT.fullmatch(text):
         shown, masked = _shielded(text)
-        for mailbox in _mailboxes(shown, masked):
-            found.setdefault(mailbox[0], mailbox)
-    # beside an address, what SES cannot send to is a piece of a name: `Jo@home; dad <jo@example.org>`
-    mailable = [mailbox for mailbox in found.values() if mailbox[2]]
-    return tuple(mailable or found.values()) or (_as_spelled(text),)
+        for address in _mailboxes(shown, masked):
+            by_key.setdefault(address[0], address)
+    # beside a valid address, an invalid one is part of a name: `Jo@home; dad <jo@example.org>`
+    mailable = [address for address in by_key.values() if address[2]]
+    return tuple(mailable or by_key.values()) or (_as_spelled(text),)
 
 
 def _shielded(text: str) -> tuple[str, str]:
-    """Return the text without its comments, and the same with what is quoted masked: marks in quotes
-    are none. A quote or comment that does not end is text.
+    """Return the text without its comments, and the same text with quoted strings masked, in which punctuation
+    means nothing. A quote or comment that is not closed is plain text.
     """
     if '"' not in text and "(" not in text:
         return text, text
     shown: list[str] = []
     masked: list[str] = []
-    place = 0
+    at = 0
     opening = {'"', "("}
-    while place < len(text):
-        mark = text[place]
+    while at < len(text):
+        character = text[at]
         end = None
-        if mark in opening:
-            end = _quote_end(text, place) if mark == '"' else _comment_end(text, place)
+        if character in opening:
+            end = _quote_end(text, at) if character == '"' else _comment_end(text, at)
             if end is None:
-                opening.discard(mark)  # nor does any after it: never look twice
+                opening.discard(character)  # nor is any later one closed: do not search again
         if end is None:
-            shown.append(mark)
-            masked.append(mark)
-            place += 1
+            shown.append(character)
+            masked.append(character)
+            at += 1
             continue
-        if mark == '"':
-            shown.append(text[place:end])
-            masked.append("\0" * (end - place))
-        place = end
+        if character == '"':
+            shown.append(text[at:end])
+            masked.append("\0" * (end - at))
+        at = end
     return "".join(shown), "".join(masked)
 
 
-def _quote_end(text: str, place: int) -> int | None:
-    found = _QUOTED.match(text, place)
-    return None if found is None else found.end()
+def _quote_end(text: str, start: int) -> int | None:
+    match = _QUOTED.match(text, start)
+    return None if match is None else match.end()
 
 
-def _comment_end(text: str, place: int) -> int | None:
+def _comment_end(text: str, start: int) -> int | None:
     depth = 0
     escaped = False
-    for at in range(place, len(text)):
-        mark = text[at]
+    for at in range(start, len(text)):
+        character = text[at]
         if escaped:
             escaped = False
-        elif mark == "\\":
+        elif character == "\\":
             escaped = True
-        elif mark == "(":
+        elif character == "(":
             depth += 1
-        elif mark == ")":
+        elif character == ")":
             depth -= 1
             if depth == 0:
                 return at + 1
@@ -177,15 +177,15 @@ _WORD = re.compile(r"[^\s<>,;]+")
 
 
 def _mailboxes(shown: str, masked: str) -> Iterator[NormalizedAddress]:
-    """Yield what the members of a list name: `Name <ana@example.org>`, `ana@example.org`, and a name
-    with an address after it. A member without an address is a name that has a comma in it.
+    """Yield the addresses of the members of a list: `Name <ana@example.org>`, `ana@example.org`, and a name with
+    an address after it. A member without an address is a part of a name that contains a comma.
     """
     start, opened, brackets = 0, None, list[tuple[int, int]]()
-    for mark in _MARK.finditer(masked):
-        at = mark.start()
-        if mark[0] == "<":
+    for separator in _MARK.finditer(masked):
+        at = separator.start()
+        if separator[0] == "<":
             opened = at + 1
-        elif mark[0] == ">":
+        elif separator[0] == ">":
             if opened is not None:
                 brackets.append((opened, at))
             opened = None
@@ -206,20 +206,20 @@ def _member(
         (start + word.start(), start + word.end()) for word in _WORD.finditer(masked[start:end])
     )
     for spans in (brackets, whole, words):
-        found = [
-            mailbox
+        addresses = [
+            address
             for first, last in spans
-            if (mailbox := _mailbox(shown[first:last], masked[first:last])) is not None
+            if (address := _mailbox(shown[first:last], masked[first:last])) is not None
             # `Ana @ Contoso` is a name, `ana@localhost` an address
-            and (mailbox[2] or not spaced or spans is brackets)
+            and (address[2] or not spaced or spans is brackets)
         ]
-        if found:
-            yield from found
+        if addresses:
+            yield from addresses
             return
 
 
 def _mailbox(shown: str, masked: str) -> NormalizedAddress | None:
-    """Read a local part and a domain, after a route, a group's name or `mailto:`; None if it is none."""
+    """Read a local part and a domain, after a route, a group name or `mailto:`; None if there is none."""
     at = masked.rfind("@")
     written = shown[masked.rfind(":", 0, max(at, 0)) + 1 : max(at, 0)].strip().strip(EDGES)
     local, local_mailable = _local(written)
@@ -232,12 +232,12 @@ def _mailbox(shown: str, masked: str) -> NormalizedAddress | None:
     return _bounded(key), (_bounded(spelling) if spelling != key else None), mailable
 
 
-def _lower(found: re.Match[str]) -> str:
-    return found[0].lower()
+def _lower(match: re.Match[str]) -> str:
+    return match[0].lower()
 
 
 def _local(text: str) -> tuple[str | None, bool]:
-    """Return a local part without needless quotes, None for what is none; and whether SES takes it."""
+    """Return a local part without unnecessary quotes (None if it is invalid), and whether SES accepts it."""
     quoted = _QUOTED.fullmatch(text)
     if quoted is None:
         return (text if _LOCAL.fullmatch(text) else None), True
@@ -249,11 +249,11 @@ def _local(text: str) -> tuple[str | None, bool]:
 
 
 def _domain(text: str) -> tuple[str | None, bool]:
-    """Return a domain in A-labels, None for what is none; and whether mail goes there over SES."""
+    """Return a domain in A-labels (None if it is invalid), and whether SES can send to it."""
     if not text.isascii():
         if len(text) > _DOMAIN_LIMIT:
             return None, False
-        # its tables are loaded for whom they are needed: a function's start must not wait for them
+        # imported here: a cold start of a Lambda function should not load tables that few addresses need
         from idna import alabel, uts46_remap
 
         try:
@@ -263,7 +263,9 @@ def _domain(text: str) -> tuple[str | None, bool]:
             )
         except UnicodeError:
             return None, False
-    elif _PLAIN_DOMAIN.fullmatch(text.rstrip(".")):  # as `normalize_address` reads it at once
+    elif _PLAIN_DOMAIN.fullmatch(
+        text.rstrip(".")
+    ):  # consistent with the fast path of `normalize_address`
         return text.lower().rstrip("."), True
     domain = text.lower().rstrip(".")
     if _LITERAL.fullmatch(domain):

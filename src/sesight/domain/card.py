@@ -8,19 +8,20 @@ from sesight.domain.event import better_name
 from sesight.domain.record import least
 
 MULTIPLE_SUBJECTS = "~several"
-"""A card's subject where its messages have more than one."""
+"""The subject of a card whose messages have several."""
 
 
 CARD_TIME_STEP = 60_000
-"""Milliseconds by which a card's times go. A card is one item, which all events of a campaign speak of
-at the same time: were its times to the millisecond, each later event would be a write.
+"""The resolution of a card's times, milliseconds. All events of a campaign update one card: with exact times,
+every one of them would be a write to the same item.
 """
 
 
 class Card(Struct, frozen=True, gc=False, array_like=True):
-    """A campaign's identity and times, kept for ever. Joined field by field (the better name, else
-    the least text; first and last times), so the order of events does not matter. Times are those of
-    the minutes they are in (`CARD_TIME_STEP`).
+    """A campaign's identity and times, kept forever.
+
+    Two cards of a campaign are joined field by field (the better name, else the lesser text; the first and
+    last times), so the order of events does not matter. Times are rounded down to `CARD_TIME_STEP`.
     """
 
     stream: str
@@ -35,7 +36,7 @@ class Card(Struct, frozen=True, gc=False, array_like=True):
     last_event_at: int | None = None
 
     def joined(self, other: Card) -> Card:
-        """Return what both say of the campaign."""
+        """Return the join of two cards of one campaign."""
         return Card(
             self.stream,
             self.campaign,

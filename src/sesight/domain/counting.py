@@ -1,4 +1,4 @@
-"""Counting: from a record and the settings to its tally."""
+"""Counting: what a record counts as, by the rules and the settings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 class Counting(Struct, frozen=True, eq=False):
-    """What the settings say of counting: the streams by id, up to three tags to break campaigns down
-    by, and recipients that never count (addresses, or domains starting with `@`).
+    """The settings of counting: the streams by id, up to three tags by which campaigns are broken down, and the
+    recipients (addresses, or domains that start with `@`) that never count.
     """
 
     streams: dict[str, Stream]
@@ -32,7 +32,7 @@ class Counting(Struct, frozen=True, eq=False):
     rules: int = RULES_VERSION
 
     def is_test(self, address: str) -> bool:
-        """Return whether an address is for tests: it never counts and never suppresses."""
+        """Return whether an address is a test recipient, which never counts and never suppresses."""
         domain = address[address.rfind("@") :]
         return domain in self.test_recipients or address in self.test_recipients
 
@@ -41,34 +41,34 @@ def tally_of(record: Record, counting: Counting) -> Tally:
     """Return what a record counts as."""
     if counting.is_test(record.recipient):
         return Tally(counting.rules)
-    said = derive_facts(record.timeline)
-    place = _place(record, said, counting)
+    facts = derive_facts(record.timeline)
+    dimensions = _dimensions(record, facts, counting)
     hour = record.identity.sent_at // HOUR % 24
     if record.is_unattributed:
-        return _unattributed(record, said, place, hour, counting.rules)
-    if not said.engagements or not said.reached:
-        bits = _bits(said, record.capped)
-        ages = _ages(record.identity.sent_at, said.delivered_at, None, None, None)
-        return Tally(counting.rules, place, hour, said.outcome, bits, (), ages)
-    return _engaged(record, said, place, hour, counting.rules)
+        return _unattributed(record, facts, dimensions, hour, counting.rules)
+    if not facts.engagements or not facts.reached:
+        bits = _bits(facts, record.capped)
+        ages = _ages(record.identity.sent_at, facts.delivered_at, None, None, None)
+        return Tally(counting.rules, dimensions, hour, facts.outcome, bits, (), ages)
+    return _engaged(record, facts, dimensions, hour, counting.rules)
 
 
-def _place(record: Record, said: Facts, counting: Counting) -> TallyDimensions:
+def _dimensions(record: Record, facts: Facts, counting: Counting) -> TallyDimensions:
     identity = record.identity
-    return _place_of(
+    return _dimensions_of(
         record.stream,
         identity.sender,
         identity.template,
         identity.tags,
         identity.sent_at // DAY,
         mailbox_of(record),
-        reason_of(said) if said.decisive is not None else None,
+        reason_of(facts) if facts.decisive is not None else None,
         counting,
     )
 
 
 @lru_cache(16_384)
-def _place_of(
+def _dimensions_of(
     stream: str,
     sender: str | None,
     template: str | None,
@@ -78,12 +78,12 @@ def _place_of(
     reason: str | None,
     counting: Counting,
 ) -> TallyDimensions:
-    """Return the place that the messages of one campaign, day, mailbox and reason share."""
+    """Return the dimensions that the messages of one campaign, day, mailbox and reason share."""
     month = attempt = None
-    of = counting.streams.get(stream)
-    if of is not None and of.months:
-        named = tag_value(tags, "campaign_month")
-        month = (month_number(named) if named else None) or month_number(day_name(day)[:7])
+    settings = counting.streams.get(stream)
+    if settings is not None and settings.months:
+        tag_month = tag_value(tags, "campaign_month")
+        month = (month_number(tag_month) if tag_month else None) or month_number(day_name(day)[:7])
         attempt = "first" if tag_value(tags, "campaign_attempt") in (None, "1") else "resend"
     return TallyDimensions(
         stream,
@@ -99,21 +99,21 @@ def _place_of(
     )
 
 
-def _bits(said: Facts, capped: int) -> int:
+def _bits(facts: Facts, capped: int) -> int:
     bits = 0
-    if said.sent:
+    if facts.sent:
         bits = FACT_BIT["sent"]
-        if said.outcome not in _UNATTEMPTED:
+        if facts.outcome not in _UNATTEMPTED:
             bits |= FACT_BIT["attempted"]
-    if said.reached:
+    if facts.reached:
         bits |= FACT_BIT["reached"]
-    if said.delayed_at is not None:
+    if facts.delayed_at is not None:
         bits |= FACT_BIT["everDelayed"]
-    if said.auto_replied:
+    if facts.auto_replied:
         bits |= FACT_BIT["autoReplied"]
-    if said.complained_at is not None:
+    if facts.complained_at is not None:
         bits |= FACT_BIT["complained"]
-    if said.unsubscribed_at is not None:
+    if facts.unsubscribed_at is not None:
         bits |= FACT_BIT["unsubscribed"]
     if capped:
         bits |= FACT_BIT["capped"]
@@ -153,26 +153,28 @@ def _earlier(one: int | None, other: int) -> int:
     return other if one is None or other < one else one
 
 
-def _engaged(record: Record, said: Facts, place: TallyDimensions, hour: int, rules: int) -> Tally:
+def _engaged(
+    record: Record, facts: Facts, dimensions: TallyDimensions, hour: int, rules: int
+) -> Tally:
     opens = clicks = machine_opens = machine_clicks = 0
     human_open = unknown_open = machine_open = None
     human_click = unknown_click = machine_click = None
     links: dict[str, list[int]] = {}
-    for held, verdict in said.engagements:
-        who = verdict.actor
-        at = held.at
-        if isinstance(held, Click):
+    for engagement, classification in facts.engagements:
+        who = classification.actor
+        at = engagement.at
+        if isinstance(engagement, Click):
             clicks += 1
-            of_link = links.setdefault(held.link or "~unreadable", [0, 0, 0])
-            of_link[1] += 1
+            link_counts = links.setdefault(engagement.link or "~unreadable", [0, 0, 0])
+            link_counts[1] += 1
             if who is Actor.HUMAN:
                 human_click = _earlier(human_click, at)
-                of_link[0] = 1
+                link_counts[0] = 1
             elif who is Actor.UNKNOWN:
                 unknown_click = _earlier(unknown_click, at)
             else:
                 machine_clicks += 1
-                of_link[2] += 1
+                link_counts[2] += 1
                 machine_click = _earlier(machine_click, at)
         else:
             opens += 1
@@ -185,18 +187,18 @@ def _engaged(record: Record, said: Facts, place: TallyDimensions, hour: int, rul
             unknown_open = _earlier(unknown_open, at)
         else:
             machine_open = _earlier(machine_open, at)
-    bits = _bits(said, record.capped)
+    bits = _bits(facts, record.capped)
     bits |= _best(_OPENED, human_open, unknown_open, machine_open)
     bits |= _best(_CLICKED, human_click, unknown_click, machine_click)
     machine_only = machine_open if human_open is None and unknown_open is None else None
     return Tally(
         rules,
-        place,
+        dimensions,
         hour,
-        said.outcome,
+        facts.outcome,
         bits,
         (opens, clicks, machine_opens, machine_clicks, 0, 0),
-        _ages(record.identity.sent_at, said.delivered_at, human_open, machine_only, human_click),
+        _ages(record.identity.sent_at, facts.delivered_at, human_open, machine_only, human_click),
         tuple([LinkTally(link, *links[link]) for link in sorted(links)]) if links else (),
     )
 
@@ -214,7 +216,7 @@ _CLICKED = tuple(
 def _best(
     bits: tuple[int, ...], human: int | None, unknown: int | None, machine: int | None
 ) -> int:
-    """Return the bits of the best verdict there is: a person, then nobody can say, then a machine."""
+    """Return the bits of the best classification: human before unknown before machine."""
     if human is not None:
         return bits[0]
     if unknown is not None:
@@ -223,12 +225,12 @@ def _best(
 
 
 def _unattributed(
-    record: Record, said: Facts, place: TallyDimensions, hour: int, rules: int
+    record: Record, facts: Facts, dimensions: TallyDimensions, hour: int, rules: int
 ) -> Tally:
-    """Count what belongs to a message and to nobody: opens, clicks, and one complaint."""
-    opens = sum(held.type is EventType.OPEN for held in record.timeline)
-    clicks = sum(held.type is EventType.CLICK for held in record.timeline)
-    bits = FACT_BIT["complained"] if said.complained_at is not None else 0
+    """Count what belongs to a message and to none of its recipients: opens, clicks, and one complaint."""
+    opens = sum(occurrence.type is EventType.OPEN for occurrence in record.timeline)
+    clicks = sum(occurrence.type is EventType.CLICK for occurrence in record.timeline)
+    bits = FACT_BIT["complained"] if facts.complained_at is not None else 0
     if record.capped:
         bits |= FACT_BIT["capped"]
-    return Tally(rules, place, hour, -1, bits, (0, 0, 0, 0, opens, clicks))
+    return Tally(rules, dimensions, hour, -1, bits, (0, 0, 0, 0, opens, clicks))

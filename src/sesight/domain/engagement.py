@@ -1,7 +1,7 @@
-"""Who opened or clicked: a person, a machine, or nobody can say. Versioned rules over a record.
+"""Engagement: was an open or click made by a human or by a machine? Versioned rules over a timeline.
 
-A machine rule beats everything, SES's own `isBotEvent: Unlikely` included. Timing and bursts only
-make an engagement unknown, since people can be fast. Sources of the user agents: docs/explanation/engagement.md.
+A machine rule beats everything, SES's own `isBotEvent: Unlikely` included. Timing and bursts make an
+engagement only unknown, since people can be fast. Sources of the user agents: docs/explanation/engagement.md.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import NamedTuple
 from sesight.domain.event import AnyOccurrence, Click, Delivery, Open
 
 RULES_VERSION = 1
-"""Raised with every change of a rule below; `sesight reclassify` brings older records up to it."""
+"""Raise it with every change of a rule below; `sesight reclassify` brings older records up to date."""
 
 SOON_MS = 10_000
-"""An engagement less than this after delivery (or before it) may be a scanner's."""
+"""An engagement less than this after delivery (or before it) may be from a scanner."""
 
 BURST_MS = 2_000
-"""Two different links fetched within this time may be a scanner's."""
+"""Two different links fetched within this time may be from a scanner."""
 
 
 class Actor(StrEnum):
-    """The verdict on one open or click, and, by its best, on a recipient."""
+    """Who opened or clicked; for a recipient, the best of all opens or clicks."""
 
     HUMAN = "human"
-    """A known client, browser or image proxy, and nothing speaks for a machine."""
+    """A known client, browser or image proxy, and no machine rule matches."""
     UNKNOWN = "unknown"
     """Neither a known client nor a known machine, or suspicious by its timing alone."""
     MACHINE = "machine"
-    """A machine rule fired."""
+    """A machine rule matches."""
 
 
 class Classification(NamedTuple):
-    """Who it was, the rule that said so, and the client in words."""
+    """Who made an engagement, the rule that decided it, and the client in words."""
 
     actor: Actor
     rule: str
@@ -107,7 +107,7 @@ _HUMANS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 
 @lru_cache(8_192)
 def _classify_agent(agent: str | None) -> Classification:
-    """Say what the user agent alone tells."""
+    """Classify by the user agent alone."""
     if agent is None:
         return Classification(Actor.UNKNOWN, "no-agent", None)
     if agent == "Mozilla/5.0":
@@ -130,40 +130,42 @@ def classify(
     delivered_at: int | None,
     clicks: tuple[Click, ...] = (),
 ) -> Classification:
-    """Classify one open or click of a record, given its first Delivery and all its clicks."""
-    known = _classify_agent(engagement.agent)
-    if known.actor is Actor.MACHINE:
-        return known
+    """Classify one open or click, given the first Delivery and all clicks of its timeline."""
+    by_agent = _classify_agent(engagement.agent)
+    if by_agent.actor is Actor.MACHINE:
+        return by_agent
     if engagement.bot == "Likely":
-        return Classification(Actor.MACHINE, "ses-bot", known.client)
-    if known.actor is Actor.UNKNOWN:
-        return known
+        return Classification(Actor.MACHINE, "ses-bot", by_agent.client)
+    if by_agent.actor is Actor.UNKNOWN:
+        return by_agent
     at = engagement.at
     if delivered_at is not None and at - delivered_at < SOON_MS:
-        return Classification(Actor.UNKNOWN, "soon", known.client)
+        return Classification(Actor.UNKNOWN, "soon", by_agent.client)
     if type(engagement) is Click and len(clicks) > 1:
         for other in clicks:
             if abs(other.at - at) <= BURST_MS and other.link != engagement.link:
-                return Classification(Actor.UNKNOWN, "burst", known.client)
-    return known
+                return Classification(Actor.UNKNOWN, "burst", by_agent.client)
+    return by_agent
 
 
 def classify_all(
     timeline: tuple[AnyOccurrence, ...],
 ) -> tuple[tuple[Open | Click, Classification], ...]:
-    """Classify every open and click that the record keeps, in timeline order."""
+    """Classify every open and click of a timeline, in its order."""
     delivered_at: int | None = None
     opens: list[Open] = []
     clicks: list[Click] = []
-    for held in timeline:
-        if isinstance(held, Open):
-            opens.append(held)
-        elif isinstance(held, Click):
-            clicks.append(held)
-        elif isinstance(held, Delivery) and delivered_at is None:
-            delivered_at = held.at
+    for occurrence in timeline:
+        if isinstance(occurrence, Open):
+            opens.append(occurrence)
+        elif isinstance(occurrence, Click):
+            clicks.append(occurrence)
+        elif isinstance(occurrence, Delivery) and delivered_at is None:
+            delivered_at = occurrence.at
     if not opens and not clicks:
         return ()
-    same = tuple(clicks)
+    all_clicks = tuple(clicks)
     engagements: list[Open | Click] = [*opens, *clicks]
-    return tuple([(held, classify(held, delivered_at, same)) for held in engagements])
+    return tuple(
+        [(occurrence, classify(occurrence, delivered_at, all_clicks)) for occurrence in engagements]
+    )

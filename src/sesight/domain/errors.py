@@ -1,4 +1,4 @@
-"""One small tree of errors, named for what the reader can do next."""
+"""Errors, named for what the reader can do next."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NO_CREDENTIALS = (
 
 
 class SesightError(Exception):
-    """The root: every error Sesight raises on purpose. Its text is a sentence for a person.
+    """The root of all errors that Sesight raises on purpose. The message is a sentence for people.
 
-    `retry_after`: seconds after which the same may be asked again, None where waiting does not help.
+    `retry_after`: seconds after which a retry may succeed, None if waiting does not help.
     """
 
     retry_after: int | None = None
@@ -25,26 +25,26 @@ class SettingsError(SesightError):
 
 
 class StoreUnavailable(SesightError):
-    """The store cannot take or give anything now: try again later, nothing was lost."""
+    """The store cannot be used now: retry later. Nothing was lost."""
 
     retry_after = 5
 
 
 class StoreDamaged(StoreUnavailable):
-    """What the store has cannot be read, now or later: restore a backup."""
+    """The data of the store cannot be read: restore a backup."""
 
 
 class StoreTooNew(SettingsError):
-    """The store was written by a newer Sesight: upgrade this one."""
+    """The store was written by a newer version of Sesight: upgrade."""
 
 
 class InvalidRequest(SesightError):
-    """The question makes no sense as asked: change it."""
+    """The request is invalid: change it."""
 
 
 class InvalidParameter(InvalidRequest):
-    """One parameter has a wrong value, or is unknown. `more` has its name (`parameter`) and, where they are
-    few, the values that are allowed (`allowed`).
+    """A parameter is unknown or has a wrong value. `more` holds its name (`parameter`) and, if there are few,
+    the allowed values (`allowed`).
     """
 
     def __init__(self, parameter: str, message: str, allowed: Sequence[str] | None = None) -> None:
@@ -55,42 +55,39 @@ class InvalidParameter(InvalidRequest):
 
 
 class NotFound(SesightError):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
 
 class Conflict(SesightError):
-    """What is asked contradicts what was asked before, or is being done already."""
+    """The request contradicts an earlier one, or the same work is already in progress."""
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
-        """Keep after how many seconds what is being done will be over."""
         super().__init__(message)
         self.retry_after = retry_after
 
 
 class SendingStopped(SesightError):
-    """No mail of the stream goes out now; nothing was sent. The text says why and what to do."""
+    """The stream is paused or cannot send now. Nothing was sent; the message says why and what to do."""
 
 
 class DetailExpired(SesightError):
-    """The thing existed; its detail is past retention and only its totals are kept."""
+    """The object existed, but its detail is past retention; only its totals are kept."""
 
 
 class Unreadable(SesightError):
-    """A body could not be understood. `reason` is the code it is counted and quarantined under."""
+    """A body could not be understood. `reason` is the code under which it is counted and quarantined."""
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep the code beside the sentence."""
         super().__init__(message)
         self.reason = reason
 
 
 class Untrusted(SesightError):
-    """A notification failed a proof. `reason` is the code it is counted under, `status` the answer;
-    the sentence is answered too, to anybody: it repeats nothing of what was sent.
+    """A notification failed verification. `reason` is the code under which it is counted, `status` the HTTP
+    status. The message is sent to anyone, so it repeats nothing of the request.
     """
 
     def __init__(self, reason: str, message: str, status: int = 403) -> None:
-        """Keep the code and the HTTP status beside the sentence."""
         super().__init__(message)
         self.reason = reason
         self.status = status

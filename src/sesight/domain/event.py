@@ -1,7 +1,7 @@
-"""The words: what happened to a message, normalised from whatever a provider said.
+"""Events: what happened to a message, normalized from what a provider reports.
 
-Times are epoch milliseconds, UTC. A time that could not be read is replaced by the message's send
-time and flagged in `clock`. Strings were cleaned and cut by `sesight.domain.text` on the way in.
+Times are epoch milliseconds, UTC. A time that cannot be read is replaced by the send time of the message and
+flagged in `clock`. Strings were cleaned and cut (`sesight.domain.text`) when they were read.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 UNATTRIBUTED = "*"
-"""The recipient of a record that belongs to a message and to none of its recipients."""
+"""The recipient of the record that belongs to a message and to none of its recipients."""
 
 UNTAGGED = "~untagged"
-"""The campaign of a message that carries none of the campaign tags."""
+"""The campaign of a message without any of the campaign tags."""
 
 CAMPAIGN_TAGS = ("campaign_id", "campaign_name", "campaign")
-"""Tags that name a campaign; the first one present wins."""
+"""The tags that name a campaign; the first one present is used."""
 
 TAGS_KEPT = 50
-"""Tag pairs kept of a record; SES publishes no maximum. See `kept_tags`."""
+"""The number of tag pairs kept of a record; SES documents no maximum. See `kept_tags`."""
 
 _KEPT_FIRST = frozenset(
     (
@@ -41,88 +41,88 @@ _KEPT_FIRST = frozenset(
 
 
 class EventType(StrEnum):
-    """What a provider can say happened. SES's nouns, and our own sender's Accepted."""
+    """The types of events: those of SES, and Accepted, which Sesight's own sender reports."""
 
     ACCEPTED = "Accepted"
-    """Our sender handed the message to the provider and got a message id back."""
+    """Sesight handed the message to the provider and received a message id."""
     SEND = "Send"
     """The provider accepted the message and will try to deliver it."""
     DELIVERY_DELAY = "DeliveryDelay"
-    """A temporary problem; the provider goes on trying and a final event follows."""
+    """A temporary problem: the provider keeps trying, and a final event follows."""
     DELIVERY = "Delivery"
-    """The recipient's server accepted the message (never: it reached the inbox)."""
+    """The recipient's server accepted the message. This does not mean that it reached the inbox."""
     BOUNCE = "Bounce"
-    """The message was refused for good, or the provider gave up, or an auto-reply came back."""
+    """The message was refused for good, the provider gave up, or an auto-reply arrived."""
     COMPLAINT = "Complaint"
-    """The mailbox provider reports that somebody marked the message as spam."""
+    """The mailbox provider reports that a recipient marked the message as spam."""
     OPEN = "Open"
-    """The tracking pixel was fetched, by a person or by a machine."""
+    """The tracking pixel was fetched, by a human or by a machine."""
     CLICK = "Click"
-    """A tracked link was fetched, by a person or by a machine."""
+    """A tracked link was fetched, by a human or by a machine."""
     SUBSCRIPTION = "Subscription"
     """A contact changed its subscription preferences."""
     REJECT = "Reject"
-    """The provider accepted the message and then refused to send it (a virus)."""
+    """The provider accepted the message and then refused to send it, because of a virus."""
     RENDERING_FAILURE = "RenderingFailure"
     """The template could not be rendered; nothing was sent."""
 
 
 class Disposition(StrEnum):
-    """What intake did with one event, or with an envelope that holds none. They sum to what was read."""
+    """What intake did with an event, or with an envelope that holds none. They add up to what was read."""
 
     CREATED = "created"
-    """The event made a record that did not exist."""
+    """The event created a record."""
     UPDATED = "updated"
-    """The event taught an existing record something."""
+    """The event changed a record."""
     DUPLICATE = "duplicate"
-    """Everything the event says was known."""
+    """Everything that the event says was known already."""
     EXPIRED = "expired"
-    """The event is past its message's retention: logged and counted, its totals are kept already."""
+    """The event is past the retention of its message. It is logged; the totals are already final."""
     IGNORED = "ignored"
-    """Nothing of ours: a set-up message, another service's notice, a configuration set to ignore."""
+    """Not an event to count: a setup message, another service's notification, or an ignored configuration set."""
     CONFIRMED = "confirmed"
     """A topic subscription was confirmed."""
     QUARANTINED = "quarantined"
-    """Trusted, but not understood or not routable: kept with its reason, visible and replayable."""
+    """Trusted, but not understood or not routable: stored with the reason, and replayable."""
     REFUSED = "refused"
-    """Not taken: not trusted, or it cannot be stored now and the sender must try again."""
+    """Not accepted: not trusted, or it cannot be stored now and the sender must retry."""
 
 
 class Occurrence(Struct, frozen=True, gc=False, array_like=True):
-    """One event as kept on a timeline. `at` is when it happened; subclasses say what and how."""
+    """One event on a timeline. `at` is when it happened; subclasses say what happened."""
 
     at: int
     clock: str | None = None
-    """None: the provider's own time. "sent": it had none, `at` is the send time. "zoneless": UTC assumed."""
+    """None: the provider's own time. "sent": it has none, `at` is the send time. "zoneless": UTC was assumed."""
 
     type: ClassVar[EventType]
     RANK: ClassVar[int]
-    """The type's place on a timeline."""
+    """The position of the type on a timeline."""
     KEY: ClassVar[tuple[str, ...]] = ()
 
     @property
     def key(self) -> tuple[tuple[bool, str], ...]:
-        """Return what tells this occurrence from another of its type at the same time."""
+        """Return what distinguishes this occurrence from others of its type at the same time."""
         values = [getattr(self, name) for name in self.KEY]
         return tuple([(value is not None, value or "") for value in values])
 
 
 class Accepted(Occurrence, frozen=True, gc=False, tag=0):
-    """The message was handed over by our own sender."""
+    """Sesight handed the message to the provider."""
 
     type = EventType.ACCEPTED
     RANK = 0
 
 
 class Send(Occurrence, frozen=True, gc=False, tag=1):
-    """The provider accepted the message; its time is the send time."""
+    """The provider accepted the message; the time is the send time."""
 
     type = EventType.SEND
     RANK = 1
 
 
 class DeliveryDelay(Occurrence, frozen=True, gc=False, tag=2):
-    """`kind` is SES's delayType, `until` when SES gives up (ms)."""
+    """`kind` is the delayType of SES, `until` the time (ms) at which SES gives up."""
 
     kind: str | None = None
     reply: str | None = None
@@ -135,7 +135,7 @@ class DeliveryDelay(Occurrence, frozen=True, gc=False, tag=2):
 
 
 class Delivery(Occurrence, frozen=True, gc=False, tag=3):
-    """`reply` is the server's SMTP answer, `millis` what delivery took (0 to 14 days, else None)."""
+    """`reply` is the server's SMTP reply, `millis` the time that delivery took (0 to 14 days, else None)."""
 
     reply: str | None = None
     mta: str | None = None
@@ -149,7 +149,7 @@ _HARDNESS = {"5": 0}
 
 
 class Bounce(Occurrence, frozen=True, gc=False, tag=4):
-    """`kind` and `sub_type` are SES's words verbatim; `final` the address that bounced if not the one sent to."""
+    """`kind` and `sub_type` are as SES writes them. `final` is the address that bounced, if it is not the recipient."""
 
     kind: str | None = None
     sub_type: str | None = None
@@ -164,8 +164,8 @@ class Bounce(Occurrence, frozen=True, gc=False, tag=4):
     KEY = ("kind", "sub_type")
 
     def harder(self, other: Bounce) -> str | None:
-        """Return the status of two reports of one bounce that is the harder for its recipient, so
-        that who is named twice has not the milder.
+        """Return the harder of the statuses of two reports of one bounce, so that a recipient that is named twice
+        does not get the milder one.
         """
         # without a status a permanent bounce is one, and any other may be an auto-reply
         nothing = 1 if self.kind == "Permanent" else 3
@@ -180,12 +180,12 @@ class Bounce(Occurrence, frozen=True, gc=False, tag=4):
 
     @property
     def reported(self) -> bool:
-        """Return whether a delivery report came with it: action, status or reporting MTA."""
+        """Return whether the bounce has a delivery report: an action, a status or a reporting MTA."""
         return bool(self.action or self.status or self.mta)
 
 
 class Complaint(Occurrence, frozen=True, gc=False, tag=5):
-    """`kind` is the feedback type (abuse, not-spam …); `candidates` who may have complained, if several."""
+    """`kind` is the feedback type (abuse, not-spam …). `candidates` are the possible complainants, if several."""
 
     kind: str | None = None
     sub_type: str | None = None
@@ -197,7 +197,7 @@ class Complaint(Occurrence, frozen=True, gc=False, tag=5):
 
 
 class Open(Occurrence, frozen=True, gc=False, tag=6):
-    """`bot` is SES's isBotEvent: Likely, Unlikely or None. `ip` is cut to /24 or /48."""
+    """`bot` is the isBotEvent of SES: Likely, Unlikely or None. `ip` is cut to /24 or /48."""
 
     agent: str | None = None
     ip: str | None = None
@@ -209,7 +209,7 @@ class Open(Occurrence, frozen=True, gc=False, tag=6):
 
 
 class Click(Occurrence, frozen=True, gc=False, tag=7):
-    """`link` is the link's key (`sesight.domain.link`), never the address with its query."""
+    """`link` is the key of the link (`sesight.domain.link`), never the URL with its query."""
 
     agent: str | None = None
     ip: str | None = None
@@ -222,8 +222,8 @@ class Click(Occurrence, frozen=True, gc=False, tag=7):
 
 
 class Subscription(Occurrence, frozen=True, gc=False, tag=8):
-    """`left` names what the contact left by this: topics of the list, or `*` for all of it. `joined`
-    names what it is back in: topics, and `*` where it is out of nothing any more.
+    """`left` names what the contact unsubscribed from: topics of the list, or `*` for the whole list. `joined`
+    names what the contact is subscribed to: topics, and `*` if it is unsubscribed from nothing.
     """
 
     contact_list: str | None = None
@@ -237,7 +237,7 @@ class Subscription(Occurrence, frozen=True, gc=False, tag=8):
 
 
 class Reject(Occurrence, frozen=True, gc=False, tag=9):
-    """`reason` is SES's, such as "Bad content". SES gives no time of its own."""
+    """`reason` is as SES writes it, such as "Bad content". SES gives no time of its own."""
 
     reason: str | None = None
 
@@ -271,10 +271,10 @@ AnyOccurrence = (
 
 
 class Identity(Struct, frozen=True, gc=False, array_like=True):
-    """Who a message is: the same for all its recipients, joined over all its events.
+    """What identifies a message and is the same for all its recipients, joined over all its events.
 
-    `tags` are the sender's own, as sorted (name, value) pairs; a name with several values has
-    several pairs. `isp` is SES's word for the mailbox provider.
+    `tags` are the sender's own tags as sorted (name, value) pairs; a name with several values has several
+    pairs. `isp` is the name that SES gives the mailbox provider.
     """
 
     sent_at: int
@@ -288,10 +288,10 @@ class Identity(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Report(Struct, frozen=True, gc=False, array_like=True):
-    """One event as it concerns one recipient: an address, or `*` where nobody can be named.
+    """One event as it concerns one recipient: an address, or `*` if no recipient can be named.
 
-    `spelling` is the address as the sender wrote it, where that differs from the normalised one;
-    `mailable` is False where the event names nobody: it suppresses nobody.
+    `spelling` is the address as the sender wrote it, if it differs from the normalized one. `mailable` is
+    False if the event names no valid address: it then suppresses nothing.
     """
 
     recipient: str
@@ -301,7 +301,7 @@ class Report(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Event(Struct, frozen=True, gc=False, array_like=True):
-    """One thing the provider says happened, normalised, told to each recipient it concerns."""
+    """One event of a provider, normalized, with a report for each recipient that it concerns."""
 
     message_id: str
     identity: Identity
@@ -316,9 +316,7 @@ class Event(Struct, frozen=True, gc=False, array_like=True):
 
 
 def kept_tags(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the tag pairs that are kept of some, sorted: those that name and divide campaigns first,
-    then the least ones.
-    """
+    """Return the tag pairs to keep, sorted: first those that name and divide campaigns, then the least ones."""
     ordered = sorted(set(pairs))
     if len(ordered) > TAGS_KEPT:
         ordered.sort(key=lambda pair: pair[0] not in _KEPT_FIRST)
@@ -329,15 +327,15 @@ def kept_tags(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 @lru_cache(4_096)
 def campaign_of(tags: tuple[tuple[str, str], ...]) -> str:
     """Return the campaign that sorted tags name: the least value of the first campaign tag present."""
-    for wanted in CAMPAIGN_TAGS:
+    for tag in CAMPAIGN_TAGS:
         for name, value in tags:
-            if name == wanted and value.strip():  # an empty name would be the stream's own row
+            if name == tag and value.strip():  # an empty name would be the row of the stream
                 return value
     return UNTAGGED
 
 
 def tag_value(tags: tuple[tuple[str, str], ...], wanted: str) -> str | None:
-    """Return the least value of the tag that is not blank, or None."""
+    """Return the least value of a tag that is not blank, or None."""
     for name, value in tags:
         if name == wanted and value.strip():
             return value
@@ -348,15 +346,15 @@ _ALTERED = re.compile(r"[A-Za-z0-9_-]+-(?=[0-9]*[a-f])[0-9a-f]{8}")
 
 
 def is_altered(value: str) -> bool:
-    """Return whether a tag's value looks like one that was altered to fit: it ends in `-` and 8 hex
-    digits with a letter among them (`sesight.send.tags`).
+    """Return whether a tag value looks altered to fit SES's rules: it ends in `-` and 8 hex digits of which one is
+    a letter (`sesight.send.tags`).
     """
     return _ALTERED.fullmatch(value) is not None
 
 
 def better_name(one: str | None, other: str | None) -> str | None:
-    """Return which of two names of a campaign to show: any before none, one as its owner wrote it
-    before one that was altered to fit a tag, then the lesser.
+    """Return the better of two names of a campaign: any before None, one as its owner wrote it before one that
+    was altered to fit a tag, then the lesser.
     """
     if one is None or other is None:
         return other if one is None else one
@@ -365,8 +363,8 @@ def better_name(one: str | None, other: str | None) -> str | None:
 
 def campaign_name(tags: tuple[tuple[str, str], ...]) -> str | None:
     """Return the name that tags give a campaign, or None."""
-    found = None
+    best = None
     for name, value in tags:
         if name == "campaign_name" and value.strip():
-            found = better_name(found, value)
-    return found
+            best = better_name(best, value)
+    return best

@@ -1,8 +1,8 @@
-"""Link keys: what the clicks of a link are counted under, with no person and no secret in it.
+"""Link keys: what the clicks of a link are counted under, without personal data or secrets.
 
-A key is kept for ever in the `link` rollup rows, so it must not be a link that still works for
-somebody, nor say who that is. It should also stay readable: a page's name is not a token because a
-digit is in it. Every rule below is tested against tests/payloads/links.tsv.
+A key is kept forever in the `link` rollup rows, so it must neither work as somebody's link nor identify a
+person. It should also stay readable: a page name is not a token because it contains a digit. Every rule below is
+tested against tests/payloads/links.tsv.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from urllib.parse import quote, unquote, urlsplit
 from sesight.domain.text import LONG, clean
 
 UNREADABLE = "~unreadable"
-"""The key of what is no link."""
+"""The key of text that is not a link."""
 
 ID = "{id}"
-"""What stands for a token in a key."""
+"""The placeholder for a token in a key."""
 
 DECODINGS = 4
-"""How often a path segment is percent-decoded; one that is encoded still deeper is a token."""
+"""How many times a path segment is percent-decoded; one that is encoded more often is a token."""
 
 MAX_SEGMENT = 160
-"""Characters beyond which a path segment is a token whatever it looks like."""
+"""Characters beyond which a path segment is always a token."""
 
 _CACHED = 8_192
 
@@ -116,11 +116,10 @@ _TAGS = re.compile(r"[^\s:;/()<>\"']+:[^:;/()<>\"']*(?:;[^\s:;/()<>\"']+:[^:;/()
 
 @lru_cache(_CACHED)
 def link_key(link: str) -> str:
-    """Return what a link is counted under: scheme, host and path, without query, fragment and path
-    parameters.
+    """Return the key of a link: scheme, host and path, without query, fragment and path parameters.
 
-    Path segments that are a token or a person become `{id}`; only the scheme is kept of what is not
-    http(s). The key of a key is itself.
+    Path segments that are a token or identify a person become `{id}`. Links other than http(s) keep only their
+    scheme. The key of a key is the key.
     """
     try:
         parts = urlsplit(link.strip())
@@ -138,25 +137,25 @@ def link_key(link: str) -> str:
 
 @lru_cache(_CACHED)
 def tag_key(tags: tuple[tuple[str, str], ...]) -> str:
-    """Return the key of a link that has SES link tags: `name:value`, joined by `;`."""
+    """Return the key of a link with SES link tags: `name:value`, joined by `;`."""
     pairs = [f"{name}:{ID if is_token(value) else value}" for name, value in tags]
     return clean(";".join(pairs), LONG) or UNREADABLE
 
 
 def is_tag_key(key: str) -> bool:
-    """Return whether a key is one made of link tags."""
+    """Return whether a key was made of link tags."""
     return _TAGS.fullmatch(key) is not None
 
 
 def _path(path: str) -> str:
-    found: list[str] = []
+    keys: list[str] = []
     name = ""
     for segment in path.split("/"):
         key = _segment(segment, name)
-        found.append(key)
+        keys.append(key)
         if key:
             name = key.lower()
-    return "/".join(found)
+    return "/".join(keys)
 
 
 def _segment(segment: str, name: str) -> str:
@@ -175,8 +174,8 @@ def _segment(segment: str, name: str) -> str:
     # a query that was encoded, and parameters such as `;jsessionid=`
     kept = re.split("[;?#]", plain, maxsplit=1)[0]
     if "/" in kept or "\\" in kept:
-        inner = [each for each in re.split(r"[/\\]+", kept) if each]
-        if any(_segment(each, before) != each for before, each in pairwise([name, *inner])):
+        inner = [part for part in re.split(r"[/\\]+", kept) if part]
+        if any(_segment(part, before) != part for before, part in pairwise([name, *inner])):
             return ID
     elif (named := _NAMED.fullmatch(kept)) is not None:
         label, value = named.groups()
@@ -197,9 +196,9 @@ def _is_host_token(label: str) -> bool:
 
 
 def is_token(text: str, name: str = "") -> bool:
-    """Return whether a decoded part of a link is a token or a person, rather than words.
+    """Return whether a decoded part of a link is a token or identifies a person, rather than words.
 
-    `name` is what precedes it: after a name such as `invite` or `user` more is one.
+    `name` is the segment before it: after some, such as `invite` or `user`, more text counts as a token.
     """
     if text == ID:
         return False
@@ -222,7 +221,7 @@ def is_token(text: str, name: str = "") -> bool:
 
 
 def _is_odd(text: str, words: list[str]) -> bool:
-    """Return whether words are none of a language's, by their digits, their case or their letters."""
+    """Return whether words belong to no language, judged by their digits, case and letters."""
     odd = natural = letters = rare = digits = 0
     for word in words:
         if word.isdecimal():
@@ -259,7 +258,7 @@ def _rare_pairs(word: str) -> int:
 
 
 def _is_odd_word(word: str) -> bool:
-    """Return whether a word of ASCII letters, or letters and digits, can only be a token."""
+    """Return whether a word of ASCII letters and digits can only be a token."""
     if _HEX.fullmatch(word) is not None and not word.isdecimal():
         return True
     runs = _RUNS.findall(word)
@@ -285,8 +284,8 @@ def _is_numbered(word: str) -> bool:
 
 
 def _is_page_name(words: list[str]) -> bool:
-    """Return whether words can only be a page's name: in lower case or capitalised, without digits
-    but for small numbers and years, and with no letters that do not go together.
+    """Return whether words can only be the name of a page: in lower case or capitalized, with no digits except
+    small numbers and years, and with no rare pairs of letters.
     """
     pairs = rare = 0
     plain = False

@@ -1,4 +1,4 @@
-"""Whose mailbox a recipient has: from SES's tag, else a known domain, else what the server said."""
+"""Mailbox providers: recognized by the tag of SES, by a known domain, or by the receiving server's reply."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from sesight.domain.record import Record
 
 MAILBOXES = ("gmail", "microsoft", "yahoo", "apple", "gmx", "proton", "other")
-"""The mailbox providers told apart."""
+"""The mailbox providers that are told apart."""
 
 REPORTING = frozenset(MAILBOXES) - {"gmail"}
-"""Mailboxes that report complaints to SES; Gmail sends none."""
+"""Mailbox providers that report complaints to SES. Gmail does not."""
 
 _ISP = re.compile(
     r"(?P<gmail>gmail|google)|(?P<microsoft>microsoft|hotmail|outlook|live|msn|office ?365)"
@@ -53,13 +53,13 @@ _SERVER = (
     ("web.de", "gmx"),
     ("protonmail", "proton"),
 )
-"""What receiving servers call themselves in their answers; plain searches are 5x faster than a pattern."""
+"""Words in the replies of receiving servers. Plain searches are five times as fast as a pattern."""
 
 
 @lru_cache(1_024)
 def _of_isp(isp: str) -> str:
-    found = _ISP.search(isp)
-    return (found.lastgroup if found else None) or "other"
+    match = _ISP.search(isp)
+    return (match.lastgroup if match else None) or "other"
 
 
 def mailbox_of(record: Record) -> str:
@@ -69,10 +69,12 @@ def mailbox_of(record: Record) -> str:
     known = _DOMAINS.get(record.recipient.rpartition("@")[2])
     if known is not None:
         return known
-    for held in record.timeline:
-        if isinstance(held, (Delivery, Bounce, DeliveryDelay)) and (held.reply or held.mta):
-            said = f"{held.reply} {held.mta}".lower()
+    for occurrence in record.timeline:
+        if isinstance(occurrence, (Delivery, Bounce, DeliveryDelay)) and (
+            occurrence.reply or occurrence.mta
+        ):
+            reply = f"{occurrence.reply} {occurrence.mta}".lower()
             for word, mailbox in _SERVER:
-                if word in said:
+                if word in reply:
                     return mailbox
     return "other"

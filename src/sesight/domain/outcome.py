@@ -1,4 +1,4 @@
-"""What became of a message for a recipient: the outcome and the facts beside it, derived."""
+"""Outcomes: what became of a message for a recipient, and the other facts, derived from a timeline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sesight.domain.event import (
 
 
 class Outcome(IntEnum):
-    """A recipient's delivery state; of those that hold, the highest is the outcome."""
+    """A recipient's delivery state. The highest that applies is the outcome."""
 
     ACCEPTED = 0
     SENT = 1
@@ -42,7 +42,7 @@ class Outcome(IntEnum):
 
 
 PENDING = frozenset({Outcome.ACCEPTED, Outcome.SENT, Outcome.DELAYED})
-"""Outcomes that are not final; together `pending` in totals."""
+"""Outcomes that are not final; together they are `pending` in totals."""
 
 NOT_DELIVERED = frozenset(
     {
@@ -63,11 +63,11 @@ SUPPRESSION_SUB_TYPES = frozenset(
         "UnsubscribedRecipient",
     }
 )
-"""Sub types by which SES says that it did not attempt to send."""
+"""Subtypes with which SES says that it did not attempt to send."""
 
 
 def bounce_outcome(bounce: Bounce) -> Outcome | None:
-    """Return the outcome a bounce stands for; None for an auto-reply, which is no bounce."""
+    """Return the outcome of a bounce, None for an auto-reply, which is not a bounce."""
     if bounce.sub_type in SUPPRESSION_SUB_TYPES:
         return Outcome.SUPPRESSED
     if bounce.kind == "Permanent":
@@ -79,19 +79,19 @@ def bounce_outcome(bounce: Bounce) -> Outcome | None:
 
 
 def is_auto_reply(bounce: Bounce) -> bool:
-    """Return whether it is an out-of-office answer: Transient/General without a delivery report."""
+    """Return whether a bounce is an out-of-office reply: Transient and General without a delivery report."""
     return (
         bounce.kind == "Transient" and bounce.sub_type in (None, "General") and not bounce.reported
     )
 
 
 def is_complaint(complaint: Complaint) -> bool:
-    """Return whether somebody complained: not a correction, nor a send that SES suppressed."""
+    """Return whether a complaint counts: it is neither a retraction (`not-spam`) nor a send that SES suppressed."""
     return complaint.kind != "not-spam" and complaint.sub_type not in SUPPRESSION_SUB_TYPES
 
 
 class Facts(Struct, frozen=True, gc=False):
-    """What a record says, derived in one pass over its timeline. Times are epoch ms or None."""
+    """What a timeline says, derived in one pass. Times are epoch ms or None."""
 
     outcome: Outcome
     sent: bool
@@ -109,60 +109,64 @@ _ACCEPTED, _SENT, _DELIVERED = Outcome.ACCEPTED, Outcome.SENT, Outcome.DELIVERED
 
 
 def derive_facts(timeline: tuple[AnyOccurrence, ...]) -> Facts:
-    """Derive what a record says."""
+    """Derive the outcome and the other facts from a timeline."""
     outcome = _ACCEPTED
     sent = reached = auto_replied = engaged = False
     delayed_at = delivered_at = complained_at = unsubscribed_at = None
     decisive: Bounce | Complaint | Reject | RenderingFailure | None = None
-    for held in timeline:  # the commonest first: this runs for every change of every record
-        found = _SENT
-        if isinstance(held, Send):
+    for (
+        occurrence
+    ) in timeline:  # the most frequent first: this runs for every change of every record
+        candidate = _SENT
+        if isinstance(occurrence, Send):
             pass
-        elif isinstance(held, Delivery):
-            found = _DELIVERED
+        elif isinstance(occurrence, Delivery):
+            candidate = _DELIVERED
             reached = True
             if delivered_at is None:
-                delivered_at = held.at
-        elif isinstance(held, (Open, Click)):
+                delivered_at = occurrence.at
+        elif isinstance(occurrence, (Open, Click)):
             engaged = True
-        elif isinstance(held, Bounce):
-            bounced = bounce_outcome(held)
+        elif isinstance(occurrence, Bounce):
+            bounced = bounce_outcome(occurrence)
             if bounced is None:
                 auto_replied = True
             else:
-                found = bounced
-        elif isinstance(held, DeliveryDelay):
-            found = Outcome.DELAYED
+                candidate = bounced
+        elif isinstance(occurrence, DeliveryDelay):
+            candidate = Outcome.DELAYED
             if delayed_at is None:
-                delayed_at = held.at
-        elif isinstance(held, Complaint):
-            if held.sub_type in SUPPRESSION_SUB_TYPES:
-                found = Outcome.SUPPRESSED
-            elif is_complaint(held):
+                delayed_at = occurrence.at
+        elif isinstance(occurrence, Complaint):
+            if occurrence.sub_type in SUPPRESSION_SUB_TYPES:
+                candidate = Outcome.SUPPRESSED
+            elif is_complaint(occurrence):
                 reached = True
                 if complained_at is None:
-                    complained_at = held.at
-        elif isinstance(held, Subscription):
-            if held.left:
+                    complained_at = occurrence.at
+        elif isinstance(occurrence, Subscription):
+            if occurrence.left:
                 reached = True
                 if unsubscribed_at is None:
-                    unsubscribed_at = held.at
-        elif isinstance(held, Reject):
-            found = Outcome.REJECTED
-        elif isinstance(held, RenderingFailure):
-            found = Outcome.FAILED
+                    unsubscribed_at = occurrence.at
+        elif isinstance(occurrence, Reject):
+            candidate = Outcome.REJECTED
+        elif isinstance(occurrence, RenderingFailure):
+            candidate = Outcome.FAILED
         else:
-            continue  # Accepted: our own word, not the provider's
+            continue  # Accepted: Sesight says so, not the provider
         sent = True
-        if found > outcome:
-            outcome = found
-            if found > _DELIVERED and isinstance(
-                held, (Bounce, Complaint, Reject, RenderingFailure)
+        if candidate > outcome:
+            outcome = candidate
+            if candidate > _DELIVERED and isinstance(
+                occurrence, (Bounce, Complaint, Reject, RenderingFailure)
             ):
-                decisive = held
+                decisive = occurrence
     engagements = classify_all(timeline) if engaged else ()
     if not reached:
-        reached = any(said.actor is not Actor.MACHINE for _, said in engagements)
+        reached = any(
+            classification.actor is not Actor.MACHINE for _, classification in engagements
+        )
     if reached and outcome < _DELIVERED:
         outcome = _DELIVERED
     return Facts(

@@ -1,7 +1,4 @@
-"""What the inside asks of the outside: stores, logs of sending, clocks.
-
-Adapters implement these; `app` chooses them.
-"""
+"""Ports: what the domain and the services need from stores. The adapters in `sesight.store` implement them."""
 
 from __future__ import annotations
 
@@ -25,28 +22,28 @@ from sesight.domain.sending import (
 from sesight.domain.suppression.item import Suppression
 
 Clock = Callable[[], int]
-"""Returns now, epoch milliseconds UTC."""
+"""Returns the current time, epoch milliseconds UTC."""
 
 
 class RecordKey(NamedTuple):
-    """What a record is known by."""
+    """What identifies a record."""
 
     message_id: str
     recipient: str
 
 
 class Changes(Struct):
-    """What one batch does to a store, committed whole (or, where a store cannot, per record).
+    """What one batch changes in a store. Committed as a whole, or per record by a store that cannot.
 
-    `records` maps to the record after (the one before is what the view gave; None: it is new).
-    `rollups` holds one increment per counter of each row; a store that derives rollups from its own
-    change feed ignores them. `released` are ids of quarantined bodies now folded in or given up.
-    `backfilled` are (stream, UTC send day)s that a backfill took events of: unless the store has totals
-    of them already, they are kept from now on as if sent today. `event_at` is the newest time that
-    SES says in them (ms), by which a store judges its clock.
-    `afterwards` gives what must further change of suppressions, over a view in which all of this is
-    stored: asked in the same transaction, or else again and again until it changes nothing more.
-    `awaiting` returns the keys of those that are not stored while that could not be done.
+    - `records`: each record after the batch; the one before is what the view returned.
+    - `rollups`: the increments of each row. A store that derives rollups from its change feed ignores them.
+    - `released`: ids of quarantined bodies that are now folded in or given up.
+    - `backfilled`: (stream, UTC send day) pairs of which a backfill brought events. Unless the store has
+      totals of the day already, its records are kept from now on as if they were sent today.
+    - `event_at`: the newest time (ms) that the provider states in the events. A store checks its clock by it.
+    - `afterwards`: returns further changes of suppressions, given a view in which these changes are stored.
+      Called in the same transaction, or else repeatedly until it changes nothing more.
+    - `awaiting`: returns the keys that stay unstored while `afterwards` could not be completed.
     """
 
     records: dict[RecordKey, Record] = {}
@@ -63,12 +60,12 @@ class Changes(Struct):
 
 
 class View(Protocol):
-    """What a batch may read before it decides, inside the same transaction."""
+    """What a batch can read before it decides, in the same transaction."""
 
     @property
     def written(self) -> AbstractSet[RecordKey | str]:
-        """Return the keys of records, and the ids of bodies, that the batch itself has written by now:
-        none but where it is decided again.
+        """Return the keys of the records, and the ids of the quarantined bodies, that this batch has already
+        written: empty unless the batch is processed again after a conflict.
         """
         ...
 
@@ -77,47 +74,49 @@ class View(Protocol):
         message_ids: Collection[str],
         wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,
     ) -> dict[str, list[Record]]:
-        """Return every record of each of the messages (missing ones are left out). Of a message in
-        what `wanted` gives, records to others than the recipients named there may be left out too;
-        a store that finds all at one price does not ask.
+        """Return all records of each message, by message id; unknown messages are left out.
+
+        If `wanted` is given, it returns message ids with the recipients that matter: records of other
+        recipients of these messages may be left out. A store that reads all of them at one cost does not call it.
         """
         ...
 
     def suppressions(
         self, wanted: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], Suppression]:
-        """Return the items of the (stream, address)es that have one."""
+        """Return the existing items of (stream, address) pairs."""
         ...
 
     def of_address(
         self, stream: str, address: str, messages: Collection[str] = ()
     ) -> Iterable[Record]:
-        """Return the records the address has in the stream. A store's index may be a moment behind;
-        the records of the messages named are not missing for that.
+        """Return the records of an address in a stream. An index may lag behind; records of the messages
+        named are complete all the same.
         """
         ...
 
     def awaiting(self, message_ids: Collection[str]) -> list[Quarantined]:
-        """Return quarantined bodies with the reason `unrouted` for any of the messages, and for those
-        asked for before: a batch that is decided again may find a message known that was new to it.
+        """Return the quarantined bodies with the reason `unrouted` of any of the messages, and of the messages
+        asked for before: when a batch is processed again, a message may be known that was new to it.
         """
         ...
 
     def room(self, reason: str) -> tuple[int, int]:
-        """Return how many more bodies of this reason the quarantine takes, and how many bytes."""
+        """Return how many more bodies with this reason the quarantine accepts, and how many bytes."""
         ...
 
     def is_frozen(self, stream: str, day: int, live_from: int) -> bool:
-        """Return whether the totals of a UTC send day before the day `live_from` are final: there are
-        some, and its records are not held for a backfill that goes on.
+        """Return whether the totals of a UTC send day before the day `live_from` are final: the store has totals
+        of the day, and does not keep its records for a running backfill.
         """
         ...
 
 
 class RecordPage(Struct):
-    """One page of records, newest send first. `cursor` continues after the last one looked at, None
-    at the end; `searched_to` is the send time (ms) the search got to when it stopped early; `newer`
-    is the cursor from which `messages(…, newer=True)` gives what comes before the first one.
+    """A page of records, newest send first.
+
+    `cursor` continues after this page, None at the end. `searched_to` is the send time (ms) at which the
+    search stopped early. `newer` is the cursor with which `messages(…, newer=True)` returns the page above.
     """
 
     records: list[Record]
@@ -127,10 +126,10 @@ class RecordPage(Struct):
 
 
 class RecordFilter(Struct, frozen=True, kw_only=True):
-    """Which records a page is of. Times are epoch ms, half-open, of the send.
+    """Which records to return. Times are those of the send, epoch ms, half-open.
 
-    `outcomes` are outcome words, or facts of `ATTENTION` such as complained; `event` is an
-    EventType's value that the record must have; `after`/`before` are cursors of a page.
+    `outcomes` are outcome words or facts of `ATTENTION`, such as complained; `event` is the value of an
+    EventType that the record must have.
     """
 
     streams: tuple[str, ...]
@@ -145,8 +144,8 @@ class RecordFilter(Struct, frozen=True, kw_only=True):
 
 
 class SuppressionPage(NamedTuple):
-    """One page of suppression items in the order of their addresses (`@domain` for whole ones).
-    `after` is the last one looked at, from which to go on; None at the end.
+    """A page of suppression items in the order of their addresses (`@domain` for whole domains). `after` is
+    where the next page continues, None at the end.
     """
 
     items: list[Suppression]
@@ -154,8 +153,8 @@ class SuppressionPage(NamedTuple):
 
 
 class SweepResult(Struct, frozen=True):
-    """What a sweep removed, how many of each; `expired_to`: the first UTC day (number) not expired;
-    `doubted`: the clock is too far ahead of what is known to be right, and nothing expired by it.
+    """How many of each kind a sweep removed. `expired_to` is the first UTC day (number) that is not expired.
+    `doubted`: the clock is implausibly far ahead, so nothing was considered expired by it.
     """
 
     records: int
@@ -167,36 +166,35 @@ class SweepResult(Struct, frozen=True):
 
     @property
     def most(self) -> int:
-        """Return how many records or intents went, whichever are more: as many as the limit means
-        that there may be more.
+        """Return the larger of the numbers of records and intents. If it reaches the limit of the sweep, more
+        may be left.
         """
         return max(self.records, self.intents)
 
 
 class Store(Protocol):
-    """Everything Sesight keeps. Any method raises `StoreUnavailable` when the store is away."""
+    """Everything that Sesight stores. Every method raises `StoreUnavailable` while the store cannot be reached."""
 
     def transact(self, fold: Callable[[View], Changes]) -> set[RecordKey]:
-        """Run `fold` over a view and commit what it returns; durable when this returns.
+        """Call `fold` with a view and commit the changes it returns; they are durable when this returns.
 
-        `fold` is pure but for the view and may be called again after a conflict, for part of the
-        records. Returns the keys that could not be stored now (always none where a store commits
-        a batch as one).
+        `fold` depends on nothing but the view, and may be called again after a conflict, for a part of the
+        records. Returns the keys that could not be stored now; none in a store that commits a batch as one.
         """
         ...
 
     def messages(
         self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
     ) -> RecordPage:
-        """Return a page of records; those past retention at `now` are never in it.
+        """Return a page of records. Records past retention at `now` are never included.
 
-        `newer`: the rows next above the cursor (a page's `newer`), newest first all the same.
-        Raises InvalidRequest for a cursor that is not of this filter and for unknown words.
+        With `newer`, return the page above the cursor (a page's `newer`), also newest first. Raises
+        InvalidRequest for a cursor of another filter and for unknown words.
         """
         ...
 
     def message(self, message_id: str, now: int) -> list[Record]:
-        """Return all records of one message that are still held, `*` last."""
+        """Return all records of one message that are not expired, the record `*` last."""
         ...
 
     def rollups(
@@ -208,26 +206,26 @@ class Store(Protocol):
         until: int | None = None,
         dimension: str | None = None,
     ) -> list[RollupRow]:
-        """Return rows of one family and scope, buckets half-open; `dimension` None: all, "": none.
+        """Return the rows of a family and scope, buckets half-open. `dimension` None returns rows of every
+        dimension, "" those without one.
 
-        A row of nothing but 0 is not among them: whether a sum has been anything else on the way
-        depends on how events were cut into batches, which must not show.
+        Rows in which every counter is 0 are left out: whether such a row exists depends on how events were
+        batched, which must not show.
         """
         ...
 
     def campaign_totals(self, stream: str, campaign: str) -> list[RollupRow]:
-        """Return a campaign's rows of family `day` summed over all its days, expired ones too: one
-        row per dimension and value that has a day row (`~other` too), with bucket 0.
+        """Return a campaign's rows of the family `day`, summed over all days including expired ones: one row
+        for each dimension and value (`~other` too), with bucket 0, ordered by dimension and value.
 
-        As cheap for a campaign of years as for one of a day: a store keeps these sums. They agree
-        with `rollups("day", stream, campaign)` wherever that agrees with the commits; rows of
-        nothing but 0 are missing here too. Ordered by dimension and value.
+        The store keeps these sums, so the cost does not grow with the campaign's age. They equal the sum of
+        `rollups("day", stream, campaign)`. Rows in which every counter is 0 are left out.
         """
         ...
 
     def cards(self, streams: Collection[str]) -> list[tuple[Card, Sequence[int]]]:
-        """Return every card with its campaign's total: the counts of the row of `campaign_totals`
-        without a dimension, all 0 where there is none.
+        """Return every card with the totals of its campaign: the counters of the row of `campaign_totals`
+        without a dimension, all 0 if there is none.
         """
         ...
 
@@ -240,8 +238,8 @@ class Store(Protocol):
         ...
 
     def suppressions_of(self, stream: str, addresses: Collection[str]) -> dict[str, Suppression]:
-        """Return the items that can block the addresses in a stream, as they are at this moment: their
-        own and those of their whole domains, by address or `@domain`. One call, whatever the number.
+        """Return the items that can block the addresses in a stream at this moment: their own and those of
+        their domains, by address or `@domain`. One call for any number of addresses.
         """
         ...
 
@@ -255,10 +253,10 @@ class Store(Protocol):
         reason: str | None = None,
         active: bool | None = None,
     ) -> SuppressionPage:
-        """Return items of a stream whose address begins with `prefix`, after one of them.
+        """Return items of a stream whose addresses begin with `prefix`, after the address `after`.
 
-        `reason`: those that count under it; `active`: those that count, or those that do not. A page
-        may be short; only `after` None is the end.
+        `reason` selects items that are counted under it; `active` those that are counted, or those that are
+        not. A page may be short: only `after` None is the end.
         """
         ...
 
@@ -271,31 +269,31 @@ class Store(Protocol):
         ...
 
     def suppressions_due(self, now: int, limit: int) -> list[Suppression]:
-        """Return items that count as active and whose time to block is over at `now`."""
+        """Return items that are counted as active and whose end is not after `now`."""
         ...
 
     def suppressions_counted(self, stream: str) -> Iterator[Suppression]:
-        """Yield every item of a stream that counts as active (`counted` is set), for recount."""
+        """Yield every item of a stream that is counted as active, for recount."""
         ...
 
     def bounded(self, rollups: Rollups) -> Rollups:
-        """Return increments under the rows that keep them: a scope has rows for a bounded number of
-        values of a dimension, further ones share `~other`.
+        """Return increments under the rows that store them. A scope has rows for a limited number of values of
+        a dimension; further values share the row `~other`.
         """
         ...
 
     def live_from(self, now: int) -> int:
         """Return the first UTC send day (number) that is not expired at `now` (epoch ms).
 
-        Where the store itself removes what expired, a `now` far ahead of what it knows of the time
-        does not count; and what it removed stays expired though a clock goes back.
+        A store that removes expired records itself ignores a `now` far ahead of the time it knows, and a
+        day it has removed stays expired if the clock goes back.
         """
         ...
 
     def repair(self, rollups: Rollups) -> None:
-        """Add increments that a recount found missing, and sum `campaign_totals` anew from the day
-        rows so mended for every campaign named by a key, also by increments of nothing but 0 (which
-        make no row). In one transaction, or so that a repair cut off can be repeated.
+        """Add the increments that a recount found missing. Then sum `campaign_totals` again from the day rows,
+        for every campaign named by a key, including keys whose increments are all 0 (these make no row).
+        Runs in one transaction, or so that an interrupted repair can be repeated.
         """
         ...
 
@@ -304,28 +302,28 @@ class Store(Protocol):
         ...
 
     def newest_at(self) -> int | None:
-        """Return when the newest applied event was taken in."""
+        """Return the intake time (epoch ms) of the newest applied event."""
         ...
 
     def first_day(self) -> int | None:
-        """Return the first UTC send day (number) the store ever held, None while it is empty."""
+        """Return the first UTC send day (number) that the store ever had, None while it is empty."""
         ...
 
     def list_version(self, stream: str) -> int:
-        """Return the version that was noted of a stream's suppression list, 0 for none."""
+        """Return the noted version of a stream's suppression list, 0 for none."""
         ...
 
     def note_list_version(self, stream: str, version: int) -> None:
-        """Note that a stream's suppression list has taken over what it should by a version."""
+        """Note that a stream's suppression list has inherited everything as of a version."""
         ...
 
     def keep_list_versions(self, streams: Collection[str]) -> None:
-        """Forget the versions that were noted of the lists of other streams than these."""
+        """Delete the noted versions of the lists of all other streams."""
         ...
 
     def held_days(self, stream: str, now: int) -> Iterable[int]:
-        """Return the send days (numbers) of which records are still held: those not expired, and those
-        held for a backfill, which no other answer shows.
+        """Return the send days (numbers) of which the store has records: days that are not expired, and days
+        kept for a backfill, which no other method returns.
         """
         ...
 
@@ -334,56 +332,56 @@ class Store(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make durable what was committed so far, where a store was opened to be quicker than that."""
+        """Flush the commits so far to disk, for a store that was opened with less durability."""
         ...
 
     def settle(self) -> None:
-        """Wait until rollups agree with all commits answered so far."""
+        """Wait until the rollups include all commits so far."""
         ...
 
     def sweep(self, now: int, limit: int) -> SweepResult:
-        """Remove up to `limit` expired records (their totals stay) and as many intents that were kept
-        for `INTENTS_KEPT` days, with old batches, hour rows and quarantined bodies.
+        """Remove up to `limit` expired records (their totals stay) and as many intents older than `INTENTS_KEPT`
+        days, with old batches, hour rows and quarantined bodies.
         """
         ...
 
     def close(self) -> None:
-        """Let go of everything held."""
+        """Close connections and files."""
         ...
 
 
 SuppressionCheck = Callable[[str, Collection[Suppression]], str | None]
-"""Says, of a stream and the items that an address and its domain have there, why it must not be sent
-to (a reason's word), or None.
+"""Given a stream and the items of an address and its domain there, returns the reason why the address must
+not be sent to, or None.
 """
 
 
 class SendLog(Protocol):
-    """What was intended to be sent and what became of it. Kept for `INTENTS_KEPT` days. Every write is
-    durable when it returns. Any method raises `StoreUnavailable` when the store is away.
+    """The log of intended messages and their results, kept for `INTENTS_KEPT` days. Every write is durable when
+    it returns. Every method raises `StoreUnavailable` while the store cannot be reached.
     """
 
     def begin(self, batch: SendBatch) -> SendBatch:
-        """Record a batch and return it; or return the one that has its id.
+        """Record a batch and return it, or return the recorded batch with its id.
 
-        One whose lease is over at `batch.at`, and that is not finished, is first leased to
-        `batch.holder` until `batch.leased_until`; the rest of it stays. So the caller holds what is
-        returned if it names the caller as holder.
+        An unfinished batch whose lease has ended at `batch.at` is first leased to `batch.holder` until
+        `batch.leased_until`; its other fields stay. The caller has the lease if the returned batch names it
+        as the holder.
         """
         ...
 
     def hold(self, batch: str, holder: str, until: int) -> bool:
-        """Let the holder's lease last until a time (ms), now to let it go; return whether it was still
-        the holder's.
+        """Set the end of the holder's lease (ms); the current time releases it. Return whether the holder still
+        had the lease.
         """
         ...
 
     def finish(self, batch: str, at: int) -> None:
-        """Note that everything of a batch was tried."""
+        """Note that every intent of a batch was tried."""
         ...
 
     def reopen(self, batch: SendBatch) -> SendBatch:
-        """As `begin`, but also for one that is finished, which no longer is."""
+        """Like `begin`, but a finished batch becomes unfinished again."""
         ...
 
     def batch(self, id_: str) -> SendBatch | None:
@@ -391,28 +389,31 @@ class SendLog(Protocol):
         ...
 
     def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
-        """Record intents before their calls; return what is then recorded of each, in order.
+        """Record intents before the provider is called; return what is then recorded for each, in order.
 
-        An intent is recorded if its batch has none of its key, or has it in a state of `AGAIN`; of
-        several with one key in one call, the first. The address is looked up in the same transaction
-        (or after the record, and before this returns): one that `blocks` is recorded as suppressed, with
-        the reason as its code. So a suppression committed before a claim is never missed by it. The
-        caller may send exactly those that come back intended with the `send_id` it gave.
+        An intent is recorded if its batch has none with its key, or has one in a state of `RESUMABLE`. Of
+        several with the same key in one call, only the first is. The address is checked in the same
+        transaction (or after the intents are written and before this returns), so a suppression committed
+        before the claim is never missed; an intent of a suppressed address is recorded as suppressed, with
+        the reason as its code. The caller may send exactly those that are returned as intended with the
+        `send_id` it gave.
         """
         ...
 
     def settle(self, intents: Sequence[Intent]) -> None:
-        """Record what became of intents: they replace those with the same batch, key and send_id, those
-        of another send_id where neither sent anything (`AGAIN`), and are recorded where there is none
-        of their key. `withheld` follows the change of state.
+        """Record the results of intents.
+
+        A result replaces the intent with the same batch, key and send_id, and one with another send_id if
+        neither was sent (`RESUMABLE`). It is recorded as new if there is no intent of its key. The counts of
+        `withheld` follow.
         """
         ...
 
     def intents(
         self, batch: str, limit: int, after: str | None = None, states: Collection[SendState] = ()
     ) -> list[Intent]:
-        """Return intents of a batch in the order of their keys, those after a key and, if any are
-        named, in one of the states only.
+        """Return intents of a batch in the order of their keys, after the key `after`; only those in one of the
+        states if any are given.
         """
         ...
 
@@ -421,23 +422,23 @@ class SendLog(Protocol):
         ...
 
     def withheld(self, stream: str, campaign: str) -> dict[SendState, int]:
-        """Return how many of a campaign's intents ever recorded are in each state of `WITHHELD`.
-        They outlive the intents.
+        """Return how many intents of a campaign were recorded in each state of `WITHHELD`. The counts outlive
+        the intents.
         """
         ...
 
     def pauses(self) -> dict[str, Pause]:
-        """Return why streams do not send, by stream."""
+        """Return the pauses of all paused streams, by stream."""
         ...
 
     def pause(self, pause: Pause) -> None:
-        """Stop a stream. One that is stopped already keeps its first reason."""
+        """Pause a stream. A stream that is already paused keeps its first reason."""
         ...
 
     def resume(self, resumption: Resumption) -> Pause | None:
-        """Let a stream send again; return what it was paused for."""
+        """Resume a stream; return the pause that ended, None if it was not paused."""
         ...
 
     def resumption(self, stream: str) -> Resumption | None:
-        """Return how somebody last let the stream send again."""
+        """Return the latest resumption of a stream."""
         ...

@@ -21,20 +21,20 @@ QUARANTINE_REASONS = (
     "unknown-type",
     "unrouted",
 )
-"""Why a body is quarantined: all codes there are (docs/ses-analytics-pipeline.md says what they mean)."""
+"""All reasons for which a body is quarantined (explained in docs/ses-analytics-pipeline.md)."""
 
 QUARANTINE_BODIES = 10_000
 QUARANTINE_BYTES = 64 << 20
-"""Bodies, and their bytes, that the quarantine holds of one reason."""
+"""The number of bodies, and of their bytes, that the quarantine holds for one reason."""
 
 
 class Quarantined(Struct, frozen=True, gc=False, array_like=True):
-    """A trusted body that was not understood or not routed, with the reason's code and a sentence.
+    """A trusted body that could not be understood or routed, with the reason and a sentence.
 
-    `id` is a hash of the body, so that one body is kept once: quarantined again it takes what is said
-    of it now (reason, detail, event …) and keeps the time `at` of the first. `message_id` is known for `unrouted`
-    and `unknown-set`; `name` is the configuration set of the latter; `event` the event already read
-    (msgpack of `sesight.domain.event.Event`), by which the body is folded later.
+    `id` is a hash of the body, so a body is kept once: if it is quarantined again, its reason, detail and
+    event are replaced and the first time `at` stays. `message_id` is set for `unrouted` and `unknown-set`,
+    `name` is the configuration set of the latter, and `event` the event that was read (msgpack of
+    `sesight.domain.event.Event`), which is folded later.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Why a message was not delivered, as one of a closed list of codes."""
+"""Reasons: why a message was not delivered, as one of a closed list of codes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ REASONS = {
     "transient": "Given up after temporary refusals, no closer reason given",
     "undetermined": "Amazon SES could not tell why",
 }
-"""Every code with its sentence."""
+"""Every code with its description."""
 
 OTHER = "~other"
-"""The code of what the table does not know."""
+"""The code of a reason that is not in the table."""
 
 _SUB_TYPES = {
     "NoEmail": "no-such-mailbox",
@@ -69,9 +69,9 @@ _STATUSES = (
 _KINDS = {"Permanent": "permanent", "Transient": "transient", "Undetermined": "undetermined"}
 
 
-def reason_of(said: Facts) -> str | None:
+def reason_of(facts: Facts) -> str | None:
     """Return the code of the event that decided a not-delivered outcome; None for other outcomes."""
-    decisive = said.decisive
+    decisive = facts.decisive
     if decisive is None:
         return None
     if isinstance(decisive, Reject):

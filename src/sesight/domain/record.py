@@ -1,7 +1,7 @@
-"""A record: the set of things that happened to one message for one recipient, and how it grows.
+"""Records: everything that happened to one message for one recipient, and how an event is folded in.
 
-`fold` is a join: any order, repetition or grouping of the same events gives the same record, byte
-for byte. Everything else about a record is derived from it (`outcome`, `engagement`, `tally`).
+`fold` is a join: the same events in any order, repeated or grouped in any way, give the same record byte for
+byte. Everything else about a record is derived from it (`outcome`, `engagement`, `counting`).
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KEPT = 16
-"""Occurrences of one type kept from either end of a timeline; complete up to twice this."""
+"""Occurrences of one type kept at each end of a timeline, which is complete up to twice this number."""
 
 TYPES = tuple(EventType)
 _BIT = {kind: 1 << n for n, kind in enumerate(TYPES)}
 
 
 class Record(Struct, frozen=True, gc=False):
-    """What is known of one message to one recipient (or to `*`, when no recipient can be named).
+    """Everything known about one message to one recipient, or to `*` when no recipient can be named.
 
-    `timeline` is ordered by type, time and key; `capped` has a bit for each type (in the order of
-    `TYPES`) of which occurrences were left out. `tally` is what the record has been counted as,
-    None before it is counted.
+    `timeline` is ordered by type, time and key. `capped` has a bit for each type (in the order of `TYPES`) of
+    which occurrences were left out. `tally` is what the record is counted as, None before it is counted.
     """
 
     message_id: str
@@ -61,12 +60,12 @@ class Record(Struct, frozen=True, gc=False):
 
     @property
     def campaign(self) -> str:
-        """Return the campaign the record's tags name."""
+        """Return the campaign that the record's tags name."""
         return campaign_of(self.identity.tags)
 
     @property
     def is_unattributed(self) -> bool:
-        """Return whether this record is for no recipient in particular."""
+        """Return whether this is the record of a message and of none of its recipients."""
         return self.recipient == UNATTRIBUTED
 
     def has_cut(self, kind: EventType) -> bool:
@@ -74,15 +73,12 @@ class Record(Struct, frozen=True, gc=False):
         return bool(self.capped & _BIT[kind])
 
     def tag(self, name: str) -> str | None:
-        """Return the least value of one of the sender's tags."""
+        """Return the least value of one of the sender's tags, None if it has none."""
         return tag_value(self.identity.tags, name)
 
 
 def fold(record: Record | None, event: Event, report: Report, stream: str) -> Record:
-    """Return the record with one event's report to its recipient joined in.
-
-    The same object comes back when the report says nothing new.
-    """
+    """Return the record with one report of an event joined in; the same object if the report is not new."""
     occurrence = report.occurrence
     if record is None:
         return Record(
@@ -121,10 +117,10 @@ def fold(record: Record | None, event: Event, report: Report, stream: str) -> Re
 
 
 def fold_all(
-    record: Record | None, told: Iterable[tuple[Event, Report]], stream: str
+    record: Record | None, reports: Iterable[tuple[Event, Report]], stream: str
 ) -> Record | None:
     """Fold several reports to one recipient."""
-    for event, report in told:
+    for event, report in reports:
         record = fold(record, event, report, stream)
     return record
 
@@ -134,23 +130,23 @@ def _add(
 ) -> tuple[tuple[AnyOccurrence, ...], int]:
     kind = type(new)
     at = new.at
-    for n, held in enumerate(timeline):
-        if held.at == at and type(held) is kind and (held == new or held.key == new.key):
-            joined = new if held == new else _join(held, new)
-            if joined == held:
+    for n, known in enumerate(timeline):
+        if known.at == at and type(known) is kind and (known == new or known.key == new.key):
+            joined = new if known == new else _join(known, new)
+            if joined == known:
                 return timeline, capped
             return (*timeline[:n], joined, *timeline[n + 1 :]), capped
     last = timeline[-1]
     if new.RANK > last.RANK or (new.RANK == last.RANK and at > last.at):
-        grown = (*timeline, new)
+        extended = (*timeline, new)
     else:
-        place = bisect_left(timeline, _order(new), key=_order)
-        grown = (*timeline[:place], new, *timeline[place:])
-    if len(grown) > 2 * KEPT:
-        grown, capped = _cap(grown, capped, new)
-        if grown == timeline:  # the new one itself is in the middle: nothing was learnt
+        index = bisect_left(timeline, _order(new), key=_order)
+        extended = (*timeline[:index], new, *timeline[index:])
+    if len(extended) > 2 * KEPT:
+        extended, capped = _cap(extended, capped, new)
+        if extended == timeline:  # the new one itself was left out
             return timeline, capped
-    return grown, capped
+    return extended, capped
 
 
 def _order(occurrence: AnyOccurrence) -> tuple[int, int, tuple[tuple[bool, str], ...]]:
@@ -160,8 +156,8 @@ def _order(occurrence: AnyOccurrence) -> tuple[int, int, tuple[tuple[bool, str],
 def _cap(
     timeline: tuple[AnyOccurrence, ...], capped: int, new: AnyOccurrence
 ) -> tuple[tuple[AnyOccurrence, ...], int]:
-    """Leave out the middle of a type that has too many. What is kept never depends on the order
-    of arrival: an occurrence among the first or last 16 of all was so of every part of them.
+    """Leave out the middle occurrences of a type that has too many. What is kept does not depend on the order
+    of arrival: an occurrence among the first or last 16 of all is so in every subset that contains it.
     """
     first = bisect_left(timeline, new.RANK, key=_rank)
     last = bisect_left(timeline, new.RANK + 1, key=_rank)
@@ -175,7 +171,7 @@ def _rank(occurrence: AnyOccurrence) -> int:
 
 
 def _join(one: AnyOccurrence, other: AnyOccurrence) -> AnyOccurrence:
-    """Join two reports of one occurrence field by field; of a bounce the harder status holds."""
+    """Join two reports of one occurrence field by field. Of two bounce statuses, the harder is kept."""
     fields = [least(a, b) for a, b in zip(astuple(one), astuple(other), strict=True)]
     joined = type(one)(*fields)
     if isinstance(one, Bounce) and isinstance(other, Bounce) and isinstance(joined, Bounce):
@@ -189,7 +185,7 @@ def tie_breaker(message_id: str, recipient: str) -> int:
 
 
 def least(one: Any, other: Any) -> Any:
-    """Return the value of two that wins: any before none, then the lesser."""
+    """Return the lesser of two values; a value before None."""
     if one is None:
         return other
     if other is None:
@@ -198,7 +194,7 @@ def least(one: Any, other: Any) -> Any:
 
 
 def join_identity(one: Identity, other: Identity) -> Identity:
-    """Join what two events say of who the message is: the lesser value of each field, all tags."""
+    """Join the identities of two events of a message: the lesser value of each field, and all tags."""
     tags = one.tags
     if tags != other.tags:
         tags = kept_tags((*tags, *other.tags))

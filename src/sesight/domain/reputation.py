@@ -1,8 +1,8 @@
-"""Is sending healthy, and what should one look at? Judged by SES's limits and by comparison.
+"""Reputation: is sending healthy, and what needs attention? Judged by the thresholds of SES and by comparison.
 
-SES measures per account and region, so the account is all streams together; a stream of its own is
-at most something to look at. Complaints are judged over 7 days only: those of the last day have not
-come in yet, and hour rows do not keep them.
+SES measures each account and region, so the account is judged by all streams together; a single stream needs
+attention at most. Complaints are judged over 7 days only: those of the last day have not all arrived yet, and
+hour rows do not store them.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from sesight.domain.stats import (
 ReputationLevel = Literal["ok", "attention", "danger", "quiet"]
 
 FLOOR = 1_000
-"""Messages attempted in the window below which there are only counts, no rates."""
+"""Attempted messages in the window below which only counts are reported, no rates."""
 
 MAILBOX_FLOOR = 100
-"""Messages below which a mailbox provider is not compared with the rest."""
+"""Messages below which a mailbox provider is not compared with the others."""
 
 BEHIND = 0.02
-"""How far the delivery of a mailbox must lie behind the rest to be worth a look."""
+"""The difference in the delivery rate of a mailbox provider to all others that needs attention."""
 
 DELAYED = 0.05
-"""How far the delays of a mailbox must lie above the rest to be worth a look."""
+"""The difference in the delay rate of a mailbox provider to all others that needs attention."""
 
 
 class ReputationThreshold(Struct, frozen=True):
-    """A rate that SES watches: where it reviews an account, where it pauses it, how it is told."""
+    """A rate that SES watches: where it reviews an account, where it pauses it, and how to describe it."""
 
     code: str
     review: float
@@ -54,8 +54,8 @@ COMPLAINT = ReputationThreshold("complaint", 0.001, 0.005, 3, "reached", "drew a
 
 
 class Finding(Struct, frozen=True):
-    """One thing to know. `stream` null: all together; `mailbox` where it concerns one; `window` is
-    `7d` or `24h`; `limit` is SES's limit that was passed, or the rate of the others.
+    """One finding. `stream` is null for all streams together; `mailbox` is set if it concerns one provider;
+    `window` is `7d` or `24h`; `limit` is the threshold that was exceeded, or the rate of the other providers.
     """
 
     code: str
@@ -71,7 +71,7 @@ class Finding(Struct, frozen=True):
 
 
 class Reputation(Struct, frozen=True):
-    """The worst level of the findings, and the findings, the worst first."""
+    """The findings, worst first, and the worst level among them."""
 
     level: ReputationLevel
     findings: list[Finding]
@@ -83,9 +83,9 @@ _WORSE: tuple[ReputationLevel, ...] = ("danger", "attention", "quiet", "ok")
 def assess_reputation(
     week: Mapping[str, StatsSource], hours: Mapping[str, StatsSource], names: Mapping[str, str]
 ) -> Reputation:
-    """Judge the streams by their day rows of the last 7 UTC days and hour rows of the last 24 h.
+    """Assess the streams by their day rows of the last 7 UTC days and hour rows of the last 24 hours.
 
-    `names` are the streams' labels.
+    `names` are the labels of the streams.
     """
     findings = [
         *_by_limits(week, names, "7d", (BOUNCE, COMPLAINT)),
@@ -98,12 +98,12 @@ def assess_reputation(
         findings.append(Finding("nothing-sent", "quiet", sentence, "7d"))
     elif attempted < FLOOR:
         findings += _in_words(_counts(week.values(), "7d"))
-    findings.sort(key=lambda found: (_WORSE.index(found.level), found.window != "7d"))
+    findings.sort(key=lambda finding: (_WORSE.index(finding.level), finding.window != "7d"))
     return Reputation(findings[0].level if findings else "ok", findings)
 
 
 def _counts(sources: Iterable[StatsSource], window: str) -> dict[str, int]:
-    """Return the sums of the counters that the rows of the window keep."""
+    """Return the sums of the counters that the rows of the window store."""
     sources = list(sources)
     buckets = [row.key.bucket for source in sources for row in source.rows] or [0]
     axis = Axis("hour" if window == "24h" else "day", min(buckets), max(buckets) + 1)
@@ -119,8 +119,8 @@ def _by_limits(
     scopes: list[tuple[str | None, list[StatsSource]]] = [(None, list(sources.values()))]
     if len(sources) > 1:
         scopes += [(stream, [source]) for stream, source in sources.items()]
-    for stream, held in scopes:
-        counts = _counts(held, window)
+    for stream, scope_sources in scopes:
+        counts = _counts(scope_sources, window)
         if counts["attempted"] < FLOOR:
             continue
         for limit in limits:
@@ -129,9 +129,9 @@ def _by_limits(
                 if limit is BOUNCE
                 else divide(counts["complained"], counts["reached"])
             )
-            found = _over(limit, rate, window, stream, names)
-            if found is not None:
-                yield found
+            finding = _over(limit, rate, window, stream, names)
+            if finding is not None:
+                yield finding
 
 
 def _over(
@@ -201,9 +201,10 @@ def _in_words(counts: Mapping[str, int]) -> Iterable[Finding]:
 
 
 def _by_mailbox(sources: list[StatsSource]) -> Iterable[Finding]:
-    """Yield mailboxes of which delivery or delays are surely worse than of all others together.
+    """Yield the mailbox providers whose delivery or delay rate is certainly worse than that of all others.
 
-    Surely: the 95 % intervals do not meet. Most of a young send is pending everywhere alike.
+    Certainly: the 95 % intervals do not overlap. Right after a send, most messages are pending at every
+    provider.
     """
     rows = [(part.key, part.totals) for part in breakdown(sources, None, "mailbox")]
     if sum(totals["attempted"] for _, totals in rows) < FLOOR:

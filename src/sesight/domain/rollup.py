@@ -1,4 +1,4 @@
-"""The rollups: the rows that stored sums are kept in, and what a change of tallies adds to them."""
+"""Rollups: the rows that store totals, and what a change of tallies adds to them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Family(StrEnum):
 
 
 class RollupKey(NamedTuple):
-    """One wide row. `campaign` is empty for a stream's row; `bucket` is a UTC day or hour number, an
-    age in hours, a month (year * 12 + month - 1) or 0; `dimension` and `value` are empty for none.
+    """The key of a row. `campaign` is empty for a row of the stream. `bucket` is a UTC day or hour number, an age
+    in hours, a month (year * 12 + month - 1) or 0. `dimension` and `value` are empty if the row has none.
     """
 
     family: str
@@ -69,7 +69,7 @@ class RollupKey(NamedTuple):
 
 
 Rollups = dict[RollupKey, list[int]]
-"""Changes of rollup rows: counters in the order of `COUNTERS`."""
+"""Increments of rollup rows: counters in the order of `COUNTERS`."""
 
 
 class RollupRow(NamedTuple):
@@ -80,8 +80,8 @@ class RollupRow(NamedTuple):
 
 
 class Deltas:
-    """The changes of one batch: how many more records count in each way, expanded to one increment
-    per rollup row.
+    """Adds up the changes of one batch: how many more records count in each way, expanded to one increment for
+    each rollup row.
     """
 
     def __init__(self) -> None:
@@ -92,34 +92,38 @@ class Deltas:
         self._links: dict[tuple[str, str, str], list[int]] = {}
 
     def add(self, before: Tally | None, after: Tally) -> None:
-        """Add the difference that one record's change makes."""
+        """Add the difference between the tallies of a record before and after a change."""
         if before is not None:
             self._apply(before, -1)
         self._apply(after, 1)
 
     def _apply(self, tally: Tally, sign: int) -> None:
-        place = tally.dimensions
-        if place is None:
+        dimensions = tally.dimensions
+        if dimensions is None:
             return
-        self._ways[place, tally.hour, tally.outcome, tally.facts] += sign
+        self._ways[dimensions, tally.hour, tally.outcome, tally.facts] += sign
         if tally.events:
-            head = (place, tally.hour)
-            held = self._events.get(head)
+            head = (dimensions, tally.hour)
+            row_before = self._events.get(head)
             change = map(mul, tally.events, repeat(sign))
-            self._events[head] = list(change if held is None else map(add, held, change))
+            self._events[head] = list(
+                change if row_before is None else map(add, row_before, change)
+            )
         if tally.ages:
-            self._ages[place.stream, place.campaign, tally.ages] += sign
+            self._ages[dimensions.stream, dimensions.campaign, tally.ages] += sign
         for of_link in tally.links:
-            row = self._links.setdefault((place.stream, place.campaign, of_link.link), [0, 0, 0])
+            row = self._links.setdefault(
+                (dimensions.stream, dimensions.campaign, of_link.link), [0, 0, 0]
+            )
             row[0] += sign * of_link.human
             row[1] += sign * of_link.clicks
             row[2] += sign * of_link.machine_clicks
 
     def rows(self) -> Rollups:
-        """Return one increment per rollup row that changes."""
+        """Return the increment of each rollup row that changes."""
         rows: Rollups = {}
-        for (place, hour), change in self._heads().items():
-            for key, kept in _rows_of(place, hour):
+        for (dimensions, hour), change in self._heads().items():
+            for key, kept in _rows_of(dimensions, hour):
                 _add(rows, key, change if kept is None else map(mul, change, kept))
         for (stream, campaign, ages), n in self._ages.items():
             for counter, age in zip(_AGED, ages, strict=False):
@@ -133,11 +137,11 @@ class Deltas:
         return {key: change for key, change in rows.items() if any(change)}
 
     def _heads(self) -> dict[tuple[TallyDimensions, int], list[int]]:
-        """Return the counters that change under each place and hour."""
+        """Return the counters that change under each dimensions and hour."""
         heads: dict[tuple[TallyDimensions, int], list[int]] = {}
-        for (place, hour, outcome, facts), n in self._ways.items():
+        for (dimensions, hour, outcome, facts), n in self._ways.items():
             if n:
-                _add(heads, (place, hour), map(mul, flags(outcome, facts), repeat(n)))
+                _add(heads, (dimensions, hour), map(mul, flags(outcome, facts), repeat(n)))
         for head, events in self._events.items():
             _add(heads, head, chain(repeat(0, _BEFORE_EVENTS), events))
         return heads
@@ -147,8 +151,8 @@ K = TypeVar("K")
 
 
 def _add(sums: dict[K, list[int]], key: K, change: Iterable[int]) -> None:
-    held = sums.get(key)
-    sums[key] = list(change) if held is None else list(map(add, held, change))
+    row_before = sums.get(key)
+    sums[key] = list(change) if row_before is None else list(map(add, row_before, change))
 
 
 def _mask(names: frozenset[str]) -> tuple[int, ...]:
@@ -165,34 +169,39 @@ _BY_ATTEMPT = _mask(BY_ATTEMPT)
 
 
 def _rows_of(
-    place: TallyDimensions, hour: int
+    dimensions: TallyDimensions, hour: int
 ) -> Iterator[tuple[RollupKey, tuple[int, ...] | None]]:
-    """Yield every row a place counts in, with the mask of counters kept there (None: all)."""
-    stream, campaign, day = place.stream, place.campaign, place.day
+    """Yield every row in which a record counts, with the mask of the counters stored there (None: all)."""
+    stream, campaign, day = dimensions.stream, dimensions.campaign, dimensions.day
     yield RollupKey(Family.DAY, stream, "", day, "", ""), None
     yield RollupKey(Family.DAY, stream, campaign, day, "", ""), None
     yield RollupKey(Family.HOUR, stream, "", day * 24 + hour, "", ""), _BY_HOUR
     for scope in ("", campaign):
-        yield RollupKey(Family.DAY, stream, scope, day, "mailbox", place.mailbox), _BY_DIMENSION
-    if place.sender_domain is not None:
-        key = RollupKey(Family.DAY, stream, "", day, "senderDomain", place.sender_domain)
+        yield (
+            RollupKey(Family.DAY, stream, scope, day, "mailbox", dimensions.mailbox),
+            _BY_DIMENSION,
+        )
+    if dimensions.sender_domain is not None:
+        key = RollupKey(Family.DAY, stream, "", day, "senderDomain", dimensions.sender_domain)
         yield key, _BY_DIMENSION
-    if place.template is not None:
-        yield RollupKey(Family.DAY, stream, "", day, "template", place.template), _BY_DIMENSION
-    if place.reason is not None:
-        yield RollupKey(Family.DAY, stream, campaign, day, "reason", place.reason), _BY_REASON
-    for name, value in place.tags:
+    if dimensions.template is not None:
+        yield RollupKey(Family.DAY, stream, "", day, "template", dimensions.template), _BY_DIMENSION
+    if dimensions.reason is not None:
+        yield RollupKey(Family.DAY, stream, campaign, day, "reason", dimensions.reason), _BY_REASON
+    for name, value in dimensions.tags:
         yield RollupKey(Family.DAY, stream, campaign, day, f"tag:{name}", value), _BY_DIMENSION
-    if place.month is not None:
-        yield RollupKey(Family.MONTH, stream, "", place.month, "", ""), None
-        if place.attempt is not None:
-            key = RollupKey(Family.MONTH, stream, "", place.month, "attempt", place.attempt)
+    if dimensions.month is not None:
+        yield RollupKey(Family.MONTH, stream, "", dimensions.month, "", ""), None
+        if dimensions.attempt is not None:
+            key = RollupKey(
+                Family.MONTH, stream, "", dimensions.month, "attempt", dimensions.attempt
+            )
             yield key, _BY_ATTEMPT
 
 
 def add_suppressed(rollups: Rollups, before: Suppression | None, after: Suppression | None) -> None:
-    """Add to rollup rows what an item's change does to the count of suppressed addresses, which is
-    kept under the day an item became active and its reason (counter `recipients`).
+    """Add the change of an item to the count of suppressed addresses (counter `recipients`), stored under the
+    day on which the item became active and its reason.
     """
     for item, sign in ((before, -1), (after, 1)):
         if item is not None and item.counted is not None:

@@ -1,4 +1,4 @@
-"""Sending, in words: what is asked for, what was decided for each recipient, what became of it."""
+"""Sending: requests, the intents they become, and their results."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from msgspec import Struct, field
 
 
 class SendState(StrEnum):
-    """What became of one recipient of one batch."""
+    """What became of one recipient of a batch."""
 
     INTENDED = "intended"
-    """Recorded before the provider is called. Found later, it is as good as unknown."""
+    """Recorded before the provider is called. If it stays so, the result is unknown."""
     SENT = "sent"
     """The provider accepted the message."""
     SUPPRESSED = "suppressed"
-    """Not tried: the address must not be sent to; `code` is the reason."""
+    """Not attempted: the address is suppressed; `code` is the reason."""
     INVALID = "invalid"
-    """Not tried: what was given cannot be sent to anybody, such as it is."""
+    """Not attempted: the request cannot be sent as it is."""
     REFUSED = "refused"
-    """The provider, or our own rules, refused this message; trying again as it is would not help."""
+    """The provider or Sesight refused this message. Sending it again unchanged would fail again."""
     THROTTLED = "throttled"
-    """Not sent for want of rate, quota or permission to send now; it may be tried again."""
+    """Not sent because of rate, quota or a pause; it can be sent again."""
     UNKNOWN = "unknown"
-    """The provider was called and no answer came: its Send event will tell. Not tried before that."""
+    """The provider was called and did not answer. Its Send event will tell; it is not sent again before."""
 
 
 RESUMABLE = frozenset(
     {SendState.SUPPRESSED, SendState.INVALID, SendState.REFUSED, SendState.THROTTLED}
 )
-"""States after which a resumed batch tries a recipient again: nothing was sent."""
+"""States in which a resumed batch tries a recipient again: nothing was sent."""
 
 RETRYABLE = frozenset({SendState.THROTTLED})
-"""States after which the same request under the same key tries a recipient again; what was decided of
-the others is its answer."""
+"""States in which the same request with the same key tries a recipient again. The other recipients get their
+first result.
+"""
 
 TRANSIENT_CODES = frozenset(
     {
@@ -52,26 +53,26 @@ TRANSIENT_CODES = frozenset(
         "taken-over",
     }
 )
-"""Codes of throttled recipients that time alone mends; other codes need a person to act first."""
+"""Codes of throttled recipients that pass with time. With any other code, a person must act first."""
 
 UNRESOLVED = frozenset({SendState.INTENDED, SendState.UNKNOWN})
-"""States of which only the Send event can tell what became of them."""
+"""States that only a Send event can resolve."""
 
 WITHHELD = frozenset({SendState.SUPPRESSED, SendState.INVALID, SendState.REFUSED})
-"""States that count as withheld by our own sender, with the campaign."""
+"""States that count as withheld by Sesight, in the totals of the campaign."""
 
 
 INTENTS_KEPT = 90
-"""Days after which a batch and its intents may be removed: a repetition is known as one until then."""
+"""Days after which a batch and its intents may be removed. Until then a repeated request is recognized."""
 
 
 class Intent(Struct, frozen=True, kw_only=True):
     """One recipient of one batch, and what became of it. Times are epoch ms.
 
-    `key` tells it from the others of its batch: the address, the statement's id, or `~` and a hash of
-    what cannot be sent to. `send_id` is in the message's tags, so that its events can be told. `detail`
-    is a sentence that repeats neither the address nor what the message says. `number` is its place in
-    what was asked for, from 1; `content` a hash under a key of what the message was made of.
+    `key` is unique within the batch: the address, the statement's id, or `~` and a hash for a recipient that
+    has no valid address. `send_id` is in the tags of the message, so its events can be matched. `detail` is a
+    sentence that contains neither the address nor any content. `number` is the position in the request,
+    from 1. `content` is a keyed hash of what the message was made from.
     """
 
     batch: str
@@ -91,11 +92,11 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 class SendBatch(Struct, frozen=True, kw_only=True):
-    """One request to send, one job or one command. Times are epoch ms.
+    """One request, job or command that sends. Times are epoch ms.
 
-    `id` is what makes a repetition one: it stands for an idempotency key and who gave it, or for what
-    a command sends. `fingerprint` is a hash of what was asked: another one under the same id is a
-    mistake of the caller's. Who works on a batch holds it until `leased_until`.
+    `id` identifies repetitions: it stands for an idempotency key and its owner, or for what a command sends.
+    `fingerprint` is a hash of the request: another request with the same id is an error of the caller. The
+    process that works on a batch holds its lease until `leased_until`.
     """
 
     id: str
@@ -111,7 +112,7 @@ class SendBatch(Struct, frozen=True, kw_only=True):
 
 
 class Pause(Struct, frozen=True, kw_only=True):
-    """Why a stream does not send. `by`: `operator`, `reputation` or `ses`; `detail` is a sentence."""
+    """Why a stream is paused. `by` is `operator`, `reputation` or `ses`; `detail` is a sentence."""
 
     stream: str
     at: int
@@ -120,8 +121,8 @@ class Pause(Struct, frozen=True, kw_only=True):
 
 
 class Resumption(Struct, frozen=True, kw_only=True):
-    """Somebody let a stream send again. `counts` is what the reputation guard had counted by then: of
-    the running hour `attempted` and `bounced`, of the day `reached` and `complained`.
+    """The end of a pause. `counts` holds what the reputation guard had counted by then: `attempted` and
+    `bounced` of the current hour, `reached` and `complained` of the day.
     """
 
     stream: str
@@ -130,7 +131,7 @@ class Resumption(Struct, frozen=True, kw_only=True):
 
 
 class CampaignDetails(Struct, frozen=True, forbid_unknown_fields=True):
-    """The campaign that mail belongs to, as its owner writes it. Only `id` makes it another one."""
+    """The campaign of a message, as its owner writes it. Only `id` identifies it."""
 
     id: str
     name: str | None = None
@@ -140,8 +141,8 @@ class CampaignDetails(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TemplateRecipient(Struct, frozen=True, forbid_unknown_fields=True):
-    """One recipient: an address, perhaps with a name before it; what the template is told of them;
-    whether opens and clicks may be recorded.
+    """One recipient: the address, optionally with a name; the template variables of this recipient; whether
+    opens and clicks may be tracked.
     """
 
     email: str
@@ -151,7 +152,7 @@ class TemplateRecipient(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TemplateMail(Struct, frozen=True, forbid_unknown_fields=True):
-    """Mail from a template to people; `context` is what the template is told of all of them alike."""
+    """A request to send a template to recipients; `context` holds the variables they share."""
 
     template: str
     campaign: CampaignDetails
@@ -160,9 +161,9 @@ class TemplateMail(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StatementMail(Struct, frozen=True, forbid_unknown_fields=True):
-    """Statements of one month (YYYY-MM), each as docs/reference/statements.md has it, its figures as text.
-    `campaign` is `statements-` and the month unless said; `currency` and `locale` are of those that do
-    not say their own.
+    """A request to send the statements of one month (YYYY-MM). Each statement is an object as described in
+    docs/reference/statements.md, with figures as text. `campaign` is `statements-` and the month by default;
+    `currency` and `locale` apply to statements that have none.
     """
 
     month: str
@@ -174,7 +175,7 @@ class StatementMail(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SendResult(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of one recipient; `recipient` is as it was given, `detail` a sentence for a person."""
+    """What became of one recipient. `recipient` is as in the request; `detail` is a sentence for people."""
 
     recipient: str
     state: SendState
@@ -185,16 +186,17 @@ class SendResult(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class JobResult(SendResult, frozen=True, kw_only=True, rename="camel"):
-    """What became of one recipient of a job; `number` is its place in the request, from 1. `recipient`
-    is the address as records know it; where there is none to be read, it names the place.
+    """What became of one recipient of a job; `number` is its position in the request, from 1. `recipient` is
+    the normalized address, or the position if there is no valid address.
     """
 
     number: int | None = None
 
 
 class SendJob(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A larger order on its way. `state`: `running`; `finished`; `interrupted`: asked for again under
-    the same key, it goes on. `counts` say how many recipients are in each state; `detail` is a sentence.
+    """A large request that is sent in the background. `state`: `running`; `finished`; `interrupted`: requested
+    again with the same key, it continues. `counts` has the number of recipients in each state; `detail` is
+    a sentence.
     """
 
     id: str

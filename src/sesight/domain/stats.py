@@ -1,7 +1,7 @@
-"""Rollup rows -> totals, rates, series, breakdowns. Every formula and denominator, once.
+"""Statistics: from rollup rows to totals, rates, series and breakdowns. Every formula, once.
 
-The only place that divides. Rows come in per `StatsSource` (one stream, or one campaign); several
-sources are merged by adding counters, never by averaging rates.
+The only module that divides. Rows come from a `StatsSource` (one stream or one campaign). Sources are merged
+by adding counters, never by averaging rates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sesight.domain.tally import COUNTERS, LAST_AGE
 from sesight.domain.timestamps import HOUR, day_name, iso
 
 Step = Literal["hour", "day", "week", "age"]
-"""What the buckets of a series are."""
+"""The unit of the buckets of a series."""
 
 RATES = {
     "delivery": ("delivered", "attempted"),
@@ -38,13 +38,13 @@ RATES = {
 """Every rate with its numerator and denominator."""
 
 TRACKED_RATES = frozenset({"open", "machineOpen", "click", "clickToOpen"})
-"""Rates over streams that track opens and clicks only."""
+"""Rates that only include streams that track opens and clicks."""
 
 REPORTING_RATE = "complaintReporting"
-"""The rate over mailboxes that report complaints only, from the rows by mailbox."""
+"""The rate that only includes mailbox providers that report complaints, from the rows by mailbox."""
 
 TOP = 100
-"""Rows of a breakdown; the rest are added up in `~other`."""
+"""The maximum number of rows in a breakdown; the rest is added up as `~other`."""
 
 LABELS = {
     "mailbox": {
@@ -59,7 +59,7 @@ LABELS = {
     "reason": REASONS,
     "attempt": {"first": "First attempt", "resend": "Resent"},
 }
-"""What people call the values of a dimension; other values are called what they are."""
+"""Labels of the values of a dimension; other values are their own label."""
 
 _ZERO = (0,) * len(COUNTERS)
 _AT = {name: n for n, name in enumerate(COUNTERS)}
@@ -80,7 +80,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Rate(Struct, frozen=True):
-    """One rate with what it is made of; the value is 0 to 1, null where nothing can be said."""
+    """A rate with its numerator and denominator. The value is from 0 to 1, null if it is undefined."""
 
     value: float | None
     numerator: int
@@ -88,8 +88,8 @@ class Rate(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True, rename="camel"):
-    """Every counter: recipients unless it counts events. `atLeast` names the counters
-    of events that are lower bounds, since some recipient had more than are kept.
+    """Every counter. Counters count recipients unless they are named after events. `atLeast` names counters of
+    events that are lower bounds, because some recipient had more events than are kept.
     """
 
     recipients: int
@@ -125,21 +125,21 @@ class Totals(Struct, frozen=True, rename="camel"):
 
 
 class Period(Struct, frozen=True):
-    """The figures of one span of time."""
+    """The figures of a period."""
 
     totals: Totals
     rates: dict[str, Rate]
 
 
 class DimensionStats(Struct, frozen=True):
-    """The figures of one value of a dimension; `totals` has the counters kept for it."""
+    """The figures of one value of a dimension; `totals` has the counters that are stored for it."""
 
     totals: dict[str, int]
     rates: dict[str, Rate]
 
 
 class Slice(Struct, frozen=True):
-    """One row of a breakdown. `previous` is the same of the period before, null without one."""
+    """One row of a breakdown. `previous` has the figures of the previous period, null without one."""
 
     key: str
     label: str
@@ -149,9 +149,9 @@ class Slice(Struct, frozen=True):
 
 
 class Series(Struct, frozen=True, rename="camel"):
-    """Figures per bucket, contiguous, never cumulative: `counts` and values of `rates` line up with
-    `buckets`. A bucket is a UTC day, the Monday of a week, an hour's ISO time, or an age in hours
-    since each message's own send ("72": later). From `partialFrom` on they are unfinished.
+    """Figures of contiguous buckets, never cumulative. `counts` and `rates` have one value for each of `buckets`.
+    A bucket is a UTC day, the Monday of a week, the ISO time of an hour, or an age in hours since the send of each
+    message ("72": later). The buckets from `partialFrom` on are incomplete.
     """
 
     by: Step
@@ -162,7 +162,7 @@ class Series(Struct, frozen=True, rename="camel"):
 
 
 class Stats(Struct, frozen=True):
-    """Figures, in the one shape all answers have. `previous` is of the equal span just before."""
+    """Figures, in the shape that all responses share. `previous` covers the equal period just before."""
 
     totals: Totals
     rates: dict[str, Rate]
@@ -179,9 +179,9 @@ class StatsSource(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The buckets of a series: numbers of `by` (UTC days also for weeks), `first` to before `end`.
+    """The buckets of a series: numbers of `by` (UTC days also for weeks) from `first` to before `end`.
 
-    `partial` is the first number that is unfinished, None if all are finished.
+    `partial` is the first incomplete number, None if all are complete.
     """
 
     by: Step
@@ -191,7 +191,7 @@ class Axis(NamedTuple):
 
 
 class _Sum:
-    """Counters added up: of all, of streams that track, and of mailboxes that report complaints."""
+    """Counters added up: of all streams, of those that track, and of mailboxes that report complaints."""
 
     __slots__ = ("every", "reporting", "tracked")
 
@@ -218,30 +218,29 @@ class _Group:
         self.mailboxes = False
 
     def sum(self) -> _Sum:
-        """Add the rows up. Mailboxes none of which reports are zero, not unknown."""
+        """Add the rows up. If no mailbox of the group reports complaints, the sum is zero, not unknown."""
         tracked = added(self.tracked)
         every = added([tracked, *self.blind]) if self.blind else tracked
         return _Sum(every, tracked, added(self.reporting) if self.mailboxes else None)
 
 
 def added(rows: Sequence[Sequence[int]]) -> Sequence[int]:
-    """Add rows of counters up, column by column."""
+    """Add rows of counters, column by column."""
     return [sum(column) for column in zip(*rows, strict=True)] if rows else _ZERO
 
 
 def divide(numerator: int, denominator: int) -> Rate:
-    """Return the rate of two counts; null over 0.
+    """Return the rate of two counts, null if the denominator is 0.
 
-    More complaints than reached recipients can be known only where nobody in particular complained
-    (the record `*`, which is no recipient). Each of them shows that a message reached somebody, so
-    the denominator is never less than the numerator.
+    There can be more complaints than reached recipients only if a complaint names no recipient (the record
+    `*`). Each of these shows that a message was reached, so the denominator is at least the numerator.
     """
     of = max(numerator, denominator)
     return Rate(numerator / of if of > 0 else None, numerator, of)
 
 
 def interval(numerator: int, denominator: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a rate: where it may truly lie; (0, 1) over nothing."""
+    """Return the 95 % Wilson score interval of a rate; (0, 1) if the denominator is 0."""
     if denominator <= 0:
         return 0.0, 1.0
     share = numerator / denominator
@@ -252,7 +251,7 @@ def interval(numerator: int, denominator: int) -> tuple[float, float]:
 
 
 def kept(family: str, dimension: str) -> frozenset[str]:
-    """Return the counters that rows of a family and dimension keep."""
+    """Return the counters that rows of a family and dimension store."""
     if family == Family.HOUR:
         return BY_HOUR | {"attempted"}
     if family == Family.AGE:
@@ -267,7 +266,7 @@ def kept(family: str, dimension: str) -> frozenset[str]:
 
 
 def totals_of(counts: Sequence[int]) -> Totals:
-    """Return a row's counters (in the order of `COUNTERS`) by their names."""
+    """Return the counters of a row (in the order of `COUNTERS`) by name."""
     at_least: list[str] = []
     if counts[_AT["capped"]] > 0:
         for name, bounded in _BOUNDED.items():
@@ -283,33 +282,33 @@ def counts_of(rows: Iterable[RollupRow], dimension: str = "") -> Sequence[int]:
 
 
 def rates_of(counts: Sequence[int], *, tracked: bool = True) -> dict[str, Rate]:
-    """Return the rates of one sum of counters, but `complaintReporting`, which needs more rows."""
+    """Return the rates of one sum of counters, without `complaintReporting`, which needs more rows."""
     return _rates(_Sum(counts, counts if tracked else _ZERO), frozenset(_SHOWN))
 
 
-def _rates(held: _Sum, names: frozenset[str]) -> dict[str, Rate]:
+def _rates(total: _Sum, names: frozenset[str]) -> dict[str, Rate]:
     rates = {}
     for name, (numerator, denominator) in RATES.items():
         if numerator not in names or denominator not in names:
             continue
-        counts: Sequence[int] | None = held.tracked if name in TRACKED_RATES else held.every
+        counts: Sequence[int] | None = total.tracked if name in TRACKED_RATES else total.every
         if name == REPORTING_RATE:
-            counts = held.reporting
+            counts = total.reporting
         if counts is not None:
             rates[name] = divide(counts[_AT[numerator]], counts[_AT[denominator]])
     return rates
 
 
-def _part(held: _Sum, names: frozenset[str]) -> DimensionStats:
-    totals = {name: held.every[_AT[name]] for name in COUNTERS if name in names}
-    return DimensionStats(totals, _rates(held, names))
+def _part(total: _Sum, names: frozenset[str]) -> DimensionStats:
+    counts = {name: total.every[_AT[name]] for name in COUNTERS if name in names}
+    return DimensionStats(counts, _rates(total, names))
 
 
 def _grouped(
     sources: Iterable[StatsSource], dimension: str, by: Callable[[RollupKey], K]
 ) -> dict[K, _Sum]:
-    """Add rows of a dimension up by what `by` makes of their keys; without a dimension, the rows by
-    mailbox add what only they can tell.
+    """Add up the rows of a dimension, grouped by what `by` returns for their keys. Without a dimension, the
+    rows by mailbox add the sums of reporting mailboxes.
     """
     groups: defaultdict[K, _Group] = defaultdict(_Group)
     for rows, tracked in sources:
@@ -326,13 +325,13 @@ def _grouped(
 
 
 def period(sources: Sequence[StatsSource]) -> Period:
-    """Return the figures of rows without a dimension; rows by mailbox add `complaintReporting`."""
-    held = _grouped(sources, "", lambda _: None).get(None) or _Sum()
-    return Period(totals_of(held.every), _rates(held, frozenset(_SHOWN)))
+    """Return the figures of the rows without a dimension; rows by mailbox add `complaintReporting`."""
+    total = _grouped(sources, "", lambda _: None).get(None) or _Sum()
+    return Period(totals_of(total.every), _rates(total, frozenset(_SHOWN)))
 
 
 def monday(day: int) -> int:
-    """Return the Monday of the week a UTC day (number) is in; day 0 was a Thursday."""
+    """Return the Monday of the week of a UTC day number; day 0 was a Thursday."""
     return day - (day + 3) % 7
 
 
@@ -341,7 +340,7 @@ def _bucket(by: Step, number: int) -> int:
 
 
 def bucket_name(by: Step, number: int) -> str:
-    """Write a bucket's number as answers do."""
+    """Return the name of a bucket in responses."""
     if by == "age":
         return str(number)
     if by == "hour":
@@ -350,15 +349,15 @@ def bucket_name(by: Step, number: int) -> str:
 
 
 def ages(last_sent_at: int | None, now: int) -> Axis:
-    """Return the axis of hours since the send; those that the last message (ms) has not lived are
-    unfinished, and "72" (everything later) always is.
+    """Return the axis of hours since the send. Ages that the last message (sent at `last_sent_at`, ms) has not
+    reached are incomplete; "72" (everything later) always is.
     """
     lived = 0 if last_sent_at is None else (now - last_sent_at) // HOUR
     return Axis("age", 0, _AGES, min(max(lived, 0), LAST_AGE))
 
 
 def series(sources: Sequence[StatsSource], axis: Axis) -> Series:
-    """Return the figures per bucket of an axis, from rows of its family (weeks: of days)."""
+    """Return the figures of each bucket of an axis, from rows of its family (weeks: of days)."""
     by = axis.by
     step = 7 if by == "week" else 1
     numbers = range(_bucket(by, axis.first), axis.end, step)
@@ -366,16 +365,16 @@ def series(sources: Sequence[StatsSource], axis: Axis) -> Series:
     names = kept(family, "")
     sums = _grouped(sources, "", lambda key: _bucket(by, key.bucket))
     if by == "hour":
-        for held in sums.values():
-            held.every = _with_attempted(held.every)
-    held_in_order = [sums.get(number) or _Sum() for number in numbers]
+        for total in sums.values():
+            total.every = _with_attempted(total.every)
+    sums_in_order = [sums.get(number) or _Sum() for number in numbers]
     rates: dict[str, list[float | None]] = {}
     if by != "age":
-        reports = any(held.reporting is not None for held in held_in_order)
-        for held in held_in_order:
-            if reports and held.reporting is None:
-                held.reporting = _ZERO
-            for name, rate in _rates(held, names).items():
+        reports = any(total.reporting is not None for total in sums_in_order)
+        for total in sums_in_order:
+            if reports and total.reporting is None:
+                total.reporting = _ZERO
+            for name, rate in _rates(total, names).items():
                 rates.setdefault(name, []).append(rate.value)
     partial = None if axis.partial is None else _bucket(by, axis.partial)
     begun = partial is not None and any(number >= partial for number in numbers)
@@ -384,7 +383,7 @@ def series(sources: Sequence[StatsSource], axis: Axis) -> Series:
         [bucket_name(by, number) for number in numbers],
         bucket_name(by, max(partial, numbers[0])) if begun and partial is not None else None,
         {
-            name: [held.every[_AT[name]] for held in held_in_order]
+            name: [total.every[_AT[name]] for total in sums_in_order]
             for name in COUNTERS
             if name in names
         },
@@ -393,7 +392,7 @@ def series(sources: Sequence[StatsSource], axis: Axis) -> Series:
 
 
 def _with_attempted(counts: Sequence[int]) -> Sequence[int]:
-    """Fill in what hour rows do not keep: the sent less those that SES did not try."""
+    """Calculate the counter that hour rows do not store: the sent less those that SES did not attempt."""
     untried = sum(counts[_AT[name]] for name in _UNATTEMPTED)
     at = _AT["attempted"]
     return [*counts[:at], counts[_AT["sent"]] - untried, *counts[at + 1 :]]
@@ -405,9 +404,9 @@ def breakdown(
     dimension: str,
     top: int = TOP,
 ) -> list[Slice]:
-    """Return the values of a dimension, the largest first, those beyond `top` added up in `~other`.
+    """Return the values of a dimension, largest first; those beyond `top` are added up as `~other`.
 
-    A value counts by what was sent to it, a reason by its recipients, a link by its clicks.
+    The size of a value is the messages sent, that of a reason its recipients, that of a link its clicks.
     """
     family = Family.LINK if dimension == "link" else Family.DAY
     names = kept(family, dimension)
@@ -440,8 +439,10 @@ def _slice(
 
 
 def _joined(sums: dict[str, _Sum], values: Iterable[str]) -> _Sum:
-    held = [sums[value] for value in values if value in sums]
-    return _Sum(added([each.every for each in held]), added([each.tracked for each in held]))
+    totals = [sums[value] for value in values if value in sums]
+    return _Sum(
+        added([total.every for total in totals]), added([total.tracked for total in totals])
+    )
 
 
 def stats(

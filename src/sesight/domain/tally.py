@@ -34,7 +34,7 @@ FACTS = (
     "machineOnlyClicked",
     "capped",
 )
-"""Counters of records for which something holds; `capped`: its events were too many to keep all."""
+"""Counters of recipients for which a fact holds. `capped`: some of their events were left out."""
 
 EVENTS = (
     "opens",
@@ -44,10 +44,10 @@ EVENTS = (
     "unattributedOpens",
     "unattributedClicks",
 )
-"""Counters of events, at most 32 of a type a record."""
+"""Counters of events, at most 32 of a type for each record."""
 
 COUNTERS = ("recipients", *OUTCOMES, *FACTS, *EVENTS)
-"""Every counter, in the order of a rollup row."""
+"""All counters, in the order of a rollup row."""
 
 LAST_AGE = 72
 """The age bucket of everything later than 71 hours after the send."""
@@ -70,7 +70,7 @@ REACHED = FACT_BIT["reached"]
 
 
 class TallyDimensions(Struct, frozen=True, gc=False, array_like=True):
-    """Under which heads a record counts."""
+    """The stream, campaign, day and other dimensions under which a record is counted."""
 
     stream: str
     campaign: str
@@ -94,11 +94,11 @@ class LinkTally(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Tally(Struct, frozen=True, gc=False, array_like=True):
-    """What one record counts as. `dimensions` None: it counts nowhere (a test recipient).
+    """What one record counts as. `dimensions` None: it is not counted (a test recipient).
 
-    `facts` has a bit for each of `FACTS`; `events` is empty or holds the counters of `EVENTS`;
-    `ages` holds the age in hours of the first delivery, human open, machine-only open and human
-    click, empty when there is none of them.
+    `facts` has a bit for each of `FACTS`. `events` is empty or holds the counters of `EVENTS`. `ages` holds
+    the age in hours of the first delivery, human open, machine-only open and human click; it is empty if
+    there is none of them.
     """
 
     rules: int
@@ -113,7 +113,7 @@ class Tally(Struct, frozen=True, gc=False, array_like=True):
 
 @lru_cache(4_096)
 def flags(outcome: int, bits: int) -> tuple[int, ...]:
-    """Return the counters of an outcome and facts, in the order of `COUNTERS`; those of events are 0."""
+    """Return the counters of an outcome and facts, in the order of `COUNTERS`, with 0 for those of events."""
     counts = [0] * len(COUNTERS)
     if outcome >= 0:
         counts[_AT["recipients"]] = 1

@@ -1,4 +1,4 @@
-"""Strings from outside, made safe and short: cleaned text, times, networks."""
+"""Text from outside, made safe and short: cleaned text, networks, spreadsheet cells."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CACHED = 8_192
 
 
 def clean(value: object, limit: int = SHORT) -> str | None:
-    """Return the text without control characters and lone surrogates, cut to `limit` characters.
+    """Return a text without control characters and lone surrogates, cut to `limit` characters.
 
-    A cut text keeps a hash of the whole, so that two long ones never meet. None for what is no
-    text; numbers and booleans become text.
+    A cut text ends with a hash of the whole, so two long texts stay different. Numbers and booleans become
+    text; anything else is None.
     """
     if type(value) is str:
         if len(value) <= limit and value.isprintable():
@@ -39,33 +39,35 @@ def clean(value: object, limit: int = SHORT) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Return the text with a replacement character for each that is more than a letter to who reads it:
-    controls, line ends, marks of direction.
+    """Return a text for display: every character that does more than print (control characters, line ends,
+    direction marks) is replaced.
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
 def without_controls(text: str) -> str:
-    """Return the text with a space for each run of control characters and lone surrogates."""
+    """Return a text with a space for character run of control characters and lone surrogates."""
     return text if text.isprintable() else _CONTROL.sub(" ", text)
 
 
 @lru_cache(_CACHED)
 def network(value: str) -> str | None:
-    """Return the network an address is in, cut to /24 (IPv4) or /48 (IPv6); None if it is no address."""
+    """Return the network of an IP address, /24 (IPv4) or /48 (IPv6); None if it is not an IP address."""
     try:
-        found = ip_address(value.split(",", 1)[0].strip().split("%", 1)[0])
+        ip = ip_address(value.split(",", 1)[0].strip().split("%", 1)[0])
     except ValueError:
         return None
-    bits = 24 if isinstance(found, IPv4Address) else 48
-    return str(ip_network((found, bits), strict=False).network_address)
+    bits = 24 if isinstance(ip, IPv4Address) else 48
+    return str(ip_network((ip, bits), strict=False).network_address)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def spreadsheet_text(text: str) -> str:
-    """Return a text as a cell of a spreadsheet: one that would be run gets an apostrophe in front."""
+    """Return a text as a spreadsheet cell: one that would run as a formula gets a leading apostrophe."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,4 +1,4 @@
-"""Times: epoch milliseconds, UTC, and how they are read and written."""
+"""Timestamps: epoch milliseconds, UTC; how they are read and written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CACHED = 8_192
 
 @lru_cache(_CACHED)
 def _minute(text: str) -> int | None:
-    """Return the epoch ms of the minute in 2026-09-14T08:15: (with the colon), None if it is none."""
+    """Return the epoch ms of the minute in 2026-09-14T08:15: (with the colon), None if it is invalid."""
     if text[10] != "T" or text[16] != ":":
         return None
     try:
@@ -31,7 +31,7 @@ def _minute(text: str) -> int | None:
 
 
 def parse_timestamp(value: object) -> tuple[int, str | None] | None:
-    """Read a time in any form SES has used, as (epoch ms, None or "zoneless"); None if unreadable.
+    """Read a timestamp in any form that SES has used, as (epoch ms, None or "zoneless"); None if unreadable.
 
     The forms are listed in docs/ses-analytics-pipeline.md. Fractions are cut to milliseconds.
     """
@@ -42,7 +42,7 @@ def parse_timestamp(value: object) -> tuple[int, str | None] | None:
 
 
 def parse_usual_timestamp(value: str) -> int | None:
-    """Read a time of the form 2026-09-14T08:15:30.412Z as epoch ms; None for every other form."""
+    """Read a timestamp of the form 2026-09-14T08:15:30.412Z as epoch ms; None for every other form."""
     if len(value) == 24 and value[19] == "." and value[23] == "Z":
         minute = _minute(value[:17])
         tail = value[17:19] + value[20:23]
@@ -68,7 +68,7 @@ def _odd_instant(value: str) -> tuple[int, str | None] | None:
 
 
 def iso(millis: int | None) -> str | None:
-    """Write a time as ISO-8601 UTC with milliseconds and `Z`."""
+    """Return a time as ISO 8601 in UTC with milliseconds and `Z`; None for None."""
     if millis is None:
         return None
     moment = _EPOCH + timedelta(milliseconds=millis)
@@ -76,7 +76,7 @@ def iso(millis: int | None) -> str | None:
 
 
 def day_name(day: int) -> str:
-    """Write a day number (days since the epoch, UTC) as YYYY-MM-DD."""
+    """Return a day number (days since the epoch, UTC) as YYYY-MM-DD."""
     return (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
 
 
@@ -86,7 +86,7 @@ def day_number(name: str) -> int:
 
 
 def month_number(name: str) -> int | None:
-    """Read YYYY-MM as year * 12 + month - 1; None if it is no month."""
+    """Read YYYY-MM as year * 12 + month - 1; None if it is not a month."""
     year, dash, month = name.partition("-")
     if dash and len(year) == 4 and len(month) == 2 and (year + month).isdecimal():
         number = int(month)
@@ -96,5 +96,5 @@ def month_number(name: str) -> int | None:
 
 
 def month_name(number: int) -> str:
-    """Write a month number as YYYY-MM."""
+    """Return a month number as YYYY-MM."""
     return f"{number // 12:04d}-{number % 12 + 1:02d}"
