@@ -1,4 +1,4 @@
-"""`make bench`: every figure of the issues beside its floor. BENCH_EVENTS and BENCH_ONLY narrow it."""
+"""`make bench`: measure every figure next to its floor. BENCH_MESSAGES and BENCH_ONLY narrow it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def main() -> None:
     report = Report()
     events = inputs.events_file(FOLDER, MESSAGES)
     signed, certificate = inputs.signed_bodies(FOLDER, events, SIGNED)
-    found = floors.measure(inputs.lines_of(signed, 10_000), certificate, FOLDER)
+    floor = floors.measure(inputs.lines_of(signed, 10_000), certificate, FOLDER)
     report.add(
-        Figure("floor: JSON scan, event alone", found.scan_event, "events/s"),
-        Figure("floor: JSON scan, both layers", found.scan_both, "events/s"),
-        Figure("floor: insert of whole envelopes", found.insert_envelope, "events/s"),
-        Figure("floor: insert of 100 bytes", found.insert_100, "events/s"),
-        Figure("floor: RSA verify, one thread", found.verify, "events/s"),
+        Figure("floor: JSON scan, event alone", floor.scan_event, "events/s"),
+        Figure("floor: JSON scan, both layers", floor.scan_both, "events/s"),
+        Figure("floor: insert of whole envelopes", floor.insert_envelope, "events/s"),
+        Figure("floor: insert of 100 bytes", floor.insert_100, "events/s"),
+        Figure("floor: RSA verify, one thread", floor.verify, "events/s"),
     )
     if "replay" in ONLY:
-        _replays(report, events, found)
+        _replays(report, events, floor)
     if "http" in ONLY:
-        _http(report, signed, certificate, found)
+        _http(report, signed, certificate, floor)
     if "reads" in ONLY:
         _reads(report)
     if "dynamodb" in ONLY:
@@ -41,35 +41,38 @@ def main() -> None:
     report.write(FOLDER / "figures.json")
 
 
-def _replays(report: Report, events: Path, found: floors.Floors) -> None:
+def _replays(report: Report, events: Path, floor: floors.Floors) -> None:
     store = FOLDER / "replay.db"
     for name, path, target in (
         ("in order", events, 35_000),
         ("shuffled", inputs.shuffled_file(events), 20_000),
     ):
-        done = replays.replay(path, store)
+        result = replays.replay(path, store)
         wrong = replays.check_truth(events, store)
         report.add(
             Figure(
-                f"replay {name}", done["eventsPerSecond"], "events/s", found.scan_both, "JSON scan",
-                target, note=f"{done['read']:,} events; {wrong} totals differ from the truth",
+                f"replay {name}", result["eventsPerSecond"], "events/s", floor.scan_both, "JSON scan",
+                target, note=f"{result['read']:,} events; {wrong} totals differ from the truth",
             ),
-            Figure(f"replay {name}: peak memory, both processes", done["peakMb"], "MB", None, "", 300, most=True),
+            Figure(
+                f"replay {name}: peak memory, both processes", result["peakMb"], "MB", None, "", 300,
+                is_maximum=True,
+            ),
         )  # fmt: skip
-    records = done["dispositions"]["created"]
-    per_event = done["megabytes"] / done["read"] * 1e6
-    per_record = done["read"] / records
+    records = result["dispositions"]["created"]
+    per_event = result["megabytes"] / result["read"] * 1e6
+    per_record = result["read"] / records
     report.add(
         Figure(
             "store: size per million events at 3.2 events a record",
-            per_event * per_record / 3.2, "MB", None, "", 120, most=True,
+            per_event * per_record / 3.2, "MB", None, "", 120, is_maximum=True,
             note=f"measured {per_event:.1f} MB at {per_record:.2f} events a record",
         )
     )  # fmt: skip
     replays.remove(store)
-    spent = replays.shares(inputs.lines_of(events, 200_000), store, 16_384)
-    whole = sum(spent.values())
-    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+    seconds_by_step = replays.shares(inputs.lines_of(events, 200_000), store, 16_384)
+    whole = sum(seconds_by_step.values())
+    for name, seconds in sorted(seconds_by_step.items(), key=lambda item: -item[1]):
         report.add(
             Figure(
                 f"share of {name}",
@@ -80,15 +83,15 @@ def _replays(report: Report, events: Path, found: floors.Floors) -> None:
         )
 
 
-def _http(report: Report, signed: Path, certificate: Path, found: floors.Floors) -> None:
+def _http(report: Report, signed: Path, certificate: Path, floor: floors.Floors) -> None:
     with http.raw_asgi() as address:
-        floor = http.post(address, signed, 64, 4, 0, 5_000)
+        bare = http.post(address, signed, 64, 4, 0, 5_000)
     report.add(
         Figure(
             "floor: raw ASGI, 64 connections",
-            floor["rate"],
+            bare["rate"],
             "requests/s",
-            note=f"p99 {floor['p99']:.1f} ms",
+            note=f"p99 {bare['p99']:.1f} ms",
         )
     )
     with http.server(FOLDER, certificate) as address:
@@ -99,22 +102,25 @@ def _http(report: Report, signed: Path, certificate: Path, found: floors.Floors)
             (32, 4, 16_000),
             (64, 4, SIGNED - 22_000),
         ):
-            done = http.post(address, signed, connections, seconds, first, first + share)
+            result = http.post(address, signed, connections, seconds, first, first + share)
             first += share
             target = 5_000 if connections == 64 else None
             name = f"signed HTTP intake, {connections} connection{'s' if connections > 1 else ''}"
             report.add(
-                Figure(name, done["rate"], "events/s", floor["rate"], "raw ASGI", target,
-                       note=f"{done['requests']:,} posts of {share:,} events, {done['errors']} errors"),
-                Figure(f"{name}: p50", done["p50"], "ms"),
-                Figure(f"{name}: p99", done["p99"], "ms", None, "", 60 if connections == 64 else None, most=True),
+                Figure(name, result["rate"], "events/s", bare["rate"], "raw ASGI", target,
+                       note=f"{result['requests']:,} posts of {share:,} events, {result['errors']} errors"),
+                Figure(f"{name}: p50", result["p50"], "ms"),
+                Figure(
+                    f"{name}: p99", result["p99"], "ms", None, "", 60 if connections == 64 else None,
+                    is_maximum=True,
+                ),
             )  # fmt: skip
     report.add(
         Figure(
             "signed HTTP intake, of RSA verify alone",
-            done["rate"],
+            result["rate"],
             "events/s",
-            found.verify,
+            floor.verify,
             "RSA verify",
         )
     )
@@ -135,7 +141,7 @@ def _reads(report: Report) -> None:
         report.add(
             Figure(
                 f"{name.replace('_', ', ')} at 1 million records", getattr(large, name), "ms",
-                getattr(small, name), "at 100 thousand", target, most=True,
+                getattr(small, name), "at 100 thousand", target, is_maximum=True,
             )
         )  # fmt: skip
 

@@ -47,7 +47,7 @@ def throughput(engine: str, messages: int) -> tuple[float, float]:
 def puts(store: DynamoStore) -> float:
     """Return how many records a second go in by PutItem alone, by sixteen threads."""
     table = store.tables["outreach"].tracking
-    items = [one["dynamodb"]["NewImage"] for one in capacity.feed_of(store, table)][:PUTS]
+    items = [change["dynamodb"]["NewImage"] for change in capacity.feed_of(store, table)][:PUTS]
     twin = table._replace(name=f"{table.name}-puts")
     store.client("create_table", **twin.definition())
     client = store.client.botocore
@@ -62,9 +62,9 @@ def units(engine: str, stream: str, coalesced: float, messages: int) -> float:
     store = open_store(url_of(engine), clock=lambda: NOW)
     waves = capacity.waves(random.Random(1), messages, stream, coalesced)
     events = capacity.process(store, waves.values())
-    found = sum(capacity.record_units(store, stream).values()) / events
+    per_event = sum(capacity.record_units(store, stream).values()) / events
     store.close()
-    return found
+    return per_event
 
 
 def rollups(engine: str, messages: int) -> dict[int, float]:
@@ -73,12 +73,12 @@ def rollups(engine: str, messages: int) -> dict[int, float]:
     waves = capacity.waves(random.Random(1), messages, "outreach", 0.0)
     capacity.process(store, waves.values())
     changes = capacity.changes_of(store, "outreach")
-    found = {
-        size: capacity.rollup_units(store, "outreach", changes[:most], size)
-        for size, most in ((1, 100), (10, 1_000), (1_000, 4_000))
+    units_by_size = {
+        size: capacity.rollup_units(store, "outreach", changes[:number], size)
+        for size, number in ((1, 100), (10, 1_000), (1_000, 4_000))
     }
     store.close()
-    return found
+    return units_by_size
 
 
 def figures() -> Iterator[Figure]:
@@ -90,15 +90,15 @@ def figures() -> Iterator[Figure]:
             1_000, note="the engine's own pace decides: it is one SQLite queue",
         )  # fmt: skip
         for stream in ("outreach", "finance"):
-            for coalesced, most in ((0.0, 2.15), (0.5, 2.0)):
-                found = units(engine, stream, coalesced, 400)
+            for coalesced, limit in ((0.0, 2.15), (0.5, 2.0)):
+                measured = units(engine, stream, coalesced, 400)
                 yield Figure(
-                    f"write units an event, {stream}, {coalesced:.0%} coalesced", found, "units",
-                    FLOOR, "floor with 3 views", most, most=True,
-                    note=f"${found * DOLLARS:.2f} a million events; floor ${FLOOR * DOLLARS:.2f}",
+                    f"write units an event, {stream}, {coalesced:.0%} coalesced", measured, "units",
+                    FLOOR, "floor with 3 views", limit, is_maximum=True,
+                    note=f"${measured * DOLLARS:.2f} a million events; floor ${FLOOR * DOLLARS:.2f}",
                 )  # fmt: skip
-        for size, each in rollups(engine, 400).items():
+        for size, measured in rollups(engine, 400).items():
             yield Figure(
-                f"rollup units a change, aggregator batches of {size:,}", each, "units",
-                note=f"${each * DOLLARS:.2f} a million changes",
+                f"rollup units a change, aggregator batches of {size:,}", measured, "units",
+                note=f"${measured * DOLLARS:.2f} a million changes",
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figures: what was measured, beside its floor and what it must reach, as a table and as JSON."""
+"""Figures: measurements with their floors and targets, shown as a table and written as JSON."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rich.table import Table
 
 @dataclass
 class Figure:
-    """One measure. `floor` is the best this machine could do in this run, in the same unit;
-    `target` what is asked of it, `most` True if it must not be exceeded.
+    """One measurement. `floor` is the best that this machine can do, measured in the same run and unit;
+    `target` must be reached, or not be exceeded if `is_maximum`.
     """
 
     name: str
@@ -25,19 +25,19 @@ class Figure:
     floor: float | None = None
     floor_name: str = ""
     target: float | None = None
-    most: bool = False
+    is_maximum: bool = False
     note: str = ""
 
     @property
     def reached(self) -> bool | None:
         if self.target is None:
             return None
-        return self.value <= self.target if self.most else self.value >= self.target
+        return self.value <= self.target if self.is_maximum else self.value >= self.target
 
 
 @dataclass
 class Report:
-    """Everything one run measured."""
+    """The figures of one run."""
 
     figures: list[Figure] = field(default_factory=list)
 
@@ -53,12 +53,12 @@ class Report:
             ("target", "right"), ("", "left"),
         ):  # fmt: skip
             table.add_column(head, justify=justify)
-        for each in self.figures:
-            table.add_row(*_cells(each))
+        for figure in self.figures:
+            table.add_row(*_cells(figure))
         Console(width=150).print(table)
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps([asdict(each) for each in self.figures], indent=1))
+        path.write_text(json.dumps([asdict(figure) for figure in self.figures], indent=1))
 
 
 def _line(figure: Figure) -> str:
@@ -71,7 +71,7 @@ def _cells(figure: Figure) -> list[str]:
         floor = f"{figure.floor:,.4g} ({figure.floor_name})"
         ratio = f"{figure.value / figure.floor:.3g}x"
     if figure.target is not None:
-        target = f"{'≤' if figure.most else '≥'} {figure.target:,.4g}"
+        target = f"{'≤' if figure.is_maximum else '≥'} {figure.target:,.4g}"
         mark = "reached" if figure.reached else "NOT reached"
     return [
         figure.name,
@@ -85,9 +85,9 @@ def _cells(figure: Figure) -> list[str]:
 
 def median_seconds(run: Callable[[], object], times: int = 5) -> float:
     """Return the median wall time of a call, seconds."""
-    taken = []
+    seconds = []
     for _ in range(times):
         started = perf_counter()
         run()
-        taken.append(perf_counter() - started)
-    return statistics.median(taken)
+        seconds.append(perf_counter() - started)
+    return statistics.median(seconds)

@@ -1,4 +1,4 @@
-"""Floors: the least that each part of the work must cost on this machine, measured in this run."""
+"""Floors: the least that each part of the work costs on this machine, measured in the same run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sesight.ingest.transport.sns import parse, string_to_sign
 
 
 class _Nothing(msgspec.Struct):
-    """A struct without a field: the decoder scans everything and keeps nothing."""
+    """A struct without fields: the decoder scans everything and keeps nothing."""
 
 
 class _Outer(msgspec.Struct):
@@ -42,32 +42,32 @@ class Floors:
 def measure(notifications: list[bytes], certificate: Path, folder: Path) -> Floors:
     """Measure the floors over signed notifications."""
     n = len(notifications)
-    events = [_outer(each).Message.encode() for each in notifications]
+    events = [_outer(body).Message.encode() for body in notifications]
     key = load_pem_x509_certificate(certificate.read_bytes()).public_key()
-    proofs = []
-    for each in notifications[:2_000]:
-        found = parse(each, {})
-        proofs.append((b64decode(found.signature), string_to_sign(found)))
+    signatures = []
+    for body in notifications[:2_000]:
+        notification = parse(body, {})
+        signatures.append((b64decode(notification.signature), string_to_sign(notification)))
     padding, digest = PKCS1v15(), SHA256()
 
     def scan_event() -> None:
-        for each in events:
-            _scan(each)
+        for event in events:
+            _scan(event)
 
     def scan_both() -> None:
-        for each in notifications:
-            _scan(_outer(each).Message)
+        for body in notifications:
+            _scan(_outer(body).Message)
 
     def verify() -> None:
-        for signature, signed in proofs:
+        for signature, signed in signatures:
             key.verify(signature, signed, padding, digest)
 
     return Floors(
         n / median_seconds(scan_event),
         n / median_seconds(scan_both),
         n / median_seconds(lambda: _insert(folder, notifications), 3),
-        n / median_seconds(lambda: _insert(folder, [each[:100] for each in events]), 3),
-        len(proofs) / median_seconds(verify),
+        n / median_seconds(lambda: _insert(folder, [event[:100] for event in events]), 3),
+        len(signatures) / median_seconds(verify),
     )
 
 
@@ -82,7 +82,7 @@ def _insert(folder: Path, values: list[bytes]) -> None:
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO bare (body) VALUES (?)",
-            [(each,) for each in values[start : start + 5_000]],
+            [(value,) for value in values[start : start + 5_000]],
         )
         connection.execute("COMMIT")
     connection.close()

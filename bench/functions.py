@@ -1,4 +1,4 @@
-"""The Lambda functions: what a cold start imports, and how fast the processor's handler takes events."""
+"""The Lambda functions: the imports of a cold start, and the throughput of the processor's handler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.invocation import KEY, Context, batches
 from tests.store.engine import dynamodb_local, url_of
 
 WARM = 8
-"""Batches before the clock starts: the engine, a Java program, is three times faster after them."""
+"""Batches before the measurement: the engine, a Java program, is three times faster after them."""
 
 _COLD = """
 import time
@@ -30,15 +30,15 @@ from sesight.store.dynamodb.connection import session_of
 session, options = session_of("eu-west-1", None)
 session.create_client("dynamodb", **options)
 made = time.perf_counter()
-# not getrusage: its peak is that of who started this process, where that was higher
+# not getrusage, whose peak a process inherits from its parent
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 print((imported - started) * 1e3, (made - imported) * 1e3, peak)
 """
 
 
 def cold_start() -> tuple[float, float, float]:
-    """Return the milliseconds to import the functions' module and to make a client, and the peak of
-    memory then, MB; the least of five.
+    """Return the milliseconds to import the functions' module and to make a client, and the peak memory
+    (MB) after that; the least of five runs each.
     """
     runs = [
         subprocess.run([sys.executable, "-c", _COLD], capture_output=True, text=True, check=True)
@@ -50,19 +50,19 @@ def cold_start() -> tuple[float, float, float]:
 
 
 def handled(engine: str, messages: int) -> tuple[float, float]:
-    """Return events a second of the processor's handler (SQS batches of 500 bodies read, folded, stored,
-    a line written for each and metrics for all), and bare PutItems a second.
+    """Return events a second of the processor's handler, with SQS batches of 500 messages, journal lines
+    and metrics, and bare PutItems a second.
     """
     settings = Settings(store=StoreSettings(url_of(engine)), recipient_key=KEY)
     processor = Processor(settings, "outreach", lambda: END)
-    bodies = [each.body for each in generate(plan(messages))]
-    told = list(batches(bodies))
+    bodies = [event.body for event in generate(plan(messages))]
+    invocations = list(batches(bodies))
     with contextlib.redirect_stdout(io.StringIO()):
-        failed = [processor.handle(event, Context()) for event in told[:WARM]]
+        failed = [processor.handle(event, Context()) for event in invocations[:WARM]]
         started = time.perf_counter()
-        failed += [processor.handle(event, Context()) for event in told[WARM:]]
+        failed += [processor.handle(event, Context()) for event in invocations[WARM:]]
         seconds = time.perf_counter() - started
-    assert failed == [{"batchItemFailures": []}] * len(told)
+    assert failed == [{"batchItemFailures": []}] * len(invocations)
     bare = puts(processor._store)  # noqa: SLF001
     return (len(bodies) - WARM * 500) / seconds, bare
 
@@ -70,9 +70,9 @@ def handled(engine: str, messages: int) -> tuple[float, float]:
 def figures() -> Iterator[Figure]:
     """Yield every figure of the functions."""
     imported, made, peak = cold_start()
-    yield Figure("functions: import", imported, "ms", None, "", 400, most=True)
+    yield Figure("functions: import", imported, "ms", None, "", 400, is_maximum=True)
     yield Figure("functions: a client made after it", made, "ms")
-    yield Figure("functions: peak memory then", peak, "MB", None, "", 100, most=True)
+    yield Figure("functions: peak memory then", peak, "MB", None, "", 100, is_maximum=True)
     with dynamodb_local() as engine:
         rate, bare = handled(engine, 4_000)
         yield Figure(
@@ -82,5 +82,5 @@ def figures() -> Iterator[Figure]:
 
 
 if __name__ == "__main__":
-    for each in figures():
-        print(each)
+    for figure in figures():
+        print(figure)

@@ -1,4 +1,4 @@
-"""HTTP: signed notifications posted by wrk to a real server that commits each before it answers."""
+"""HTTP: wrk posts signed notifications to a real server, which commits each before it answers."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def _running(command: list[str], log: Any) -> Iterator[str]:
     try:
         for line in process.stdout:
             words = line.decode().split()
-            found = [word for word in words if word.startswith("http://")]
-            if found:
-                address = found[0]
+            addresses = [word for word in words if word.startswith("http://")]
+            if addresses:
+                address = addresses[0]
                 break
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
         yield address
@@ -74,13 +74,13 @@ def post(
     if which("wrk") is None:
         message = "wrk is not installed: apt-get install wrk"
         raise SystemExit(message)
-    done = subprocess.run(
+    wrk = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT),
          address, "--", str(bodies), str(first), str(last)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found | {"rate": found["requests"] / found["seconds"]}
+    result = json.loads(wrk.stdout.splitlines()[-1])
+    return result | {"rate": result["requests"] / result["seconds"]}
 
 
 def _serve_floor() -> None:

@@ -1,10 +1,9 @@
-"""Inputs: simulated traffic on disk, made once and kept in a folder between runs."""
+"""Inputs: simulated traffic in files, generated once and kept between runs."""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 from sesight_simulator.sns import Signer
@@ -19,12 +18,12 @@ TOPIC = "arn:aws:sns:eu-west-1:000000000000:ses-email-events"
 
 
 def plan(messages: int, engagement: float = 1.0) -> Plan:
-    """Return the plan of a bench's traffic."""
+    """Return the plan of the traffic."""
     return Plan(seed=7, end=END, messages=messages, ambiguous=0.0, engagement=engagement)
 
 
 def events_file(folder: Path, messages: int) -> Path:
-    """Return a file with the traffic of so many messages, and its truth beside it."""
+    """Return a file with the traffic of a number of messages; its true totals are in a file next to it."""
     path = folder / f"events-{messages}.ndjson"
     if not path.with_suffix(".done").exists():
         truth = Truth()
@@ -48,24 +47,20 @@ def shuffled_file(events: Path) -> Path:
     return path
 
 
-def lines_of(path: Path, most: int) -> list[bytes]:
+def lines_of(path: Path, limit: int) -> list[bytes]:
     """Return the first lines of a file."""
     with path.open("rb") as lines:
-        return [line.rstrip() for _, line in zip(range(most), lines, strict=False)]
+        return [line.rstrip() for _, line in zip(range(limit), lines, strict=False)]
 
 
-def signed_bodies(folder: Path, events: Path, most: int) -> tuple[Path, Path]:
-    """Return a file of signed notifications, one a line, and the certificate that proves them."""
-    path, certificate = folder / f"signed-{most}.ndjson", folder / "simulator.pem"
+def signed_bodies(folder: Path, events: Path, limit: int) -> tuple[Path, Path]:
+    """Return a file of signed notifications, one a line, and the certificate to verify them."""
+    path, certificate = folder / f"signed-{limit}.ndjson", folder / "simulator.pem"
     if not path.with_suffix(".done").exists():
         signer = Signer.generate(TOPIC)
         certificate.write_bytes(signer.certificate_pem)
         with path.open("wb", buffering=1 << 20) as out:
-            for body in signer.signed(_bodies(events, most)):
+            for body in signer.signed(lines_of(events, limit)):
                 out.write(body + b"\n")
         path.with_suffix(".done").touch()
     return path, certificate
-
-
-def _bodies(events: Path, most: int) -> Iterator[bytes]:
-    yield from lines_of(events, most)

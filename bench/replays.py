@@ -45,7 +45,7 @@ def replay(events: Path, store: Path, durability: str = "normal") -> dict[str, A
 
 
 def remove(store: Path) -> None:
-    """Remove a store and what belongs to it."""
+    """Delete a store with its companion files."""
     for end in ("", "-wal", "-shm", ".key"):
         Path(f"{store}{end}").unlink(missing_ok=True)
 
@@ -57,24 +57,24 @@ def open_app(store: Path, durability: str = "full") -> App:
 
 
 def check_truth(events: Path, store: Path) -> int:
-    """Return how many of the simulation's true totals the store differs in."""
+    """Return the number of totals in which the store differs from the simulation's truth."""
     truth = json.loads(Path(f"{events}.truth.json").read_text())
     app = open_app(store)
     wrong = 0
-    for stream, said in truth["streams"].items():
+    for stream, expected in truth["streams"].items():
         rows = app.store.rollups("day", stream, dimension="")
         for n, name in enumerate(COUNTERS):
             total = sum(row.counts[n] for row in rows)
-            wrong += name in said["totals"] and said["totals"][name] != total
+            wrong += name in expected["totals"] and expected["totals"][name] != total
     app.close()
     return wrong
 
 
 def shares(lines: list[bytes], store: Path, batch: int) -> dict[str, float]:
-    """Return the seconds of each step of the walk over some lines, in one process."""
+    """Return the seconds that each step of the pipeline takes for some lines, in one process."""
     remove(store)
     app = open_app(store, "normal")
-    spent: defaultdict[str, float] = defaultdict(float)
+    seconds: defaultdict[str, float] = defaultdict(float)
 
     def timed(name: str) -> Callable[..., Any]:
         step = getattr(EventBatch, name)
@@ -84,7 +84,7 @@ def shares(lines: list[bytes], store: Path, batch: int) -> dict[str, float]:
             try:
                 return step(*arguments)
             finally:
-                spent[name] += perf_counter() - started
+                seconds[name] += perf_counter() - started
 
         return run
 
@@ -95,26 +95,26 @@ def shares(lines: list[bytes], store: Path, batch: int) -> dict[str, float]:
         for start in range(0, len(lines), batch):
             begun = perf_counter()
             readings = [
-                each
+                reading
                 for line in lines[start : start + batch]
-                for each in read(line, "file", known_sets=app.known_sets)
+                for reading in read(line, "file", known_sets=app.known_sets)
             ]
-            spent["read"] += perf_counter() - begun
+            seconds["read"] += perf_counter() - begun
             begun = perf_counter()
             pipeline.process(readings)
-            spent["process"] += perf_counter() - begun
+            seconds["process"] += perf_counter() - begun
     finally:
         gc.enable()
     app.close()
     remove(store)
-    whole = spent.pop("process")
-    inside = sum(value for name, value in spent.items() if name != "read")
-    spent["write and commit"] = whole - inside
-    return dict(spent)
+    whole = seconds.pop("process")
+    inside = sum(value for name, value in seconds.items() if name != "read")
+    seconds["write and commit"] = whole - inside
+    return dict(seconds)
 
 
 def _peak_mb(process: int | str | None) -> float:
-    """Return the most memory a process has held (VmHWM), MB."""
+    """Return the peak memory of a process (VmHWM), MB."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
@@ -126,17 +126,17 @@ def _main(events: str, store: str, durability: str) -> None:
     from sesight.ingest.transport.files import input_files
 
     app = open_app(Path(store), durability)
-    reader: list[float] = []
+    readers: list[float] = []
 
     def watch(*_: int) -> None:
-        reader[:] = [
-            max([_peak_mb(child.pid), *reader]) for child in multiprocessing.active_children()
+        readers[:] = [
+            max([_peak_mb(child.pid), *readers]) for child in multiprocessing.active_children()
         ]
 
     summary = feed(app.pipeline, input_files([events]), app.known_sets, progress=watch)
     app.close()
-    # not ru_maxrss: a process inherits it from the one that started it
-    peaks = [_peak_mb("self"), *reader]
+    # not ru_maxrss, which a process inherits from its parent
+    peaks = [_peak_mb("self"), *readers]
     print(
         json.dumps(
             {

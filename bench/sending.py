@@ -1,4 +1,4 @@
-"""Sending with SES's time taken out: messages rendered, tagged, checked and recorded a second."""
+"""Sending without SES's own time: messages rendered, tagged, checked and recorded in a second."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sesight.settings import SendingSettings, Settings, StoreSettings
 
 WORKERS = (1, 8, 32)
 MESSAGES = {1: 400, 8: 1_600, 32: 3_200}
-EXAMPLES = Path(__file__).parent.parent / "src" / "sesight" / "send" / "examples"
+EXAMPLES = Path(__file__).parent.parent / "src" / "sesight" / "send" / "templates" / "examples"
 TEMPLATE = "spring-launch"
 SAMPLE: dict[str, Any] = json.loads((EXAMPLES / TEMPLATE / "sample.json").read_text())
 
 
-class Instant:
-    """A client of SES that answers at once: what is measured is all the rest."""
+class InstantSes:
+    """An SES client that answers at once, so that only the rest is measured."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -38,24 +38,24 @@ class Instant:
 
 
 def figures(folder: Path) -> list[Figure]:
-    """Return messages a second for several numbers of workers, beside what one thread renders."""
+    """Return messages a second by number of workers, next to the rendering alone."""
     commits, rendering = _commits(folder), _rendering()
-    found = [
+    results = [
         Figure("floor: a durable commit of 100 bytes, alone", commits, "commits/s"),
         Figure("floor: an example rendered, one thread", rendering, "messages/s"),
     ]
     for workers in WORKERS:
         rate = _rate(folder, workers)
         name = f"send without SES's time, {workers} worker{'s' if workers > 1 else ''}"
-        found.append(Figure(name, rate, "messages/s", rendering, "rendering alone"))
-    return found
+        results.append(Figure(name, rate, "messages/s", rendering, "rendering alone"))
+    return results
 
 
 def _rate(folder: Path, workers: int) -> float:
     """Return messages a second through a sender of so many workers, from draft to result."""
     path = folder / "sending.db"
-    for each in folder.glob("sending.db*"):
-        each.unlink()
+    for file in folder.glob("sending.db*"):
+        file.unlink()
     sender = SesSecrets(
         stream="outreach",
         from_address="news@example.com",
@@ -67,29 +67,29 @@ def _rate(folder: Path, workers: int) -> float:
     app = App(
         Settings(region="eu-west-1", store=StoreSettings(url=f"sqlite:///{path}"), sending=sending)
     )
-    people = [
+    recipients = [
         TemplateRecipient(f"p{n}@example.org", f"Person {n}", {**SAMPLE, "first_name": f"P{n}"})
         for n in range(MESSAGES[workers])
     ]
     try:
-        app.sending = SendingComponents(app, Instant())
+        app.sending = SendingComponents(app, InstantSes())
         service = app.sending.service
-        asked = TemplateMail(TEMPLATE, CampaignDetails("bench", "A bench"), people)
-        mailing = service.mail_command("outreach", asked, None)
+        mail = TemplateMail(TEMPLATE, CampaignDetails("bench", "A bench"), recipients)
+        mailing = service.mail_command("outreach", mail, None)
         started = perf_counter()
         results = service.send(mailing)
-        taken = perf_counter() - started
-        assert {each.state for each in results} == {SendState.SENT}
+        seconds = perf_counter() - started
+        assert {result.state for result in results} == {SendState.SENT}
     finally:
         app.close()
-    return len(people) / taken
+    return len(recipients) / seconds
 
 
 def _rendering() -> float:
     from sesight.send.templates.folder import TemplateFolder
 
     template = TemplateFolder(EXAMPLES).load(TEMPLATE)
-    told = {
+    variables = {
         **SAMPLE,
         "email": "ana@example.org",
         "name": "Ana",
@@ -97,7 +97,7 @@ def _rendering() -> float:
         "postal_address": "Example Ltd, 1 Example Street",
         "campaign": "A bench",
     }
-    return 1 / median_seconds(lambda: template.body(told), 200)
+    return 1 / median_seconds(lambda: template.body(variables), 200)
 
 
 def _commits(folder: Path) -> float:
