@@ -146,16 +146,16 @@ def ses_errors() -> str:
 def _done_about(meaning: send_ses.SendFailure) -> str:
     """Return what is done about an answer of SES's."""
     if meaning.stops == "account":
-        return "pauses all streams: nothing more is sent until somebody resumes them"
+        return "pauses all streams: nothing more is sent until an operator resumes them"
     if meaning.stops == "stream":
-        return "pauses the stream: nothing more of it is sent until somebody resumes it"
+        return "pauses the stream: it sends nothing more until an operator resumes it"
     if meaning.again:
-        return f"waits a little and calls again, {TRIES} calls at most; then says so"
+        return f"pauses and calls again, at most {TRIES} calls; then reports it"
     if meaning.state is SendState.UNKNOWN:
         return "does not call again: the Send event tells whether the message went out"
     if meaning.state is SendState.REFUSED:
-        return "says so, and goes on with the next recipient"
-    return "says so: the same request may be made later"
+        return "reports it, and continues with the next recipient"
+    return "reports it: the same request may be made later"
 
 
 def simulated_operations() -> str:
