@@ -72,18 +72,16 @@ class View(Protocol):
     def records(
         self,
         message_ids: Collection[str],
-        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,
+        recipients: Callable[[], Mapping[str, Collection[str]]] | None = None,
     ) -> dict[str, list[Record]]:
         """Return all records of each message, by message id; unknown messages are left out.
 
-        If `wanted` is given, it returns message ids with the recipients that matter: records of other
+        If `recipients` is given, it returns message ids with the recipients that matter: records of other
         recipients of these messages may be left out. A store that reads all of them at one cost does not call it.
         """
         ...
 
-    def suppressions(
-        self, wanted: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Suppression]:
+    def suppressions(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Suppression]:
         """Return the existing items of (stream, address) pairs."""
         ...
 
@@ -184,7 +182,13 @@ class Store(Protocol):
         ...
 
     def messages(
-        self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+        self,
+        filter_: RecordFilter,
+        limit: int,
+        cursor: str | None,
+        now: int,
+        *,
+        newer: bool = False,
     ) -> RecordPage:
         """Return a page of records. Records past retention at `now` are never included.
 
@@ -388,7 +392,7 @@ class SendLog(Protocol):
         """Return one batch."""
         ...
 
-    def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
+    def claim(self, intents: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before the provider is called; return what is then recorded for each, in order.
 
         An intent is recorded if its batch has none with its key, or has one in a state of `RESUMABLE`. Of

@@ -52,16 +52,16 @@ class Backfills:
         """
         now = self._clock()
         today, live_from = self._retention.trusted_time(now) // DAY, self._retention.live_from(now)
-        held = {}
+        held_days = {}
         for stream, day in sorted(days):
             began_on = self._metadata.backfill_began_on(stream, day)
             if (began_on is None or began_on < live_from) and not self._has_totals(stream, day):
                 self._metadata.begin_backfill(stream, day, today, live_from)
             began_on = self._metadata.backfill_began_on(stream, day)
             if began_on is not None and began_on >= live_from:
-                held[stream, day] = began_on
+                held_days[stream, day] = began_on
                 self._without_backfill.pop((stream, day), None)
-        return held
+        return held_days
 
     def kept_since(self, stream: str, day: int) -> int:
         """Return the day as of which records of a send day are kept: the day its backfill began, else

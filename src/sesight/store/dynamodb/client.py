@@ -243,8 +243,10 @@ class DynamoClient:
         """Return the items that exist of distinct (table, key)s, each with its table."""
         chunks = [keys[at : at + BATCH_READ] for at in range(0, len(keys), BATCH_READ)]
         items: list[tuple[str, Item]] = []
-        for some in self.map(lambda chunk: self._get_chunk(chunk, consistent=consistent), chunks):
-            items += some
+        for of_chunk in self.map(
+            lambda chunk: self._get_chunk(chunk, consistent=consistent), chunks
+        ):
+            items += of_chunk
         return items
 
     def _get_chunk(

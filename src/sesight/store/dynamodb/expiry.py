@@ -30,9 +30,9 @@ def _sweep_records(store: Components, limit: int, live_from: int) -> int:
     """
     deleted = 0
     for stream in store.streams:
-        held = store.metadata.backfilled_days(stream, live_from, live_from)
+        held_days = store.metadata.backfilled_days(stream, live_from, live_from)
         for day in store.metadata.days(stream, 0, live_from):
-            if deleted < limit and day not in held:
+            if deleted < limit and day not in held_days:
                 store.metadata.note_swept_to(day + 1)
                 deleted += _sweep_day(store, stream, day, limit - deleted)
     return deleted

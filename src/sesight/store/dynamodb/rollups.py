@@ -118,7 +118,7 @@ class RollupRows:
             if part is None:
                 return
             checkpoint = part["ckpt"]["S"]
-            left = [one for one in left if one.sequence > checkpoint]
+            left = [addition for addition in left if addition.sequence > checkpoint]
 
     def add(
         self, key: RollupKey, shard: str, contributions: Sequence[Contribution], now: int
@@ -126,7 +126,7 @@ class RollupRows:
         """Add all contributions to a part if its checkpoint is before the first; else return the part
         as it is stored.
         """
-        names, values, clause = _add_clause(_sum(one.increments for one in contributions))
+        names, values, clause = _add_clause(_sum(addition.increments for addition in contributions))
         stored_key = row_key(key, shard)
         values |= {
             ":first": {"S": contributions[0].sequence},

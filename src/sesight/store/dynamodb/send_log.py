@@ -162,15 +162,15 @@ class DynamoSendLog:
 
     # Intents
 
-    def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
+    def claim(self, intents: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before their send requests; return what is then recorded of each, in order."""
-        for stream in {intent.stream for intent in wanted}:
+        for stream in {intent.stream for intent in intents}:
             if stream not in self._streams:
                 raise SettingsError(
                     f"There are no tables for the stream {stream!r}: add it to them."
                 )
-        recorded = self._record(wanted, claimed)
-        ours = [intent for intent in wanted if recorded[key_of(intent)] is intent]
+        recorded = self._record(intents, claimed)
+        ours = [intent for intent in intents if recorded[key_of(intent)] is intent]
         try:
             keys = {key for intent in ours for key in blocking_keys(intent)}
             items = self._suppressions.get_many(keys)
@@ -180,7 +180,7 @@ class DynamoSendLog:
             raise
         suppressed = [intent for intent in decided if intent.state is SendState.SUPPRESSED]
         recorded.update(self._record(suppressed, settled))
-        return [recorded[key_of(intent)] for intent in wanted]
+        return [recorded[key_of(intent)] for intent in intents]
 
     def _give_back(self, intents: Sequence[Intent]) -> None:
         """Let intents that no caller received be claimed again; if that fails, they stay claimed."""
@@ -203,8 +203,8 @@ class DynamoSendLog:
         chunks = []
         for of_batch in by_batch.values():
             left = iter(of_batch.values())
-            while some := list(islice(left, INTENTS_AT_ONCE)):
-                chunks.append([intent for of_key in some for intent in of_key])
+            while keys := list(islice(left, INTENTS_AT_ONCE)):
+                chunks.append([intent for of_key in keys for intent in of_key])
         # the chunks of one call use different shards of the counts, from a random one on
         first = random.randrange(SHARDS)  # noqa: S311
         recorded: dict[IntentKey, Intent] = {}

@@ -200,11 +200,17 @@ class DynamoStore:
     # The message log
 
     def messages(
-        self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+        self,
+        filter_: RecordFilter,
+        limit: int,
+        cursor: str | None,
+        now: int,
+        *,
+        newer: bool = False,
     ) -> RecordPage:
         """Return a page of records; see the port."""
         request = PageRequest(limit, cursor, newer)
-        return self._parts.message_log.page(wanted, request, self.live_from(now))
+        return self._parts.message_log.page(filter_, request, self.live_from(now))
 
     def message(self, message_id: str, now: int) -> list[Record]:
         """Return all records of one message that are still held, `*` last."""

@@ -73,18 +73,18 @@ class DynamoView:
     def records(
         self,
         message_ids: Collection[str],
-        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,
+        recipients: Callable[[], Mapping[str, Collection[str]]] | None = None,
     ) -> dict[str, list[Record]]:
         """Return records of each of the messages; see the port."""
-        recipients = {} if wanted is None else wanted()
+        named = {} if recipients is None else recipients()
         unread = [name for name in message_ids if name not in self._messages_read]
         keys = {
             RecordKey(name, recipient)
             for name in unread
-            if name in recipients
-            for recipient in recipients[name]
+            if name in named
+            for recipient in named[name]
         }
-        self._read_messages([name for name in unread if name not in recipients])
+        self._read_messages([name for name in unread if name not in named])
         self._read_records(keys - self._keys_read)
         return {
             name: [stored.record for stored in of_message.values()]
@@ -164,16 +164,16 @@ class DynamoView:
 
     # Suppressions
 
-    def suppressions(self, wanted: Collection[SuppressionKey]) -> dict[SuppressionKey, Suppression]:
+    def suppressions(self, keys: Collection[SuppressionKey]) -> dict[SuppressionKey, Suppression]:
         """Return the items of the (stream, address)es that have one."""
         unread = [
-            key for key in wanted if key not in self.stored_suppressions and key[0] in self._streams
+            key for key in keys if key not in self.stored_suppressions and key[0] in self._streams
         ]
         self.stored_suppressions.update(dict.fromkeys(unread, StoredSuppression()))
         for (stream, _), item in self._suppression_tables.items(unread).items():
             self.remember_suppression(stream, item)
         suppressions = {}
-        for key in wanted:
+        for key in keys:
             suppression, _ = self.stored_suppressions.get(key, StoredSuppression())
             if suppression is not None:
                 suppressions[key] = suppression

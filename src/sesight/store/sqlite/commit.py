@@ -246,16 +246,16 @@ def _insert(
         connection.execute(_INSERT, inserts[index])
 
 
-def _free_id(connection: sqlite3.Connection, taken: int) -> tuple[int, bool]:
+def _free_id(connection: sqlite3.Connection, taken_id: int) -> tuple[int, bool]:
     """Return a free id near a taken one, and whether it encodes another send time.
 
     It tries the ties of the same millisecond first, then those of the following milliseconds.
     """
-    start = taken >> SENT_SHIFT << SENT_SHIFT
+    start = taken_id >> SENT_SHIFT << SENT_SHIFT
     beyond = start + TIES
     for low, end, displaced in (
-        (taken, beyond, False),
-        (start, taken, False),
+        (taken_id, beyond, False),
+        (start, taken_id, False),
         (beyond, None, True),
     ):
         expected = low

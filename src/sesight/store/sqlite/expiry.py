@@ -46,9 +46,9 @@ def _sweep_records(connection: sqlite3.Connection, limit: int, live_from: int) -
     backfill.
     """
     deleted = swept_to = 0
-    held = backfill.held_days(connection, live_from)
+    held_days = backfill.held_days(connection, live_from)
     for (number,) in connection.execute("SELECT no FROM stream").fetchall():
-        days = sorted(day for stream, day in held if stream == number)
+        days = sorted(day for stream, day in held_days if stream == number)
         for since, until in _between(days, live_from):
             while deleted < limit:
                 rows, last = _delete_records(
@@ -62,7 +62,7 @@ def _sweep_records(connection: sqlite3.Connection, limit: int, live_from: int) -
                 deleted += rows
                 swept_to = max(swept_to, sent_of(last) // DAY + 1)
     if deleted < limit:
-        _sweep_values(connection, min([live_from, *[day for _, day in held]]))
+        _sweep_values(connection, min([live_from, *[day for _, day in held_days]]))
     return _SweptRecords(deleted, swept_to)
 
 

@@ -100,20 +100,20 @@ class SqliteSendLog:
 
     # Intents
 
-    def claim(self, wanted: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
+    def claim(self, intents: Sequence[Intent], blocks: SuppressionCheck) -> list[Intent]:
         """Record intents before their send requests; return what is then recorded of each, in order."""
 
         def record(connection: sqlite3.Connection, after: dict[IntentKey, Intent]) -> None:
-            for intent in wanted:
+            for intent in intents:
                 after[key_of(intent)] = claimed(after.get(key_of(intent)), intent)
-            ours = [intent for intent in wanted if after[key_of(intent)] is intent]
+            ours = [intent for intent in intents if after[key_of(intent)] is intent]
             keys = {key for intent in ours for key in blocking_keys(intent)}
             items = suppressions.get_many(connection, keys)
             for intent in ours:
                 after[key_of(intent)] = unless_blocked(intent, items, blocks)
 
-        after = self._record(wanted, record)
-        return [after[key_of(intent)] for intent in wanted]
+        after = self._record(intents, record)
+        return [after[key_of(intent)] for intent in intents]
 
     def settle(self, intents: Sequence[Intent]) -> None:
         """Record the results of intents; see the port."""

@@ -127,12 +127,18 @@ class SqliteStore:
     # The message log
 
     def messages(
-        self, wanted: RecordFilter, limit: int, cursor: str | None, now: int, *, newer: bool = False
+        self,
+        filter_: RecordFilter,
+        limit: int,
+        cursor: str | None,
+        now: int,
+        *,
+        newer: bool = False,
     ) -> RecordPage:
         """Return a page of records; see the port."""
         request, live_from = PageRequest(limit, cursor, newer), self.live_from(now)
         with self._pool.reading() as (connection, values):
-            return message_log.page(connection, values, wanted, request, live_from)
+            return message_log.page(connection, values, filter_, request, live_from)
 
     def message(self, message_id: str, now: int) -> list[Record]:
         """Return all records of one message that are still held, `*` last."""

@@ -51,7 +51,7 @@ class SqliteView:
     def records(
         self,
         message_ids: Collection[str],
-        wanted: Callable[[], Mapping[str, Collection[str]]] | None = None,  # noqa: ARG002 - one search finds all
+        recipients: Callable[[], Mapping[str, Collection[str]]] | None = None,  # noqa: ARG002 - one search finds all
     ) -> dict[str, list[Record]]:
         """Return every record of each of the messages (missing ones are left out)."""
         records: dict[str, list[Record]] = {}
@@ -94,11 +94,9 @@ class SqliteView:
                     break
         return records
 
-    def suppressions(
-        self, wanted: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Suppression]:
+    def suppressions(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Suppression]:
         """Return the items of the (stream, address)es that have one."""
-        return suppressions.get_many(self._connection, wanted)
+        return suppressions.get_many(self._connection, keys)
 
     def of_address(
         self,
