@@ -45,7 +45,7 @@ SENDING = {
 
 
 class Asked(NamedTuple):
-    """A question to the API: its route as documented, the path, the query and a body to post."""
+    """A request to the API: its documented route, the path, the query and the body."""
 
     route: str
     path: str
@@ -61,7 +61,9 @@ class Answer(NamedTuple):
 
     @property
     def said(self) -> tuple[int, bytes]:
-        """Return it without what is a store's own: cursors, its URL, and the id of the request."""
+        """Return an answer without what differs by store: cursors, its URL, and the id of the
+        request.
+        """
         body = STORE.sub(b'"store":"-"', CURSOR.sub(rb'\1-"', self.body))
         return self.status, REQUEST.sub(b'"requestId":"-"', body)
 
@@ -72,7 +74,9 @@ class Answer(NamedTuple):
 
 
 def bodies() -> list[bytes]:
-    """Return what both paths are told: simulated traffic with all that can happen, and real payloads."""
+    """Return the bodies for both paths: simulated traffic with everything that can happen, and real
+    payloads.
+    """
     plan = Plan(
         seed=11, end=NOW, days=100, messages=300, campaigns=4, bounces=3.0, complaints=20.0,
         multi_recipient=0.03, duplicates=0.05, disorder=0.1,
@@ -84,7 +88,7 @@ def bodies() -> list[bytes]:
 
 
 class Sides:
-    """An app over each store, both asked through API Gateway."""
+    """An app over each store, both called through API Gateway."""
 
     def __init__(self, sqlite: App, dynamodb: App) -> None:
         """Make the API of each."""
@@ -93,7 +97,7 @@ class Sides:
         self._handlers = [gateway(sqlite), gateway(dynamodb)]
 
     def answers(self, asked: Asked, cursors: Sequence[str | None] = (None, None)) -> list[Answer]:
-        """Return what both answer, each at its own cursor if any."""
+        """Return both answers, each at its own cursor if any."""
         found = []
         for handler, cursor in zip(self._handlers, cursors, strict=True):
             more = {} if cursor is None else {"cursor": cursor}
@@ -104,7 +108,7 @@ class Sides:
 
 
 def watch(store: DynamoStore) -> None:
-    """Refuse to scan, and to read more than is answered."""
+    """Fail on a scan, and on reading much more than the answer has."""
 
     def no_scan(**_: object) -> None:
         raise AssertionError("a Scan")
@@ -119,7 +123,9 @@ def watch(store: DynamoStore) -> None:
 
 @pytest.fixture(scope="module")
 def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
-    """Both stores, told the same: one by one server's pipeline, one by functions and change feeds."""
+    """Both stores with the same events: one filled by a server's pipeline, the other by functions
+    and change feeds.
+    """
     url = url_of(dynamodb)
     file = tmp_path_factory.mktemp("two-paths") / "sesight.db"
 
@@ -155,7 +161,7 @@ def sides(dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def test_records(sides: Sides) -> None:
-    """Every record is the same, also where events came twice, late and in batches of 500."""
+    """Every record is the same, even if events came twice, late and in batches of 500."""
     found = [
         app.store.messages(RecordFilter(streams=STREAMS), 5_000, None, NOW).records
         for app in (sides.sqlite, sides.dynamodb)
@@ -165,7 +171,7 @@ def test_records(sides: Sides) -> None:
 
 
 def test_rows(sides: Sides) -> None:
-    """Every rollup row is the same, expired send days' and suppressions' too."""
+    """Every rollup row is the same, including those of expired send days and suppressions."""
 
     def rows(app: App) -> dict:
         cards = [card.campaign for card, _ in app.store.cards(STREAMS)]
@@ -183,7 +189,7 @@ def test_rows(sides: Sides) -> None:
 
 
 def questions(sides: Sides) -> Iterator[Asked]:
-    """Yield questions to every route, by what the stores hold."""
+    """Yield requests to every route, made from what the stores hold."""
     yield Asked("/overview", "/overview")
     for step in ("hour", "day", "week"):
         yield Asked("/overview", "/overview", {"step": step, "compare": "none", "from": _day(20)})

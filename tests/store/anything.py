@@ -1,4 +1,6 @@
-"""Any record that could be, also ones that should not: what a store keeps it keeps without loss."""
+"""Strategies for any record that is possible, including improbable ones: a store must keep all
+without loss.
+"""
 
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""What events cost in DynamoDB's write units, as AWS's own engine counts them."""
+"""The cost of events in DynamoDB's write units, as AWS's own engine counts them."""
 
 import random
 from collections import Counter
@@ -33,7 +33,9 @@ MIX = {"Send": 1.0, "Delivery": 0.97, "Bounce": 0.02, "Open": 0.6, "Click": 0.1}
 
 
 def identity(rng: random.Random, n: int, at: int, stream: str) -> Identity:
-    """Return who an ordinary message is: sender, subject, template, send id and three tags."""
+    """Return the identity of an ordinary message: sender, subject, template, send id and three
+    tags.
+    """
     campaign = rng.choice(["spring-partners-2026", "statement-2026-10", "a"])
     tags = {
         "outreach": (
@@ -59,7 +61,7 @@ def identity(rng: random.Random, n: int, at: int, stream: str) -> Identity:
 
 
 def message(rng: random.Random, n: int, stream: str, kinds: Sequence[str]) -> dict[str, Event]:
-    """Return one event of each of some types for one ordinary message to one recipient."""
+    """Return one event of each type for an ordinary message to one recipient."""
     at = NOW - DAY + rng.randrange(DAY // 2)
     who = identity(rng, n, at, stream)
     reply = f"250 2.0.0 OK  17279{n:05d} ffacd0b85a97d-37d0e6f3a12si{n}f8f.456 - gsmtp"
@@ -83,8 +85,8 @@ def message(rng: random.Random, n: int, stream: str, kinds: Sequence[str]) -> di
 def waves(
     rng: random.Random, messages: int, stream: str, coalesced: float
 ) -> dict[str, list[Event]]:
-    """Return the events of the mix, in batches of which none has two events of a message, but that
-    some of the deliveries come with the sends.
+    """Return the events of the mix in batches. No batch has two events of one message, except that
+    a share of the deliveries comes with the sends.
     """
     found: dict[str, list[Event]] = {kind: [] for kind in WAVES}
     for n in range(messages):
@@ -102,7 +104,7 @@ class Meter:
     """Counts the write units of a client's calls, all but those of statements, by table."""
 
     def __init__(self, client) -> None:
-        """Ask for consumed capacity with every write, and sum it up."""
+        """Request the consumed capacity of every write, and sum it."""
         self.units: Counter[str] = Counter()
         for name in ("PutItem", "UpdateItem", "TransactWriteItems"):
             client.meta.events.register(f"provide-client-params.dynamodb.{name}", self._ask)
@@ -118,7 +120,7 @@ class Meter:
 
 
 def process(store: DynamoStore, batches: Iterable[Sequence[Event]], size: int = 500) -> int:
-    """Process batches; return how many events they had."""
+    """Process batches; return the number of events."""
     rules = Rules(counting=COUNTING, suppression=SuppressionPolicy(), live_from=store.live_from)
     pipeline = Pipeline(store, rules, lambda: NOW, lambda _: None)
     events = 0
@@ -147,9 +149,9 @@ def feed_of(store: DynamoStore, table: Table) -> list[dict]:
 
 
 def record_units(store: DynamoStore, stream: str) -> Counter[str]:
-    """Return the write units of a stream's record changes, by table or index, as PutItem is charged:
-    every change is written once more to a table like it (the engine does not tell what statements
-    consume).
+    """Return the write units of a stream's record changes, by table or index, as PutItem is
+    charged. The engine does not report what statements consume, so each change is written again to
+    a table like it.
     """
     table = store.tables[stream].tracking
     twin = table._replace(name=f"{table.name}-twin")
@@ -170,8 +172,8 @@ def record_units(store: DynamoStore, stream: str) -> Counter[str]:
 
 
 def size_of(item: dict) -> int:
-    """Return the size of an item as DynamoDB counts it: names, texts in UTF-8, bytes, and a number's
-    digits by two with one more.
+    """Return the size of an item as DynamoDB counts it: names, texts in UTF-8, bytes, and for a
+    number half its digits plus one.
     """
     found = 0
     for name, value in item.items():
@@ -187,7 +189,7 @@ def size_of(item: dict) -> int:
 
 
 def rollup_units(store: DynamoStore, stream: str, changes: list[FeedChange], size: int) -> float:
-    """Return the write units of rollup rows a change, applied in batches of a size."""
+    """Return the write units of rollup rows per change, applied in batches of a size."""
     aggregator = Aggregator(store.client, store.tables, lambda: NOW)
     meter = Meter(store.client.botocore)
     table = store.tables[stream].tracking.name

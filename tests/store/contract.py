@@ -26,7 +26,7 @@ COUNTING = Counting({"outreach": OUTREACH, "finance": FINANCE})
 
 
 def changes(records: Iterable[Record] = (), **more: object) -> Changes:
-    """Return changes that store the records and whatever else is named."""
+    """Return changes that store the records, with other fields as given."""
     given = {
         "suppressions": {},
         "rollups": {},
@@ -39,12 +39,12 @@ def changes(records: Iterable[Record] = (), **more: object) -> Changes:
 
 
 def put(store: Store, *records: Record, **more: object) -> None:
-    """Commit records and whatever else is named."""
+    """Commit records, with other fields of the changes as given."""
     assert store.transact(lambda _: changes(records, **more)) == set()
 
 
 def record(at: int = NOW - HOUR, number: int = 0, **fields: object) -> Record:
-    """Return a record as sent at `at`, counted, with what is named differing."""
+    """Return a record sent at `at`, with its tally, and with fields replaced as given."""
     values = {
         "message_id": ses_id(at, number),
         "recipient": f"jo{number}@example.org",

@@ -11,7 +11,7 @@ from tests.store.contract_retention import Clock, seen, sent_at
 
 
 def backfill(store: Store, now: int, *batches: list[tuple[str, Event]]) -> None:
-    """Take events in as a backfill does."""
+    """Process events as a backfill does."""
     for batch in batches:
         places = {(stream, event.identity.sent_at // DAY) for stream, event in batch}
         assert not any(is_frozen(store, day, now, stream) for stream, day in places)
@@ -19,7 +19,7 @@ def backfill(store: Store, now: int, *batches: list[tuple[str, Event]]) -> None:
 
 
 def is_frozen(store: Store, day: int, now: int, stream: str = "outreach") -> bool:
-    """Return whether a batch would be told that a send day is frozen."""
+    """Return whether a batch sees a send day as frozen."""
     found = []
     live_from = store.live_from(now)
     store.transact(lambda view: found.append(view.is_frozen(stream, day, live_from)) or changes())
@@ -27,11 +27,11 @@ def is_frozen(store: Store, day: int, now: int, stream: str = "outreach") -> boo
 
 
 class Backfills:
-    """Send days that a backfill opened are held as if sent on the day it began."""
+    """Records of backfilled send days are held as if sent on the day the backfill began."""
 
     def test_held(self, reopen: Callable[..., Store]) -> None:
-        """Records of a backfilled day are held for as long as those of the day it began, whatever is
-        swept meanwhile; no page shows them; then the day is frozen and its totals stay.
+        """Records of a backfilled day are held as long as those of the day it began, whatever is
+        swept meanwhile, and no page shows them; after that the day is frozen and its totals stay.
         """
         clock = Clock(NOW)
         store = reopen(clock=clock)
@@ -62,7 +62,7 @@ class Backfills:
         store.close()
 
     def test_frozen(self, reopen: Callable[..., Store]) -> None:
-        """A day that the store held itself is frozen once it is past, in its stream alone."""
+        """A day with totals of its own is frozen once it has expired, in its stream only."""
         clock = Clock(NOW)
         store = reopen(clock=clock)
         apply(store, sent_at(NOW - 90 * DAY, 1))
@@ -75,7 +75,7 @@ class Backfills:
         store.close()
 
     def test_day_that_ends_meanwhile(self, reopen: Callable[..., Store]) -> None:
-        """A day that is over between two runs of a backfill goes on to be taken."""
+        """A day that expires between two runs of a backfill is still accepted by the second run."""
         clock = Clock(NOW)
         store = reopen(clock=clock)
         at = NOW - 90 * DAY
@@ -91,7 +91,7 @@ class Backfills:
         store.close()
 
     def test_shared_values(self, reopen: Callable[..., Store]) -> None:
-        """What held records share with swept ones stays readable."""
+        """Values that held records share with swept records stay readable."""
         clock = Clock(NOW)
         store = reopen(clock=clock)
         put(store, record(NOW - 200 * DAY, 9))

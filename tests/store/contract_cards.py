@@ -39,7 +39,9 @@ class Cards:
         assert (store.card("outreach", "c"), store.card("outreach", "d")) == (one, None)
 
     def test_names_of_campaigns(self, store: Store) -> None:
-        """A campaign's card shows the name its owner gave it, not what a tag made of it, in any order."""
+        """A campaign's card shows the name its owner gave it, not the form that fits in a tag, in
+        any order of events.
+        """
         names = [
             "Über",
             "Uber-3f2a9c10",

@@ -17,7 +17,7 @@ from tests.store.contract import BOTH, NOW, TODAY, changes, counted, everything,
 
 
 class Records:
-    """What goes in comes out."""
+    """Records are read as they were written."""
 
     def test_any_record(self, fresh: Callable[[], Store]) -> None:
         """Any record comes back as it was, after it was stored and after it was changed."""
@@ -54,7 +54,7 @@ class Records:
         settings(max_examples=100)(law)()
 
     def test_message(self, store: Store) -> None:
-        """A message has its recipients in order, and what concerns nobody last."""
+        """A message has its recipients in order, and the record of no recipient last."""
         at = NOW - HOUR
         same = {"message_id": ses_id(at)}
         three = [record(at, n, **same) for n in (1, 2)]
@@ -63,7 +63,7 @@ class Records:
         assert store.message(ses_id(at), NOW) == three
 
     def test_unknown_message(self, store: Store) -> None:
-        """A message nobody knows has no records, neither for a reader nor for a batch."""
+        """An unknown message has no records, for a reader and for a batch."""
         seen = []
         store.transact(lambda view: seen.append(view.records(["x", ses_id(5)])) or changes())
         assert (store.message("x", NOW), seen) == ([], [{}])
@@ -88,7 +88,7 @@ class Records:
         ]
 
     def test_stored_without_looking(self, store: Store) -> None:
-        """A record is replaced, never stored twice, also by a batch that did not read it."""
+        """A batch that did not read a record replaces it too; it is never stored twice."""
         one = record()
         later = counted(
             Record(
@@ -103,7 +103,9 @@ class Records:
         assert store.message(one.message_id, NOW) == [later]
 
     def test_earlier_send(self, store: Store) -> None:
-        """A send time that turns out to be earlier moves the record, and nothing of it stays."""
+        """An event with an earlier send time moves the record, and nothing of it stays in the old
+        place.
+        """
         at = NOW - HOUR
         bounce = Bounce(at, None, "Permanent", "General")
         one = record(at, timeline=(bounce,))
@@ -124,7 +126,7 @@ class Records:
         assert list(store.held_days("outreach", NOW)) == [TODAY - 2]
 
     def test_one_millisecond(self, store: Store) -> None:
-        """Records of one millisecond that would share a place each get one of their own."""
+        """Records of one millisecond that would share an id each get their own."""
         at = NOW - HOUR
         many = [record(at, n, message_id=f"m{n}", stream="finance") for n in range(1_500)]
         put(store, *many[:700])
@@ -152,7 +154,7 @@ class Records:
         ]
 
     def test_day(self, store: Store) -> None:
-        """A day has every record sent on it, of one stream, in order; held days are told."""
+        """A day has every record of one stream sent on it, in order, and is among the held days."""
         start = (TODAY - 3) * DAY
         day = [record(start + n * 60_000, n) for n in range(1_300)]
         put(store, *reversed(day), record(start - 1, 1), record(start + DAY, 2))
@@ -179,7 +181,7 @@ class Commits:
         assert everything(store, BOTH) == [record(NOW - 1, 1), record(NOW - 2, 2)]
 
     def test_failing_write(self, store: Store) -> None:
-        """A batch of which one part cannot be stored stores no part, nor remembers any."""
+        """If one part of a batch cannot be stored, the store neither stores nor remembers any part."""
         good = record(NOW - 1, 1, identity=Identity(NOW - 1, "new@example.org", "Never seen"))
         rollups = {RollupKey("day", "outreach", "", TODAY, "", ""): [1] * len(COUNTERS)}
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the store says of nonsense

@@ -15,7 +15,7 @@ class Expiry:
     """A send day expires together, to the millisecond, swept or not; totals stay."""
 
     def test_exactly(self, store: Store) -> None:
-        """Records of a day are seen until 00:00 UTC of the day after its retention, never later."""
+        """Records of a day are visible until 00:00 UTC of the day after its retention, never later."""
         start = (TODAY - 90) * DAY
         day = [record(start, 1), record(start + DAY - 1, 2)]
         put(store, *day)
@@ -28,7 +28,7 @@ class Expiry:
             assert list(store.held_days("outreach", now)) == ([TODAY - 90] if seen else [])
 
     def test_sweep(self, store: Store) -> None:
-        """Sweeping takes expired records only, a few at a time, and leaves totals and cards."""
+        """A sweep deletes only expired records, up to its limit, and leaves totals and cards."""
         old = NOW - 91 * DAY
         sends = [
             Event(
@@ -55,7 +55,7 @@ class Expiry:
         assert len(list(store.records_of_day("outreach", old // DAY))) == 3
 
     def test_hours_and_quarantine(self, store: Store, count: Count) -> None:
-        """Hour rows and quarantined bodies go after 30 days."""
+        """Hour rows and quarantined bodies are deleted after 30 days."""
         hour = NOW // HOUR
         rollups: Rollups = {
             RollupKey("hour", "outreach", "", at, "", ""): [1] * len(COUNTERS)

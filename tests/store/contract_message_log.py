@@ -1,4 +1,4 @@
-"""What every store must do, continued: pages of records."""
+"""What every store must do with pages of the message log."""
 
 import itertools
 import random
@@ -36,7 +36,7 @@ class Pages:
 
     @pytest.fixture
     def mail(self, store: Store) -> list[Record]:
-        """Store a mixture of records; return them in the order of pages."""
+        """Store various records; return them in the order of pages."""
         rng = random.Random(5)
         mixed = []
         for n in range(160):
@@ -78,7 +78,7 @@ class Pages:
         return sorted(mixed, key=lambda one: -one.sent_at)
 
     def expected(self, mail: list[Record], wanted: RecordFilter) -> list[Record]:
-        """Return what a filter means, said as plainly as possible."""
+        """Return whether a record matches a filter, written as plainly as possible."""
 
         def holds(one: Record) -> bool:
             said = derive_facts(one.timeline)
@@ -102,7 +102,7 @@ class Pages:
         return [one for one in mail if holds(one)]
 
     def test_every_filter(self, store: Store, mail: list[Record]) -> None:
-        """Every combination of filters finds exactly what it says, over pages of any size."""
+        """Every combination of filters finds exactly the matching records, over pages of any size."""
         months = [None, 2024 * 12 + 8]
         outcomes = [
             (),
@@ -139,7 +139,9 @@ class Pages:
             assert everything(store, wanted, 1 + number % 40) == self.expected(mail, wanted), wanted
 
     def test_patience(self, store: Store) -> None:
-        """A page that looked long for little says how far it got, and the next one goes on."""
+        """A page that scanned many records for few matches says how far it got, and the next page
+        continues there.
+        """
         many = [record(NOW - n, n) for n in range(1, 100)]
         sought = record(
             NOW - 100,
@@ -153,7 +155,7 @@ class Pages:
         assert everything(store, wanted, 2) == [sought]
 
     def test_under_inserts(self, store: Store, mail: list[Record]) -> None:
-        """Records that come while one pages neither hide others nor show one twice."""
+        """Records stored while a client pages neither hide other records nor show one twice."""
         found: list[Record] = []
         cursor, first = None, None
         for number in itertools.count(1_000):
@@ -169,7 +171,7 @@ class Pages:
         assert len(set(older)) == len(older)
 
     def test_newer(self, store: Store, mail: list[Record]) -> None:
-        """From any page one can go up again to what is newer, also to what came since."""
+        """From any page a client can page up to newer records, including those stored since."""
         pages: list[RecordPage] = [store.messages(BOTH, 9, None, NOW)]
         while pages[-1].cursor:
             pages.append(store.messages(BOTH, 9, pages[-1].cursor, NOW))
@@ -185,7 +187,7 @@ class Pages:
         assert down.records == pages[0].records
 
     def test_newer_of_nothing(self, store: Store) -> None:
-        """An empty list gives a cursor from which what comes first is seen."""
+        """The cursor of an empty list returns the first records that are stored later."""
         page = store.messages(BOTH, 9, None, NOW)
         one = record()
         put(store, one)
@@ -193,7 +195,7 @@ class Pages:
         assert store.messages(BOTH, 9, page.newer, NOW, newer=True).records == [one]
 
     def test_foreign_cursor(self, store: Store, mail: list[Record]) -> None:
-        """A cursor that was changed, or made for other filters, is refused."""
+        """A cursor that was altered, or made for another filter, is refused."""
         cursor = store.messages(BOTH, 9, None, NOW).cursor
         changed = ("B" if cursor[0] == "A" else "A") + cursor[1:]
         for wanted, text in [
@@ -207,7 +209,7 @@ class Pages:
                 store.messages(wanted, 9, text, NOW)
 
     def test_unknown_words(self, store: Store) -> None:
-        """Outcomes and events that do not exist are refused, not silently found empty."""
+        """Unknown outcomes and events are refused instead of returning an empty page."""
         for wanted in (
             RecordFilter(streams=("outreach",), outcomes=("vanished",)),
             RecordFilter(streams=("outreach",), event="Vanish"),

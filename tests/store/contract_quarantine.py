@@ -13,8 +13,8 @@ class Quarantine:
     """Quarantined bodies are stored once, listed and bounded."""
 
     def test_quarantine(self, store: Store) -> None:
-        """One body is kept once, with what was said of it last and the time of the first, newest
-        first, counted by reason, until it is released.
+        """A body is stored once, with its latest reason and its first time; bodies are listed
+        newest first and counted by reason until they are released.
         """
         first = Quarantined("1", "odd", "Again.", b"{", 5)
         second = Quarantined("2", "unrouted", "No set.", b"{}", 6, "m", None, b"\x90")
@@ -31,7 +31,7 @@ class Quarantine:
         assert (seen, store.quarantine(9)) == ([[second], []], [first])
 
     def test_large_bodies(self, store: Store) -> None:
-        """A body larger than a database takes in one piece is kept whole like any other."""
+        """A body too large for one item of a database is stored whole like any other."""
         noise = random.Random(7)
         large = Quarantined("1", "odd", "Large.", noise.randbytes(1_000_000), 5)
         waits = Quarantined("2", "unrouted", "L.", noise.randbytes(400_000), 6, "m", None, b"\x90")
@@ -46,7 +46,7 @@ class Quarantine:
         assert (store.quarantine(9), store.quarantine_counts()) == ([], {})
 
     def test_room(self, store: Store) -> None:
-        """The quarantine says how many more bodies of a reason it takes, by number and by size."""
+        """The quarantine reports how many more bodies and bytes of a reason it accepts."""
         rooms = []
         look = lambda view: rooms.append((view.room("a"), view.room("b"))) or changes()  # noqa: E731
         store.transact(look)

@@ -48,10 +48,10 @@ def seen(store: Store, now: int) -> list[str]:
 
 
 class Settings:
-    """A longer retention holds as soon as it is said; a shorter one is asked for, and has a day."""
+    """A longer retention applies at once; a shorter one has to be requested, with a day's notice."""
 
     def test_longer(self, reopen: Callable[..., Store]) -> None:
-        """A longer retention holds only for what is sent after the change."""
+        """A longer retention applies only to mail sent after the change."""
         reopen(retention_days=7).close()
         store = reopen(retention_days=400)
         days = (TODAY - 5, TODAY, TODAY + 1)
@@ -67,7 +67,9 @@ class Settings:
 
     @pytest.mark.parametrize("days", [5, None])
     def test_shorter_at_a_start(self, days: int | None, reopen: Callable[..., Store]) -> None:
-        """A shorter retention does nothing by being said at a start, nor does one that is not said."""
+        """A shorter retention in the settings has no effect on opening, and neither has a missing
+        one.
+        """
         reopen(retention_days=90).close()
         store = reopen(retention_days=days)
         put(store, record(NOW - 30 * DAY, 1))
@@ -77,7 +79,9 @@ class Settings:
         store.close()
 
     def test_shorter(self, reopen: Callable[..., Store]) -> None:
-        """A shorter retention that is asked for holds for all, more than a day later and not before."""
+        """A requested shorter retention applies to all records, more than a day later and not
+        before.
+        """
         clock = Clock(NOW)
         store, other = (reopen(retention_days=90, clock=clock) for _ in range(2))
         put(store, record(NOW - 30 * DAY, 1))
@@ -98,7 +102,7 @@ class Settings:
         other.close()
 
     def test_taken_back(self, reopen: Callable[..., Store]) -> None:
-        """Until it holds, a shorter retention can be taken back, as if it had not been asked for."""
+        """A shorter retention can be cancelled until it applies, as if it had not been requested."""
         clock = Clock(NOW)
         store = reopen(retention_days=90, clock=clock)
         store.retention.shorten(5)
@@ -111,7 +115,7 @@ class Settings:
 
     @pytest.mark.parametrize("days", [90, 91, 0])
     def test_not_shorter(self, days: int, reopen: Callable[..., Store]) -> None:
-        """What is not shorter is no shortening."""
+        """A retention that is not shorter is refused as a shorter one."""
         store = reopen(retention_days=90)
         with pytest.raises(InvalidRequest):
             store.retention.shorten(days)
@@ -119,10 +123,12 @@ class Settings:
 
 
 class Clocks:
-    """Nothing expires by a clock that there is no reason to believe."""
+    """Nothing expires by a clock that there is no reason to trust."""
 
     def test_swept(self, store: Store) -> None:
-        """A sweep says how many of each went, and up to where records are expired."""
+        """A sweep reports how many of each kind it deleted, and up to which day records are
+        expired.
+        """
         old = NOW - (INTENTS_KEPT + 1) * DAY
         put(
             store,
@@ -135,8 +141,8 @@ class Clocks:
         assert store.sweep(NOW, 10) == SweepResult(0, 0, 0, 0, TODAY - 90)
 
     def test_ahead(self, reopen: Callable[..., Store]) -> None:
-        """A clock that jumps ahead ends nothing, be it record, hour, body or intent, and hides none of
-        it; once it is right again all is as it was.
+        """A clock that jumps ahead neither expires nor hides records, hour rows, bodies or intents;
+        once it is right again, everything is as before.
         """
         clock = Clock(NOW)
         store = reopen(clock=clock)
@@ -166,7 +172,9 @@ class Clocks:
         store.close()
 
     def test_newest(self, reopen: Callable[..., Store]) -> None:
-        """What a clock that was ahead took in is the newest until that is known, and not for ever."""
+        """An intake time from a clock that was ahead is the newest until the clock is known to be
+        wrong, not for ever.
+        """
         clock = Clock(NOW)
         store = reopen(clock=clock)
         put(store, newest_at=NOW, event_at=NOW - 5_000)
@@ -183,7 +191,7 @@ class Clocks:
         store.close()
 
     def test_ahead_for_long(self, reopen: Callable[..., Store]) -> None:
-        """A clock that is ahead for days is not trusted while what SES says contradicts it."""
+        """A clock that is ahead for days is not trusted while SES events contradict it."""
         clock = Clock(NOW)
         store = reopen(clock=clock)
         apply(store, sent_at(NOW - HOUR, 1))
@@ -197,8 +205,9 @@ class Clocks:
 
     @pytest.mark.parametrize("told", [True, False])
     def test_left_alone(self, told: bool, reopen: Callable[..., Store]) -> None:
-        """A store left alone for long expires what is over once SES says a time near that of the clock,
-        or the clock has gone on for a day; what was swept stays expired though the clock goes back.
+        """A store that was closed for long expires records once an SES event bears a time near the
+        clock's, or the clock has gone on for a day; a swept day stays expired even if the clock
+        goes back.
         """
         clock = Clock(NOW)
         store = reopen(clock=clock)

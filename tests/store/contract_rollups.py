@@ -62,7 +62,7 @@ class RollupRows:
         assert (read("day", "nowhere"), read("day", "outreach", "d")) == ({}, {})
 
     def test_nothing_left(self, store: Store, count: Count) -> None:
-        """A row whose counts all came back to 0 is in no answer: whether it ever was one depends on
+        """A row whose counts have all returned to 0 is never shown: whether it exists depends on
         how changes were cut into batches.
         """
         n = len(COUNTERS)
@@ -81,7 +81,9 @@ class RollupRows:
         assert (found, store.campaign_totals("outreach", "c")) == ([], [])
 
     def test_nobody_left(self, store: Store) -> None:
-        """When an address is suppressed and lifted again, no row tells of it, in one batch or two."""
+        """When an address is suppressed and the suppression lifted, in one batch or two, no row
+        shows it.
+        """
         cause = Cause(5, "c1", "manual", 4)
         item = Suppression("outreach", "jo@example.org", (cause,), counted=(3, "manual"))
         for after in (item, replace(item, counted=None)):
@@ -97,8 +99,9 @@ class RollupRows:
         assert store.rollups("suppressed", "outreach") == []
 
     def test_campaign_totals(self, store: Store, count: Count) -> None:
-        """A campaign's totals are its day rows summed over the days, by dimension and value, values
-        beyond the bound as `~other`; other families, campaigns and the stream's rows are not in it.
+        """A campaign's totals are its day rows summed over the days, by dimension and value, with
+        values beyond the bound as `~other`; other families, campaigns and the stream's rows do not
+        count.
         """
         rng, n = random.Random(5), len(COUNTERS)
         places = [("", ""), ("mailbox", "gmail"), ("mailbox", "other"), ("reason", "policy")]
@@ -131,7 +134,7 @@ class RollupRows:
         assert totals_of(store, "outreach", "e") == totals_of(store, "nowhere", "c") == {}
 
     def test_campaign_totals_are_repaired(self, store: Store, count: Count) -> None:
-        """A repair adds to days and to what they sum to; one of nothing makes no row."""
+        """A repair adds to days and to their totals; a repair by nothing makes no row."""
         n = len(COUNTERS)
         whole, mailbox = (
             RollupKey("day", "outreach", "c", 9, *of) for of in (("", ""), ("mailbox", "gmail"))
@@ -150,8 +153,8 @@ class RollupRows:
         )
 
     def test_bounded_values(self, store: Store, count: Count) -> None:
-        """A scope has rows for 1,000 values of an open dimension; what comes later shares `~other`,
-        and goes on doing so, while a value that has a row keeps it.
+        """A scope has rows for 1,000 values of an open dimension. Later values share `~other` for
+        ever, and a value that has a row keeps it.
         """
         bound, n = 1_000, len(COUNTERS)
 

@@ -1,4 +1,4 @@
-"""What every store must do, continued: the log of sending. `away(store)` makes a store unreachable."""
+"""What every store must do with the send log. `away(store)` makes a store unreachable."""
 
 import itertools
 import threading
@@ -34,7 +34,7 @@ batches = itertools.count(1)
 
 
 def batch_of(number: int, **fields: object) -> SendBatch:
-    """Return a batch as asked for at NOW, with what is named differing."""
+    """Return a batch requested at NOW, with fields replaced as given."""
     values = {
         "id": f"key-7/post#{number}",
         "kind": "request",
@@ -51,7 +51,7 @@ def batch_of(number: int, **fields: object) -> SendBatch:
 
 
 def intent_of(key: str, batch: str = "b", **fields: object) -> Intent:
-    """Return an intent as claimed at NOW, with what is named differing."""
+    """Return an intent claimed at NOW, with fields replaced as given."""
     values = {
         "batch": batch,
         "key": key,
@@ -66,7 +66,7 @@ def intent_of(key: str, batch: str = "b", **fields: object) -> Intent:
 
 
 def resumption(after: int) -> Resumption:
-    """Return how outreach is resumed, so many ms after NOW."""
+    """Return a resumption of outreach, some milliseconds after NOW."""
     return Resumption(stream="outreach", at=NOW + after)
 
 
@@ -76,7 +76,7 @@ def sent(intent: Intent) -> Intent:
 
 
 def blocks(_: str, items: Collection[Suppression]) -> str | None:
-    """Block by the first cause there is."""
+    """Block by the first cause."""
     return next((cause.reason for item in items for cause in item.causes), None)
 
 
@@ -102,10 +102,10 @@ def states_of(intents: Iterable[Intent]) -> list[SendState]:
 
 
 class Batches:
-    """Batches: begun once, worked on by one at a time."""
+    """A batch begins once, and one sender at a time works on it."""
 
     def test_begin(self, store: Store) -> None:
-        """A batch is recorded as it is asked for; asked for again while it is held, it stays."""
+        """A batch is recorded as requested; a second request while it is leased does not change it."""
         log, one = store.sending, batch_of(1)
         assert log.batch(one.id) is None
         assert log.begin(one) == one
@@ -113,7 +113,7 @@ class Batches:
         assert (log.begin(other), log.batch(one.id)) == (one, one)
 
     def test_lease(self, store: Store) -> None:
-        """A batch whose lease is over goes to who asks for it; the rest of it stays."""
+        """A batch whose lease has ended is leased to the next requester; the rest of it stays."""
         log, one = store.sending, batch_of(1)
         log.begin(one)
         late = replace(
@@ -125,7 +125,7 @@ class Batches:
         assert (log.begin(late), log.batch(one.id)) == (taken, taken)
 
     def test_hold(self, store: Store) -> None:
-        """Only its holder prolongs a lease, or lets it go."""
+        """Only its holder extends or ends a lease."""
         log, one = store.sending, batch_of(1)
         log.begin(one)
         assert log.hold(one.id, "me", NOW + 2 * LEASE)
@@ -137,7 +137,7 @@ class Batches:
         assert log.batch("unknown") is None
 
     def test_finish(self, store: Store) -> None:
-        """A finished batch is nobody's any more, until it is opened again."""
+        """A finished batch is leased to no one until it is reopened."""
         log, one = store.sending, batch_of(1)
         log.begin(one)
         log.finish(one.id, NOW + 7)
@@ -148,7 +148,9 @@ class Batches:
         assert (log.begin(late), log.batch(one.id), log.batch("unknown")) == (done, done, None)
 
     def test_reopen(self, store: Store) -> None:
-        """A finished batch that is opened again goes to who asks first; one that is held stays."""
+        """A reopened batch is leased to the first requester; one that is leased already stays as it
+        is.
+        """
         log, one = store.sending, batch_of(1)
         assert log.reopen(one) == one
         other, third = (
@@ -162,7 +164,9 @@ class Batches:
         assert (log.reopen(third), log.batch(one.id)) == (taken, taken)
 
     def test_one_holder(self, store: Store) -> None:
-        """Of many who ask for a batch at once, whether it is new, over or finished, one gets it."""
+        """Of many concurrent requests for a batch, new, expired or finished, exactly one gets the
+        lease.
+        """
         log, one = store.sending, batch_of(1)
 
         def ask(n: int, at: int) -> bool:
@@ -176,17 +180,17 @@ class Batches:
             assert sum(threads.map(ask, range(THREADS), [NOW + LEASE + 2] * THREADS)) == 1
 
     def test_whole(self, store: Store) -> None:
-        """A batch without a total is kept without one, and kinds and names as they are."""
+        """A batch without a total is stored without one; kinds and names are stored as they are."""
         odd = batch_of(1, kind="command", campaign="Ü#%~", total=None, stream="finance")
         store.sending.begin(odd)
         assert store.sending.batch(odd.id) == odd
 
 
 class Claims:
-    """Intents: claimed once, suppressed ones never."""
+    """An intent is claimed once, and never if its address is suppressed."""
 
     def test_claim(self, store: Store) -> None:
-        """An intent that nobody has claimed is recorded; claimed again, it is the first one's."""
+        """An unclaimed intent is recorded; a second claim returns the first one's intent."""
         log = store.sending
         ours = [intent_of(f"{name}@example.org") for name in "cab"]
         theirs = [replace(each, send_id=f"t-{each.key}", at=NOW + 5) for each in ours]
@@ -196,7 +200,7 @@ class Claims:
         assert all_of(log, "b") == [ours[1], theirs[2], ours[0]]
 
     def test_number_and_content(self, store: Store) -> None:
-        """An intent keeps its place in what was asked for, and the mark of what it was made of."""
+        """An intent keeps its number in the request and the hash of its content."""
         log, one = store.sending, intent_of("a@example.org", number=7, content="c0ffee")
         assert log.claim([one], blocks) == [one]
         done = sent(one)
@@ -211,7 +215,9 @@ class Claims:
 
     @pytest.mark.parametrize("state", list(SendState))
     def test_again(self, store: Store, state: SendState) -> None:
-        """Who was sent nothing is claimed anew; who was, or may have been, is not."""
+        """A recipient to whom nothing was sent can be claimed again; one to whom a message was or
+        may have been sent cannot.
+        """
         log, one = store.sending, intent_of("a@example.org")
         log.claim([one], blocks)
         done = replace(
@@ -223,7 +229,9 @@ class Claims:
         assert all_of(log, "b") == [anew if state in RESUMABLE else done]
 
     def test_suppressed(self, store: Store) -> None:
-        """Who must not be sent to, by address or domain, is recorded as suppressed with the reason."""
+        """A recipient whose address or domain is suppressed is recorded as suppressed, with the
+        reason.
+        """
         log = store.sending
         suppress(store, "outreach", "a@example.org", reason="complaint")
         suppress(store, "outreach", "@example.com", reason="manual")
@@ -250,8 +258,8 @@ class Claims:
         assert log.withheld("outreach", "spring") == {SendState.SUPPRESSED: 2}
 
     def test_blocks_decides(self, store: Store) -> None:
-        """What blocks is asked with the stream and the items of address and domain, nothing else; when
-        it cannot tell, nobody is claimed.
+        """`blocks` receives the stream and the items of address and domain, nothing else; when it
+        raises, no one is claimed.
         """
         log, asked = store.sending, []
         suppress(store, "outreach", "a@example.org", "@example.org", "b@example.org")
@@ -269,7 +277,9 @@ class Claims:
         assert asked == [("outreach", ["@example.org", "a@example.org"])]
 
     def test_lifted(self, store: Store) -> None:
-        """Who was suppressed at one attempt and is not any more is claimed, and counts no more."""
+        """A recipient whose suppression was lifted since the last attempt is claimed, and no longer
+        counts as withheld.
+        """
         log, one = store.sending, intent_of("a@example.org")
         suppress(store, "outreach", "a@example.org")
         assert states_of(log.claim([one], blocks)) == [SendState.SUPPRESSED]
@@ -282,7 +292,7 @@ class Claims:
         )
 
     def test_many(self, store: Store) -> None:
-        """Some hundred intents are claimed and settled in one call, of several batches and streams."""
+        """Hundreds of intents of several batches and streams are claimed and settled in one call."""
         log = store.sending
         wanted = [
             intent_of(
@@ -313,7 +323,9 @@ class Claims:
             assert log.withheld("finance", f"c{campaign}") == {}
 
     def test_one_winner(self, reopen: Callable[..., Store], store: Store) -> None:
-        """Sixteen who claim the same keys, in two stores, get each of them exactly once in all."""
+        """Sixteen senders that claim the same keys, over two stores, get each key exactly once in
+        all.
+        """
         stores = [store, reopen()]
         keys = [f"p{n:02d}@example.org" for n in range(40)]
 
@@ -338,8 +350,8 @@ class Claims:
         stores[1].close()
 
     def test_suppressions_meanwhile(self, reopen: Callable[..., Store], store: Store) -> None:
-        """A suppression that was committed before a claim is never missed by it: neither if the claim
-        began afterwards, nor if nothing of the claim could be seen afterwards.
+        """A claim never misses a suppression committed before it: neither if the claim began
+        afterwards, nor if nothing of the claim was visible afterwards.
         """
         other = reopen()
         addresses = [f"p{n:03d}@d{n % 40}.example.org" for n in range(120)]
@@ -381,13 +393,13 @@ class Claims:
 
 
 class Results:
-    """What became of intents, and what is counted of them."""
+    """The results of intents, and the counts made of them."""
 
     EXAMPLES = 200
     """How often the law is tried."""
 
     def test_settle(self, store: Store) -> None:
-        """What became of an intent replaces it, that of another attempt does not."""
+        """The result of an intent replaces it; the result of another attempt does not."""
         log, one = store.sending, intent_of("a@example.org")
         log.claim([one], blocks)
         other = sent(replace(one, send_id="t"))
@@ -398,8 +410,8 @@ class Results:
         assert log.progress("b") == {SendState.SENT: 1}
 
     def test_settle_unclaimed(self, store: Store) -> None:
-        """What cannot be sent to anybody is recorded without a claim; of two told at once, the later
-        counts, but not another attempt that may have sent something.
+        """A message that cannot be sent to anyone is recorded without a claim; of two results in
+        one call the later counts, unless another attempt may have sent something.
         """
         log = store.sending
         one = intent_of(
@@ -413,7 +425,7 @@ class Results:
         assert log.withheld("outreach", "spring") == {SendState.INVALID: 1}
 
     def test_whole(self, store: Store) -> None:
-        """An intent comes back as it was, whatever is in it."""
+        """Any intent is read as it was written."""
         one = intent_of(
             "Ünïcode#%~ \n@example.org",
             "b#%/~",
@@ -430,7 +442,7 @@ class Results:
         assert store.sending.withheld("outreach", "c#%") == {SendState.REFUSED: 1}
 
     def test_pages(self, store: Store) -> None:
-        """Intents come in the order of their keys, page by page, of the states that are asked for."""
+        """Intents are listed in the order of their keys, page by page, in the requested states."""
         log = store.sending
         keys = ["~~", "~1", "Z", "a", "ä", "a#", "a%", "a ", "0", "\U0001f600", "\ufffd", "B"]
         keys += [f"p{n}@example.org" for n in range(60)]
@@ -451,8 +463,8 @@ class Results:
         assert (all_of(log, "unknown"), log.progress("unknown")) == ([], {})
 
     def test_law(self, store: Store) -> None:
-        """Whatever is claimed and settled in whatever order, the log says what a dictionary would, and
-        progress and withheld are what it counts.
+        """After any claims and results in any order, the log has what a dictionary would have, and
+        progress and withheld are its counts.
         """
         suppress(store, "outreach", "a@x.example", "@z.example")
         suppress(store, "finance", "b@y.example")
@@ -532,7 +544,7 @@ class Results:
         settings(max_examples=self.EXAMPLES)(law)()
 
     def test_counted_at_once(self, store: Store) -> None:
-        """What many settle at once is all counted."""
+        """Concurrent results are all counted."""
         log = store.sending
         states = [SendState.REFUSED, SendState.SENT, SendState.INVALID, SendState.UNKNOWN]
 
@@ -551,10 +563,12 @@ class Results:
 
 
 class Pauses:
-    """Streams that do not send."""
+    """Paused streams."""
 
     def test_pause(self, store: Store) -> None:
-        """A paused stream keeps its first reason until it is let send again, which is remembered."""
+        """A paused stream keeps its first reason until it is resumed, and the resumption is
+        remembered.
+        """
         log = store.sending
         first = Pause(stream="outreach", at=NOW, by="ses", detail="SES has paused it.")
         second = Pause(stream="outreach", at=NOW + 1, by="operator", detail="Me too.")
@@ -575,7 +589,7 @@ class Pauses:
         assert (log.resumption("outreach"), log.resumption("finance")) == (at[1], None)
 
     def test_first_reason(self, store: Store) -> None:
-        """Of many who pause a stream at once, one is the reason that stays and is told."""
+        """Of many concurrent pauses of a stream, one is stored and returned."""
         log = store.sending
         many = [Pause(stream="outreach", at=NOW + n, by="ses", detail=f"{n}") for n in range(16)]
         with ThreadPoolExecutor(THREADS) as threads:
@@ -588,10 +602,10 @@ class Pauses:
 
 
 class Keeping:
-    """How long the log is kept, and what happens without its store."""
+    """How long the log is kept, and its errors while the store is unreachable."""
 
     def test_reopened(self, store: Store, reopen: Callable[..., Store]) -> None:
-        """Whoever opens the store later finds what was recorded."""
+        """What was recorded is there when the store is opened again."""
         one, intent = batch_of(1), intent_of("a@example.org")
         store.sending.begin(one)
         store.sending.claim([intent], blocks)
@@ -600,7 +614,7 @@ class Keeping:
         again.close()
 
     def test_sweep(self, store: Store) -> None:
-        """Batches and intents past their time go, so many at a time; what was withheld stays counted."""
+        """Old batches and intents are deleted, up to the limit; withheld recipients stay counted."""
         log = store.sending
         old = batch_of(1, at=NOW - INTENTS_KEPT * DAY - 1)
         new = batch_of(2, at=NOW - INTENTS_KEPT * DAY)
@@ -628,7 +642,7 @@ class Keeping:
         assert log.batch(new.id) is None
 
     def test_away(self, store: Store, away: Callable[[Store], None]) -> None:
-        """While the store is away, nothing can be asked of the log and nothing is told to it."""
+        """While the store is unreachable, every call of the log raises StoreUnavailable."""
         log, one, intent = store.sending, batch_of(1), intent_of("a@example.org")
         pause = Pause(stream="outreach", at=NOW, by="ses", detail="x")
         away(store)

@@ -9,7 +9,7 @@ class Suppressions:
     """Suppressions are stored, listed and found when due."""
 
     def test_suppressions(self, store: Store) -> None:
-        """An item is kept as it is, by stream and address, and replaced by its successor."""
+        """An item is stored as it is, by stream and address, and replaced by a later one."""
         cause = Cause(5, "c1", "complaint", 4, "marketing", "m", "camp", "outreach", "abuse")
         item = Suppression("outreach", "jo@example.org", (cause,), spelling="Jo@example.org")
         later = Suppression(
@@ -34,7 +34,7 @@ class Suppressions:
         assert store.suppression("finance", key[1]) is None
 
     def test_due(self, store: Store) -> None:
-        """Items that count and whose time is over are told, and only these."""
+        """Exactly the counted items whose time to block is over are due."""
 
         def item(name: str, until: int | None, counted: tuple[int, str] | None) -> Suppression:
             cause = Cause(5, name, "blocked", 4, until=until)
@@ -53,7 +53,7 @@ class Suppressions:
         assert len(store.suppressions_due(NOW + 9, 2)) == 2
 
     def test_counted(self, store: Store) -> None:
-        """Every item of a stream that counts is told once, also when there are many."""
+        """Every counted item of a stream is returned once, however many there are."""
         cause = Cause(5, "c", "complaint", 4)
         items = [
             Suppression(
@@ -71,8 +71,8 @@ class Suppressions:
             }
 
     def test_of_addresses(self, store: Store) -> None:
-        """Asked for many addresses at once, a store gives the items of each and of its whole domain,
-        in one stream, and nothing else.
+        """For many addresses, a store returns the items of each address and of its whole domain, in
+        one stream, and nothing else.
         """
         items = [
             an_item("outreach", "jo@example.org"),

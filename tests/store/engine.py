@@ -14,13 +14,13 @@ _names = itertools.count(1)
 
 
 def url_of(engine: str) -> str:
-    """Return the URL of a store of which nothing is there yet."""
+    """Return the URL of a new, empty store."""
     return f"dynamodb://eu-west-1?endpoint={engine}&prefix=t{os.getpid()}-{next(_names)}-"
 
 
 @contextlib.contextmanager
 def dynamodb_local() -> Iterator[str]:
-    """Run an engine in memory, with a change feed for every table that has one; give its address."""
+    """Run an engine in memory, with a change feed for every table that has one; yield its address."""
     assert (FOLDER / "fetched").is_file(), "no DynamoDB Local yet: run scripts/fetch-dynamodb-local"
     engine = subprocess.Popen(
         [

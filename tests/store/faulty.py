@@ -13,7 +13,9 @@ class Faulty:
     """A client of which some operations do something else first."""
 
     def __init__(self, client: object, **instead: Callable) -> None:
-        """Take the client, and by operation what is called with the true one and the arguments."""
+        """Wrap the client; `instead` has, by operation, a function that is called with the real one
+        and its arguments.
+        """
         self._client = client
         self._instead = instead
 
@@ -35,13 +37,13 @@ def never(**_: object) -> None:
 
 
 def refusal(code: str, **more: object) -> ClientError:
-    """Return an error as DynamoDB answers one."""
+    """Return an error in the form of DynamoDB's."""
     return ClientError({"Error": {"Code": code, "Message": "no"}, **more}, "Some")
 
 
 class LostAnswers:
-    """A network that loses answers: botocore sends a request, DynamoDB carries it out, and the answers
-    to its first `each` tries never come. `lost` counts them; after `most` there are no more.
+    """A network that loses answers: DynamoDB carries a request out, but the answers to its first
+    `each` tries never arrive. `lost` counts them, up to `most`.
     """
 
     def __init__(self, store: DynamoStore, operation: str, each: int = 1, most: int = 30) -> None:

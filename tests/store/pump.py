@@ -1,4 +1,4 @@
-"""A change feed as DynamoDB delivers one, with everything that may happen to it on the way."""
+"""A change feed as DynamoDB delivers it, with everything that may happen to it on the way."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ class Crash(Exception):
 
 
 class Rows:
-    """Rollup rows in a dictionary, each update atomic and on DynamoDB's condition; `fuse` updates
-    later the process crashes.
+    """Rollup rows in a dictionary, each updated atomically and on DynamoDB's condition; the process
+    crashes after `fuse` updates.
     """
 
     def __init__(self) -> None:
@@ -86,8 +86,8 @@ class History(NamedTuple):
 
 
 def history(rng: random.Random, changes: int = 40) -> History:
-    """Return changes of a few records: they grow, move to another campaign and another day, and
-    a shard is split in the middle.
+    """Return changes of a few records: they grow and move to another campaign and day, and a shard
+    is split in the middle.
     """
     records: dict[int, Record] = {}
     shards: dict[str, list[FeedChange]] = {}
@@ -142,7 +142,7 @@ def _changed(rng: random.Random, number: int, before: Record | None) -> Record:
 
 
 def sums_of(records: Sequence[Record]) -> dict[RollupKey, dict[str, int]]:
-    """Return the rows that records come to, campaigns' totals too."""
+    """Return the rows that records add up to, including campaigns' totals."""
     deltas = Deltas()
     for record in records:
         deltas.add(None, record.tally)
@@ -159,8 +159,8 @@ def sums_of(records: Sequence[Record]) -> dict[RollupKey, dict[str, int]]:
 def deliver(
     rng: random.Random, shards: dict[str, list[FeedChange]], rows: Rows, apply: Apply
 ) -> None:
-    """Deliver every shard in its order, in batches of any size, with crashes in their middle and
-    after them, each followed by the same changes cut otherwise; and begin again from an earlier
+    """Deliver every shard in its order, in batches of any size, with crashes during and after
+    batches, each followed by the same changes in other batches; and start again from an earlier
     point now and then.
     """
     left = dict.fromkeys(shards, 0)
@@ -186,7 +186,7 @@ def deliver(
 
 
 def deliver_in_two(shards: dict[str, list[FeedChange]], apply: Apply) -> None:
-    """Wrong: a shard is read by two at once, each getting the changes of half of the items."""
+    """Wrong: two readers share a shard, each with the changes of half of the items."""
     for shard, changes in shards.items():
         for start in range(0, len(changes), 8):
             some = changes[start : start + 8]

@@ -20,7 +20,7 @@ def test_one_setting() -> None:
 
 
 def test_changes() -> None:
-    """A shorter retention holds for everything, a longer one for what is sent after the change."""
+    """A shorter retention applies to everything, a longer one to mail sent after the change."""
     settings = [RetentionSetting(0, 90), RetentionSetting(100, 30), RetentionSetting(200, 60)]
     assert [expires_at(settings, day) for day in (50, 100, 200, 201)] == [
         (50 + 31) * DAY,

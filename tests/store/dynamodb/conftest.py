@@ -16,7 +16,7 @@ from tests.store.faulty import never
 
 @pytest.fixture
 def url(dynamodb: str) -> str:
-    """Where the store's tables are."""
+    """The URL of the store's tables."""
     return url_of(dynamodb)
 
 
@@ -37,7 +37,7 @@ def store(reopen: Callable[..., DynamoStore]) -> Iterator[DynamoStore]:
 
 @pytest.fixture
 def fresh(url: str) -> Iterator[Callable[[], Store]]:
-    """Give an empty store again and again."""
+    """Return an empty store at each call."""
     opened = open_store(url, retention_days=0, clock=lambda: NOW)
     client = opened.client
 
@@ -53,13 +53,13 @@ def fresh(url: str) -> Iterator[Callable[[], Store]]:
 
 
 def unreachable(**_: object) -> None:
-    """Answer as a network that is down."""
+    """Fail like a network that is down."""
     raise EndpointConnectionError(endpoint_url="http://x")
 
 
 @pytest.fixture
 def away() -> Callable[[DynamoStore], None]:
-    """Let no call get through, and none be tried for long."""
+    """Let every call fail, after few retries."""
 
     def cut_off(store: DynamoStore) -> None:
         store.limit_time(lambda: 0.05)

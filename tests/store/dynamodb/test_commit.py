@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sesight.domain.event import Delivery, Send
 from sesight.domain.timestamps import DAY
 from sesight.store.dynamodb.store import DynamoStore
-from tests.store import contract, contract_commit, contract_retention
+from tests.store import contract, contract_backfill, contract_commit, contract_retention
 from tests.store.anything import ses_id
 from tests.store.contract import NOW, TODAY, changes, put, record
 from tests.store.faulty import never
@@ -29,7 +29,7 @@ def item_of(store: DynamoStore) -> dict:
 
 
 def test_expiry_attribute(store: DynamoStore) -> None:
-    """DynamoDB is told the expiry in seconds; a record kept for ever has none."""
+    """The expiry attribute is in seconds; a record kept for ever has none."""
     at = NOW - 3 * DAY
     put(store, record(at))
     item = item_of(store)
@@ -38,7 +38,7 @@ def test_expiry_attribute(store: DynamoStore) -> None:
 
 
 def test_unknown_attributes_stay(store: DynamoStore) -> None:
-    """What a later version has written beside a record survives this version's change of it."""
+    """Attributes written by a later version survive a change of the record by this version."""
     put(store, record(NOW - 5, 1))
     client, table = store.client, store.tables["outreach"].tracking.name
     key = {name: item_of(store)[name] for name in ("messageId", "recipient")}
@@ -61,20 +61,20 @@ def test_no_op(store: DynamoStore) -> None:
 
 
 def test_expiry_of_a_backfill(reopen: Callable[..., DynamoStore]) -> None:
-    """Records of a backfilled day expire by DynamoDB together, as if sent when it began, whichever run
-    wrote them; and a late event that comes in the usual way does not end one early.
+    """DynamoDB expires the records of a backfilled day together, as if sent when the backfill
+    began, whichever run wrote them; a late live event does not expire one early.
     """
     clock = contract_retention.Clock(NOW)
     store = reopen(clock=clock)
     table = store.tables["outreach"].tracking.name
     at = NOW - 400 * DAY
     late = NOW - 30 * DAY
-    contract_retention.backfill(
+    contract_backfill.backfill(
         store, NOW, contract_retention.sent_at(at, 1), contract_retention.sent_at(late, 2)
     )
     clock.now = NOW + 20 * DAY
     store.transact(lambda _: changes(event_at=clock.now))
-    contract_retention.backfill(store, clock.now, contract_retention.sent_at(at, 3))
+    contract_backfill.backfill(store, clock.now, contract_retention.sent_at(at, 3))
     delivered = Delivery(late + 5_000)
     contract.apply(store, contract_retention.sent_at(late, 2, delivered)[1:])
     contract.apply(store, contract_retention.sent_at(late, 4))  # a record that no backfill has

@@ -1,4 +1,4 @@
-"""The DynamoDB store when another batch comes in the middle of one, at the worst of moments."""
+"""The DynamoDB store when another batch commits in the middle of one, at the worst moment."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def routed(told: Told) -> Event:
 
 
 def unrouted(told: Told) -> Event:
-    """Return an event as a feedback notification tells it: it waits until its message is known."""
+    """Return an event of a feedback notification: it waits until its message is known."""
     return told[1]
 
 
@@ -35,7 +35,7 @@ def soft_bounce(message: str) -> Event:
 
 
 class Several:
-    """Processors of the same tables. Of the first, calls may be preceded by what others do."""
+    """Processors of the same tables. Other processors may act just before a call of the first one."""
 
     def __init__(self, url: str) -> None:
         """Open two stores."""
@@ -46,8 +46,8 @@ class Several:
         self.first.client.botocore = _Preceded(self.first.client.botocore, self._come_before)
 
     def take(self, events: list[Event], **before: list[list[Event]]) -> list[str]:
-        """Take in a batch by the first; before its first, second … call of an operation, the other
-        takes in a batch of its own (an empty one is none). Return the dispositions.
+        """Process a batch with the first processor; before its first, second … call of an
+        operation, the other processes a batch of its own (none if empty). Return the dispositions.
         """
         self._before = before
         return self._take(self.first, events)
@@ -105,8 +105,8 @@ def several(dynamodb: str) -> Several:
 
 
 def test_waiting_event_and_two_writers(several: Several) -> None:
-    """Who stores a message folds in what came to wait for it meanwhile, also if yet another changes
-    the record before that is written.
+    """A batch that stores a message folds in an event that began to wait for it meanwhile, even if
+    a third writer changes the record first.
     """
     several.take(
         [routed(sent())],
@@ -116,8 +116,8 @@ def test_waiting_event_and_two_writers(several: Several) -> None:
 
 
 def test_waiting_event_that_another_let_go(several: Several) -> None:
-    """What a batch has folded in, it writes the second time too, though another has since found that
-    in the record and let go what waited: its suppression is not lost.
+    """A batch that is decided again folds in the waiting event again, even if another batch has
+    found the event in the record and released it: its suppression is not lost.
     """
     several.take([unrouted(bounce())])
     several.take(
@@ -128,8 +128,8 @@ def test_waiting_event_that_another_let_go(several: Several) -> None:
 
 
 def test_created_before_another_changed_it(several: Several) -> None:
-    """A record that a batch created, and finds changed by others when it folds in what came to wait
-    meanwhile, is told of as created.
+    """A record that a batch created is reported as created, even if others changed it before the
+    batch folds in an event that waited.
     """
     dispositions = several.take(
         [routed(sent())],
@@ -140,8 +140,8 @@ def test_created_before_another_changed_it(several: Several) -> None:
 
 
 def test_waiting_event_that_another_folded_in(several: Several) -> None:
-    """An event that a batch quarantined, and that another folds in before it looks again, is told of as
-    an update: nobody else tells of it.
+    """An event that a batch quarantined, and that another batch folds in before the first looks
+    again, is reported as an update by the first: no one else reports it.
     """
     dispositions = several.take([unrouted(bounce())], query=[[], [], [], [routed(sent())]])
     assert dispositions == ["updated"]
@@ -153,7 +153,7 @@ def test_waiting_event_that_another_folded_in(several: Several) -> None:
 def test_good_sign_and_soft_bounce(
     several: Several, operation: str, *, bounced_first: bool
 ) -> None:
-    """Of a soft bounce and a delivery stored at the same time, the later one sees the other."""
+    """Of a soft bounce and a delivery stored at the same time, the later writer sees the other."""
     both = [soft_bounce("m-1"), routed(delivery(message="m-2"))]
     first, second = both if bounced_first else reversed(both)
     several.take([first], **{operation: [[second]]})
@@ -161,8 +161,8 @@ def test_good_sign_and_soft_bounce(
 
 
 def test_good_sign_taken_back(several: Several) -> None:
-    """An open that counted as a good sign before its record was written does not stay one, when
-    another's delivery shows meanwhile that it came too soon.
+    """An open that counted as a positive signal before its record was written is discarded when
+    another batch's delivery shows that it came too soon.
     """
     several.take([soft_bounce("m-2")])
     several.take(
@@ -172,15 +172,15 @@ def test_good_sign_taken_back(several: Several) -> None:
 
 
 def test_weighed_until_right(several: Several) -> None:
-    """A delivery is weighed again when another changes the suppression before it is written."""
+    """A delivery is weighed again when another batch changes the suppression first."""
     several.take([soft_bounce("m-1")])
     several.take([routed(delivery(message="m-2"))], put_item=[[routed(bounce(message="m-3"))]])
     several.assert_as_told()
 
 
 def test_weighed_again(several: Several) -> None:
-    """A batch cut off before soft bounces were weighed against its delivery weighs when it comes
-    again, though its record is stored already.
+    """A batch that broke off before it weighed soft bounces weighs them when it is redelivered,
+    although its record is stored already.
     """
     several.take([soft_bounce("m-1")])
     weighing = several.first.client.botocore
@@ -201,12 +201,12 @@ def test_weighed_again(several: Several) -> None:
 
 
 def test_conflict_without_end(several: Several) -> None:
-    """An event that waited is not let go while the record it was folded into could not be written."""
+    """A waiting event is not released if the record it was folded into could not be written."""
     several.take([unrouted(bounce())])
     true = several.first.client.botocore
 
     class Busy:
-        """A client whose records are always changed by others first."""
+        """A client on which another writer always changes the records first."""
 
         def __getattr__(self, name: str) -> object:
             if name != "batch_execute_statement":

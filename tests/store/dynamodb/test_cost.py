@@ -1,4 +1,4 @@
-"""What the DynamoDB store costs: the size of items, and write units an event."""
+"""The cost of the DynamoDB store: the size of items, and write units per event."""
 
 import random
 import subprocess
@@ -47,7 +47,9 @@ def ordinary(n: int, stream: str) -> Record:
 
 @pytest.mark.parametrize("stream", ["outreach", "finance"])
 def test_size(stream: str) -> None:
-    """Two thousand records of ordinary mail come back as they were, and none is over 1,024 bytes."""
+    """Two thousand records of ordinary mail are read as they were written, and none is over 1,024
+    bytes.
+    """
     sizes = []
     for n in range(2_000):
         one = ordinary(n, stream)
@@ -61,8 +63,8 @@ def test_size(stream: str) -> None:
 @pytest.mark.parametrize("stream", ["outreach", "finance"])
 @pytest.mark.parametrize(("coalesced", "most"), [(0.0, 2.15), (0.5, 2.0)])
 def test_write_units(store: DynamoStore, stream: str, coalesced: float, most: float) -> None:
-    """An event of the mix costs at most 2.15 write units, indexes, card and notes included, and 2.0
-    when half of the deliveries come in one batch with their sends.
+    """An event of the mix costs at most 2.15 write units including indexes, card and metadata, and
+    2.0 when half of the deliveries come in one batch with their sends.
     """
     meter = capacity.Meter(store.client.botocore)
     batches = capacity.waves(random.Random(1), 200, stream, coalesced).values()
@@ -76,7 +78,7 @@ def test_write_units(store: DynamoStore, stream: str, coalesced: float, most: fl
 
 
 def test_import() -> None:
-    """The store comes without a web framework and without cryptography, and without botocore until it
+    """Importing the store loads neither a web framework nor cryptography, and botocore only when it
     is opened.
     """
     program = """

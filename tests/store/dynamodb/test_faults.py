@@ -35,7 +35,7 @@ DELIVERIES = 20
 
 @pytest.fixture
 def url(dynamodb: str) -> str:
-    """Where the store's tables are."""
+    """The URL of the store's tables."""
     return url_of(dynamodb)
 
 
@@ -82,7 +82,7 @@ def mail(rng: random.Random, messages: int, *, bounces: bool = True) -> list[Eve
 
 
 def folded(events: list[Event]) -> dict[RecordKey, Record]:
-    """Return the records that events fold to, told once and in order."""
+    """Return the records that events fold to, each once and in order."""
     found: dict[RecordKey, Record] = {}
     for event in events:
         for report in event.reports:
@@ -101,9 +101,9 @@ def held(store: DynamoStore, events: list[Event]) -> dict[RecordKey, Record]:
 
 
 def test_many_at_once(url: str) -> None:
-    """Sixteen processors over shuffled and repeated events leave every record equal to the fold of
-    all events, every address suppressed that is to be, and totals equal to the sum of tallies. What a
-    processor refuses comes again, as a queue delivers it.
+    """After sixteen processors of shuffled and repeated events, every record equals the fold of all
+    events, every address is suppressed that should be, and totals equal the sum of tallies. Refused
+    events are redelivered, as by a queue.
     """
     rng = random.Random(8)
     events = mail(rng, 24)
@@ -151,7 +151,7 @@ def test_many_at_once(url: str) -> None:
 
 
 def test_unprocessed(store: DynamoStore) -> None:
-    """Keys that DynamoDB leaves unprocessed are asked for again, until all are read."""
+    """Keys that DynamoDB leaves unprocessed are requested again until all are read."""
     many = [record(NOW - n, n) for n in range(250)]
     put(store, *many)
     rng = random.Random(1)
@@ -173,7 +173,7 @@ def test_unprocessed(store: DynamoStore) -> None:
 
 
 def test_throttled(store: DynamoStore) -> None:
-    """Throttled calls and statements are tried again; which table throttled is counted."""
+    """Throttled calls and statements are retried and counted by table."""
     rng = random.Random(2)
 
     def throttled_call(true: Callable, **arguments: object) -> dict:
@@ -210,7 +210,7 @@ def test_throttled(store: DynamoStore) -> None:
 
 
 def test_out_of_time(url: str) -> None:
-    """What cannot be written while there is time is given back, that alone, and goes in later."""
+    """Only what cannot be written in time is reported back, and it is stored later."""
     left = [1.0]
     store = open_store(url, clock=lambda: NOW)
     store.limit_time(lambda: left[0])
@@ -239,7 +239,9 @@ def test_out_of_time(url: str) -> None:
 
 
 def test_outage(url: str) -> None:
-    """While DynamoDB is away a batch is refused whole, and reads say so; later all of it goes in."""
+    """While DynamoDB is unreachable, a batch is refused as a whole and reads fail; later all of it
+    is stored.
+    """
     store = open_store(url, clock=lambda: NOW)
     store.limit_time(lambda: 0.2)
 
@@ -264,7 +266,7 @@ def test_outage(url: str) -> None:
 
 
 def test_forbidden(store: DynamoStore) -> None:
-    """What credentials do not allow is said in a sentence and not tried again."""
+    """A call that the credentials do not allow fails with a clear sentence and is not retried."""
     asked = []
 
     def refused(true: Callable, **_: object) -> dict:
@@ -283,7 +285,7 @@ class Crash(BaseException):
 
 @pytest.mark.parametrize("crashes_before", ["put_item", "batch_execute_statement", "update_item"])
 def test_crash(store: DynamoStore, crashes_before: str) -> None:
-    """Wherever a batch breaks off, delivered again it comes to the same: record, suppression, card."""
+    """Wherever a batch breaks off, its redelivery leads to the same record, suppression and card."""
     rng = random.Random(5)
     broken = []
 
@@ -321,8 +323,8 @@ def test_repair_whose_answer_is_lost(store: DynamoStore) -> None:
     "operation", ["PutItem", "UpdateItem", "BatchExecuteStatement", "TransactWriteItems"]
 )
 def test_lost_answers(url: str, operation: str) -> None:
-    """A batch, and decisions, whose writes are carried out without an answer end as those whose writes
-    are answered, and are told of alike.
+    """A batch and manual suppressions whose writes got no answer have the same result, and the same
+    report, as those whose writes were answered.
     """
     events = mail(random.Random(7), 30)
     bounced = Report("late@example.org", Bounce(NOW - 5, None, "Permanent", "General"))
@@ -356,8 +358,8 @@ def test_lost_answers(url: str, operation: str) -> None:
 
 
 def test_away_after_the_records(store: DynamoStore) -> None:
-    """When DynamoDB is away once records are written, they count: only what is not stored, or is still
-    to be weighed, is given back, so that nothing written is called a duplicate later.
+    """If DynamoDB becomes unreachable after records are written, they count: only what is not
+    stored or not yet weighed is reported back, so nothing written is called a duplicate later.
     """
     store.limit_time(lambda: 0.3)
     client, written = store.client.botocore, []
@@ -393,12 +395,14 @@ def is_a(event: Event, kind: type) -> bool:
 
 
 def told(answers: list[Processed]) -> list[str]:
-    """Return what became of readings."""
+    """Return the dispositions of readings."""
     return [str(one.disposition) for one in answers]
 
 
 def test_one_refused_record(store: DynamoStore) -> None:
-    """A record for which DynamoDB refuses a whole call is given back alone; the others are created."""
+    """If DynamoDB refuses a call because of one record, only that record is reported back; the
+    others are created.
+    """
 
     def without_one(true: Callable, **arguments: list) -> dict:
         if any({"S": "m3"} in one["Parameters"] for one in arguments["Statements"]):
@@ -431,8 +435,8 @@ class CardPuts:
 
 
 def test_one_campaign_in_many_functions(url: str) -> None:
-    """Sixteen functions that take in 160 events of one campaign, within three minutes, write its card a
-    few times each at most, and hardly get in each other's way; it says what all events say.
+    """Sixteen functions that process 160 events of one campaign within three minutes each write its
+    card a few times at most, with few conflicts, and the card joins all events.
     """
     stores = [open_store(url, clock=lambda: NOW) for _ in range(WORKERS)]
     pipelines = [pipeline_of(one) for one in stores]
@@ -462,8 +466,8 @@ def test_one_campaign_in_many_functions(url: str) -> None:
 
 
 def test_flood_of_garbage(url: str) -> None:
-    """Many bodies that cannot be understood are written by few transactions, of which none counts one
-    body alone; several functions that take in some of the same keep each once and count it once.
+    """Many unreadable bodies are written in few transactions, none of which counts a single body;
+    functions that receive some of the same bodies store and count each once.
     """
     stores = [open_store(url, clock=lambda: NOW) for _ in range(4)]
     flood = [UnreadableReading("file", "not-json", "", b"%d" % n) for n in range(600)]
@@ -494,7 +498,7 @@ def test_flood_of_garbage(url: str) -> None:
 
 
 def test_redelivery_writes_nothing(store: DynamoStore) -> None:
-    """A batch that was stored and comes again writes no record, so the change feed is silent."""
+    """The redelivery of a stored batch writes no record, so the change feed is silent."""
     events = mail(random.Random(6), 12)
     pipeline_of(store).process(readings(events))
     store.settle()

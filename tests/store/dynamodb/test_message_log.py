@@ -12,7 +12,7 @@ class TestPages(contract_message_log.Pages):
 
 
 def test_stale_index(store: DynamoStore) -> None:
-    """An index entry of a record that has gone meanwhile is passed over."""
+    """An index entry whose record was deleted meanwhile is skipped."""
     many = [record(NOW - n, n) for n in range(6)]
     put(store, *many)
     page = store.messages(BOTH, 2, None, NOW)

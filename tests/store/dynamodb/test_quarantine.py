@@ -14,8 +14,8 @@ class TestQuarantine(contract_quarantine.Quarantine):
 
 
 def test_parts_of_large_bodies(store: DynamoStore) -> None:
-    """Nothing stays of a large body that was let go; one whose parts are gone is listed no more, and
-    can be let go.
+    """Nothing stays of a large body that was released; a body whose parts are missing is not
+    listed, and can be released.
     """
     control = store._parts.metadata.table  # noqa: SLF001
     body = random.Random(3).randbytes(900_000)

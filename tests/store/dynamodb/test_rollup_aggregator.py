@@ -1,4 +1,4 @@
-"""The rollup aggregator: every change of the feed counts once, whatever happens on the way."""
+"""The rollup aggregator: every change in the feed counts once, whatever happens on the way."""
 
 import base64
 import random
@@ -36,15 +36,15 @@ TABLE = "outreach-campaign-tracking"
 
 
 class InMemory(RollupRows):
-    """The store's rows over a dictionary: all of what they decide, nothing of how they are kept."""
+    """The store's rollup rows over a dictionary instead of DynamoDB."""
 
     def __init__(self, rows: pump.Rows) -> None:
-        """Keep to the dictionary."""
+        """Use the dictionary."""
         self.add = rows.add
 
 
 class OneByOne:
-    """Does one thing after the other, where the store's calls would do them at once."""
+    """A client that applies a function to one item after the other, where the store's uses threads."""
 
     def map(self, function, items):
         """Apply a function to each item."""
@@ -68,7 +68,7 @@ def in_memory(rows: pump.Rows) -> Callable:
 
 
 def wrong_seeds(rows_of: Callable[[], pump.Rows], deliver: Callable) -> list[int]:
-    """Return the seeds of which the rows are not the sum of the tallies."""
+    """Return the seeds for which the rows are not the sum of the tallies."""
     wrong = []
     for seed in range(SEEDS):
         rng = random.Random(seed)
@@ -126,7 +126,7 @@ def rows_in(store: DynamoStore) -> dict[RollupKey, dict[str, int]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_on_the_engine(store: DynamoStore, seed: int) -> None:
-    """The same deliveries come to the same on AWS's engine, in memory and on disk alike."""
+    """The same deliveries lead to the same rows on AWS's engine as in memory."""
     rng = random.Random(seed)
     told = pump.history(rng)
     aggregator = aggregator_of(store)
@@ -142,8 +142,8 @@ BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
 def lambda_event(
     store: DynamoStore, some: list[FeedChange], shows: str = BOTH_IMAGES, **more: object
 ) -> dict:
-    """Return changes as Lambda hands them over: binary values are base64 there. `shows` is the feed's
-    view type, which says which images it has.
+    """Return changes in the form of a Lambda event: binary values are base64. `shows` is the feed's
+    view type, which determines its images.
     """
     table = store.tables["outreach"].tracking.name
 
@@ -171,7 +171,7 @@ def lambda_event(
 
 
 def test_lambda_event(store: DynamoStore) -> None:
-    """A windowed batch is applied, and the mapping made anew at the oldest change adds nothing."""
+    """A windowed batch is applied, and a new mapping that starts at the oldest change adds nothing."""
     told = pump.history(random.Random(9))
     aggregator = aggregator_of(store)
     for _ in range(2):
@@ -201,7 +201,7 @@ def bad_records(store: DynamoStore) -> dict[str, int]:
 
 @pytest.mark.parametrize("shows", ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", ""])
 def test_other_images(store: DynamoStore, shows: str) -> None:
-    """A feed without both images is refused whole, with a sentence that says what to set."""
+    """A feed without both images is refused as a whole, with a sentence that says what to set."""
     told = pump.history(random.Random(9))
     shard, some = next(iter(told.shards.items()))
     with pytest.raises(WrongFeed, match=f"{shows}.*NEW_AND_OLD_IMAGES"):
@@ -210,7 +210,9 @@ def test_other_images(store: DynamoStore, shows: str) -> None:
 
 
 def test_other_images_followed(store: DynamoStore) -> None:
-    """The same holds where this process follows the feed: its totals are not made of half a feed."""
+    """The same holds when this process follows the feed itself: totals are never made of half a
+    feed.
+    """
     table = store.tables["outreach"].tracking
     store.client("update_table", TableName=table.name, StreamSpecification={"StreamEnabled": False})
     store.client(
@@ -226,7 +228,7 @@ def test_other_images_followed(store: DynamoStore) -> None:
 
 
 def test_lacking_images(store: DynamoStore) -> None:
-    """A change without an image that its kind must have is a bad one, and is in no total."""
+    """A change without an image that its kind must have is unreadable and in no total."""
     told = pump.history(random.Random(9))
     shard, some = max(told.shards.items(), key=lambda both: len(both[1]))
     lacking = [
@@ -240,7 +242,7 @@ def test_lacking_images(store: DynamoStore) -> None:
 
 
 def test_unknown_table(store: DynamoStore) -> None:
-    """The feed of a table that is no stream's is refused with a sentence that names it."""
+    """The feed of a table that belongs to no stream is refused with a sentence that names it."""
     told = pump.history(random.Random(9))
     shard, some = next(iter(told.shards.items()))
     event = lambda_event(store, some, shardId=shard)
@@ -279,8 +281,8 @@ def test_removals(store: DynamoStore) -> None:
 
 
 def test_recount_beside_the_feed(store: DynamoStore) -> None:
-    """Changes that are still on their way in the feed are no differences to a recount, which finds and
-    mends what is truly wrong beside them.
+    """Changes still in the feed are no differences to a recount, which finds and repairs real
+    errors beside them.
     """
     found = []
 
@@ -329,7 +331,7 @@ def test_bad_record(store: DynamoStore) -> None:
 
 
 def test_suppressions(store: DynamoStore) -> None:
-    """Suppressions count under the day they began and their reason, and no more once removed."""
+    """Suppressions count under their first day and reason, and no longer once removed."""
 
     def item(address: str, counted: tuple[int, str] | None) -> Suppression:
         return Suppression("finance", address, (Cause(5, "c", "manual", 5),), counted=counted)
@@ -352,7 +354,7 @@ def test_suppressions(store: DynamoStore) -> None:
 
 
 def test_compaction(store: DynamoStore) -> None:
-    """Old parts of rows are put together while readers look on; no total ever differs."""
+    """Old parts of rows are compacted while readers read; no total ever differs."""
     told = pump.history(random.Random(2), 60)
     table = store.tables["outreach"].tracking.name
     old, young = aggregator_of(store, NOW - COMPACT_AFTER - 1), aggregator_of(store, NOW - 1)
@@ -381,7 +383,7 @@ def test_compaction(store: DynamoStore) -> None:
 
 
 def test_compaction_that_broke_off(store: DynamoStore) -> None:
-    """Parts that a compaction covered and did not come to delete are not counted, then deleted."""
+    """Parts that a compaction covered but did not delete are not counted, and deleted later."""
     told = pump.history(random.Random(2), 60)
     table = store.tables["outreach"].tracking.name
     old = aggregator_of(store, NOW - COMPACT_AFTER - 1)

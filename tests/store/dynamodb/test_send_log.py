@@ -1,4 +1,6 @@
-"""The log of sending on DynamoDB: lost answers, throttling, crashes, and what a send costs."""
+"""The send log in DynamoDB: the contract, lost answers, throttling, crashes, and the cost of a
+send.
+"""
 
 import random
 from collections import Counter
@@ -17,7 +19,7 @@ from sesight.store.dynamodb.store import DynamoStore
 from tests.store import capacity, contract_send_log
 from tests.store.contract import NOW
 from tests.store.contract_send_log import all_of, batch_of, blocks, intent_of, sent, suppress
-from tests.store.faulty import LostAnswers, make_faulty, refusal
+from tests.store.faulty import LostAnswers, make_faulty, never, refusal
 
 
 class TestBatches(contract_send_log.Batches):
@@ -56,7 +58,7 @@ def people(number: int, batch: str = "b") -> list[Intent]:
 
 
 def test_lost_answers(store: DynamoStore) -> None:
-    """A write whose answer was lost is written once: who claimed holds, and counts are exact."""
+    """A write whose answer was lost is carried out once: the claim holds, and counts are exact."""
     rng = random.Random(1)
     lost = Counter()
 
@@ -82,7 +84,7 @@ def test_lost_answers(store: DynamoStore) -> None:
 
 
 def test_resume_whose_answer_is_lost(store: DynamoStore) -> None:
-    """Who lets a stream send again learns what it was paused for, though the answer was lost."""
+    """A resumption returns the pause that it ended, even if an answer was lost."""
     pause = Pause(stream="outreach", at=5, by="reputation", detail="Too many bounces.")
     store.sending.pause(pause)
     lost = LostAnswers(store, "UpdateItem")
@@ -92,7 +94,7 @@ def test_resume_whose_answer_is_lost(store: DynamoStore) -> None:
 
 
 def test_throttled(store: DynamoStore) -> None:
-    """Throttled calls, and transactions that others are in the way of, are tried again."""
+    """Throttled calls, and transactions in conflict with others, are retried."""
     rng = random.Random(2)
 
     def sometimes(true: Callable, **arguments: object) -> dict:
@@ -116,7 +118,7 @@ def test_throttled(store: DynamoStore) -> None:
 
 
 def test_refused(store: DynamoStore) -> None:
-    """A transaction that is refused for another reason than a change by others is not tried again."""
+    """A transaction that is refused for a reason other than a conflict is not retried."""
 
     def refusing(true: Callable, **_: object) -> dict:
         raise refusal(
@@ -129,8 +131,8 @@ def test_refused(store: DynamoStore) -> None:
 
 
 def test_not_looked_up(store: DynamoStore) -> None:
-    """When it cannot be looked up whether an address is suppressed, nobody holds the claim, and it may
-    be claimed again.
+    """When the suppressions of an address cannot be read, the claim is given back, and the
+    recipient may be claimed again.
     """
     store.limit_time(lambda: 0.2)
     suppressions = store.tables["outreach"].suppression.name
@@ -158,7 +160,7 @@ class Crash(BaseException):
 
 
 def test_crash(store: DynamoStore) -> None:
-    """A claim that broke off before it was told stands open: nobody else gets it."""
+    """A claim that broke off before it was returned stays open: no one else gets it."""
     suppressions = store.tables["outreach"].suppression.name
 
     def ends(true: Callable, **arguments: dict) -> dict:
@@ -176,13 +178,15 @@ def test_crash(store: DynamoStore) -> None:
 
 
 def test_spread(store: DynamoStore) -> None:
-    """Intents of a batch are under all of its keys, and expire with its counts; the batch itself stays
-    until its lease has been over for as long, so that it is known while any of its intents is.
+    """Intents of a batch are spread over all of its keys and expire with its counts; the batch
+    itself stays as long after its lease, so that it outlives its intents.
     """
     one = batch_of(1, id="b")
     store.sending.begin(one)
     store.sending.claim(people(200), blocks)
-    items = store.client.botocore.scan(TableName=store._parts.metadata.table)["Items"]  # noqa: SLF001
+    client = store.client.botocore
+    client.meta.events.unregister("before-call.dynamodb.Scan", never)
+    items = client.scan(TableName=store._parts.metadata.table)["Items"]  # noqa: SLF001
     ours = [item for item in items if item["pk"]["S"].startswith(("BATCH", "INTENTS#"))]
     keys = {item["pk"]["S"] for item in ours}
     assert keys == {"BATCH#b", "BATCHES#outreach", *(f"INTENTS#b#{n}" for n in range(SHARDS))}
@@ -207,7 +211,7 @@ def test_spread(store: DynamoStore) -> None:
 
 
 def test_rare_state(store: DynamoStore) -> None:
-    """Some intents of a rare state are found by one call for each key of the batch."""
+    """Intents in a rare state are found by one call for each key of the batch."""
     log = store.sending
     many = [sent(each) for each in people(400)]
     rare = replace(many[7], state=SendState.REFUSED)

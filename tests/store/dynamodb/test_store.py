@@ -21,13 +21,13 @@ from tests.store.contract import NOW, everything, put, record
     ],
 )
 def test_unknown_url(url: str) -> None:
-    """A URL that says something else is refused with the form there is."""
+    """A URL of another form is refused with the right form."""
     with pytest.raises(SettingsError, match="dynamodb://REGION"):
         open_store(url)
 
 
 def test_no_tables(store: DynamoStore, dynamodb: str) -> None:
-    """On AWS a store never makes tables: where they are missing it says what to do."""
+    """On AWS a store never creates tables: if they are missing, the error says what to do."""
     client = store.client
     client("delete_table", TableName=store._parts.metadata.table)  # noqa: SLF001
     with pytest.raises(StoreUnavailable, match="ResourceNotFound"):
@@ -35,14 +35,14 @@ def test_no_tables(store: DynamoStore, dynamodb: str) -> None:
 
 
 def test_closed(store: DynamoStore) -> None:
-    """A closed store takes nothing."""
+    """A closed store refuses batches."""
     store.close()
     with pytest.raises(StoreUnavailable):
         put(store)
 
 
 def test_other_streams(url: str) -> None:
-    """A stream of the settings has its own tables; of one that has none nothing is known."""
+    """Each stream of the settings has its own tables; a stream without tables has no data."""
     own = Stream("news", "News", "marketing", "news-set", tables="letters")
     opened = open_store(url, clock=lambda: NOW, streams={"news": own})
     one = record(NOW - 5, 1, stream="news")

@@ -11,7 +11,7 @@ class TestSuppressions(contract_suppressions.Suppressions):
 
 
 def test_suppression_words(store: DynamoStore) -> None:
-    """A suppression reads well in the console, and is found by what its address begins with."""
+    """A suppression is readable in the console, and is found by a prefix of its address."""
     for name in ("ana", "anna", "bo"):
         one = Suppression("outreach", f"{name}@x.example", counted=(3, "manual"))
         store.transact(lambda _, one=one: changes(suppressions={(one.stream, one.address): one}))

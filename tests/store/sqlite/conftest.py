@@ -16,7 +16,7 @@ from tests.store.contract import NOW, put
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the store's file is."""
+    """The path of the store's file."""
     return tmp_path / "sesight.db"
 
 
@@ -39,7 +39,7 @@ def store(reopen: Callable[..., SqliteStore]) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Callable[[], Store]]:
-    """Give an empty store again and again."""
+    """Return an empty store at each call."""
     opened = open_store(f"sqlite:///{tmp_path / 'fresh.db'}", retention_days=0, durability="off")
 
     def empty() -> Store:

@@ -1,4 +1,4 @@
-"""A backup is taken of one moment, however busy the store is."""
+"""A backup is a snapshot of one moment, however busy the store is."""
 
 import os
 from itertools import count
@@ -12,7 +12,7 @@ from tests.store.contract import BOTH, NOW, everything, put, record
 
 
 def test_backup(store: SqliteStore, tmp_path: Path) -> None:
-    """A backup is a whole store, and its progress is told."""
+    """A backup is a complete store, and reports its progress."""
     many = [record(NOW - n, n) for n in range(300)]
     put(store, *many)
     told = []
@@ -26,7 +26,7 @@ _ids = count()
 
 
 def _fill(store: SqliteStore, bodies: int) -> None:
-    """Store bodies of 400 KB that nothing shortens."""
+    """Store incompressible bodies of 400 KB."""
     held = [
         Quarantined(f"{next(_ids)}", "not-json", "", os.urandom(400_000), 1) for _ in range(bodies)
     ]
@@ -34,7 +34,7 @@ def _fill(store: SqliteStore, bodies: int) -> None:
 
 
 def test_backup_while_another_process_writes(tmp_path: Path) -> None:
-    """Commits between the steps of a backup neither begin it anew nor get into it."""
+    """Commits between the steps of a backup neither restart it nor get into it."""
     url = f"sqlite:///{tmp_path}/sesight.db"
     store, other = open_store(url), open_store(url)
     _fill(store, 60)

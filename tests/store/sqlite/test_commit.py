@@ -23,7 +23,7 @@ class TestCommits(contract_commit.Commits):
 
 
 def test_full(path: Path, store: SqliteStore) -> None:
-    """On a full disk a batch is refused whole, and once there is room the same batch goes in."""
+    """On a full disk a batch is refused as a whole, and is stored once there is room."""
     put(store, record(NOW - 1, 1))
     writer = store._pool.writer().connection  # noqa: SLF001 - the limit is the connection's own
     (pages,) = writer.execute("PRAGMA page_count").fetchone()
@@ -43,7 +43,7 @@ def test_full(path: Path, store: SqliteStore) -> None:
 
 
 def test_rolled_back_numbers(store: SqliteStore) -> None:
-    """Numbers given out in a batch that failed are not remembered for what comes after it."""
+    """Numbers given out in a batch that failed are not used for later batches."""
 
     def named(number: int, name: str) -> contract.Record:
         identity = Identity(NOW - number, f"{name}@example.org", tags=(("campaign_id", name),))
@@ -59,7 +59,7 @@ def test_rolled_back_numbers(store: SqliteStore) -> None:
 
 
 def test_displaced(store: SqliteStore) -> None:
-    """A send time no id can say, or a millisecond with no place left, loses nothing."""
+    """A send time that no id can hold, or a millisecond with no free id, loses nothing."""
     far = 253_402_300_799_999
     odd = [
         record(far, n, message_id=f"m{n}", timeline=(Send(far), Delivery(far + n))) for n in (1, 2)
@@ -69,7 +69,7 @@ def test_displaced(store: SqliteStore) -> None:
 
 
 def test_full_millisecond(path: Path, store: SqliteStore) -> None:
-    """When a millisecond has no place left a record gets one in the next, and keeps its time."""
+    """When a millisecond has no free id, a record gets one in the next, and keeps its time."""
     at = NOW - 5
     put(store, record(at, 1))
     with sqlite3.connect(path) as connection:
@@ -87,7 +87,7 @@ def test_full_millisecond(path: Path, store: SqliteStore) -> None:
 
 
 def test_many_streams(store: SqliteStore) -> None:
-    """The 64th stream is refused in words; the others go on."""
+    """The 64th stream is refused with a clear error; the others continue."""
     put(store, *[record(NOW - n, n, stream=f"s{n}") for n in range(63)])
     with pytest.raises(SettingsError, match="63 streams"):
         put(store, record(NOW - 1, 99, stream="one-more"))
@@ -95,7 +95,7 @@ def test_many_streams(store: SqliteStore) -> None:
 
 
 def test_a_value_that_is_missing(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A record whose shared values are gone is damage, no mistake of the asker's."""
+    """A record whose shared values are missing is reported as damage, not as a wrong request."""
     store = reopen()
     put(store, record(NOW - 1, 1))
     store.close()

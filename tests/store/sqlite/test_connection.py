@@ -29,13 +29,15 @@ def rows(path: Path, sql: str) -> list[tuple]:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    """A store in a folder that does not exist is refused by name, not by SQLite's riddle."""
+    """A store in a folder that does not exist is refused with the folder's name."""
     with pytest.raises(SettingsError, match="no folder"):
         open_store(f"sqlite:///{tmp_path}/missing/x.db")
 
 
 def test_foreign_file(tmp_path: Path) -> None:
-    """Another program's database, and a file that is none, are refused and left as they were."""
+    """Another program's database, and a file that is not a database, are refused and left
+    unchanged.
+    """
     other = tmp_path / "other.db"
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE mine (x)")
@@ -50,7 +52,7 @@ def test_foreign_file(tmp_path: Path) -> None:
 
 
 def test_newer_file(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A file of a later version is refused with what to do."""
+    """A file of a later version is refused, and the error says what to do."""
     reopen().close()
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {VERSION + 1}")
@@ -60,7 +62,7 @@ def test_newer_file(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_older_file(path: Path, reopen: Callable[..., SqliteStore], tmp_path: Path) -> None:
-    """An older file is led to the new version step by step; a step that fails leaves it whole."""
+    """An older file is migrated step by step; a step that fails leaves it intact."""
     reopen().close()
     steps = tmp_path / "steps"
     steps.mkdir()
@@ -77,7 +79,7 @@ def test_older_file(path: Path, reopen: Callable[..., SqliteStore], tmp_path: Pa
 
 
 def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A file of version 1, which kept only campaigns' whole totals, opens with all of them."""
+    """A file of version 1, which had only campaigns' overall totals, opens with all of them."""
     n = len(COUNTERS)
     keys = [
         RollupKey("day", stream, campaign, bucket, *of)
@@ -102,7 +104,7 @@ def test_version_1(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def without_backfills(path: Path) -> None:
-    """Take a file back to version 5."""
+    """Turn a file into one of version 5."""
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE backfill")
         connection.execute("PRAGMA user_version = 5")
@@ -110,7 +112,7 @@ def without_backfills(path: Path) -> None:
 
 
 def without_numbers(path: Path) -> None:
-    """Take a file back to version 4."""
+    """Turn a file into one of version 4."""
     without_backfills(path)
     with sqlite3.connect(path) as connection:
         for table, column in (("intent", "number"), ("intent", "content"), ("pause", "counts")):
@@ -120,7 +122,7 @@ def without_numbers(path: Path) -> None:
 
 
 def without_reasons(path: Path) -> None:
-    """Take a file back to version 3."""
+    """Turn a file into one of version 3."""
     without_numbers(path)
     with sqlite3.connect(path) as connection:
         connection.execute("DROP INDEX suppression_reason")
@@ -129,7 +131,7 @@ def without_reasons(path: Path) -> None:
 
 
 def without_sending(path: Path) -> None:
-    """Take a file back to version 2."""
+    """Turn a file into one of version 2."""
     without_reasons(path)
     with sqlite3.connect(path) as connection:
         for table in ("batch", "intent", "withheld", "pause"):
@@ -139,7 +141,9 @@ def without_sending(path: Path) -> None:
 
 
 def test_version_2(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A file of version 2, which sent nothing, opens with its records, and then logs what is sent."""
+    """A file of version 2, which had no send log, opens with its records and then logs what is
+    sent.
+    """
     store = reopen()
     put(store, record(NOW - 1, 1))
     store.close()
@@ -172,7 +176,7 @@ def test_version_3(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_version_4(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A file of version 4 opens with what was sent and with how its streams were paused and resumed."""
+    """A file of version 4 opens with its send log, pauses and resumptions."""
     store = reopen()
     schema = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
     new = rows(path, schema)
@@ -192,7 +196,7 @@ def test_version_4(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_version_5(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A file of version 5 opens, with the clock known by when it took in its newest event."""
+    """A file of version 5 opens, and its newest intake time is the last time known to be right."""
     store = reopen()
     put(store, record(NOW - 1, 1), newest_at=NOW)
     store.close()
@@ -209,7 +213,7 @@ def test_version_5(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_both_roads(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """There is a migration for every version after the first, so no file is left behind."""
+    """There is a migration for every version after the first."""
     reopen().close()
     assert rows(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
     assert sorted(int(step.name[:4]) for step in MIGRATIONS.glob("*.sql")) == list(
@@ -233,8 +237,8 @@ def broken(path: Path) -> None:
 
 
 def test_damaged(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A file that holds what it must not is called damaged, by its name and with the way out, whether it
-    is read, written or looked through.
+    """A file with invalid content is reported as damaged, with its name and the remedy, whether it
+    is read, written or checked.
     """
     store = reopen()
     put(store, *[record(NOW - n, n) for n in range(500)])
@@ -258,7 +262,7 @@ def test_damaged(path: Path, reopen: Callable[..., SqliteStore]) -> None:
     ],
 )
 def test_what_sqlite_says(path: Path, reopen: Callable, statement: str, said: str) -> None:
-    """A file that cannot be written to and a full disk are named with what to do."""
+    """The errors for a read-only file and a full disk name the file and say what to do."""
     store = reopen()
     store._pool.writer().connection.execute(statement)  # noqa: SLF001
     with pytest.raises(StoreUnavailable) as raised:
@@ -268,7 +272,7 @@ def test_what_sqlite_says(path: Path, reopen: Callable, statement: str, said: st
 
 
 def test_another_writes(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """Who waited in vain for another process is told which store it is, and what to set."""
+    """The error after waiting for another process names the store and the setting."""
     store = reopen(busy_timeout_ms=1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

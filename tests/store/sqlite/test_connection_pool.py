@@ -16,7 +16,9 @@ from tests.store.contract import BOTH, NOW, everything, put, record, ses_id
 
 
 def test_locked(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """While another process writes the store is unavailable, not broken; reads go on."""
+    """While another process writes, the store is unavailable for writes, not damaged; reads
+    continue.
+    """
     store = reopen(busy_timeout_ms=0)
     put(store, record(NOW - 1, 1))
     other = sqlite3.connect(path, isolation_level=None)
@@ -32,7 +34,7 @@ def test_locked(path: Path, reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_other_writer(reopen: Callable[..., SqliteStore]) -> None:
-    """Two stores on one file see each other's records, also after one has swept shared values."""
+    """Two stores on one file see each other's records, even after one has swept shared values."""
     one, two = reopen(), reopen()
     old = NOW - 91 * DAY
     identity = Identity(old, "same@example.org", "Same subject")
@@ -50,7 +52,7 @@ def test_other_writer(reopen: Callable[..., SqliteStore]) -> None:
 
 
 def test_readers_do_not_wait(store: SqliteStore) -> None:
-    """Reads in other threads see the last commit while a batch is being decided."""
+    """Other threads read the last commit while a batch is being decided."""
     put(store, record(NOW - 1, 1))
     seen = []
 
@@ -65,7 +67,7 @@ def test_readers_do_not_wait(store: SqliteStore) -> None:
 
 
 def test_wal_stays_small(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """Quiet moments copy the WAL into the file, so it is written again from its beginning."""
+    """Idle work copies the WAL into the file, so that it is written from its beginning again."""
     store = reopen(durability="off")
     sizes = []
     for batch in range(12):
@@ -78,7 +80,7 @@ def test_wal_stays_small(path: Path, reopen: Callable[..., SqliteStore]) -> None
 
 
 def test_closed(store: SqliteStore) -> None:
-    """A closed store says so instead of failing oddly."""
+    """A closed store raises an error that says so."""
     store.close()
     with pytest.raises(StoreUnavailable):
         store.newest_at()
@@ -87,8 +89,8 @@ def test_closed(store: SqliteStore) -> None:
 
 
 def test_sync(path: Path, reopen: Callable[..., SqliteStore]) -> None:
-    """A store opened to be quicker than each commit's durability makes all of them durable at once:
-    its next commit is a full one.
+    """`sync` of a store with durability `normal` makes all commits durable: it makes one commit
+    with full durability.
     """
     store = reopen(durability="normal")
     put(store, record(NOW, 1))

@@ -39,7 +39,9 @@ class Table:
 
 @given(records)
 def test_lossless(one: Record) -> None:
-    """Any record comes back equal, and what came back has the same bytes, read or made anew."""
+    """Any record is decoded as it was encoded, and is encoded to the same bytes again, from its
+    decoded parts or anew.
+    """
     table = Table()
     body = table.encode(one)
     found = table.decode(one, body)
@@ -50,7 +52,7 @@ def test_lossless(one: Record) -> None:
 
 @given(records, st.lists(occurrences, max_size=3), st.integers(0, 6), tallies)
 def test_changed(one: Record, more: list[AnyOccurrence], place: int, tally: Tally | None) -> None:
-    """A record that changed has the bytes it would have had without what was read before."""
+    """A changed record has the same bytes whether unchanged parts are reused or encoded anew."""
     table = Table()
     before = table.decode(one, table.encode(one))
     timeline = before.record.timeline
@@ -72,7 +74,7 @@ def test_changed(one: Record, more: list[AnyOccurrence], place: int, tally: Tall
 
 @given(message_ids)
 def test_message_ids(one: str) -> None:
-    """Any message id comes back letter for letter, and its key is a positive 63-bit number."""
+    """Any message id is unpacked exactly, and its key is a positive 63-bit number."""
     key, kept = pack(one)
     assert (unpack(key, kept), 0 <= key < 1 << 63) == (one, True)
 
@@ -84,7 +86,7 @@ def test_message_keys_grow() -> None:
 
 
 def test_size() -> None:
-    """A record of an ordinary mail takes under 200 bytes beside what it shares with others."""
+    """A record of ordinary mail takes under 200 bytes beside shared values."""
     at = 1_790_000_000_000
     agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
     reply = "250 2.0.0 OK  1790000001 5b1f17b1804b1-432dc6d0a5bsi35461465e9.129 - gsmtp"
