@@ -1,4 +1,4 @@
-"""The API as an ASGI application: every route, one error shape, one gate before it all."""
+"""The API as an ASGI application: all routes, the exception handler, the access check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sesight.api.months import month_routes
 from sesight.api.operations import entrance, health, intake_health, metrics, provider, quarantine
 from sesight.api.overview import overview
 from sesight.api.recipients import lookup, recipient
-from sesight.api.route import JsonRequest, read, together
+from sesight.api.route import JsonRequest, read, router_of
 from sesight.api.sending import sending_routes, statement_routes
 from sesight.api.suppressions import HANDLERS as SUPPRESSIONS
 from sesight.api.templates import template_preview, templates
@@ -26,24 +26,24 @@ from sesight.api.unsubscribe import ROUTES as UNSUBSCRIBE
 from sesight.services import Services
 
 BODY_LIMIT = 1_000_000
-"""Bytes of a request body that are read."""
+"""The most bytes of a request body."""
 
 
 def create_api(services: Services) -> Litestar:
-    """Return the API over the services. `POST {base}/ses/events` is not in it: a server puts its raw
-    route in front.
+    """Return the API over the services. `POST {base}/ses/events` is not in it: the server answers that route
+    itself.
     """
     handlers = routes_of(services)
     served = [*handlers, *_documents(services, handlers)]
-    routers = [*together("/", [entrance]), *together(services.base_path, [*served, entrance])]
+    routers = [*router_of("/", [entrance]), *router_of(services.base_path, [*served, entrance])]
     app = _application(services, routers)
-    # Litestar's own middleware does not see requests that match no route; the gate must.
+    # Litestar's own middleware does not see requests that match no route; the access check must
     app.asgi_handler = AccessCheck(app.asgi_handler, services)
     return app
 
 
 def create_public(services: Services) -> Litestar:
-    """Return what of the API everybody reaches: unsubscribe links, under the base path or not."""
+    """Return the routes that need no access: unsubscribe links, with and without the base path."""
     bases = {services.base_path, "/"}
     served = [Router(base, route_handlers=UNSUBSCRIBE) for base in sorted(bases)]
     app = _application(services, served)
@@ -66,18 +66,18 @@ def _application(services: Services, routers: list[Router]) -> Litestar:
 def routes_of(services: Services) -> list[HTTPRouteHandler]:
     """Return the handlers of every documented route."""
     streams = services.counting.streams
-    own = [routes for routes in services.routes if routes.stream in streams]
+    stream_routes = [routes for routes in services.routes if routes.stream in streams]
     return [
         overview,
         messages,
         message,
-        *[handler for routes in own for handler in tracking_routes(routes)],
+        *[handler for routes in stream_routes for handler in tracking_routes(routes)],
         campaigns,
         campaign_figures,
-        *[month_routes(routes) for routes in own if streams[routes.stream].months],
+        *[month_routes(routes) for routes in stream_routes if streams[routes.stream].months],
         *[
             handler
-            for routes in own
+            for routes in stream_routes
             for handler in (
                 statement_routes(routes)
                 if streams[routes.stream].months
@@ -99,7 +99,7 @@ def routes_of(services: Services) -> list[HTTPRouteHandler]:
 
 
 def _documents(services: Services, handlers: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """Return the routes of the API's own description, written when first asked for."""
+    """Return the routes of the OpenAPI document, which is generated at the first request."""
     schema = cache(lambda: openapi.document(services, handlers))
 
     @read("/openapi.json")
@@ -110,7 +110,7 @@ def _documents(services: Services, handlers: list[HTTPRouteHandler]) -> list[HTT
 
     @read("/docs")
     def docs() -> Response[str]:
-        """The OpenAPI document to read."""
+        """The OpenAPI document as a page."""
         return Response(openapi.page(schema()), media_type="text/html")
 
     return [openapi_json, docs]

@@ -1,4 +1,4 @@
-"""Lists as CSV files: whole, or with the way to the rest, and safe to open in a spreadsheet."""
+"""Lists as CSV downloads: streamed whole, or in parts with a cursor to the rest."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/csv"
 
 PAGE = 500
-"""Rows that one read of the store gives a file. The store is not held while they are sent."""
+"""Rows per read of the store. No read is open while the rows are sent."""
 
 CURSOR_HEADER = "Sesight-Next-Cursor"
-"""The header with the cursor that continues a file which is not whole; `Link` has it as an address."""
+"""The header with the cursor that continues a partial file; `Link` has it as a URL."""
 
 PARTIAL_HEADER = "Sesight-Partial"
-"""The header with what is missing of a list, which its JSON form has in `meta.partial`."""
+"""The header with what the list lacks; the JSON form has it in `meta.partial`."""
 
 
 class CsvPage(NamedTuple):
-    """Part of a list: each row as CSV, and the cursor that continues after them, None at the end."""
+    """Part of a list: its rows as lines of CSV, and the cursor after them (None at the end)."""
 
     lines: list[str]
     cursor: str | None
 
 
 class CsvFile(NamedTuple):
-    """A list to be written as a file. `read(limit, cursor)` gives up to `limit` rows after a cursor."""
+    """A list as a CSV file. `read(limit, cursor)` returns up to `limit` rows after a cursor."""
 
     name: str
     header: str
@@ -75,13 +75,13 @@ def csv_answer(
 ) -> Response[Any]:
     """Return a list as a download.
 
-    Without a `limit` it is every row from the cursor on, sent while it is read. Where an answer may
-    only have so many bytes, or with a `limit`, it may end earlier: then its headers have the cursor
-    that continues it, and its name ends in `_part`.
+    Without a `limit` it has every row from the cursor on, streamed as it is read. With a `limit`, or where
+    the bytes of an answer are limited, it may end earlier: then its headers have the cursor that continues
+    it, and its name ends in `_part`.
     """
     if limit is None and services.answer_bytes is None:
         first = file.read(PAGE, cursor)
-        is_head = "sesight_head" in request.scope  # of which nothing but the headers is sent
+        is_head = "sesight_head" in request.scope  # only the headers are sent
         return _Download(
             [b""] if is_head else _chunks(file, first),
             media_type=MEDIA_TYPE,
@@ -103,7 +103,7 @@ def _chunks(file: CsvFile, rows: CsvPage) -> Iterator[bytes]:
             rows = file.read(PAGE, rows.cursor)
             text = "".join(rows.lines).encode()
         except ValueError as error:
-            # Litestar takes a ValueError of an iterator for its end, and would end the file as if whole
+            # Litestar takes a ValueError for the end of the iterator, and would complete a cut file
             raise RuntimeError("A row of the file cannot be read.") from error
         yield text
 
@@ -111,8 +111,8 @@ def _chunks(file: CsvFile, rows: CsvPage) -> Iterator[bytes]:
 def _bounded(
     services: Services, file: CsvFile, limit: int | None, cursor: str | None
 ) -> tuple[list[str], str | None]:
-    """Return the lines of a page, or without a limit of as many pages as an answer may have bytes, and
-    the cursor after them.
+    """Return the lines of a page, or without a limit of as many pages as fit into an answer, and the cursor
+    after them.
     """
     room = services.answer_bytes
     lines: list[str] = []
@@ -137,10 +137,10 @@ def _weights(rows: CsvPage) -> Iterator[int]:
 
 
 def partial_header(missing: Missing) -> str:
-    """Return what is missing, as a header has it: `messages; reason=detail-expired; asOf=…`."""
-    told = {name: value for name, value in to_builtins(missing).items() if value is not None}
-    part = told.pop("part")
-    return "; ".join([part, *[f"{name}={value}" for name, value in told.items()]])
+    """Return what the list lacks as a header value: `messages; reason=detail-expired; asOf=…`."""
+    members = {name: value for name, value in to_builtins(missing).items() if value is not None}
+    part = members.pop("part")
+    return "; ".join([part, *[f"{name}={value}" for name, value in members.items()]])
 
 
 def _disposition(name: str) -> dict[str, str]:
@@ -148,18 +148,18 @@ def _disposition(name: str) -> dict[str, str]:
 
 
 def _link(request: AnyRequest, cursor: str) -> str:
-    """Return where a list continues, relative to where it was asked for (RFC 8288)."""
+    """Return the Link header (RFC 8288) of the next part, relative to the request's URL."""
     query = dict(parse_qsl(request.url.query, keep_blank_values=True))
     return f'<?{urlencode({**query, "cursor": cursor})}>; rel="next"'
 
 
 class _Download(Stream):
-    """A file that is sent while it is read."""
+    """A file that is streamed as it is read."""
 
     def to_asgi_response(
         self, app: Litestar | None, request: AnyRequest, **options: Any
     ) -> ASGIResponse:
-        """Return what sends it."""
+        """Return the response that streams the file."""
         del app
         return _Sending(
             iterator=self.iterator,
@@ -171,17 +171,16 @@ class _Download(Stream):
 
 
 class _Sending(ASGIStreamingResponse):
-    """Sends a file page by page. If the store fails before the end, the response is left without its
-    end: the server then closes the connection, and no client can take the file for a whole one.
+    """Streams a file page by page. If the store fails, the response is left incomplete: the server closes the
+    connection, so that no client takes a cut file for a whole one.
     """
 
     def __init__(self, *, request_id: str, **options: Any) -> None:
-        """Keep the id to be logged."""
         super().__init__(**options)
         self._request_id = request_id
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Send the rows."""
+        """Send the rows; log if the store fails."""
         try:
             await super().send_body(send, receive)
         except* StoreUnavailable:
@@ -189,5 +188,5 @@ class _Sending(ASGIStreamingResponse):
 
 
 def file_name(what: str, streams: Sequence[str], days: Sequence[str | None]) -> str:
-    """Return how a file is called: `sesight-messages_outreach_2026-08-26_2026-11-23`."""
+    """Return a file's name: `sesight-messages_outreach_2026-08-26_2026-11-23`."""
     return "_".join([f"sesight-{what}", "-".join(streams), *[day for day in days if day]])

@@ -1,7 +1,6 @@
-"""The OpenAPI document, generated from the routes, and a page of it that loads nothing from outside.
+"""The OpenAPI document, generated from the routes, and an HTML page of it without external resources.
 
-Litestar writes what it would do by itself; here the errors become ours: every operation may answer
-with a Problem, none with Litestar's own 400.
+Litestar's document has its own errors; here every operation answers with a Problem instead.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from litestar.openapi import OpenAPIConfig
 
 from sesight.api.csv_file import MEDIA_TYPE as CSV
 from sesight.api.problem import MEDIA_TYPE, PROBLEMS, Problem
-from sesight.api.route import together
+from sesight.api.route import router_of
 from sesight.services import Services
 
 _ABOUT = (
-    "Email analytics for Amazon SES that you own. Times are ISO-8601 UTC with milliseconds; absent "
-    "facts are null; every rate has its numerator and denominator."
+    "Email analytics for Amazon SES that you own. Times are ISO-8601 UTC with milliseconds. Absent "
+    "values are null. Every rate has its numerator and denominator."
 )
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
-    """Return the OpenAPI document of the routes: the same for the same code and settings."""
+    """Return the OpenAPI document of the routes; it depends on nothing but code and settings."""
     config = OpenAPIConfig(
         title="Sesight",
         version=services.version,
@@ -38,7 +37,7 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
         use_handler_docstrings=True,
     )
     app = Litestar(
-        together(services.base_path, handlers),
+        router_of(services.base_path, handlers),
         openapi_config=config,
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         logging_config=None,
@@ -49,11 +48,11 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
     )
     schemas = schema["components"]["schemas"]
     schemas["Problem"] = described["Problem"]
-    for name, each in schemas.items():  # Litestar leaves the docstrings of structs out
+    for name, each in schemas.items():  # Litestar omits the docstrings of structs
         each["description"] = " ".join(described[name]["description"].split())
     for handler in handlers:
         kind = handler.opt.get("body", "application/json")
-        if kind != "application/json":  # read raw, of which Litestar knows no schema
+        if kind != "application/json":  # a raw body, for which Litestar has no schema
             for path in sorted(handler.paths):
                 whole = f"{services.base_path.rstrip('/')}{path}"
                 schema["paths"][whole]["post"]["requestBody"] = {
@@ -70,7 +69,7 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
 
 
 def _bodies(handlers: Sequence[HTTPRouteHandler]) -> Iterator[Any]:
-    """Yield the types of what is asked and answered, without the Response around them."""
+    """Yield the types of the request and response bodies, without the Response around them."""
     for handler in handlers:
         signature = handler.parsed_fn_signature
         asked = [field for name, field in signature.parameters.items() if name == "data"]
@@ -103,7 +102,7 @@ def _amend(operation: dict[str, Any]) -> None:
 
 
 def page(schema: dict[str, Any]) -> str:
-    """Return an HTML page that lists every operation with its parameters: no script, no style."""
+    """Return an HTML page of all operations with their parameters, without scripts and styles."""
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",

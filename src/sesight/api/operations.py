@@ -20,7 +20,7 @@ METRICS_TYPE = "text/plain; version=0.0.4"
 
 
 class Entrance(Struct, frozen=True, kw_only=True):
-    """What answers here, and the paths that one begins with."""
+    """The name and version of the server, and the paths to begin with."""
 
     name: str
     about: str
@@ -33,7 +33,7 @@ class Entrance(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True):
-    """The process is alive and answers; nothing more."""
+    """The process is alive."""
 
     status: Literal["ok"]
 
@@ -46,13 +46,13 @@ def provider(services: InjectedServices) -> ProviderInfo:
 
 @get("/health", sync_to_thread=False, guards=[only_known], operation_id="health")
 def health() -> Health:
-    """Alive. It asks nothing of the store."""
+    """Alive. It does not read the store."""
     return Health("ok")
 
 
 @get("/", sync_to_thread=False, guards=[only_known], operation_id="entrance")
 def entrance(services: InjectedServices) -> Entrance:
-    """What this is, and where to go on from here."""
+    """The name and version of the server, and the paths to begin with."""
     base = services.base_path.rstrip("/")
     return Entrance(
         name="Sesight",

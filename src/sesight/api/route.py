@@ -1,4 +1,4 @@
-"""How a route is declared: it runs in a thread and takes only the parameters it knows."""
+"""How routes are declared: they run in a thread, and refuse unknown parameters."""
 
 from __future__ import annotations
 
@@ -12,50 +12,53 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from sesight.api.parameters import only_known
 
-Handler = Callable[..., Any]
+RouteFunction = Callable[..., Any]
 AnyRequest = Request[Any, Any, Any]
 
 
-def read(path: str, **options: Any) -> Callable[[Handler], HTTPRouteHandler]:
-    """Declare a GET, known in OpenAPI by its function's name; store reads never block the loop."""
+def read(path: str, **options: Any) -> Callable[[RouteFunction], HTTPRouteHandler]:
+    """Declare a GET route; its operation id is the function's name. It runs in a thread, because store reads
+    would block the event loop.
+    """
 
-    def declare(handler: Handler) -> HTTPRouteHandler:
-        about = {"operation_id": handler.__name__, **options}
-        return get(path, sync_to_thread=True, guards=[only_known], **about)(handler)
+    def declare(handler: RouteFunction) -> HTTPRouteHandler:
+        arguments = {"operation_id": handler.__name__, **options}
+        return get(path, sync_to_thread=True, guards=[only_known], **arguments)(handler)
 
     return declare
 
 
 def ask(
     path: str, body: str = "application/json", **options: Any
-) -> Callable[[Handler], HTTPRouteHandler]:
-    """Declare a POST, told in a body of the media type: what changes something, or what belongs in no
-    address.
+) -> Callable[[RouteFunction], HTTPRouteHandler]:
+    """Declare a POST route with a body of the media type: for changes, and for reads with an address, which
+    must not be in a URL.
 
-    A page of somebody else's can make a browser post to a server on this machine, but not with such a
-    media type, unless that server agrees (CORS), which this one does not.
+    A page of another site can make a browser post to a server on this machine, but not with such a media
+    type, unless the server allows it (CORS). This one does not.
     """
 
-    def declare(handler: Handler) -> HTTPRouteHandler:
-        about = {"operation_id": handler.__name__, "status_code": 200, **options}
+    def declare(handler: RouteFunction) -> HTTPRouteHandler:
+        arguments = {"operation_id": handler.__name__, "status_code": 200, **options}
         guards = [only_known, _is_of_media_type]
-        return post(path, sync_to_thread=True, guards=guards, opt={"body": body}, **about)(handler)
+        return post(path, sync_to_thread=True, guards=guards, opt={"body": body}, **arguments)(
+            handler
+        )
 
     return declare
 
 
-def together(base: str, handlers: Sequence[HTTPRouteHandler]) -> list[Router]:
-    """Return handlers as one router beneath a base path, which registers those of one path at once.
+def router_of(base: str, handlers: Sequence[HTTPRouteHandler]) -> list[Router]:
+    """Return handlers as one router below a base path.
 
-    Registered one after the other, the first of them is made to run in a thread twice (Litestar 2.25).
+    Handlers of the same path must be registered together: if they are registered one by one, Litestar
+    2.25 wraps the first of them for its thread twice.
     """
     return [Router(base, route_handlers=handlers)]
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """A request whose body is refused if it is JSON that cannot be read, for whatever cause: Litestar
-    itself takes two of them for faults of ours.
-    """
+    """A request that refuses all unreadable JSON: for two causes, Litestar would answer an internal error."""
 
     async def json(self) -> Any:
         """Return the body. Raises SerializationException."""
@@ -68,7 +71,7 @@ class JsonRequest(Request[Any, Any, Any]):
 
 
 class UnsupportedMediaType(ClientException):
-    """The body is not of the media type that the route reads."""
+    """The body is not of the route's media type."""
 
     status_code = 415
 
@@ -76,8 +79,8 @@ class UnsupportedMediaType(ClientException):
 def _is_of_media_type(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
-    """Refuse a body of another media type than the handler's (a guard)."""
-    wanted = handler.opt["body"]
-    given = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != wanted:
-        raise UnsupportedMediaType(f"Send a body with Content-Type: {wanted}")
+    """Refuse a body of another media type than the handler's (a Litestar guard)."""
+    expected = handler.opt["body"]
+    media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != expected:
+        raise UnsupportedMediaType(f"Send a body with Content-Type: {expected}")

@@ -1,4 +1,4 @@
-"""Sending over HTTP: a request's recipients are told one by one, in its order; larger ones are jobs."""
+"""The routes that send mail: requests with a result for each recipient, and jobs for larger mailings."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from sesight.services.sending import SendService
 
 RESULTS = 100
-"""Results of a job on a page, unless said."""
+"""Results on a page if no limit is given."""
 
 IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
         description=(
-            "The same request under the same key is sent once, and gets the first answer; who was "
-            "throttled is tried again."
+            "The same request with the same key is sent once, and repeated requests get the first "
+            "answer; recipients that were throttled are tried again."
         ),
     ),
 ]
 
 
 class JobAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
-    """How far a job is; see `counts` for how many recipients are in each state so far."""
+    """The progress of a job; `counts` has the number of recipients by state so far."""
 
     id: str
     stream: str
@@ -52,29 +52,29 @@ class JobAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class JobResults(Struct, frozen=True, rename="camel"):
-    """Results of a job, in the order of its request: those who were not tried yet are not in it."""
+    """Results of a job, in the order of its request, of the recipients that have been tried."""
 
     data: list[JobResult]
     next_cursor: str | None
 
 
 ANSWERS = {
-    207: ResponseSpec(SendAnswer, description="Some were not sent, each for its own reason."),
-    503: ResponseSpec(SendAnswer, description="None could be tried now."),
+    207: ResponseSpec(SendAnswer, description="Some were not sent, each for a reason of its own."),
+    503: ResponseSpec(SendAnswer, description="No recipient could be tried now."),
 }
-"""What a request is answered with when not all were sent."""
+"""The answers to a request of which not all recipients were sent to."""
 
 
 def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
-    """Return the routes by which a stream's template mail is sent."""
+    """Return the routes that send a stream's template mail."""
     path, stream = routes.send, routes.stream
 
     @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
     def send(
         services: InjectedServices, data: JSONBody[TemplateMail], key: IdempotencyKey = None
     ) -> Response[SendAnswer]:
-        """Send template mail to at most 100 recipients. 200: all were sent; 207: some were not, each
-        for its own reason; 503: none could be tried.
+        """Send template mail to at most 100 recipients. 200: all were sent; 207: some were not, each for a
+        reason of its own; 503: none could be tried.
         """
         return _response(send_service(services).send_mail(stream, data, key))
 
@@ -87,21 +87,21 @@ def sending_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
     def send_job(
         services: InjectedServices, data: JSONBody[TemplateMail], key: IdempotencyKey = None
     ) -> JobAnswer:
-        """Send to at most 10,000 recipients in the server's own time, or go on with it."""
-        return _job(send_service(services).start_mail_job(stream, data, needed(key)))
+        """Start a job that sends to at most 10,000 recipients, or continue it."""
+        return _job(send_service(services).start_mail_job(stream, data, required_key(key)))
 
     return [send, send_job, *job_routes(routes)]
 
 
 def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
-    """Return the routes by which a stream's statements are sent."""
+    """Return the routes that send a stream's statements."""
     path, stream = routes.send, routes.stream
 
     @ask(path, operation_id=f"send_{stream}", summary=f"Send: {stream}", responses=ANSWERS)
     def send(
         services: InjectedServices, data: JSONBody[StatementMail], key: IdempotencyKey = None
     ) -> Response[SendAnswer]:
-        """Send at most 100 statements. 200: all were sent; 207: some were not, each for its own reason;
+        """Send at most 100 statements. 200: all were sent; 207: some were not, each for a reason of its own;
         503: none could be tried.
         """
         return _response(send_service(services).send_statements(stream, data, key))
@@ -115,28 +115,29 @@ def statement_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
     def send_job(
         services: InjectedServices, data: JSONBody[StatementMail], key: IdempotencyKey = None
     ) -> JobAnswer:
-        """Send at most 10,000 statements in the server's own time, or go on with it."""
-        return _job(send_service(services).start_statement_job(stream, data, needed(key)))
+        """Start a job that sends at most 10,000 statements, or continue it."""
+        return _job(send_service(services).start_statement_job(stream, data, required_key(key)))
 
     return [send, send_job, *job_routes(routes)]
 
 
-def needed(key: str | None) -> str:
-    """Return a job's key. Raises InvalidParameter where there is none."""
+def required_key(key: str | None) -> str:
+    """Return a job's key. Raises InvalidParameter if there is none."""
     if key is None:
         raise InvalidParameter(
-            "Idempotency-Key", "Idempotency-Key: a job needs one, to be gone on with by it."
+            "Idempotency-Key",
+            "Idempotency-Key: a job needs one, so that the same request continues it.",
         )
     return key
 
 
 def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
-    """Return the routes by which a stream's jobs are looked at."""
+    """Return the routes that read a stream's jobs."""
     path, stream = f"{routes.send}/jobs", routes.stream
 
     @read(f"{path}/{{job_id:str}}", operation_id=f"{stream}_job", summary=f"A job: {stream}")
     def job(services: InjectedServices, job_id: FromPath[str]) -> JobAnswer:
-        """How far a job is."""
+        """The progress of a job."""
         return _job(send_service(services).job(stream, job_id))
 
     @read(
@@ -150,25 +151,25 @@ def job_routes(routes: StreamRoutes) -> list[HTTPRouteHandler]:
         limit: LimitParameter = None,
         cursor: CursorParameter = None,
     ) -> JobResults:
-        """What became of each recipient of a job that was looked at."""
-        question, key = f"{stream} job {job_id}", services.recipient_key
-        after = 0 if cursor is None else read_place(cursor, question, key)
-        found, end = send_service(services).job_results(stream, job_id, limit or RESULTS, after)
-        return JobResults(found, None if end is None else seal(str(end), question, key))
+        """The results of a job, page by page."""
+        query, key = f"{stream} job {job_id}", services.recipient_key
+        after = 0 if cursor is None else read_offset(cursor, query, key)
+        results, end = send_service(services).job_results(stream, job_id, limit or RESULTS, after)
+        return JobResults(results, None if end is None else seal(str(end), query, key))
 
     return [job, job_results]
 
 
-def read_place(cursor: str, question: str, key: bytes) -> int:
-    """Return how many results come before a cursor. Raises InvalidParameter."""
+def read_offset(cursor: str, query: str, key: bytes) -> int:
+    """Return the number of results before a cursor. Raises InvalidParameter."""
     try:
-        return int(unseal(cursor, question, key))
+        return int(unseal(cursor, query, key))
     except InvalidRequest as error:
         raise InvalidParameter("cursor", f"cursor: {error}") from error
 
 
 def send_service(services: Services) -> SendService:
-    """Return what sends. Raises SendingStopped where nothing does."""
+    """Return the send service. Raises SendingStopped if this process sends no mail."""
     if services.sending is None:
         raise SendingStopped("This server sends no mail.")
     return services.sending()

@@ -82,7 +82,9 @@ def suppressions(
     reason: ReasonParameter = None,
     active: Annotated[
         Literal["true", "false", "all"],
-        QueryParameter(description="Those that block (true), those that no longer do, or all."),
+        QueryParameter(
+            description="`true`: those that block now; `false`: those that no longer do; or `all`."
+        ),
     ] = "true",
     limit: LimitParameter = None,
     cursor: Annotated[
@@ -115,9 +117,9 @@ def suppression_stats(
 
 
 class Suppress(Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """Addresses, and whole domains as `@example.com`, to suppress for one reason. `scope` `stream`
-    needs a `stream`; without a scope it is that of the reason, and of `manual` and `import` the stream
-    if one is named, else all. `until` is a date or an instant. The same `changeId` adds nothing twice.
+    """Addresses, and whole domains as `@example.com`, to suppress for one reason. The `scope` `stream` needs a
+    `stream`. The default scope is that of the reason; for `manual` and `import` it is the stream if one is
+    named, else all. `until` is a date or an instant. The same `changeId` adds nothing twice.
     """
 
     addresses: AddressList
@@ -130,9 +132,8 @@ class Suppress(Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown
 
 
 class Remove(Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """Addresses of which something is lifted: all that stands against them in the `streams` (all if
-    absent), or only the `causes` named by id. The `note` says why. With `restores` the removals of
-    that change are taken back instead.
+    """Addresses whose suppressions are removed in the `streams` (all if absent): all their causes, or only the
+    `causes` named by id. The `note` says why. With `restores` the removals of that change are undone instead.
     """
 
     addresses: AddressList
@@ -144,14 +145,14 @@ class Remove(Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_f
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):
-    """Addresses to look up, in the `streams` (all if absent)."""
+    """Addresses to check, in the `streams` (all if absent)."""
 
     addresses: AddressList
     streams: list[str] | None = None
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """Addresses looked up, in the order of the request."""
+    """The addresses checked, in the order of the request."""
 
     data: list[CheckedAddress]
     meta: Meta
@@ -164,7 +165,7 @@ def add_suppressions(services: InjectedServices, data: JSONBody[Suppress]) -> Ch
     until = None if data.until is None else _until(data.until)
     if data.stream is not None:
         _streams(services, [data.stream])
-    wishes = [
+    requests = [
         SuppressionRequest(
             address=address,
             reason=data.reason,
@@ -175,31 +176,32 @@ def add_suppressions(services: InjectedServices, data: JSONBody[Suppress]) -> Ch
         )
         for address in data.addresses
     ]
-    return changed(change, services.suppressions.add(wishes, change))
+    return changed(change, services.suppressions.add(requests, change))
 
 
 @ask("/suppressions/remove")
 def remove_suppressions(services: InjectedServices, data: JSONBody[Remove]) -> Changed:
-    """Lift what stands against up to 1,000 addresses and whole domains, or take such a removal back."""
+    """Remove the suppressions of up to 1,000 addresses and whole domains, or restore removed ones."""
     streams = _streams(services, data.streams)
     change = _change(services, data.change_id if data.restores is None else data.restores)
-    listed = services.suppressions
     if data.restores is not None:
         if data.causes or data.change_id is not None:
             raise InvalidParameter(
-                "restores", "restores: a change is taken back whole, without causes or a changeId."
+                "restores", "restores: a change is restored whole, without causes or a changeId."
             )
-        return changed(change, listed.restore(data.addresses, change, streams))
-    told = listed.remove(data.addresses, change, data.note or "", streams, data.causes)
-    return changed(change, told)
+        return changed(change, services.suppressions.restore(data.addresses, change, streams))
+    results = services.suppressions.remove(
+        data.addresses, change, data.note or "", streams, data.causes
+    )
+    return changed(change, results)
 
 
 @ask("/suppressions/check")
 def check_suppressions(services: InjectedServices, data: JSONBody[Check]) -> Checked:
-    """May these addresses, up to 1,000, be sent to? If not, why, how far that reaches, and since when."""
+    """Whether up to 1,000 addresses may be sent to; if not, the reason, the scope, and since when."""
     streams = _streams(services, data.streams)
-    found = services.suppressions.check(data.addresses, streams)
-    return Checked(data=[checked(each) for each in found], meta=meta_of(services, streams))
+    results = services.suppressions.check(data.addresses, streams)
+    return Checked(data=[checked(result) for result in results], meta=meta_of(services, streams))
 
 
 @ask("/suppressions/import", body=MEDIA_TYPE)
@@ -208,33 +210,39 @@ def import_suppressions(
     body: RawBody,
     *,
     dry_run: Annotated[
-        bool, QueryParameter(name="dryRun", description="Only say what would be done.")
+        bool,
+        QueryParameter(name="dryRun", description="Report the results without changing anything."),
     ] = False,
     stream: Annotated[
-        str | None, QueryParameter(description="The stream of rows that name none.")
+        str | None, QueryParameter(description="The stream of rows without one.")
     ] = None,
     reason: Annotated[
-        SuppressionReason, QueryParameter(description="The reason of rows that name none.")
+        SuppressionReason, QueryParameter(description="The reason of rows without one.")
     ] = SuppressionReason.IMPORT,
-    reach: ScopeParameter = None,
+    default_scope: ScopeParameter = None,
     partial: Annotated[
         bool,
-        QueryParameter(description="Import the other rows of a file whose quotes are broken."),
+        QueryParameter(
+            description="Import the valid rows of a file in which a quote is not closed."
+        ),
     ] = False,
     change_id: Annotated[
         str | None,
-        QueryParameter(name="changeId", description="The same adds nothing twice."),
+        QueryParameter(
+            name="changeId",
+            description="The id of the change; a repeated import with the same id adds nothing.",
+        ),
     ] = None,
 ) -> Imported:
-    """Suppress what a CSV file of up to a megabyte lists: `email`, and if there are `stream`, `reason`,
-    `scope`, `until`, `note`, `firstAt`. What `GET /suppressions?format=csv` gives can be read again.
-    Nothing is imported of a file in which a quote is not closed properly, unless `partial` asks for it.
+    """Import a CSV file of up to a megabyte. It has a column `email`, and may have `stream`, `reason`, `scope`,
+    `until`, `note` and `firstAt`; a file of `GET /suppressions?format=csv` can be imported. A file in which a
+    quote is not closed is refused whole, unless `partial` is set.
     """
     change = _change(services, change_id)
     if stream is not None:
         _streams(services, [stream])
     text = decode_csv(bytes(body))
-    defaults = SuppressionDefaults(reason=reason, scope=_scope(reach), stream=stream)
+    defaults = SuppressionDefaults(reason=reason, scope=_scope(default_scope), stream=stream)
     if not partial:
         refuse_broken_quotes(SuppressionFile(split_lines(text), defaults))
     file = SuppressionFile(split_lines(text), defaults)

@@ -1,4 +1,4 @@
-"""Templates over HTTP: which there are, and what they make. Nothing is sent from here."""
+"""The routes of templates: the list, and previews. They send nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sesight.services.answers import Meta, Total, meta_of
 
 
 class TemplateFinding(Struct, frozen=True):
-    """What is wrong with a template, in a sentence; with an error nothing is sent."""
+    """An issue of a template, in a sentence. A template with an error cannot be sent."""
 
     level: IssueLevel
     text: str
@@ -34,7 +34,7 @@ class TemplateEntry(Struct, frozen=True, kw_only=True):
 
 
 class TemplateList(Struct, frozen=True, rename="camel", kw_only=True):
-    """Every template there is, by name."""
+    """All templates, by name."""
 
     data: list[TemplateEntry]
     total: Total | None
@@ -45,13 +45,13 @@ class TemplateList(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class TemplateContext(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a template is told, at most 262,144 characters; null or absent: its sample."""
+    """The context of a template, at most 262,144 characters; null or absent: its sample."""
 
     context: dict[str, Any] | None = None
 
 
 class TemplatePreview(Struct, frozen=True, kw_only=True):
-    """What a template makes; `html` is null for mail of text alone. Show it in a frame without rights."""
+    """A rendered template. `html` is null for mail of text alone; show it in a sandboxed frame."""
 
     name: str
     subject: str
@@ -62,7 +62,7 @@ class TemplatePreview(Struct, frozen=True, kw_only=True):
 
 @read("/templates")
 def templates(services: InjectedServices) -> TemplateList:
-    """Every template that mail can be made of, with what is wrong with it."""
+    """All templates, with their issues."""
     found = [] if services.templates is None else services.templates().about()
     return TemplateList(
         data=[
@@ -87,7 +87,7 @@ def templates(services: InjectedServices) -> TemplateList:
 def template_preview(
     services: InjectedServices, name: FromPath[str], data: JSONBody[TemplateContext]
 ) -> TemplatePreview:
-    """What a template makes of its sample, or of another context. Nothing is sent."""
+    """A template rendered with its sample, or with another context. Nothing is sent."""
     if services.templates is None:
         raise NotFound("This server has no templates.")
     made = services.templates().rendered(name, data.context)

@@ -1,4 +1,4 @@
-"""The page of an unsubscribe link, and what its button and mailbox providers post (RFC 8058)."""
+"""The page of an unsubscribe link, and the one-click POST of its button and of mailbox providers (RFC 8058)."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from sesight.services.unsubscribe import UnsubscribeService
 PATH = "/unsubscribe/{token:str}"
 
 BODY_LIMIT = 4_096
-"""Bytes of a body that are read: RFC 8058's has 26, or some 200 in parts."""
+"""The most bytes of a body: that of RFC 8058 has 26, or about 200 as multipart."""
 
 _FIELD, _VALUE = "List-Unsubscribe", "One-Click"
 
-Token = Annotated[str, PathParameter(description="What the link in the message ends in.")]
+Token = Annotated[str, PathParameter(description="The last part of the link in the message.")]
 
 
-# Litestar wraps a handler once for each handler of its path, so neither is one that it runs in a thread.
+# Litestar wraps a handler once for each handler of its path, so neither of the two may run in its threads.
 
 
 @get(PATH, media_type="text/html", operation_id="unsubscribe_page")
 async def unsubscribe_page(
     request: Request[Any, Any, Any], token: Token, services: InjectedServices
 ) -> Response[str]:
-    """A page that asks whether to unsubscribe. It changes nothing: scanners open every link."""
+    """A page that asks whether to unsubscribe. It changes nothing, because scanners open every link."""
     try:
         return await asyncio.to_thread(_asked, token, services)
     except SesightError as error:
@@ -53,7 +53,7 @@ def _asked(token: str, services: Services) -> Response[str]:
     try:
         left = unsubscribing.is_unsubscribed(target)
     except StoreUnavailable:
-        left = False  # the button will say so if it is still away
+        left = False  # if the store is still unavailable, the button will say so
     what = _mail(stream, sender, services)
     return _already(target, what) if left else _question(target, what)
 
@@ -68,8 +68,8 @@ def _asked(token: str, services: Services) -> Response[str]:
 async def unsubscribe(
     request: Request[Any, Any, Any], token: Token, services: InjectedServices
 ) -> Response[str]:
-    """Unsubscribe the address the link was sent to: what mailbox providers post for their own button
-    (`List-Unsubscribe=One-Click`), and the page for its. Asked again, it answers the same.
+    """Unsubscribe the address that the link was sent to. Mailbox providers post `List-Unsubscribe=One-Click` for
+    their own button, and the page for its. A repeated request gets the same answer.
     """
     try:
         unsubscribing = _unsubscribing(services)
@@ -83,11 +83,11 @@ async def unsubscribe(
 
 
 ROUTES: list[HTTPRouteHandler] = [unsubscribe_page, unsubscribe]
-"""What a listener that everybody reaches has of the API."""
+"""The routes of the API on the public listener."""
 
 
 def is_one_click(body: bytes, content_type: str) -> bool:
-    """Return whether a body says `List-Unsubscribe=One-Click`, as a form of either kind."""
+    """Return whether a form, URL-encoded or multipart, is `List-Unsubscribe=One-Click`."""
     fields: list[tuple[object, str]]
     if content_type.strip().lower().startswith("multipart/form-data"):
         head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
@@ -108,14 +108,14 @@ def _unsubscribing(services: Services) -> UnsubscribeService:
 
 
 class _Mail(NamedTuple):
-    """What mail does not come any more: the list's name, and a sentence's words as HTML."""
+    """The mail that a link unsubscribes from: its name, and the words of a sentence as HTML."""
 
     name: str
     words: str
 
 
 def _mail(stream: Stream, sender: str, services: Services) -> _Mail:
-    """Return what mail a link of a stream is about."""
+    """Return the mail that a link of a stream unsubscribes from."""
     name, words = stream.label, f"“{escape(stream.label)}” mail"
     scope = services.policy.unsubscribed
     if scope == SuppressionScope.ALL:
@@ -215,7 +215,7 @@ def _already(target: UnsubscribeTarget, what: _Mail) -> Response[str]:
 
 
 def _failed(request: Request[Any, Any, Any], error: SesightError) -> Response[str]:
-    """Return a page that says what went wrong; for what reads no HTML, raise it as it is."""
+    """Return a page with the error; raise it for clients that do not accept HTML."""
     if "text/html" not in request.headers.get("accept", ""):
         raise error
     if isinstance(error, NotFound):

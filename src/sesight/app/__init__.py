@@ -1,4 +1,7 @@
-"""The app: the only place where adapters are chosen and put together."""
+"""The app: everything one process needs, composed from settings. Adapters are chosen only here.
+
+AWS clients are created in `aws`, what sends mail in `sending`; `commit_process` is a server's second process.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,12 @@ from sesight.ingest.processed import Processed
 from sesight.ingest.rules import Rules
 from sesight.services.intake_health import intake_status, without_counts
 from sesight.services.suppressions import SuppressionService
-from sesight.services.upkeep import Upkeep
+from sesight.services.upkeep import Upkeep, retention_warning
 from sesight.settings import Settings, has_recipient_key, recipient_key, topics
 from sesight.store import open_store
-from sesight.store.retention import in_words, is_longer
 
-# What only some processes need is imported where it is needed: the functions that take events in
-# have neither the web framework nor cryptography.
+# What only some processes need is imported where it is used: the functions that process events have neither
+# the web framework nor cryptography in their package.
 if TYPE_CHECKING:
     from litestar import Litestar
 
@@ -47,25 +49,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 IN_CLOUDWATCH = "see the metrics in the namespace Sesight of CloudWatch."
-"""Where the counters of functions are."""
+"""Where to find the counters of the Lambda functions."""
 
 ANSWER_BYTES = 5_000_000
-"""Bytes of the rows of an answer that a function gives; Lambda takes 6 MB of it whole."""
+"""The most bytes of rows in an answer on Lambda, which limits the whole answer to 6 MB."""
 
 
 def now_ms() -> int:
-    """Return now, epoch milliseconds."""
+    """Return the time, epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def store_url(settings: Settings) -> str:
-    """Return the URL of the store, wherever the working folder is."""
+    """Return the URL of the store, with an absolute path."""
     scheme, _, path = settings.store.url.partition(":///")
     return f"sqlite:///{Path(path).absolute()}" if scheme == "sqlite" else settings.store.url
 
 
 def templates_of(settings: Settings) -> TemplateFolder:
-    """Return the folder of templates."""
+    """Return the template folder of the settings."""
     from sesight.send.templates.folder import TemplateFolder
 
     sending = settings.sending
@@ -73,7 +75,10 @@ def templates_of(settings: Settings) -> TemplateFolder:
 
 
 class App:
-    """Everything one process needs, put together from settings. Close it when done."""
+    """Everything one process needs. Close it when done.
+
+    What is not needed by every process is created when it is first used.
+    """
 
     def __init__(
         self,
@@ -89,10 +94,10 @@ class App:
     ) -> None:
         """Open the store and build the pipeline.
 
-        `journal` takes the lines of processed events; `backfill` takes events past retention too, save
-        of send days whose totals are final; `count` is told of every batch; `secret_failed` of a stream
-        whose secret could not be read, else the metrics are. A process that is not `lasting` (a function)
-        runs no jobs, and what it answers is short enough for Lambda.
+        `journal` writes event log lines. With `backfill`, events past retention are applied too, except on
+        send days whose totals are final. `count` is called with every committed batch, and `secret_failed`
+        with a stream whose secret could not be read (by default the metrics count it). A process that is not
+        `lasting` (a Lambda function) runs no jobs, and its answers are short enough for Lambda.
         Raises SettingsError, StoreTooNew, StoreUnavailable.
         """
         self.settings = settings
@@ -126,24 +131,23 @@ class App:
         if journal is not None and ids is not None:
             observers.append(Journal(journal, ids, clock).record)
         self.pipeline = Pipeline(
-            self.store, self.rules, clock, _each(observers) if observers else None
+            self.store, self.rules, clock, _all_of(observers) if observers else None
         )
         self._journal = journal
         self._secret_failed = secret_failed or self._count_secret_failure
         self.intake: Intake | None = None
         self._commit_process: CommitProcess | None = None
-        self._swept_at: int | None = None
 
     def _ids(self) -> Callable[[str], str | None]:
-        """Return how lines name recipients: not at all where there is no key."""
+        """Return what gives the recipient ids of event log lines: None for all if there is no key."""
         if not has_recipient_key(self.settings):
             return lambda _: None
-        _ = self.recipient_key  # one that cannot be had is said at once
+        _ = self.recipient_key  # fails now if it cannot be read
         return self.recipient_id
 
     @cached_property
     def recipient_key(self) -> bytes:
-        """The key of recipient ids. Raises SettingsError if it cannot be had."""
+        """The key of recipient ids. Raises SettingsError if it cannot be read."""
         return recipient_key(self.settings, self.secret)
 
     def secret(self, name: str) -> str:
@@ -159,41 +163,41 @@ class App:
 
     @cached_property
     def suppressions(self) -> SuppressionService:
-        """The suppression lists, of new streams too: they start with what reaches them.
+        """The suppression lists. Those of new streams begin with the suppressions whose scope includes them.
 
-        While the store cannot be written they may be read, and nothing is sent.
+        While the store cannot be written, lists can be read, and sending fails.
         """
-        found = SuppressionService(
+        service = SuppressionService(
             self.store, self.pipeline.decide, self.counting, self.settings.suppression, self.clock
         )
         with suppress(StoreUnavailable):
-            found.inherit()
-        return found
+            service.inherit()
+        return service
 
     @property
     def known_sets(self) -> frozenset[str]:
-        """Return the configuration sets whose events are sure to be taken."""
+        """Return the configuration sets whose events are certain not to be quarantined."""
         return self.rules.known_sets
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Return the names that the API answers to, beside loopback."""
+        """Return the host names that the API serves besides loopback, in lower case."""
         return frozenset(name.lower() for name in self.settings.server.allowed_hosts)
 
     def recipient_id(self, address: str) -> str:
-        """Return the id by which an address is named in public."""
+        """Return the recipient id of an address."""
         from sesight.services.recipient_id import encode
 
         return encode(address, self.recipient_key)
 
     @cached_property
     def secrets(self) -> StreamSecrets:
-        """What each stream sends with."""
+        """The sender configuration of each stream, from the settings or Secrets Manager."""
         from sesight.send.stream_secrets import StreamSecrets
 
         sending = self.settings.sending
         return StreamSecrets(
-            {each.stream: each for each in sending.senders},
+            {sender.stream: sender for sender in sending.senders},
             sending.secret,
             self.secret,
             self.clock,
@@ -206,26 +210,26 @@ class App:
 
     @property
     def log(self) -> SendLog:
-        """What was intended to be sent, and what became of it."""
+        """The send log."""
         return self.store.sending
 
     @cached_property
     def sending(self) -> SendingComponents:
-        """What sends mail in this process."""
+        """The components that send mail."""
         from sesight.app.sending import SendingComponents
 
         return SendingComponents(self)
 
     def close(self) -> None:
-        """Let go of the store, after what is being sent was recorded."""
+        """Close the store, after the results of sends under way are recorded."""
         if "sending" in self.__dict__:
             self.sending.close()
         self.store.close()
 
-    # -- taking in -------------------------------------------------------------------------------
+    # -- intake -------------------------------------------------------------------------------
 
     def open_intake(self) -> Intake:
-        """Return the intake, on the running loop; what it takes waits for `start_commit_process`."""
+        """Return the intake, on the running event loop. Notifications wait until `start_commit_process`."""
         from sesight.ingest.http.intake import Intake
         from sesight.ingest.transport.certificates import Certificates, get
 
@@ -242,7 +246,7 @@ class App:
         return intake
 
     async def start_commit_process(self, intake: Intake, gone: Callable[[], None]) -> None:
-        """Start the process that writes what intake takes; `gone` is told of its end."""
+        """Start the process that commits what intake accepts; `gone` is called when it ends."""
 
         def on_end() -> None:
             intake.process_ended()
@@ -258,26 +262,18 @@ class App:
         intake.start(self._commit_process.send)
 
     async def close_intake(self) -> None:
-        """Finish what was taken and end the process that writes.
+        """Commit what was accepted, and stop the commit process.
 
-        Raises StoreUnavailable if it ended by itself.
+        Raises StoreUnavailable if it had ended by itself.
         """
         if self.intake is not None and self._commit_process is not None:
             await self.intake.stop()
             await self._commit_process.close()
 
     @property
-    def retention_differs(self) -> str | None:
-        """Return what to tell who set fewer days than the store keeps records for, None if nobody did."""
-        said, held = self.settings.store.retention_days, self.store.retention
-        if said is None or said == held.days or held.planned is not None:
-            return None
-        if is_longer(said, held.days):
-            return None  # it has been in force since the store was opened
-        return (
-            f"The settings say retention_days = {said}; the store keeps records for "
-            f"{in_words(held.days)}, and goes on to. To shorten it: sesight retention shorten"
-        )
+    def retention_warning(self) -> str | None:
+        """Return a sentence if the settings have a shorter retention than the store, which keeps its own."""
+        return retention_warning(self.settings.store.retention_days, self.store.retention)
 
     @cached_property
     def upkeep(self) -> Upkeep:
@@ -285,14 +281,14 @@ class App:
         return Upkeep(self.store, self.pipeline, lambda: self.suppressions, self.clock)
 
     def newest_at(self) -> int | None:
-        """Return when the newest applied event was taken in, by a clock that is to be believed: by another
-        an open message would be taken as unsent, and sent again.
+        """Return the time of intake of the newest applied event (ms), by a clock that is trusted: by one that
+        runs ahead, a message with an unknown result would be taken for unsent, and sent again.
         """
         at = self.store.newest_at()
         return None if at is None else self.store.retention.trusted_time(at)
 
     def intake_status(self) -> IntakeStatus:
-        """Return whether intake works."""
+        """Return the state of intake in this process."""
         status = intake_status(
             newest_at=self.newest_at(),
             waiting=self.intake.depth if self.intake is not None else None,
@@ -343,10 +339,10 @@ class App:
         if not is_committed:
             raise StoreUnavailable("The store cannot take this now: try again.")
 
-    # -- answering -------------------------------------------------------------------------------
+    # -- answers -------------------------------------------------------------------------------
 
     def services(self) -> Services:
-        """Return what the API reads."""
+        """Return what the services use."""
         from sesight.services import Services
 
         store, settings = self.store, self.settings
@@ -363,7 +359,7 @@ class App:
             version=__version__,
             store_url=store_url(settings),
             region=region_of(settings),
-            simulated=any(each.pinned is not None for each in self.topics.values()),
+            simulated=any(topic.pinned is not None for topic in self.topics.values()),
             hosts=self.hosts,
             sending=lambda: self.sending.service,
             withheld=self._withheld,
@@ -389,17 +385,17 @@ class App:
         return create_api(self.services())
 
     def public(self) -> Litestar:
-        """Return what of the HTTP API everybody reaches."""
+        """Return the routes of the HTTP API that need no access: unsubscribe links."""
         from sesight.api.application import create_public
 
         return create_public(self.services())
 
 
-def _each(observers: list[Observer]) -> Observer:
+def _all_of(observers: list[Observer]) -> Observer:
     def observe(processed: list[Processed]) -> None:
-        for each in observers:
+        for observer in observers:
             try:
-                each(processed)
+                observer(processed)
             except Exception:  # noqa: BLE001 - the batch is committed: it must not be refused now
                 _log.exception("a committed batch could not be logged or counted")
 

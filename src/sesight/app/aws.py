@@ -34,8 +34,8 @@ def aws_client(
     tries: int = 5,
     at_once: int = 10,
 ) -> Any:
-    """Return a client of an AWS service; an `endpoint` is a local engine's address. A call is tried
-    so many times; so many are under way at once at most.
+    """Return a client of an AWS service, or of a local engine at an `endpoint`. A call is tried up to `tries`
+    times; up to `at_once` calls share connections.
     """
     import botocore.session
     from botocore.config import Config
@@ -52,7 +52,7 @@ def aws_client(
         ),
     }
     if endpoint is not None:
-        # a local engine takes any credentials: never show it true ones
+        # a local engine accepts any credentials: never send it real ones
         options |= {
             "endpoint_url": endpoint,
             "aws_access_key_id": "local",
@@ -61,7 +61,7 @@ def aws_client(
     session = botocore.session.Session()
     try:
         client = session.create_client(service, **options)
-    except BotoCoreError as error:  # a profile, or a region, that there is not
+    except BotoCoreError as error:  # an unknown profile or region
         raise SettingsError(f"AWS cannot be called: {error}.") from None
     if endpoint is None:
         client.meta.events.register("before-sign", partial(_require_credentials, session))
@@ -69,21 +69,21 @@ def aws_client(
 
 
 def credentials() -> str:
-    """Return by which way AWS credentials are found. Raises SettingsError if there are none."""
+    """Return how botocore finds the AWS credentials (its method). Raises SettingsError if there are none."""
     import botocore.session
     from botocore.exceptions import BotoCoreError
 
     try:
-        found = botocore.session.Session().get_credentials()
+        credentials_ = botocore.session.Session().get_credentials()
     except BotoCoreError as error:
         raise SettingsError(f"AWS cannot be called: {error}.") from None
-    if found is None:
+    if credentials_ is None:
         raise SettingsError(NO_CREDENTIALS)
-    return str(found.method)
+    return str(credentials_.method)
 
 
 def _require_credentials(session: Any, **_: Any) -> None:
-    """Say in our words that there are no credentials, where botocore would in its own."""
+    """Raise botocore's own error with a sentence that says what to do."""
     if session.get_credentials() is None:
         from botocore.exceptions import NoCredentialsError
 
@@ -99,7 +99,7 @@ def _aws_errors() -> tuple[type[Exception], ...]:
 
 
 def region_of(settings: Settings) -> str | None:
-    """Return the AWS region: the one set, else that of the first topic, else of the store."""
+    """Return the AWS region: that of the settings, else of the first topic, else of the store."""
     if settings.region is not None:
         return settings.region
     store = urlsplit(settings.store.url)
@@ -108,7 +108,7 @@ def region_of(settings: Settings) -> str | None:
 
 
 def open_archive(url: str, region: str | None) -> Archive:
-    """Open the archive in S3 that a URL names. Raises SettingsError for one that names none."""
+    """Open the S3 archive of a URL. Raises SettingsError for a malformed URL."""
     from sesight.ingest.transport.s3 import Archive, parse_archive_url
 
     place = parse_archive_url(url)
@@ -116,8 +116,8 @@ def open_archive(url: str, region: str | None) -> Archive:
 
 
 def open_queue(url: str, region: str | None) -> Queue:
-    """Open the SQS queue of a URL, which has its region in it; one that is not AWS's is of a local
-    engine there. Raises SettingsError for what is no queue's URL.
+    """Open the SQS queue of a URL. AWS's URLs contain the region; any other host is a local engine. Raises
+    SettingsError for a malformed URL.
     """
     from sesight.ingest.transport.sqs import Queue
 
@@ -126,10 +126,12 @@ def open_queue(url: str, region: str | None) -> Queue:
         raise SettingsError(
             f"{url!r} is no queue's URL: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME."
         )
-    named = re.search(r"\bsqs\.([a-z0-9-]+)\.", parts.hostname)
-    ours = parts.hostname.endswith(AWS_HOST_SUFFIXES)
-    endpoint = None if ours else f"{parts.scheme}://{parts.netloc}"
-    client = aws_client("sqs", named[1] if ours and named else region or LOCAL_REGION, endpoint)
+    region_match = re.search(r"\bsqs\.([a-z0-9-]+)\.", parts.hostname)
+    is_aws = parts.hostname.endswith(AWS_HOST_SUFFIXES)
+    endpoint = None if is_aws else f"{parts.scheme}://{parts.netloc}"
+    client = aws_client(
+        "sqs", region_match[1] if is_aws and region_match else region or LOCAL_REGION, endpoint
+    )
     return Queue(client, url, _aws_errors())
 
 
@@ -146,11 +148,11 @@ def read_secret(name: str, region: str | None) -> str:
 
 
 def ses_templates(settings: Settings, stream: str | None) -> AccountTemplates:
-    """Return the SES account's templates, in the region that a stream sends in."""
+    """Return the templates of the SES account, in the region that a stream sends in."""
     from sesight.send.templates.ses import AccountTemplates
 
     sending = settings.sending
-    senders = {each.stream: each.region for each in sending.senders}
+    senders = {sender.stream: sender.region for sender in sending.senders}
     region = senders.get(stream or "") or region_of(settings)
     if region is None and sending.endpoint is None:
         raise SettingsError("There is no AWS region to push templates to: set `region`.")

@@ -149,7 +149,7 @@ def _open_store(app: App, file: Path | None) -> Iterator[DoctorCheck]:
         if doubted
         else "goes on from the newest event",
     )
-    differs = app.retention_differs
+    differs = app.retention_warning
     yield DoctorCheck("retention", differs is None, differs or _kept(app))
 
 

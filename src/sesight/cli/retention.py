@@ -86,7 +86,7 @@ def _tell(app: App, *, as_json: bool) -> None:
             f"expire for good, a stream's day each: {ending:,}.\n"
             "To take it back until then: sesight retention keep"
         )
-    elif (different := app.retention_differs) is not None:
+    elif (different := app.retention_warning) is not None:
         print(different)
 
 

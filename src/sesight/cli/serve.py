@@ -86,8 +86,8 @@ def serve(
         if lines is not None:
             lines.start(app.metrics.lines_dropped.inc)
         app.store.lock_for_server()
-        if app.retention_differs is not None:
-            print(app.retention_differs, file=sys.stderr)
+        if app.retention_warning is not None:
+            print(app.retention_warning, file=sys.stderr)
         app.services()  # what it needs and cannot have is said before the address is
         _say(app, address_of(listener), address_of(public) if public else None, as_json=as_json)
         run(app, listener, public)

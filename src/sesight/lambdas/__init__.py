@@ -92,8 +92,8 @@ def upkeep(event: dict[str, Any], context: Context) -> None:
     _log.log(*sweep_line(swept))
     emit({"What": "Quarantined"}, {"Swept": swept.quarantined})
     emit({"What": "Hours"}, {"Swept": swept.hours})
-    if app.retention_differs is not None:
-        _log.warning("%s", app.retention_differs)
+    if app.retention_warning is not None:
+        _log.warning("%s", app.retention_warning)
     store.compact(now)
     app.suppressions.inherit()
 

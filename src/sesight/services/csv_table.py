@@ -13,8 +13,8 @@ from sesight.domain.text import spreadsheet_text
 
 
 def cell(value: Any) -> str:
-    """Return a value as a cell: null is empty, and text that a spreadsheet would run gets an
-    apostrophe in front; numbers stay numbers.
+    """Return a value as a cell. Null is empty, numbers stay numbers, and text that a spreadsheet would run as
+    a formula gets an apostrophe in front.
     """
     if value is None:
         return ""
@@ -26,8 +26,8 @@ def cell(value: Any) -> str:
 
 
 def flat(row: Any) -> dict[str, Any]:
-    """Return a row of an answer as cells by column: objects are spread over `name.member` columns,
-    rates are their value, lists are written out with `; ` between.
+    """Return a row of an answer as values by column: objects become `name.member` columns, rates their value,
+    and lists text with `; ` between the elements.
     """
     cells: dict[str, Any] = {}
     for name, value in to_builtins(row).items():
@@ -40,34 +40,34 @@ def _spread(cells: dict[str, Any], name: str, value: Any) -> None:
         if value.keys() == {"value", "numerator", "denominator"}:
             cells[name] = value["value"]
         else:
-            for member, held in value.items():
-                _spread(cells, f"{name}.{member}", held)
+            for member, inner in value.items():
+                _spread(cells, f"{name}.{member}", inner)
     elif isinstance(value, Mapping):
         cells[name] = "; ".join(f"{tag}={','.join(values)}" for tag, values in value.items())
     elif isinstance(value, list):
-        cells[name] = "; ".join(_written(each) for each in value)
+        cells[name] = "; ".join(_element_text(element) for element in value)
     else:
         cells[name] = value
 
 
-def _written(value: Any) -> str:
+def _element_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(str(held) for held in value.values() if held is not None)
+        return " ".join(str(member) for member in value.values() if member is not None)
     return str(value)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Write a file: a header, then a line for each row."""
+    """Return a CSV file: a header, then a line for each row."""
     return "".join([csv_line(columns), *[csv_row(columns, row) for row in rows]])
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """Write one line of RFC 4180: CRLF at its end, quotes where needed."""
+    """Return one line of RFC 4180: with CRLF, and quotes where needed."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\r\n").writerow(cells)
     return file.getvalue()
 
 
 def csv_row(columns: Sequence[str], row: Mapping[str, Any]) -> str:
-    """Write one row as a line, with a cell for each column."""
+    """Return a row as a line, with a cell for each column."""
     return csv_line(cell(row.get(column)) for column in columns)

@@ -11,8 +11,8 @@ from sesight.services.answers import Meta, meta_of
 
 
 class StreamInfo(Struct, frozen=True, rename="camel", kw_only=True):
-    """A stream: whether it has statement months, whether opens and clicks are recorded, and where
-    its tracking data is.
+    """A stream: whether it has statement months, whether its opens and clicks are recorded, and the path of its
+    tracking data.
     """
 
     id: str
@@ -24,7 +24,7 @@ class StreamInfo(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class ProviderInfo(Struct, frozen=True, rename="camel", kw_only=True):
-    """Who sends, and what there is to ask for."""
+    """Who sends, over which streams, and how long records are kept."""
 
     provider: str
     region: str | None

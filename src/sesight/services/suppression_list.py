@@ -41,8 +41,8 @@ _RECIPIENTS = COUNTERS.index("recipients")
 
 
 class SuppressedAddress(Struct, frozen=True, rename="camel", kw_only=True):
-    """An address, or a whole domain (`@example.com`, without a recipient id), as the streams asked for
-    have it: what is shown is of the reason that comes first, `streams` are those it blocks now.
+    """An address, or a whole domain (`@example.com`, without a recipient id). What is shown is that of the
+    reason with the highest priority; `streams` are those it is blocked in now.
     """
 
     address: str
@@ -59,8 +59,8 @@ class SuppressedAddress(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class SuppressedAddresses(Struct, frozen=True, rename="camel", kw_only=True):
-    """Suppressed addresses in order of the address. `total` counts what is listed; of a list of several
-    pages it is known only without a prefix, and not `exact` where more than one stream has some. A page
+    """Suppressed addresses, in order of the address. `total` counts the addresses of the list. A list of several
+    pages has a total only without a prefix, and an inexact one if several streams have suppressions. A page
     may be short; only a null `nextCursor` is the end.
     """
 
@@ -202,18 +202,18 @@ def _unsealed(services: Services, query: SuppressionQuery, cursor: str | None) -
 
 def _row(services: Services, address: str, items: Sequence[Suppression]) -> SuppressedAddress:
     entries = [entry(services, item) for item in items]
-    why = highest_priority(items, services.clock(), services.policy)
-    shown = mailable("", why)
+    suppression = highest_priority(items, services.clock(), services.policy)
+    shown = mailable("", suppression)
     return SuppressedAddress(
         address=address,
         recipient_id=None if address.startswith("@") else encode(address, services.recipient_key),
-        active=why is not None,
-        streams=[each.stream for each in entries if each.active],
+        active=suppression is not None,
+        streams=[item.stream for item in entries if item.active],
         reason=shown.reason,
         scope=shown.scope,
         since=shown.since,
         until=shown.until,
-        note=None if why is None else why.cause.detail,
+        note=None if suppression is None else suppression.cause.detail,
         source=shown.source,
         suppressions=entries,
     )
@@ -223,8 +223,8 @@ def _row(services: Services, address: str, items: Sequence[Suppression]) -> Supp
 
 
 class SuppressionCount(Struct, frozen=True):
-    """How many addresses and whole domains a stream is blocked from by a reason, and of those how many
-    since a UTC day (null: whenever).
+    """How many addresses and whole domains a stream has suppressed for a reason: in all (`day` null), or since
+    a UTC day.
     """
 
     stream: str
@@ -234,8 +234,8 @@ class SuppressionCount(Struct, frozen=True):
 
 
 class SuppressionStats(Struct, frozen=True, rename="camel", kw_only=True):
-    """How many addresses and whole domains are suppressed now, a stream's each: `by_reason`, and
-    `by_day` they are suppressed since. Those whose time is over count until the server sees it.
+    """How many addresses and whole domains are suppressed now, counted in each stream: `byReason`, and `byDay`
+    since when. Suppressions that have just ended count until the next upkeep.
     """
 
     active: int
@@ -302,7 +302,7 @@ def _counts(
 
 
 class AddressResult(Struct, frozen=True):
-    """What became of one address, in which streams; `detail` says more, as what is wrong with it."""
+    """The result of one address, and the streams it concerns; `detail` has the fault of an invalid address."""
 
     address: str
     state: ResultStatus
@@ -311,8 +311,8 @@ class AddressResult(Struct, frozen=True):
 
 
 class Changed(Struct, frozen=True, rename="camel", kw_only=True):
-    """What became of each address, in the order of the request; `counts` by state. The id of the
-    change, under which a removal can be taken back.
+    """The result of each address, in the order of the request, and `counts` by state. A removal can be restored
+    under the `changeId`.
     """
 
     change_id: str
@@ -321,8 +321,8 @@ class Changed(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class CheckedAddress(Struct, frozen=True, rename="camel", kw_only=True):
-    """Whether every stream asked for may send to an address, and each by itself. Nobody may send to
-    what is no address: `detail` then says what is wrong with it.
+    """Whether all the streams may send to an address, and each of them. `detail` has the fault of text that is
+    no address, to which no stream may send.
     """
 
     address: str
@@ -332,15 +332,15 @@ class CheckedAddress(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class BadLine(Struct, frozen=True):
-    """A row of a file that was not taken, by its last line, and why."""
+    """An invalid row of a file, by its last line, and the reason."""
 
     line: int
     reason: str
 
 
 class Imported(Struct, frozen=True, rename="camel", kw_only=True):
-    """What became of the rows of a file: `counts` by state, `invalid` for bad ones, of which the first
-    thousand are told; the names of columns that were not read.
+    """The results of a file's rows: `counts` by state (`invalid` for bad rows), the first thousand bad rows, and
+    the names of columns that were ignored.
     """
 
     change_id: str
@@ -351,31 +351,31 @@ class Imported(Struct, frozen=True, rename="camel", kw_only=True):
     ignored_columns: list[str]
 
 
-def changed(change: str, told: Sequence[SuppressionResult]) -> Changed:
-    """Return the answer of a change."""
+def changed(change: str, results: Sequence[SuppressionResult]) -> Changed:
+    """Return the answer to a change."""
     return Changed(
         change_id=change,
-        counts=dict(Counter(str(each.status) for each in told)),
+        counts=dict(Counter(str(result.status) for result in results)),
         results=[
-            AddressResult(each.address, each.status, list(each.streams), each.detail)
-            for each in told
+            AddressResult(result.address, result.status, list(result.streams), result.detail)
+            for result in results
         ],
     )
 
 
 def checked(
-    found: tuple[str, dict[str, ActiveSuppression | None]] | SuppressionResult,
+    result: tuple[str, dict[str, ActiveSuppression | None]] | SuppressionResult,
 ) -> CheckedAddress:
-    """Return the row of an address that was looked up."""
-    if isinstance(found, SuppressionResult):
+    """Return the answer for one address of `SuppressionService.check`."""
+    if isinstance(result, SuppressionResult):
         return CheckedAddress(
-            address=found.address, allowed=False, mailable=[], detail=found.detail
+            address=result.address, allowed=False, mailable=[], detail=result.detail
         )
-    address, whys = found
+    address, suppressions = result
     return CheckedAddress(
         address=address,
-        allowed=all(why is None for why in whys.values()),
-        mailable=[mailable(name, why) for name, why in whys.items()],
+        allowed=all(suppression is None for suppression in suppressions.values()),
+        mailable=[mailable(name, suppression) for name, suppression in suppressions.items()],
         detail=None,
     )
 
@@ -391,11 +391,11 @@ def import_rows(
     """Suppress the rows of a file; `report` is called with the line and the reason of every bad row."""
     counts: Counter[str] = Counter()
     bad: list[BadLine] = []
-    for row, told in suppressions.take(file, change, dry_run=dry_run):
-        status = ResultStatus.INVALID if told is None else told.status
+    for row, result in suppressions.take(file, change, dry_run=dry_run):
+        status = ResultStatus.INVALID if result is None else result.status
         counts[str(status)] += 1
         if status is ResultStatus.INVALID:
-            reason = (row.reason if isinstance(row, InvalidRow) else told and told.detail) or ""
+            reason = (row.reason if isinstance(row, InvalidRow) else result and result.detail) or ""
             if report is not None:
                 report(row.line, reason)
             if len(bad) < MAX_BAD_ROWS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sesight.services.quarantine import retry, take_due
+from sesight.store.retention import in_words, is_longer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sesight.ingest.pipeline import Pipeline
     from sesight.services.suppressions import SuppressionService
     from sesight.store.dynamodb.store import DynamoStore
+    from sesight.store.retention import Retention
     from sesight.store.sqlite.store import SqliteStore
 
 SWEEP_INTERVAL_MS = 10 * 60_000
@@ -83,3 +85,17 @@ def run_on_lambda(
     retry(store, pipeline, known_sets, "unrouted", limit=RETRIED_EVENTS)
     take_due(store, pipeline, now)
     return store.sweep(now, SWEEP_ROWS)
+
+
+def retention_warning(days: int | None, retention: Retention) -> str | None:
+    """Return a sentence if the settings ask for fewer `days` than the store keeps records for, else None. A
+    longer retention of the settings takes effect when the store is opened.
+    """
+    if days is None or days == retention.days or retention.planned is not None:
+        return None
+    if is_longer(days, retention.days):
+        return None
+    return (
+        f"The settings say retention_days = {days}; the store keeps records for "
+        f"{in_words(retention.days)}, and goes on to. To shorten it: sesight retention shorten"
+    )
