@@ -60,8 +60,8 @@ class CsvFile(NamedTuple):
         """Return the file of a list whose rows are those of its JSON form."""
 
         def lines(limit: int, cursor: str | None) -> CsvPage:
-            rows, following = read(limit, cursor)
-            return CsvPage([csv_row(columns, flat(row)) for row in rows], following)
+            rows, next_cursor = read(limit, cursor)
+            return CsvPage([csv_row(columns, flat(row)) for row in rows], next_cursor)
 
         return cls(name, csv_line(columns), lines)
 
@@ -87,11 +87,11 @@ def csv_answer(
             media_type=MEDIA_TYPE,
             headers=_disposition(file.name if cursor is None else f"{file.name}_part"),
         )
-    lines, following = _bounded(services, file, limit, cursor)
-    is_part = cursor is not None or following is not None
+    lines, next_cursor = _bounded(services, file, limit, cursor)
+    is_part = cursor is not None or next_cursor is not None
     headers = _disposition(f"{file.name}_part" if is_part else file.name)
-    if following is not None:
-        headers |= {"link": _link(request, following), CURSOR_HEADER.lower(): following}
+    if next_cursor is not None:
+        headers |= {"link": _link(request, next_cursor), CURSOR_HEADER.lower(): next_cursor}
     text = "".join([file.header, *lines])
     return Response(text.encode(), media_type=MEDIA_TYPE, headers=headers)
 
@@ -118,14 +118,14 @@ def _bounded(
     lines: list[str] = []
     while True:
         rows, is_cut = fitting(room, limit or PAGE, partial(_read, file, cursor), _weights)
-        taken = sum(_weights(rows))
-        if lines and room is not None and taken > room:
+        size = sum(_weights(rows))
+        if lines and room is not None and size > room:
             return lines, cursor
         lines += rows.lines
         cursor = rows.cursor
         if cursor is None or limit is not None or is_cut:
             return lines, cursor
-        room = None if room is None else room - taken
+        room = None if room is None else room - size
 
 
 def _read(file: CsvFile, cursor: str | None, limit: int) -> CsvPage:

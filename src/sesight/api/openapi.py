@@ -48,8 +48,8 @@ def document(services: Services, handlers: Sequence[HTTPRouteHandler]) -> dict[s
     )
     schemas = schema["components"]["schemas"]
     schemas["Problem"] = described["Problem"]
-    for name, each in schemas.items():  # Litestar omits the docstrings of structs
-        each["description"] = " ".join(described[name]["description"].split())
+    for name, component in schemas.items():  # Litestar omits the docstrings of structs
+        component["description"] = " ".join(described[name]["description"].split())
     for handler in handlers:
         kind = handler.opt.get("body", "application/json")
         if kind != "application/json":  # a raw body, for which Litestar has no schema
@@ -72,13 +72,13 @@ def _bodies(handlers: Sequence[HTTPRouteHandler]) -> Iterator[Any]:
     """Yield the types of the request and response bodies, without the Response around them."""
     for handler in handlers:
         signature = handler.parsed_fn_signature
-        asked = [field for name, field in signature.parameters.items() if name == "data"]
-        for field in (signature.return_type, *asked):
+        bodies = [field for name, field in signature.parameters.items() if name == "data"]
+        for field in (signature.return_type, *bodies):
             yield from [inner.annotation for inner in field.inner_types or (field,)]
 
 
 def _camel(name: str) -> str:
-    return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
 
 
 def _amend(operation: dict[str, Any]) -> None:
@@ -124,9 +124,9 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
     if operation.get("parameters"):
         parts.append("<table><thead><tr><th>Parameter<th>In<th>What</tr></thead><tbody>")
         parts += [
-            f"<tr><td><code>{escape(each['name'])}</code><td>{escape(each['in'])}"
-            f"<td>{escape(each.get('description') or '')}</tr>"
-            for each in operation["parameters"]
+            f"<tr><td><code>{escape(parameter['name'])}</code><td>{escape(parameter['in'])}"
+            f"<td>{escape(parameter.get('description') or '')}</tr>"
+            for parameter in operation["parameters"]
         ]
         parts.append("</tbody></table>")
     return parts

@@ -249,14 +249,14 @@ def import_suppressions(
     return import_rows(services.suppressions, file, change, dry_run=dry_run)
 
 
-def _change(services: Services, given: str | None) -> str:
-    if given is None:
+def _change(services: Services, change_id: str | None) -> str:
+    if change_id is None:
         return services.new_request_id()
-    if CHANGE_ID.fullmatch(given) is None:
+    if CHANGE_ID.fullmatch(change_id) is None:
         raise InvalidParameter(
             "changeId", "changeId: it is 8 to 64 letters, digits, - and _ (so is restores)."
         )
-    return given
+    return change_id
 
 
 def _scope(name: ScopeName | None) -> SuppressionScope | None:

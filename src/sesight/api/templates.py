@@ -63,19 +63,19 @@ class TemplatePreview(Struct, frozen=True, kw_only=True):
 @read("/templates")
 def templates(services: InjectedServices) -> TemplateList:
     """All templates, with their issues."""
-    found = [] if services.templates is None else services.templates().about()
+    library = [] if services.templates is None else services.templates().about()
     return TemplateList(
         data=[
             TemplateEntry(
-                name=each.name,
-                label=each.label,
-                stream=each.stream,
-                language=each.language,
-                findings=[TemplateFinding(told.level, told.text) for told in each.findings],
+                name=template.name,
+                label=template.label,
+                stream=template.stream,
+                language=template.language,
+                findings=[TemplateFinding(issue.level, issue.text) for issue in template.findings],
             )
-            for each in found
+            for template in library
         ],
-        total=Total(len(found), exact=True),
+        total=Total(len(library), exact=True),
         next_cursor=None,
         newer_cursor=None,
         searched_to=None,

@@ -104,7 +104,7 @@ def region_of(settings: Settings) -> str | None:
         return settings.region
     store = urlsplit(settings.store.url)
     of_store = store.hostname if store.scheme == "dynamodb" else None
-    return next((each.region for each in topics(settings).values()), of_store)
+    return next((topic.region for topic in topics(settings).values()), of_store)
 
 
 def open_archive(url: str, region: str | None) -> Archive:

@@ -47,10 +47,10 @@ MAX_DAYS = 1_000
 
 
 class CampaignCard(Struct, frozen=True, rename="camel", kw_only=True):
-    """A campaign's identity, times (to the minute), state and totals, kept for ever.
+    """A campaign's identity, times (to the minute), state and totals. It is kept for ever.
 
-    sending: the last send is less than an hour ago; settled: SES still records opens and clicks;
-    final: it no longer does; expired: nothing of it is held one by one.
+    `state`: sending (the last send is less than an hour ago), settled (SES still records opens and clicks),
+    final (SES no longer does) or expired (its records are gone).
     """
 
     stream: str
@@ -70,7 +70,7 @@ class CampaignCard(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class CampaignList(Struct, frozen=True, rename="camel", kw_only=True):
-    """Cards, in the order asked for."""
+    """A page of cards, in the order of the query."""
 
     data: list[CampaignCard]
     total: Total | None
@@ -81,7 +81,7 @@ class CampaignList(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Withheld(Struct, frozen=True):
-    """Recipients that our own sender sent nothing to: they are in no other figure."""
+    """Recipients whom the sender withheld the mail from, by reason. They are in no other figure."""
 
     suppressed: int
     invalid: int
@@ -89,8 +89,8 @@ class Withheld(Struct, frozen=True):
 
 
 class CampaignAnswer(CampaignCard, frozen=True, rename="camel", kw_only=True):
-    """A campaign's card with its figures: a series by age or day, and breakdowns by mailbox, reason,
-    link and tags. `previous` is always null. A series by day has no `complaintReporting`.
+    """A campaign's card with its figures: a series by age or day, and breakdowns by mailbox, reason, link and
+    tags. `previous` is always null. A series by day has no `complaintReporting`.
     """
 
     withheld: Withheld
@@ -206,8 +206,8 @@ CampaignReader = Callable[[int, str | None], tuple[list[CampaignCard], str | Non
 def campaign_reader(
     services: Services, query: CampaignQuery, limit: int | None, cursor: str | None
 ) -> CampaignReader:
-    """Return what reads the pages of a file of cards, all of one snapshot. Raises InvalidParameter for the
-    cursor of a file that would end before it begins: without a limit a file goes on downwards.
+    """Return what reads the pages of a file of cards, all of one snapshot. Raises InvalidParameter for a
+    `newerCursor` without a limit: a whole file only continues downwards.
     """
     if limit is None and cursor is not None and _read_cursor(cursor)[0] == _BEFORE:
         raise InvalidParameter(

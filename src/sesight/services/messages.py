@@ -181,7 +181,7 @@ def message(services: Services, message_id: str) -> MessageAnswer:
     records = services.store.message(message_id, services.clock())
     if not records:
         raise NotFound(
-            f"No message {message_id!r} is held. Messages are kept one by one for "
+            f"There is no message {message_id!r}. Single messages are kept for "
             f"{services.retention_days() or 'any number of'} days."
         )
     return MessageAnswer(

@@ -204,13 +204,13 @@ def entry(services: Services, item: Suppression) -> SuppressionEntry:
         causes=[_cause(cause, item.removals) for cause in item.causes],
         removals=[
             RemovalEntry(
-                at=iso(held.at) or "",
-                change_id=held.id,
-                lifts=list(held.lifts),
-                note=held.note,
-                restored_at=iso(held.restored_at),
+                at=iso(removal.at) or "",
+                change_id=removal.id,
+                lifts=list(removal.lifts),
+                note=removal.note,
+                restored_at=iso(removal.restored_at),
             )
-            for held in item.removals
+            for removal in item.removals
         ],
     )
 

@@ -275,7 +275,9 @@ def suppression_stats(
         ],
         by_day=[
             SuppressionCount(stream=name, reason=reason, day=day_name(day), active=active)
-            for (name, reason, day), active in sorted(days.items(), key=lambda each: each[0][::-1])
+            for (name, reason, day), active in sorted(
+                days.items(), key=lambda entry: entry[0][::-1]
+            )
             if active
         ],
         meta=meta_of(services, streams),
