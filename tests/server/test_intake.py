@@ -15,7 +15,7 @@ import pytest
 from sesight.domain.errors import StoreUnavailable
 from sesight.domain.event import Disposition
 from sesight.ingest.http.commit_process import CommitProcess, Committer
-from sesight.ingest.http.intake import FETCHES_WAITING, Answer, Intake
+from sesight.ingest.http.intake import FETCHES_WAITING, Answer, CommitState, Intake
 from sesight.ingest.metrics import Metrics
 from sesight.ingest.processed import Processed
 from sesight.ingest.reading import Reading
@@ -386,6 +386,27 @@ def test_a_writer_that_ends_has_all_under_way_refused(signer, bodies) -> None:
         assert [bench.told() for _ in range(4)] == [Answer(503, "store")] * 4
         assert bench.ask(signer.sign(bodies[4])) == BUSY
         opened.set()
+    assert bench.depth == 0
+
+
+def test_a_fetch_that_outlives_the_commit_process_is_refused(signer, bodies) -> None:
+    """A request whose certificate arrives after the end of the commit process is answered all the same."""
+    bench = Bench(signer)
+    fetching, arrived = threading.Event(), threading.Event()
+
+    def fetch(url: str) -> bytes:
+        fetching.set()
+        assert arrived.wait(PATIENCE)
+        return signer.certificate_pem
+
+    bench.fetch = fetch
+    with bench:
+        bench.submit(signer.sign(bodies[0], REAL_ARN))
+        assert fetching.wait(PATIENCE)
+        bench.theirs.shutdown(SHUT_RDWR)
+        until(lambda: bench.intake._state is CommitState.ENDED, "the end of the process")  # noqa: SLF001
+        arrived.set()
+        assert bench.told() == Answer(503, "store")
     assert bench.depth == 0
 
 
