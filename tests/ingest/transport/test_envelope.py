@@ -423,7 +423,7 @@ def test_byte_order_marks() -> None:
         (b' {"mail":{},"x":"\\ud83d\\ude00"}', b'{"mail":{},"x":"\\ud83d\\ude00"}'),
     ],
 )
-def test_mended(data: bytes, better: bytes) -> None:
+def test_repaired(data: bytes, better: bytes) -> None:
     """A byte order mark and lone surrogates do not make an event unreadable."""
     [found] = opened(data)
     assert json.loads(found.body) == json.loads(better)
