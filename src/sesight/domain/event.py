@@ -334,10 +334,10 @@ def campaign_of(tags: tuple[tuple[str, str], ...]) -> str:
     return UNTAGGED
 
 
-def tag_value(tags: tuple[tuple[str, str], ...], wanted: str) -> str | None:
+def tag_value(tags: tuple[tuple[str, str], ...], tag: str) -> str | None:
     """Return the least value of a tag that is not blank, or None."""
     for name, value in tags:
-        if name == wanted and value.strip():
+        if name == tag and value.strip():
             return value
     return None
 

@@ -33,7 +33,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# A segment after one of these is a secret of somebody (an invitation, a short link) unless it is
+# A segment after one of these is a secret (an invitation, a short link) unless it is
 # plainly the name of a page.
 _SECRET_NAMES = _names(
     "accept access activate activation auth c callback claim click code confirm confirmation d "

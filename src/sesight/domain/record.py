@@ -7,7 +7,7 @@ byte. Everything else about a record is derived from it (`outcome`, `engagement`
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 from msgspec import Struct
@@ -26,9 +26,6 @@ from sesight.domain.event import (
     tag_value,
 )
 from sesight.domain.tally import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 KEPT = 16
 """Occurrences of one type kept at each end of a timeline, which is complete up to twice this number."""
@@ -114,15 +111,6 @@ def fold(record: Record | None, event: Event, report: Report, stream: str) -> Re
         spelling,
         record.tally,
     )
-
-
-def fold_all(
-    record: Record | None, reports: Iterable[tuple[Event, Report]], stream: str
-) -> Record | None:
-    """Fold several reports to one recipient."""
-    for event, report in reports:
-        record = fold(record, event, report, stream)
-    return record
 
 
 def _add(

@@ -137,7 +137,7 @@ class Deltas:
         return {key: change for key, change in rows.items() if any(change)}
 
     def _heads(self) -> dict[tuple[TallyDimensions, int], list[int]]:
-        """Return the counters that change under each dimensions and hour."""
+        """Return the changed counters of each set of dimensions and hour."""
         heads: dict[tuple[TallyDimensions, int], list[int]] = {}
         for (dimensions, hour, outcome, facts), n in self._ways.items():
             if n:

@@ -1,4 +1,4 @@
-"""What a record counts as, the change of it, and the rows a change lands in."""
+"""What a record counts as."""
 
 from typing import Any
 
@@ -8,8 +8,7 @@ from msgspec.structs import replace
 from sesight.domain.counting import tally_of
 from sesight.domain.event import UNATTRIBUTED, Bounce, Click, Complaint, Open
 from sesight.domain.record import Record
-from sesight.domain.rollup import Deltas, RollupKey, Rollups, add_suppressed
-from sesight.domain.suppression.item import Suppression
+from sesight.domain.rollup import Deltas, Rollups
 from sesight.domain.tally import (
     COUNTERS,
     EVENTS,
@@ -20,7 +19,7 @@ from sesight.domain.tally import (
     TallyDimensions,
     counter_values,
 )
-from sesight.domain.timestamps import DAY, HOUR, month_name, month_number
+from sesight.domain.timestamps import DAY, HOUR, month_number
 from tests.builders import (
     APPLE_MPP,
     COUNTING,
@@ -44,7 +43,6 @@ from tests.builders import (
 
 SENT_AT = NOW - DAY
 SEND_DAY = SENT_AT // DAY
-
 Said = dict[str, int]
 
 
@@ -313,56 +311,6 @@ def test_first_ages(told: list[Told], ages: tuple[int | None, ...]) -> None:
     assert of(*told).ages == ages
 
 
-def test_rows() -> None:
-    """One message lands in every row that its place names, with the counters each keeps."""
-    told = [
-        delivery(
-            "ana@gmail.com",
-            campaign="w",
-            template="news-1",
-            tags={"campaign_step": "2", "other": "x"},
-        ),
-        clicked("ana@gmail.com", campaign="w", link="https://example.com/a"),
-    ]
-    whole = {**DELIVERED, **HUMAN_CLICK, "clicks": 1}
-    dimension = {
-        "sent": 1,
-        "attempted": 1,
-        "delivered": 1,
-        "reached": 1,
-        "humanOpened": 1,
-        "humanClicked": 1,
-    }
-    assert rows(*told) == {
-        ("day", "", SEND_DAY, "", ""): whole,
-        ("day", "w", SEND_DAY, "", ""): whole,
-        ("day", "", SEND_DAY, "mailbox", "gmail"): dimension,
-        ("day", "w", SEND_DAY, "mailbox", "gmail"): dimension,
-        ("day", "", SEND_DAY, "senderDomain", "news.example.com"): dimension,
-        ("day", "", SEND_DAY, "template", "news-1"): dimension,
-        ("day", "w", SEND_DAY, "tag:campaign_step", "2"): dimension,
-        ("hour", "", SEND_DAY * 24 + 12, "", ""): {"recipients": 1, "sent": 1, "delivered": 1},
-        ("age", "w", 0, "", ""): {"delivered": 1},
-        ("age", "w", 3, "", ""): {"humanOpened": 1, "humanClicked": 1},
-        ("link", "w", 0, "link", "https://example.com/a"): {"humanClicked": 1, "clicks": 1},
-    }
-
-
-def test_reason_row() -> None:
-    """What was not delivered counts one recipient under its reason, in its campaign."""
-    found = rows(bounce(campaign="w"))
-    assert found["day", "w", SEND_DAY, "reason", "no-such-mailbox"] == {"recipients": 1}
-
-
-def test_untagged_rows() -> None:
-    """A message without campaign tags counts once in its stream and once in `~untagged`."""
-    found = rows(sent(campaign=None), sent("bo@contoso.example", campaign=""))
-    assert {key: said for key, said in found.items() if key[0] == "day" and not key[3]} == {
-        ("day", "", SEND_DAY, "", ""): {name: 2 * n for name, n in PENDING.items()},
-        ("day", "~untagged", SEND_DAY, "", ""): {name: 2 * n for name, n in PENDING.items()},
-    }
-
-
 @pytest.mark.parametrize(
     ("tags", "month", "attempt"),
     [
@@ -390,74 +338,6 @@ def test_no_months() -> None:
     assert {key[0] for key in rows(sent(tags={"campaign_month": "2026-10"}))} == {"day", "hour"}
 
 
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("2026-11", 24_322),
-        ("2026-01", 24_312),
-        ("2026-12", 24_323),
-        ("2026-13", None),
-        ("2026-00", None),
-        ("2026-1", None),
-        ("26-11", None),
-        ("2026/11", None),
-        ("2026-11-24", None),
-        ("", None),
-    ],
-)
-def test_month_numbers(name: str, number: int | None) -> None:
-    """A month is YYYY-MM and has a number that leads back to it."""
-    assert month_number(name) == number
-    assert number is None or month_name(number) == name
-
-
-def test_in_place() -> None:
-    """A change that stays in its place adds only what changed."""
-    before, after = of(sent()), of(sent(), delivery())
-    assert named(deltas((before, after))[RollupKey("day", "outreach", "", SEND_DAY, "", "")]) == {
-        "delivered": 1,
-        "reached": 1,
-        "pending": -1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ([sent(campaign=None)], [sent(campaign="w"), opened(campaign="w")]),
-        ([sent()], [sent(), bounce()]),
-        ([bounce(kind="Transient", sub_type="MailboxFull")], [bounce()]),
-        ([opened()], [sent(sent_at=SENT_AT - DAY), opened()]),
-        ([clicked(link="a")], [clicked(link="a"), clicked(link="b"), clicked(agent="curl/8")]),
-    ],
-)
-def test_moves_sum_to_zero(before: list[Told], after: list[Told]) -> None:
-    """Going from one tally to another and back changes nothing, and there alone is all there is."""
-    one, other = of(*before), of(*after)
-    assert deltas((one, other), (other, one)) == {}
-    assert deltas((None, one), (one, other)) == deltas((None, other))
-
-
-def test_becoming_a_test_recipient() -> None:
-    """A recipient that is now for tests is taken out of every row, and comes back whole."""
-    counting = replace(COUNTING, test_recipients=frozenset({"@contoso.example"}))
-    held = record(delivery(), clicked())
-    assert held.tally is not None
-    none = tally_of(held, counting)
-    assert deltas((None, held.tally), (held.tally, none)) == {}
-    assert deltas((None, none)) == deltas((none, none)) == {}
-    assert deltas((none, held.tally)) == deltas((None, held.tally))
-
-
-def test_one_increment_a_row() -> None:
-    """Many records of one head make one increment per row."""
-    many = [of(delivery(f"u{n}@contoso.example")) for n in range(9)]
-    found = deltas(*[(None, tally) for tally in many])
-    assert named(found[RollupKey("day", "outreach", "", SEND_DAY, "", "")]) == dict.fromkeys(
-        DELIVERED, 9
-    )
-
-
 def test_links() -> None:
     """A link counts its clicks, its machines' clicks, and each person who clicked once."""
     told = [
@@ -480,21 +360,6 @@ def test_counters() -> None:
     """Outcomes, facts and events are all the counters there are."""
     assert ("recipients", *OUTCOMES, *FACTS, *EVENTS) == COUNTERS
     assert len(set(COUNTERS)) == 30
-
-
-def test_suppressed_rows() -> None:
-    """An item counts under the day it became active and its reason, and moves when these change."""
-    found: Rollups = {}
-    none = Suppression("outreach", "a@b.example")
-    first = replace(none, counted=(20_780, "bounced"))
-    second = replace(none, counted=(20_779, "complaint"))
-    add_suppressed(found, None, none)
-    add_suppressed(found, none, first)
-    add_suppressed(found, first, second)
-    assert {(key[0], key[3], key[4], key[5]): named(row) for key, row in found.items()} == {
-        ("suppressed", 20_780, "reason", "bounced"): {},
-        ("suppressed", 20_779, "reason", "complaint"): {"recipients": 1},
-    }
 
 
 def test_a_record_of_an_unknown_stream_counts() -> None:
