@@ -132,7 +132,7 @@ def test_readme(tmp_path: Path) -> None:
     assert "sent" in printed
     assert urllib.parse.urlsplit(_endpoint(text)).path == "/api/ses/events"
     said = (tmp_path / "command.out").read_text()
-    assert f"Events are taken in on http://127.0.0.1:{ports[1]}/api/ses/events" in said
+    assert f"Events are received on http://127.0.0.1:{ports[1]}/api/ses/events" in said
 
 
 def told() -> list[str]:

@@ -165,8 +165,8 @@ def test_serve(both: Both, start: Start, url: str, number: int) -> None:
 def test_without_a_key(sesight: Sesight, url: str, start: Start) -> None:
     """What shows recipient ids asks for their key in a sentence; what does not goes on without."""
     assert sesight("recount", "--store", url).code == 0
-    for command in ("tracking", "serve"):
-        ended = sesight(command, "--store", url)
+    for command in (["tracking"], ["serve", "--port", 0]):
+        ended = sesight(*command, "--store", url)
         assert (ended.code, ended.out, ended.err.count("\n")) == (1, b"", 1)
         assert "recipient_key" in ended.err
 

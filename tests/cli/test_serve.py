@@ -33,7 +33,7 @@ def test_addresses_come_first(start: Start, number: int) -> None:
         r"^Sesight [\d.]+ listens on (http://127\.0\.0\.1:\d+) "
         r"\(store sqlite:////\S+/sesight\.db; streams outreach, finance; 0 topics\)$"
     )
-    intake = server.until(r"^Events are taken in on (http://127\.0\.0\.1:\d+)/api/ses/events$")
+    intake = server.until(r"^Events are received on (http://127\.0\.0\.1:\d+)/api/ses/events$")
     for url in (f"{address}/api/health", f"{intake}/health"):
         with urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.status == 200
@@ -133,7 +133,7 @@ def test_binds_of_this_machine(start: Start) -> None:
     for host in ("localhost", "127.0.0.2", "::1"):
         server = start("serve", "--host", host, "--port", 0, "--intake", "[::1]:0")
         address = server.until(r"^Sesight \S+ listens on (http://\S+) ")
-        intake = server.until(r"^Events are taken in on (http://\[::1\]:\d+)/api/ses/events$")
+        intake = server.until(r"^Events are received on (http://\[::1\]:\d+)/api/ses/events$")
         for url in (f"{address}/api/health", f"{intake}/health"):
             with urllib.request.urlopen(url, timeout=30) as answer:
                 assert answer.status == 200
@@ -143,7 +143,7 @@ def test_binds_of_this_machine(start: Start) -> None:
 def test_no_place(sesight: Sesight) -> None:
     """What is no HOST:PORT is misuse."""
     ended = sesight("serve", "--port", 0, "--intake", "nowhere")
-    assert (ended.code, "'nowhere' is no HOST:PORT" in ended.err) == (2, True)
+    assert (ended.code, "'nowhere' is not HOST:PORT" in ended.err) == (2, True)
 
 
 def test_a_second_server(sesight: Sesight, start: Start, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from sesight import cli
             "suppress add a@example.org --scope here",
             "--scope must be one of `stream`, `marketing`, `all`. See sesight suppress add --help.",
         ),
-        ("serve --port 0 --intake nowhere", "'nowhere' is no HOST:PORT: write 127.0.0.1:8026."),
+        ("serve --port 0 --intake nowhere", "'nowhere' is not HOST:PORT. Example: 127.0.0.1:8026."),
         ("simulate", "Name a FILE to write, or --post URL, one of both."),
         ("replay", "Name files to replay, or a queue with --from-queue."),
     ],

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,11 +36,14 @@ PATIENCE = 60.0
 """Seconds until a test that waits for something gives up: never a measure of speed."""
 
 COMMAND = """
-import sys
-from sesight import server
-from sesight.cli import main
+import os, resource, sys
+from sesight.cli.serve import run, stop_on_sigterm
+from sesight.server import ServerLimits
+from sesight.settings import load
 {}
-main(sys.argv[1:])
+if __name__ == "__main__":
+    stop_on_sigterm()
+    run(load(sys.argv[3]), as_json=True, limits=ServerLimits(**{}))
 """
 
 
@@ -255,12 +258,16 @@ class Server:
         """The store's URL."""
         return f"sqlite:///{self.database}"
 
-    def start(self, before: str = "") -> "Server":
-        """Start it, after the Python statements `before`; return once it has said where it is."""
+    def start(self, before: str = "", limits: Mapping[str, float] | None = None) -> "Server":
+        """Start it, after the Python statements `before` and with these `ServerLimits`; return once it has
+        printed its addresses.
+        """
         output = self.folder / f"output-{len(self.outputs)}"
         self.outputs.append(output)
         beside = Path(sys.executable).parent / "sesight"
-        command = [sys.executable, "-c", COMMAND.format(before)] if before else [str(beside)]
+        command = [str(beside)]
+        if before or limits:
+            command = [sys.executable, "-c", COMMAND.format(before, dict(limits or {}))]
         with output.open("wb") as out, (self.folder / "errors").open("ab") as errors:
             self.process = subprocess.Popen(
                 [*command, "serve", "--config", str(self.settings), "--json"],
@@ -353,11 +360,18 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, signer: Signer, settings: str = "", store: str = "", before: str = ""):
+def running(
+    folder: Path,
+    signer: Signer,
+    settings: str = "",
+    store: str = "",
+    before: str = "",
+    **limits: float,
+):
     """A server that runs for the length of a block and is left stopped, cleanly."""
     server = Server(folder, signer, settings, store)
     try:
-        yield server.start(before)
+        yield server.start(before, limits)
         server.stop()
     finally:
         if server.process is not None and server.process.poll() is None:

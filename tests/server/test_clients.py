@@ -127,7 +127,7 @@ def test_a_request_whose_sender_leaves_is_counted_and_taken_by_nobody(server, tr
 @pytest.mark.parametrize("client", [silent, slow_head, slow_body])
 def test_who_does_not_get_to_the_end_of_a_request_is_cut_off(tmp_path, signer, client) -> None:
     """Connections are bounded in time, so that they cannot be used up."""
-    with running(tmp_path, signer, before="server.REQUEST_SECONDS = 0.5") as server:
+    with running(tmp_path, signer, request_seconds=0.5) as server:
         closed = threading.Event()
 
         def act(connection, stop) -> None:
@@ -210,7 +210,7 @@ def test_a_connection_is_kept_for_the_next_request(tmp_path, signer, traffic) ->
         line.close()
         return statuses
 
-    with running(tmp_path, signer, before="server.REQUEST_SECONDS = 0.5") as server:
+    with running(tmp_path, signer, request_seconds=0.5) as server:
         statuses = asyncio.run(talk(server.port))
     assert len(statuses) > 3
     assert set(statuses) == {200}

@@ -5,11 +5,14 @@ import select
 import socket
 import sqlite3
 import threading
+import tomllib
 from contextlib import ExitStack, closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-from sesight.server.connection import MAX_HEAD, MAX_HEADERS
+from sesight.server.connection import MAX_HEADERS, MAX_OVERHEAD
 from tests.server.harness import EVENTS, PATIENCE, ask, read_all, request, running, say, until
 
 LOOKUP = "/api/recipients/lookup"
@@ -105,12 +108,12 @@ def test_what_has_no_end_beside_a_body_is_cut_off(server, listener, what) -> Non
 def test_it_is_told_why(server, begin) -> None:
     """431, as a problem, and the connection is closed; up to the bound all is well."""
     with connected(server.port) as connection:
-        connection.sendall(begin + b"x" * (MAX_HEAD - len(begin) + 1))
+        connection.sendall(begin + b"x" * (MAX_OVERHEAD - len(begin) + 1))
         said = read_all(connection)
     assert statuses(said) == [431]
     problem = problem_of(said)
     assert (problem["type"], problem["reason"]) == ("too-large", "head-too-large")
-    filler = "x" * (MAX_HEAD - 1_000)
+    filler = "x" * (MAX_OVERHEAD - 1_000)
     assert server.get("/api/health", x_filler=filler).status == 200
 
 
@@ -168,7 +171,7 @@ def test_requests_ahead_of_answers_are_read_a_few_at_a_time(server) -> None:
 def test_who_asks_and_takes_no_answer_is_heard_no_further(tmp_path, signer, path) -> None:
     """Answers that nobody takes are kept for a while, and then with their connection no more."""
     few = request(b"", path, "POST" if path == EVENTS else "GET") * 1_000
-    with running(tmp_path, signer, before="server.STALL_SECONDS = 0.5") as server:
+    with running(tmp_path, signer, stall_seconds=0.5) as server:
         with connected(server.public) as connection:
             sent = 0
             while sent < TOO_MANY and say(connection, few):
@@ -180,8 +183,8 @@ def test_who_asks_and_takes_no_answer_is_heard_no_further(tmp_path, signer, path
 def test_bodies_on_their_way_have_so_much_room_together(tmp_path, signer) -> None:
     """Where more is kept than that, who has been on the way for longest makes room."""
     asked = request(b"x" * 60_000)
-    few = "server.REQUEST_SECONDS = 3600; server.HELD_BYTES = 300_000"
-    with running(tmp_path, signer, before=few) as server, ExitStack() as held:
+    few = {"request_seconds": 3600, "buffered_bytes": 300_000}
+    with running(tmp_path, signer, **few) as server, ExitStack() as held:
         lines = [held.enter_context(connected(server.public)) for _ in range(10)]
         for line in lines:
             line.sendall(asked[:-1])
@@ -209,7 +212,7 @@ def test_an_answer_that_is_not_taken_is_cut_off(tmp_path, signer) -> None:
     who takes it at last, if slowly, gets all of it.
     """
     asked = request(b"", "/api/openapi.json", "GET")
-    with running(tmp_path, signer, before="server.STALL_SECONDS = 1") as server:
+    with running(tmp_path, signer, stall_seconds=1) as server:
         whole = len(server.get("/api/openapi.json").body)
         with connected(server.port) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -245,7 +248,7 @@ def test_a_connection_without_a_request_ends(tmp_path, signer, afterwards) -> No
     to begin another passes, and five thousand of them keep nobody out.
     """
     early = request(b"x" * 10, "/api/nothing", content_length="2000000")
-    with running(tmp_path, signer, before="server.IDLE_SECONDS = 0.5") as server:
+    with running(tmp_path, signer, idle_seconds=0.5) as server:
         for port, asked in (
             (server.public, request(b"{}")),
             (server.public, request(b"", "/health", "GET")),
@@ -270,9 +273,9 @@ def test_a_request_in_progress_waits_for_as_long_as_it_takes(tmp_path, signer, t
     asked = request(traffic.notifications[0]) + request(
         b"", "/api/health", "GET", connection="close"
     )
-    few = "server.REQUEST_SECONDS = server.IDLE_SECONDS = 1"
+    few = {"request_seconds": 1, "idle_seconds": 1}
     with (
-        running(tmp_path, signer, store="busy_timeout_ms = 60000", before=few) as server,
+        running(tmp_path, signer, store="busy_timeout_ms = 60000", **few) as server,
         connected(server.port) as connection,
         connected(server.public) as silent,
     ):
@@ -293,11 +296,9 @@ def test_who_comes_to_a_full_listener_takes_the_place_of_who_waited_longest(
     """With room for 50, 300 silent connections, such as had an answer, and such as began another request
     before they had it keep out nobody: not on the public listener, where they are, and not elsewhere.
     """
-    few = (
-        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)); "
-        "server.REQUEST_SECONDS = server.IDLE_SECONDS = 3600"
-    )
-    with running(tmp_path, signer, before=few) as server, ExitStack() as flood:
+    few = "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))"
+    ever = {"request_seconds": 3600, "idle_seconds": 3600}
+    with running(tmp_path, signer, before=few, **ever) as server, ExitStack() as flood:
         clients = []
         for n in range(300):
             client = flood.enter_context(
@@ -426,3 +427,9 @@ def test_who_hangs_up_costs_no_trace(tmp_path, signer, traffic) -> None:
         until(lambda: server.metrics()["sesight_queue_depth",] == 0, "what was under way")
         server.stop()
         assert server.faults == ""
+
+
+def test_uvicorn_is_pinned_exactly() -> None:
+    """pyproject.toml pins the installed uvicorn exactly, since connections build on its internals."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert f"uvicorn=={version('uvicorn')}" in project["project"]["dependencies"]

@@ -208,9 +208,6 @@ def full_and_free(server: Server, traffic: Traffic, free, tidied=lambda: True) -
     assert "Traceback" not in server.errors
 
 
-TIDY_OFTEN = "from sesight.ingest.http import intake; intake.IDLE_SECONDS = 0.05"
-
-
 def test_a_full_disk_refuses_and_recovers_without_a_restart(tmp_path, signer, traffic) -> None:
     """A file system of 2 MB: 503, nothing acknowledged and lost; all is taken when it has grown."""
     folder = tmp_path / "store"
@@ -225,7 +222,7 @@ def test_a_full_disk_refuses_and_recovers_without_a_restart(tmp_path, signer, tr
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs the right to mount a tmpfs; a limit of the file size is tested too")
     try:
-        with running(tmp_path, signer, before=TIDY_OFTEN) as server:
+        with running(tmp_path, signer, tidy_up_idle_seconds=0.05) as server:
             full_and_free(
                 server,
                 traffic,
@@ -292,7 +289,7 @@ def test_a_stop_in_the_middle_of_load_answers_all_that_was_taken(
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds to a core")
 def test_one_core_is_enough(tmp_path, signer, traffic) -> None:
     """Server and writer share what there is."""
-    with running(tmp_path, signer, before="import os; os.sched_setaffinity(0, {0})") as server:
+    with running(tmp_path, signer, before="os.sched_setaffinity(0, {0})") as server:
         count = len(traffic.notifications)
         assert server.post(traffic.notifications, 16).statuses == {200: count}
         assert as_truth(server.holds()) == true_days(traffic.document)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from sesight.domain.errors import SettingsError
-from sesight.server import listen, place
+from sesight.server import listen, resolve
 from tests.server.harness import (
     EVENTS,
     PATIENCE,
@@ -131,7 +131,7 @@ def test_the_api_listens_on_this_machine_alone(host) -> None:
 
 def test_the_public_listener_may_be_anywhere() -> None:
     """Its place is not held to loopback: what it answers to brings its own proof."""
-    families = [place(host, public=True) for host in ("0.0.0.0", "::", "", "127.0.0.1")]
+    families = [resolve(host, public=True) for host in ("0.0.0.0", "::", "", "127.0.0.1")]
     assert families == [
         (socket.AF_INET, "0.0.0.0"),
         (socket.AF_INET6, "::"),

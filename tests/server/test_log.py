@@ -3,13 +3,13 @@
 import logging
 import sys
 
-from sesight.server.log import Layout
+from sesight.server.log import SafeFormatter
 
 
 def laid_out(message: str, *arguments: object, exc_info=None) -> list[str]:
     """Lay a record out as its lines."""
     record = logging.LogRecord("x", logging.ERROR, "x.py", 1, message, arguments, exc_info)
-    return Layout().format(record).split("\n")
+    return SafeFormatter().format(record).split("\n")
 
 
 def test_a_record_is_one_line() -> None:

@@ -228,7 +228,7 @@ class App:
 
     # -- intake -------------------------------------------------------------------------------
 
-    def open_intake(self) -> Intake:
+    def open_intake(self, idle_seconds: float | None = None) -> Intake:
         """Return the intake, on the running event loop. Notifications wait until `start_commit_process`."""
         from sesight.ingest.http.intake import Intake
         from sesight.ingest.transport.certificates import Certificates, get
@@ -241,6 +241,7 @@ class App:
             journal=self._journal,
             clock=self.clock,
             limit=self.settings.intake.limit,
+            idle_seconds=idle_seconds,
         )
         self.metrics.watch(lambda: intake.depth, self.newest_at)
         return intake

@@ -70,9 +70,9 @@ def demo(
 
     The first start makes the history; later ones go on with it at once. Ctrl-C stops.
     """
-    from sesight.server import place
+    from sesight.server import resolve
 
-    place(host)  # one that may not be listened on is said before the history is made
+    resolve(host)  # one that may not be listened on is said before the history is made
     try:
         private_file.make_folder(folder)
     except OSError as error:
@@ -251,7 +251,7 @@ def _serve(
 ) -> None:
     from sesight.app import App
     from sesight.cli.demo_traffic import LiveRequest
-    from sesight.cli.serve import tell
+    from sesight.cli.serve import print_now
     from sesight.server import address_of, serve
 
     address = address_of(listener)
@@ -261,7 +261,7 @@ def _serve(
         try:
             app.store.lock_for_server()
             if as_json:
-                tell(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
+                print_now(json.dumps({"listening": address, "config": str(folder / SETTINGS)}))
             else:
                 _show(app, folder, address)
             live = LiveRequest(intake, str(folder), rate)
@@ -278,7 +278,7 @@ def _serve(
 
 def _show(app: App, folder: Path, address: str) -> None:
     from sesight.cli.campaigns import show_campaigns
-    from sesight.cli.serve import tell
+    from sesight.cli.serve import print_now
     from sesight.cli.session import run_query
     from sesight.services.campaigns import campaign_query, list_campaigns
 
@@ -289,11 +289,11 @@ def _show(app: App, folder: Path, address: str) -> None:
     )
     if found is not None:
         show_campaigns({**found, "nextCursor": None})
-    tell(f"Sesight listens on {address}")
-    tell(f"The API is described at {address}/api/docs; live events come in now. Ctrl-C stops.")
-    tell("")
+    print_now(f"Sesight listens on {address}")
+    print_now(f"The API is described at {address}/api/docs; live events come in now. Ctrl-C stops.")
+    print_now("")
     for each in words(folder, _command()):
-        tell(each)
+        print_now(each)
 
 
 def _command() -> str:

@@ -203,11 +203,11 @@ def _topics(settings: Settings) -> DoctorCheck:
 
 
 def _serving(settings: Settings) -> Iterator[DoctorCheck]:
-    from sesight.server import listen, place
+    from sesight.server import listen, resolve
 
     host, port = settings.server.host, settings.server.port
     try:
-        place(host)
+        resolve(host)
         listen(host, port).close()
     except SesightError as error:
         health = _asked(host, port)

@@ -1,4 +1,4 @@
-"""serve: the API, and intake beside it, until it is stopped."""
+"""serve: run the API and intake until the process is stopped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     import socket
 
     from sesight.app import App
+    from sesight.server import ServerLimits
+    from sesight.settings import Settings
 
 
-def tell(line: str) -> None:
-    """Print a line at once, also where output is a pipe."""
+def print_now(line: str) -> None:
+    """Print a line and flush it, since standard output may be a pipe."""
     print(line, flush=True)
 
 
 def stop_on_sigterm() -> None:
-    """Have SIGTERM end the process as Ctrl-C does, until the server hears of both itself."""
+    """Make SIGTERM end the process as Ctrl-C does, until the server installs its own handlers."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -32,74 +34,93 @@ def stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def place(text: str) -> tuple[str, int]:
-    """Read HOST:PORT."""
+def host_and_port(text: str) -> tuple[str, int]:
+    """Parse HOST:PORT. Raises InvalidRequest."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
-        raise InvalidRequest(f"{text!r} is no HOST:PORT: write 127.0.0.1:8026.")
+        raise InvalidRequest(f"{text!r} is not HOST:PORT. Example: 127.0.0.1:8026.")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def serve(
     host: Annotated[
         str | None,
-        typer.Option(help="Address of this machine alone to listen on.", show_default="127.0.0.1"),
+        typer.Option(help="Loopback address to listen on.", show_default="127.0.0.1"),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.", show_default="8025"),
+        typer.Option(
+            min=0, max=65_535, help="Port to listen on; 0 chooses a free port.", show_default="8025"
+        ),
     ] = None,
     intake: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="A public listener: events in, unsubscribe links."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Also listen on this public address, for events and unsubscribe links only.",
+        ),
     ] = None,
     config: ConfigOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer the API and take events in, until Ctrl-C.
+    """Serve the API and process events until stopped by Ctrl-C.
 
-    Each event writes a SES_EVENT_PROCESSED line, unless intake.log_events is false.
+    Writes a SES_EVENT_PROCESSED line for each event, unless intake.log_events is false.
     """
-    from sesight.app import App
     from sesight.cli.session import load_settings
-    from sesight.server import address_of, listen
-    from sesight.server import serve as run
 
     stop_on_sigterm()
-    settings = load_settings(config, store)
+    run(load_settings(config, store), host, port, intake, as_json=as_json)
+
+
+def run(
+    settings: Settings,
+    host: str | None = None,
+    port: int | None = None,
+    intake: str | None = None,
+    *,
+    as_json: bool,
+    limits: ServerLimits | None = None,
+) -> None:
+    """Run the server; arguments that are None come from the settings."""
+    from sesight.app import App
+    from sesight.server import address_of, listen
+    from sesight.server import serve as serve_until_stopped
+
     public: socket.socket | None = None
-    wanted = intake or settings.server.intake
+    intake = intake or settings.server.intake
     listener = listen(
         settings.server.host if host is None else host,
         settings.server.port if port is None else port,
     )
     try:
-        if wanted is not None:
-            public = listen(*place(wanted), public=True)
-        lines = EventLogWriter(sys.stdout.fileno()) if settings.intake.log_events else None
-        app = App(settings, journal=lines)
+        if intake is not None:
+            public = listen(*host_and_port(intake), public=True)
+        event_log = EventLogWriter(sys.stdout.fileno()) if settings.intake.log_events else None
+        app = App(settings, journal=event_log)
     except BaseException:
         listener.close()
         raise
     try:
-        if lines is not None:
-            lines.start(app.metrics.lines_dropped.inc)
+        if event_log is not None:
+            event_log.start(app.metrics.lines_dropped.inc)
         app.store.lock_for_server()
         if app.retention_warning is not None:
             print(app.retention_warning, file=sys.stderr)
-        app.services()  # what it needs and cannot have is said before the address is
-        _say(app, address_of(listener), address_of(public) if public else None, as_json=as_json)
-        run(app, listener, public)
+        app.services()  # raises what is missing before the address is printed
+        public_address = address_of(public) if public else None
+        _print_addresses(app, address_of(listener), public_address, as_json=as_json)
+        serve_until_stopped(app, listener, public, limits)
     except KeyboardInterrupt:
-        pass  # before the server heard signals itself
+        pass  # the server had not installed its signal handlers yet
     finally:
         app.close()
-        if lines is not None:
-            lines.stop()
+        if event_log is not None:
+            event_log.stop()
 
 
-def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
+def _print_addresses(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
     from sesight import __version__
     from sesight.app import store_url
     from sesight.cli.output import plural
@@ -108,7 +129,7 @@ def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        said = {
+        document = {
             "listening": address,
             "intake": intake,
             "version": __version__,
@@ -116,11 +137,11 @@ def _say(app: App, address: str, intake: str | None, *, as_json: bool) -> None:
             "streams": streams,
             "topics": topics,
         }
-        tell(msgspec.json.encode(said).decode())
+        print_now(msgspec.json.encode(document).decode())
         return
-    tell(
+    print_now(
         f"Sesight {__version__} listens on {address} (store {store}; streams {', '.join(streams)}; "
         f"{plural(topics, 'topic')})"
     )
     if intake is not None:
-        tell(f"Events are taken in on {intake}/api/ses/events")
+        print_now(f"Events are received on {intake}/api/ses/events")

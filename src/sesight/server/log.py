@@ -1,4 +1,4 @@
-"""What the server says on standard error: each record begins a line of its own, and only records do."""
+"""The format of warnings and errors on standard error: one record a line, control characters escaped."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import logging
 from sesight.domain.text import printable
 
 
-class Layout(logging.Formatter):
-    """Lays a record out so that no text in it, of an error or of a request, can pass for another record
-    or tell a terminal what to do.
+class SafeFormatter(logging.Formatter):
+    """Formats records so that text from a request or an error can neither forge another record nor send
+    escape sequences to a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record; its further lines, as those of a trace, are indented."""
+        """Return the record; continuation lines, such as those of a traceback, are indented."""
         return "\n  ".join(printable(line) for line in super().format(record).splitlines())
 
 
-def lay_out() -> None:
-    """Have warnings and errors of this process written so, where nobody set anything else up."""
+def configure_logging() -> None:
+    """Format the records of loggers for which nothing else is configured."""
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(Layout())
+        logging.lastResort.setFormatter(SafeFormatter())
