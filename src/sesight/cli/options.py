@@ -1,4 +1,4 @@
-"""The options that many commands have, each said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Settings file; else SESIGHT_CONFIG, else sesight.toml in the working folder.",
+        help="Settings file. Default: SESIGHT_CONFIG, else sesight.toml in the working folder.",
         rich_help_panel="Everywhere",
     ),
 ]
@@ -20,30 +20,39 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="Store, instead of the one in the settings: sqlite:///PATH or dynamodb://REGION.",
+        help="Store to use instead of the one in the settings: sqlite:///PATH or dynamodb://REGION.",
         rich_help_panel="Everywhere",
     ),
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print JSON, for programs.", rich_help_panel="Everywhere"),
+    typer.Option("--json", help="Print JSON.", rich_help_panel="Everywhere"),
 ]
 StreamOption = Annotated[
     str | None,
-    typer.Option("--stream", metavar="ID", help="Only this stream, or several: a,b."),
+    typer.Option(
+        "--stream", metavar="ID", help="Only this stream, or a comma-separated list of streams."
+    ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, max=500, help="Rows on a page.", show_default=False)
+    int | None,
+    typer.Option("--limit", min=1, max=500, help="Maximum number of rows.", show_default=False),
 ]
 CursorOption = Annotated[
     str | None,
-    typer.Option("--cursor", metavar="CURSOR", help="Continue where an earlier answer ended."),
+    typer.Option("--cursor", metavar="CURSOR", help="Cursor printed by the previous page."),
 ]
 FromOption = Annotated[
     str | None,
-    typer.Option("--from", metavar="TIME", help="Sent from this UTC day or instant on."),
+    typer.Option(
+        "--from", metavar="TIME", help="Only messages sent on or after this UTC day or instant."
+    ),
 ]
 ToOption = Annotated[
     str | None,
-    typer.Option("--to", metavar="TIME", help="Sent up to this UTC day, or before this instant."),
+    typer.Option(
+        "--to",
+        metavar="TIME",
+        help="Only messages sent up to the end of this UTC day, or before this instant.",
+    ),
 ]
