@@ -9,7 +9,7 @@ import pytest
 from sesight import cli
 from sesight.settings import environment_names
 from tests.cli.conftest import Sesight, Start, Traffic, eventually
-from tests.store.sqlite.test_store import broken
+from tests.store.sqlite.test_connection import broken
 
 TOPIC = '[[topics]]\narn = "arn:aws:sns:eu-west-1:123456789012:ses-email-events"\n'
 KEYS = f'unsubscribe_keys = {{ a = "{"0" * 64}" }}\n'

@@ -101,7 +101,7 @@ def test_recount(both: Both, sesight: Sesight, url: str, store: DynamoStore) -> 
     assert there.json["differences"] == []
     card, _ = store.cards(["outreach"])[0]
     row = store.rollups("day", "outreach", card.campaign, dimension="")[0]
-    store._rows.repair({row.key: [7] * len(row.counts)})  # noqa: SLF001
+    store._parts.rollups.add_beside_feed({row.key: [7] * len(row.counts)})  # noqa: SLF001
     wrong = sesight("recount", "--store", url, "--json")
     assert wrong.code == 1
     assert {

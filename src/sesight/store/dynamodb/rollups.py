@@ -156,10 +156,10 @@ class RollupRows:
         """Add increments that a recount found missing, and what then is missing in the totals of their
         campaigns; see the port.
         """
-        self._add_beside_feed(rollups)
+        self.add_beside_feed(rollups)
         for stream, campaign in sorted({(key.stream, key.campaign) for key in rollups}):
             if campaign:
-                self._add_beside_feed(self._missing_in_totals(stream, campaign))
+                self.add_beside_feed(self._missing_in_totals(stream, campaign))
 
     def _missing_in_totals(self, stream: str, campaign: str) -> Rollups:
         """Return what a campaign's totals lack to be the sum of its days."""
@@ -178,7 +178,7 @@ class RollupRows:
                 missing[total] = [n + sign * count for n, count in zip(before, counts, strict=True)]
         return missing
 
-    def _add_beside_feed(self, rollups: Rollups) -> None:
+    def add_beside_feed(self, rollups: Rollups) -> None:
         """Add increments in transactions of up to 100 rows, in a part that no shard writes."""
         rows = sorted(rollups.items())
         for start in range(0, len(rows), 100):
