@@ -1,1 +1,1 @@
-"""Sending: template mail and financial reports through SES, told truthfully."""
+"""Sending: template mail and statements through SES, with a result for every recipient."""

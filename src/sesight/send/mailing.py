@@ -46,9 +46,9 @@ class Mailing(Struct, frozen=True, kw_only=True):
     """What one request, job or command sends; see `domain.sending.SendBatch` for `id`, `kind` and
     `fingerprint`.
 
-    A `resumed` mailing tries every recipient again who is known to have got nothing, other mailings
-    only those who were throttled. `retry_unknown` also tries recipients of whom it is not known, though
-    they may get the message twice.
+    A `resumed` mailing tries all recipients again that certainly got nothing; other mailings only those
+    that were throttled. `retry_unknown` also tries unknown recipients, though they may get the message
+    twice.
     """
 
     id: str
@@ -83,17 +83,15 @@ class Mailing(Struct, frozen=True, kw_only=True):
     def check_same(self, batch: SendBatch) -> None:
         """Raise Conflict if a recorded batch has this mailing's id but was made of another request."""
         if batch.kind != self.kind:
-            raise Conflict(f"This key was used for a {batch.kind} before: take another key.")
+            raise Conflict(f"This key was used for a {batch.kind} before: use another key.")
         if batch.fingerprint != self.fingerprint:
-            raise Conflict(
-                "Something else was sent under this key before: take another key for it."
-            )
+            raise Conflict("Something else was sent under this key before: use another key for it.")
 
 
 def check_remembered(batch: SendBatch, now: int) -> None:
     """Raise Conflict if the log may no longer know the first recipients of a batch."""
     if now - batch.at >= INTENTS_KEPT * DAY:
         raise Conflict(
-            f"This was begun more than {INTENTS_KEPT} days ago, and the log no longer knows who has "
-            "received it: take another key (--key, or another --step) for those who should get it."
+            f"This was begun more than {INTENTS_KEPT} days ago, and the log may no longer know who received "
+            "it: use another key (--key, or another --step) for the recipients that should get it."
         )

@@ -39,8 +39,8 @@ class ReputationGuard:
         days: int,
     ) -> None:
         """`streams` are watched; `bounce` and `complaint` are the rates (from 0 to 1) beyond which a stream
-        pauses; `floor` is the smallest denominator at which a rate counts; `days` are the send days that
-        it is taken over.
+        pauses; `floor` is the smallest denominator at which a rate counts; `days` is the number of send days
+        that the rates are taken over.
         """
         self._store = store
         self._log = log

@@ -145,7 +145,7 @@ class Sender:
         nothing could be tried.
         """
         now = self._clock()
-        wanted = mailing.batch(now, secrets.token_hex(8), now + LEASE)
+        own_batch = mailing.batch(now, secrets.token_hex(8), now + LEASE)
         recorded = self._log.batch(mailing.id)
         reopens = mailing.resumed
         if recorded is not None:
@@ -158,13 +158,13 @@ class Sender:
                     return results
         self._check_may_send(mailing.stream)
         self._quota.account()  # while SES does not say what the account may do, nothing can be sent
-        batch = self._log.reopen(wanted) if reopens else self._log.begin(wanted)
-        if batch.holder != wanted.holder:
+        batch = self._log.reopen(own_batch) if reopens else self._log.begin(own_batch)
+        if batch.holder != own_batch.holder:
             mailing.check_same(batch)
             if batch.finished_at is not None:
                 return self.claims.results(mailing)
             raise Conflict(
-                "This is being sent already: ask again in a minute.",
+                "This is being sent already: try again in a minute.",
                 max(batch.leased_until - now, 0) // 1_000 + 1,
             )
         run = Run(

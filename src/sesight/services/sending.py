@@ -210,7 +210,7 @@ class SendService:
     ) -> Mailing:
         """Return the mailing of template mail. `fingerprint` is by default that of the whole request."""
         if not mail.recipients:
-            raise InvalidRequest("There is nobody to send to: name recipients.")
+            raise InvalidRequest("The request has no recipients: name at least one.")
         drafts = outreach.drafts(
             mail.recipients,
             mail.campaign,
@@ -292,7 +292,7 @@ class SendService:
     def _running_jobs(self) -> Jobs:
         if self._jobs is None:
             raise SendingStopped(
-                "Nothing goes on here after an answer, so there are no jobs: send requests of at most "
+                "This server does not work on after an answer, so it has no jobs: send requests of at most "
                 f"{REQUEST_RECIPIENTS} recipients, or use `sesight send`."
             )
         return self._jobs
@@ -301,7 +301,7 @@ class SendService:
         limit = min(REQUEST_RECIPIENTS, max(sender.capacity(REQUEST_SECONDS), 1))
         if recipients > limit:
             raise InvalidRequest(
-                f"A request goes to at most {limit} recipients at the account's rate now, this one has "
+                f"At the account's rate a request has at most {limit} recipients now, this one has "
                 f"{recipients:,}: send a job (POST …/send/jobs), or use `sesight send`."
             )
 
@@ -309,7 +309,7 @@ class SendService:
 def _check_job_size(recipients: int) -> None:
     if recipients > RECIPIENTS:
         raise InvalidRequest(
-            f"A job goes to at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
+            f"A job has at most {RECIPIENTS:,} recipients: use several, or `sesight send`."
         )
 
 
