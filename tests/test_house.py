@@ -134,6 +134,42 @@ def test_domain_has_no_clock(path: Path) -> None:
     assert not is_in(path, "domain") or CLOCK_READERS & calls(path) == set()
 
 
+def test_no_name_is_defined_twice() -> None:
+    """A class or a type alias of the source has a name that no other has, in any package."""
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for name in type_names(parsed(path)):
+            places.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def type_names(module: ast.Module) -> Iterator[str]:
+    """Yield the names of the classes, and of the assignments written as types are, of a module."""
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        for target in getattr(node, "targets", [getattr(node, "target", None)]):
+            if isinstance(target, ast.Name) and re.fullmatch(r"_*[A-Z]\w*[a-z]\w*", target.id):
+                yield target.id
+
+
+def test_domain_has_no_circle() -> None:
+    """No module of the domain imports itself through others, not even for type checking."""
+    modules = {
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts): path
+        for path in MODULES
+        if is_in(path, "domain")
+    }
+    edges = {
+        name: {other for other in modules if named(imports(path), {other})} - {name}
+        for name, path in modules.items()
+        if path.stem != "__init__"
+    }
+    while leaves := {name for name, others in edges.items() if not others & edges.keys()}:
+        edges = {name: others for name, others in edges.items() if name not in leaves}
+    assert edges == {}
+
+
 @by_test_file
 def test_tests_are_sentences(path: Path) -> None:
     """Every test says in a sentence what must be true."""
