@@ -89,10 +89,10 @@ def test_misuse(sesight: Sesight, tmp_path: Path, arguments: list[str], sentence
 
 
 def test_no_address(sesight: Sesight) -> None:
-    """Of several addresses the good ones are taken, the bad one is told, and the exit code says so."""
+    """Valid addresses are added, an invalid one is reported, and the exit code is 1."""
     ended = sesight("suppress", "add", ANA, "nobody")
     assert ended.code == 1
-    assert "It is no address" in ended.text
+    assert "This is not an address" in ended.text
     assert addresses(sesight) == [ANA]
 
 
