@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from sesight.domain.errors import NO_CREDENTIALS
+from sesight.send.templates.folder import TemplateFolder
 from tests.cli.conftest import COMMAND, DEADLINE, environment
+from tests.letters import written
 
 SETTINGS = """
 region = "eu-west-1"
@@ -51,7 +53,7 @@ SEND = "send outreach --template spring-launch --campaign c --to people.csv --co
             "The queue https://sqs.eu-west-1.amazonaws.com/123456789012/q cannot be used: ",
         ),
         ("suppress sync", ""),
-        ("templates push", "SES could not be asked: "),
+        ("templates push", "SES could not be reached: "),
         (SEND, ""),
     ],
 )
@@ -60,6 +62,8 @@ def test_no_credentials(tmp_path: Path, command: str, before: str) -> None:
     (tmp_path / "sesight.toml").write_text(SETTINGS)
     (tmp_path / "people.csv").write_text("email,first_name\nana@example.org,Ana\n")
     assert run(tmp_path, "templates", "init")[0] == 0
+    templates = TemplateFolder(tmp_path / "templates")
+    written(templates, subject="Hello {{name}}\n", html=None, text="Bye\n", rendering="ses")
     sample = tmp_path / "templates" / "spring-launch" / "sample.json"
     (tmp_path / "context.json").write_bytes(sample.read_bytes())
     assert run(tmp_path, *command.split()) == (1, f"{before}{NO_CREDENTIALS}\n")
