@@ -63,15 +63,13 @@ def get(
     connection = connection_to(parts.netloc, seconds)
     try:
         connection.connect()
-        with _deadline(connection.sock, seconds) as passed:
+        with _deadline(connection.sock, seconds, parts.netloc):
             path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
             connection.request("GET", path)
             with connection.getresponse() as answer:
                 if answer.status != 200:
                     raise ValueError(f"{parts.netloc} answered {answer.status}")
                 body = answer.read(MAX_BYTES + 1)
-            if passed.is_set():
-                raise TimeoutError(f"{parts.netloc} answered too slowly")
         if len(body) > MAX_BYTES:
             raise ValueError(f"{parts.netloc} answered too much")
         return body
@@ -82,8 +80,11 @@ def get(
 
 
 @contextmanager
-def _deadline(sock: socket, seconds: float) -> Iterator[threading.Event]:
-    """Shut a socket down after a time. Its own timeout starts again with every byte received."""
+def _deadline(sock: socket, seconds: float, host: str) -> Iterator[None]:
+    """Shut a socket down after a time: its own timeout starts again with every byte received.
+
+    Raises TimeoutError if the time has passed at the end.
+    """
     passed = threading.Event()
 
     def shut_down() -> None:
@@ -95,9 +96,15 @@ def _deadline(sock: socket, seconds: float) -> Iterator[threading.Event]:
     timer.daemon = True
     timer.start()
     try:
-        yield passed
+        yield
+    except (OSError, HTTPException):
+        # a socket that is shut down ends its reader with a short answer, or an error of any kind
+        if not passed.is_set():
+            raise
     finally:
         timer.cancel()
+    if passed.is_set():
+        raise TimeoutError(f"{host} answered too slowly")
 
 
 _NEVER: tuple[float, Callable[[], SesightError]] = (-inf, SesightError)
